@@ -1,0 +1,92 @@
+"""Runs Airflow's scheduler, dag-processor and api-server in one container, and ends when any of them ends.
+
+``airflow standalone`` neither hears SIGTERM nor notices a dead child. Here a dead child ends the container, so that its
+restart policy brings the whole back. Standard library only.
+"""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+PROCESSES = (
+    ("scheduler", "--skip-serve-logs"),  # the api-server reads the logs from the same volume
+    ("dag-processor",),
+    ("api-server",),
+)
+STOP_SECONDS = 20.0
+
+
+def write_private(path: Path, text: str) -> None:
+    """Creates `path`, readable by its owner only, unless it is there. A half-written file never carries the name."""
+    if path.exists():
+        return
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def make_secrets(home: Path, passwords: Path) -> None:
+    """Makes password and keys at the first start; later starts keep them, or every session and token would end.
+
+    The keys lie in airflow.cfg, not in the environment: tasks inherit the environment, and would show them to user code.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    write_private(passwords, json.dumps({"admin": secrets.token_urlsafe(18)}))
+    write_private(
+        home / "airflow.cfg",
+        f"[core]\nfernet_key = {fernet_key}\n\n"
+        f"[api]\nsecret_key = {secrets.token_urlsafe(64)}\n\n"
+        f"[api_auth]\njwt_secret = {secrets.token_urlsafe(96)}\n",
+    )
+
+
+def supervise(commands: list[list[str]]) -> int:
+    """Runs `commands` until a signal arrives (gives 0) or one of them ends (gives 1); then stops all, gently first."""
+    stopping = False
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    running = [subprocess.Popen(command) for command in commands]
+    ended: subprocess.Popen[bytes] | None = None
+    while not stopping and ended is None:
+        time.sleep(0.5)
+        ended = next((process for process in running if process.poll() is not None), None)
+    if ended is not None:
+        print(f"entrypoint: {ended.args!r} ended with code {ended.returncode}; stopping the rest", file=sys.stderr)
+    for process in running:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in running:
+        try:
+            process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return 0 if ended is None else 1
+
+
+def main() -> int:
+    """Secrets, database, processes (`prepare` ends before these). Raises CalledProcessError when migrating fails."""
+    home = Path(os.environ["AIRFLOW_HOME"])
+    make_secrets(home, Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]))
+    subprocess.run(["airflow", "db", "migrate"], check=True)
+    if "prepare" in sys.argv[1:]:
+        return 0
+    return supervise([["airflow", *process] for process in PROCESSES])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Ends with 0 when database, scheduler and dag-processor all say that they are well, otherwise with 1 and what is not.
+
+Airflow's health page answers 200 whatever it reports, so its content is what counts. Standard library only.
+"""
+
+import json
+import os
+import sys
+import urllib.request
+
+PARTS = ("metadatabase", "scheduler", "dag_processor")
+
+
+def ailing(url: str) -> list[str]:
+    """The parts that are not healthy, each with the status it gave. Raises OSError when nothing answers at `url`."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        report = json.load(answer)
+    statuses = {part: (report.get(part) or {}).get("status") for part in PARTS}
+    return [f"{part}: {status}" for part, status in statuses.items() if status != "healthy"]
+
+
+def main() -> int:
+    """Asks the api-server on this machine and prints what is wrong."""
+    port = os.environ.get("AIRFLOW__API__PORT", "8080")
+    try:
+        problems = ailing(f"http://127.0.0.1:{port}/api/v2/monitor/health")
+    except OSError as error:
+        problems = [f"api-server: {error}"]
+    print("; ".join(problems) or "healthy")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

