@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SEED = 2009
@@ -108,7 +109,7 @@ def band_of(wine_type: str, name: str, rows: list[dict[str, float]]) -> Band:
     )
 
 
-def make_figures(paths: dict[str, Path]) -> dict[str, object]:
+def make_figures(paths: dict[str, Path]) -> dict[str, Any]:
     """The figures of the real files, comma or semicolon separated, as one JSON-ready object."""
     bands, decimals = [], {}
     for wine_type, path in paths.items():
@@ -121,7 +122,7 @@ def make_figures(paths: dict[str, Path]) -> dict[str, object]:
         for name, (low, high) in BANDS.items():
             bands.append(band_of(wine_type, name, [row for row in rows if low <= row["quality"] <= high]))
     return {
-        "about": "Summary figures of the UCI wine quality set (Cortez et al. 2009, CC BY 4.0). No row of it is in here.",
+        "about": "Summary figures of the UCI wine quality set (Cortez et al. 2009, CC BY 4.0). No row of it is here.",
         "measures": MEASURES,
         "levels": LEVELS,
         "decimals": decimals,
@@ -168,12 +169,12 @@ def value_at(quantiles: Sequence[float], level: float) -> float:
     return quantiles[above - 1] + share * (quantiles[above] - quantiles[above - 1])
 
 
-def make_sample(figures: dict[str, object]) -> str:
+def make_sample(figures: dict[str, Any]) -> str:
     """The twin as the text of a CSV file: as many wines of each type and quality as in the figures, in mixed order."""
     source = random.Random(SEED)
-    decimals: dict[str, dict[str, int]] = figures["decimals"]  # type: ignore[assignment]
+    decimals: dict[str, dict[str, int]] = figures["decimals"]
     lines = []
-    for fields in figures["bands"]:  # type: ignore[attr-defined]
+    for fields in figures["bands"]:
         band = Band(**fields)
         for *measures, quality in draw(band, source):
             cells = [f"{value:.{decimals[band.type][name]}f}" for name, value in zip(MEASURES, measures, strict=True)]
