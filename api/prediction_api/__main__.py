@@ -1,0 +1,53 @@
+"""python -m prediction_api: serves until told to stop. Exit code 2 when it cannot start."""
+
+import errno
+import socket
+import sys
+
+import uvicorn
+
+from prediction_api.errors import StartRefused
+from prediction_api.events import log_event, send_events_to_stderr
+from prediction_api.main import create_app
+from prediction_api.settings import Settings, read_settings
+
+
+def main() -> int:
+    """Runs the service; gives the exit code."""
+    send_events_to_stderr()
+    try:
+        settings = read_settings()
+        listener = open_listener(settings)
+    except StartRefused as error:
+        print(error.detail, file=sys.stderr)
+        return 2
+    log_event("listening", host=settings.api_host, port=listener.getsockname()[1])
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """The bound socket. Raises StartRefused naming the address and the variable to change."""
+    host, port = settings.api_host, settings.api_port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            detail = f"port {port} on {host} is taken by another program; set API_PORT to a free port"
+        elif error.errno == errno.EACCES:
+            detail = f"port {port} needs more rights than this user has; set API_PORT to a port above 1023"
+        else:
+            detail = f"cannot listen on API_HOST={host}, API_PORT={port}: {error.strerror or error}"
+        raise StartRefused(detail) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

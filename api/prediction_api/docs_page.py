@@ -1,0 +1,60 @@
+"""The page at /docs, made from the OpenAPI schema: plain HTML, no script, nothing fetched from elsewhere."""
+
+import json
+from html import escape
+from typing import Any
+
+from prediction_api.errors import RequestRefused
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}"
+    "pre{background:#f4f4f4;padding:.7rem;overflow:auto}td{padding:.2rem 1rem .2rem 0;vertical-align:top}"
+    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}pre{background:#262626}a{color:#8bf}}"
+)
+
+
+def docs_page(schema: dict[str, Any]) -> str:
+    """A whole HTML document for this OpenAPI schema."""
+    info = schema["info"]
+    calls = [
+        _call(method.upper(), path, call)
+        for path, calls_here in schema["paths"].items()
+        for method, call in calls_here.items()
+    ]
+    body = [
+        f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} ",
+        '<a href="/openapi.json">The same as OpenAPI</a>.</p>',
+        *calls,
+        _features(schema),
+        _errors(),
+    ]
+    head = f"<meta charset=utf-8><title>{escape(info['title'])}</title><style>{_STYLE}</style>"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
+
+
+def _call(method: str, path: str, call: dict[str, Any]) -> str:
+    text = f"<h2>{method} {escape(path)}</h2><p>{escape(call.get('description', ''))}</p>"
+    example = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    if example is None:
+        return text
+    shown = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
+    command = f"curl -X {method} http://HOST:PORT{path} -H 'Content-Type: application/json' -d '{shown}'"
+    return f"{text}<pre>{escape(command)}</pre>"
+
+
+def _features(schema: dict[str, Any]) -> str:
+    features = schema["components"]["schemas"].get("Features", {}).get("properties", {})
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(one.get('description', ''))}</td></tr>"
+        for name, one in features.items()
+    )
+    return f"<h2>Features of the live model</h2><table>{rows}</table>" if rows else ""
+
+
+def _errors() -> str:
+    rows = "".join(
+        f'<tr id="error-{kind.code()}"><td>{kind.status}</td><td>{escape(kind.title)}</td>'
+        f"<td>{escape(kind.hint)}</td></tr>"
+        for kind in RequestRefused.__subclasses__()
+    )
+    return f"<h2>Errors</h2><table>{rows}</table>"

@@ -1,0 +1,170 @@
+"""Everything that can go wrong in this service, as one tree.
+
+PredictionApiError
+├── StartRefused              the process cannot start; one line, exit code 2
+├── RequestRefused            one request is answered with application/problem+json
+│   ├── BodyTooLarge          413
+│   ├── WrongContentType      415
+│   ├── NotJson               422  the body is not JSON at all
+│   ├── WrongContent          422  the JSON does not fit the model's contract; names row and column
+│   ├── PredictionFailed      500  the model ran and gave nothing usable
+│   └── NoModel               503  no model has been promoted yet, or none could be loaded
+├── RegistryAway              the registry did not answer; the live model goes on
+├── NoChampion                the registry answers, but no version carries the alias
+└── ModelRefused              a version is not served; the live model goes on
+    ├── ArtifactUnavailable   its file cannot be fetched or kept
+    ├── DigestMissing         the registry holds no digest to check it against
+    ├── DigestMismatch        its bytes are not those that were promoted
+    ├── UnsafeGraph           not an ONNX file, or one that would read other files
+    ├── WrongContract         its contract is missing, malformed or at odds with its graph
+    └── GoldenMismatch        it does not give the predictions that training computed
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing wrong with the input: where (keys and row numbers from the outside in) and what."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+
+class PredictionApiError(Exception):
+    """The root. `detail` says what happened this time; `hint` says what to do about this kind of error."""
+
+    title: ClassVar[str] = "Error"
+    hint: ClassVar[str] = ""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @classmethod
+    def code(cls) -> str:
+        """The class's name in kebab case; the stable name of this kind of error in metrics and problem types."""
+        return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in cls.__name__).lstrip("-")
+
+
+class StartRefused(PredictionApiError):
+    """The process cannot start as configured."""
+
+    title = "The service cannot start"
+
+
+class RequestRefused(PredictionApiError):
+    """A request that is answered with a problem document."""
+
+    status: ClassVar[int] = 400
+
+    def __init__(self, detail: str, complaints: tuple[Complaint, ...] = ()) -> None:
+        super().__init__(detail)
+        self.complaints = complaints
+
+
+class BodyTooLarge(RequestRefused):
+    """The body is larger than the service takes."""
+
+    status = 413
+    title = "Body too large"
+    hint = "Send fewer rows per call, or raise API_MAX_BODY_BYTES on the server."
+
+
+class WrongContentType(RequestRefused):
+    """The body is not announced as JSON in UTF-8."""
+
+    status = 415
+    title = "Unsupported content type"
+    hint = "Send JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json'."
+
+
+class NotJson(RequestRefused):
+    """The body cannot be read as JSON."""
+
+    status = 422
+    title = "The body is not valid JSON"
+    hint = "Send one JSON document in UTF-8; /docs shows an example that fits the model."
+
+
+class WrongContent(RequestRefused):
+    """The JSON does not fit the contract of the model that is loaded."""
+
+    status = 422
+    title = "The input does not fit the model"
+    hint = "Give every feature of the model once, with its type; GET /model lists them and /docs shows an example."
+
+
+class PredictionFailed(RequestRefused):
+    """The model gave an error or a value that is no finite number."""
+
+    status = 500
+    title = "The model gave no usable prediction"
+    hint = "The input was accepted, so the model is at fault: roll back to an earlier version."
+
+
+class NoModel(RequestRefused):
+    """There is nothing to predict with."""
+
+    status = 503
+    title = "No model is loaded"
+    hint = "Train and promote a model; GET /readyz says what the registry answers and what was refused."
+
+
+class RegistryAway(PredictionApiError):
+    """The registry did not answer, or not in its own protocol."""
+
+    title = "The registry cannot be reached"
+    hint = "Check that the tracking server runs, that MLFLOW_TRACKING_URI names it and that it allows this host's name."
+
+
+class NoChampion(PredictionApiError):
+    """No version of the model carries the alias."""
+
+    title = "Nothing is promoted"
+    hint = "Train and promote a model, or check MODEL_NAME and MODEL_ALIAS."
+
+
+class ModelRefused(PredictionApiError):
+    """A model version that is not served."""
+
+    title = "A model version was refused"
+
+
+class ArtifactUnavailable(ModelRefused):
+    """The version's file cannot be fetched, or not be kept."""
+
+    hint = "Check that the version holds model.onnx, that the server proxies artifacts and that MODELS_DIR is writable."
+
+
+class DigestMissing(ModelRefused):
+    """The version has no tag model_sha256."""
+
+    hint = "Register versions through the training job, which sets the tag model_sha256."
+
+
+class DigestMismatch(ModelRefused):
+    """The file's SHA-256 differs from the registry's tag."""
+
+    hint = "The file was changed or damaged after training: train and promote again."
+
+
+class UnsafeGraph(ModelRefused):
+    """The file is no ONNX model, cannot run, or refers to other files."""
+
+    hint = "Export the model as one self-contained ONNX file."
+
+
+class WrongContract(ModelRefused):
+    """The contract inside the file is missing, malformed or does not describe the graph."""
+
+    hint = "Export the model with the training job, which writes the contract."
+
+
+class GoldenMismatch(ModelRefused):
+    """Replaying the golden rows gave other predictions than training did."""
+
+    hint = (
+        "The graph and its contract belong to different models, or this ONNX Runtime computes differently: train again."
+    )

@@ -1,0 +1,130 @@
+"""What every request passes: a request id, the count, the body within its limit, errors as problem documents."""
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request, Response
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prediction_api.errors import BodyTooLarge, NotJson, PredictionApiError, RequestRefused, WrongContentType
+from prediction_api.metrics import Metrics
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class RequestRecord:
+    """Outermost middleware, plain ASGI: takes or makes X-Request-ID, gives it back, counts and times the answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = scope.get("route")
+            self._metrics.answered(getattr(route, "path", "other"), status, time.perf_counter() - started)
+
+
+async def read_json_body(request: Request, most_bytes: int) -> bytes:
+    """The body's bytes, never more than `most_bytes` in memory. Raises WrongContentType, BodyTooLarge or NotJson."""
+    _require_json(request.headers)
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most_bytes:
+        raise BodyTooLarge(f"the body has {announced} bytes; at most {most_bytes} are taken")
+    body = bytearray()
+    async for block in request.stream():
+        body += block
+        if len(body) > most_bytes:
+            raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
+    if not body:
+        raise NotJson("the body is empty")
+    return bytes(body)
+
+
+def _require_json(headers: Mapping[str, str]) -> None:
+    kind, _, parameters = headers.get("content-type", "").partition(";")
+    kind, parameters = kind.strip().lower(), parameters.replace('"', "").replace(" ", "").lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise WrongContentType(f"the content type is {kind!r}" if kind else "the content type is missing")
+    if parameters.startswith("charset=") and parameters not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
+        raise WrongContentType(f"the text is announced as {parameters[:40]}")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise WrongContentType("the body is compressed")
+
+
+def json_response(content: object, status: int = 200) -> Response:
+    return Response(to_json(content), status, media_type="application/json")
+
+
+def answer_errors_as_problems(app: FastAPI) -> None:
+    """The one place where exceptions become HTTP."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestRefused)
+        return _problem(request, error.status, type(error), error.detail, error)
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        titles = {404: ("Not found", "/docs lists every call."), 405: ("Method not allowed", "/docs lists every call.")}
+        title, hint = titles.get(error.status_code, (str(error.detail), ""))
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return _document(request, error.status_code, "about:blank", title, detail, hint, headers=error.headers)
+
+    async def bug(request: Request, error: Exception) -> Response:
+        hint = "This is a fault of the service; its log has the details under this request id."
+        answer = _document(request, 500, "about:blank", "Internal error", type(error).__name__, hint)
+        answer.headers["x-request-id"] = request.state.request_id  # sent from outside RequestRecord
+        return answer
+
+    app.add_exception_handler(RequestRefused, refused)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, bug)
+
+
+def _problem(
+    request: Request, status: int, kind: type[PredictionApiError], detail: str, error: RequestRefused
+) -> Response:
+    complaints: list[dict[str, object]] = [
+        {"loc": complaint.loc, "msg": complaint.msg} for complaint in error.complaints
+    ]
+    where = f"/docs#error-{kind.code()}"
+    return _document(request, status, where, kind.title, detail, kind.hint, complaints)
+
+
+def _document(
+    request: Request,
+    status: int,
+    kind: str,
+    title: str,
+    detail: str,
+    hint: str,
+    complaints: list[dict[str, object]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    content: dict[str, object] = {"type": kind, "title": title, "status": status, "detail": detail, "hint": hint}
+    content["request_id"] = request.state.request_id
+    if complaints:
+        content["errors"] = complaints
+    return Response(to_json(content), status, dict(headers or {}), "application/problem+json")

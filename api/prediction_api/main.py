@@ -1,0 +1,46 @@
+"""Puts the service together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from prediction_api.http import RequestRecord, answer_errors_as_problems
+from prediction_api.metrics import Metrics
+from prediction_api.model_copies import ModelCopies
+from prediction_api.model_store import ModelStore
+from prediction_api.registry import Registry
+from prediction_api.routes import router
+from prediction_api.schema import TITLE, openapi_schema
+from prediction_api.settings import Settings
+
+BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole service for these settings. It reads the disk and asks the registry only once it is started."""
+    metrics = Metrics()
+    name, alias = settings.model_name, settings.model_alias
+    registry = Registry(settings.mlflow_tracking_uri, name, alias)
+    store = ModelStore(registry, ModelCopies(settings.models_dir / name), name, alias, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await store.load_newest_copy()
+        following = asyncio.create_task(store.follow(settings.api_poll_seconds))
+        yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await registry.close()
+
+    # FastAPI's own documentation pages fetch their scripts from the internet
+    app = FastAPI(title=TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
+    app.state.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
+    app.include_router(router)
+    app.add_middleware(RequestRecord, metrics=metrics)
+    answer_errors_as_problems(app)
+    app.openapi = lambda: openapi_schema(app, store.live)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app

@@ -1,0 +1,40 @@
+"""What the service counts, in a Prometheus registry of its own (so that two apps in one process do not mix)."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """One method per thing that happens; names follow Prometheus' conventions (seconds, _total)."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        registry = self._registry
+        self._requests = Counter("api_requests_total", "Requests answered", ["path", "status"], registry=registry)
+        self._seconds = Histogram(
+            "api_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=registry
+        )
+        self.predictions = Counter("api_predictions_total", "Rows predicted", registry=registry)
+        self._swaps = Counter("api_model_swaps_total", "Models that went live", registry=registry)
+        self._refusals = Counter("api_model_refusals_total", "Models refused", ["reason"], registry=registry)
+        self._model = Gauge("api_model_info", "1 for the live model", ["name", "version"], registry=registry)
+        self.registry_reachable = Gauge("api_registry_reachable", "1 if the last look succeeded", registry=registry)
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """`path` is a route's template, never what the client sent: labels must stay few."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def swapped(self, name: str, version: str) -> None:
+        self._swaps.inc()
+        self._model.clear()
+        self._model.labels(name, version).set(1)
+
+    def refused(self, reason: str) -> None:
+        self._refusals.labels(reason).inc()
+
+    def page(self) -> bytes:
+        """The text format that Prometheus scrapes."""
+        return generate_latest(self._registry)

@@ -1,0 +1,175 @@
+"""Keeps the promoted model live: follows the registry's alias, verifies, swaps, keeps copies."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from prediction_api.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NoChampion, RegistryAway
+from prediction_api.events import log_event
+from prediction_api.metrics import Metrics
+from prediction_api.model_copies import CopyRecord, ModelCopies, check_digest, now
+from prediction_api.predictor import Predictor
+from prediction_api.registry import Champion, Registry
+from prediction_api.rows import RowReader
+
+RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModel:
+    """Everything one request needs, so that a swap in its midst changes nothing for it."""
+
+    name: str
+    version: str
+    alias: str
+    sha256: str
+    run_id: str | None
+    loaded_at: datetime
+    predictor: Predictor
+    reader: RowReader
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last version that was not served, and why."""
+
+    version: str
+    reason: str
+    detail: str
+    hint: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryState:
+    """What the last look at the registry gave. `reachable` is None before the first one."""
+
+    reachable: bool | None = None
+    detail: str = "not asked yet"
+    checked_at: datetime | None = None
+
+
+class ModelStore:
+    """`live` is None until a model passed every check; after that there is always one."""
+
+    def __init__(self, registry: Registry, copies: ModelCopies, name: str, alias: str, metrics: Metrics) -> None:
+        self.live: LiveModel | None = None
+        self.refusal: Refusal | None = None
+        self.registry_state = RegistryState()
+        self._registry = registry
+        self._copies = copies
+        self._name = name
+        self._alias = alias
+        self._metrics = metrics
+        self._refused: Champion | None = None
+        self._retry_at = 0.0
+
+    async def load_newest_copy(self) -> None:
+        """Makes the newest copy live that still passes every check; leaves `live` alone where there is none."""
+        for record in await asyncio.to_thread(self._copies.newest_first):
+            try:
+                content = await asyncio.to_thread(self._copies.read, record.version, record.sha256)
+                if content is not None:
+                    await self._make_live(content, record.version, record.sha256, record.run_id, origin="copy")
+                    return
+            except ModelRefused as refused:
+                self._note_refusal(record.version, refused)
+
+    async def follow(self, every_seconds: float) -> None:
+        """Looks at the registry for ever. A fault of ours in one look must not end the following."""
+        while True:
+            try:
+                await self.look_once()
+            except Exception as error:
+                log_event("look failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(every_seconds)
+
+    async def look_once(self) -> None:
+        """Asks whom the alias names and adopts that version if it is another than the live one."""
+        try:
+            champion = await self._registry.champion()
+            self._note_registry(True, f"version {champion.version} is {self._alias}")
+            if self._is_live(champion) or self._is_refused(champion):
+                return
+            await self._adopt(champion)
+            self._refused = self.refusal = None
+        except NoChampion as error:
+            self._note_registry(True, error.detail)
+        except RegistryAway as error:
+            self._note_registry(False, error.detail)
+        except ModelRefused as refused:
+            self._refused, self._retry_at = champion, time.monotonic() + RETRY_REFUSED_SECONDS
+            self._note_refusal(champion.version, refused)
+
+    def _is_live(self, champion: Champion) -> bool:
+        live = self.live
+        same = live is not None and (live.version, live.sha256) == (champion.version, (champion.sha256 or "").lower())
+        if same:  # a refused version lost the alias: what is live is what is wanted
+            self._refused = self.refusal = None
+        return same
+
+    def _is_refused(self, champion: Champion) -> bool:
+        return champion == self._refused and time.monotonic() < self._retry_at
+
+    async def _adopt(self, champion: Champion) -> None:
+        """Fetches, verifies and swaps. Raises ModelRefused or RegistryAway, and then nothing changed."""
+        if not champion.sha256:
+            raise DigestMissing(f"version {champion.version} has no tag model_sha256")
+        sha256 = champion.sha256.lower()
+        try:
+            content = await asyncio.to_thread(self._copies.read, champion.version, sha256)
+        except ModelRefused as refused:
+            self._note_refusal(champion.version, refused)
+            content = None
+        downloaded: Path | None = None
+        try:
+            if content is None:
+                downloaded = await asyncio.to_thread(self._copies.new_file)
+                await self._registry.download(champion.version, downloaded)
+                content = await asyncio.to_thread(downloaded.read_bytes)
+                check_digest(content, sha256, f"version {champion.version}")
+            live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
+            record = CopyRecord(
+                name=live.name,
+                version=live.version,
+                alias=live.alias,
+                sha256=sha256,
+                run_id=live.run_id,
+                adopted_at=now(),
+            )
+            await self._keep(downloaded, record)
+        finally:
+            if downloaded is not None:
+                downloaded.unlink(missing_ok=True)
+
+    async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
+        """A full disk costs the copy, not the model: it is live already."""
+        try:
+            await asyncio.to_thread(self._copies.keep, downloaded, record)
+        except (OSError, ArtifactUnavailable) as error:
+            log_event("copy not kept", level=logging.WARNING, version=record.version, error=str(error))
+
+    async def _make_live(self, content: bytes, version: str, sha256: str, run_id: str | None, origin: str) -> LiveModel:
+        started = time.perf_counter()
+        predictor = await asyncio.to_thread(Predictor.from_bytes, content)
+        reader = await asyncio.to_thread(RowReader, predictor.contract)
+        self.live = LiveModel(self._name, version, self._alias, sha256, run_id, now(), predictor, reader)
+        self._metrics.swapped(self._name, version)
+        seconds = round(time.perf_counter() - started, 3)
+        log_event("model loaded", model=self._name, version=version, origin=origin, sha256=sha256, seconds=seconds)
+        return self.live
+
+    def _note_refusal(self, version: str, refused: ModelRefused) -> None:
+        self.refusal = Refusal(version, refused.code(), refused.detail, refused.hint, now())
+        self._metrics.refused(refused.code())
+        log_event("model refused", level=logging.WARNING, version=version, reason=refused.code(), detail=refused.detail)
+
+    def _note_registry(self, reachable: bool, detail: str) -> None:
+        if reachable != self.registry_state.reachable:
+            level = logging.INFO if reachable else logging.WARNING
+            log_event("registry reached" if reachable else "registry lost", level=level, detail=detail)
+        self.registry_state = RegistryState(reachable, detail, now())
+        self._metrics.registry_reachable.set(int(reachable))

@@ -1,0 +1,168 @@
+"""A model ready to predict: an ONNX graph checked against the contract inside it. Knows no HTTP and no registry."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from pydantic import ValidationError
+
+from prediction_api.contract import Contract, Value
+from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
+
+Row = Sequence[Value]
+_TENSOR = {"number": "tensor(float)", "category": "tensor(string)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A number for regression; a label with a probability per label for classification."""
+
+    value: float | str
+    probabilities: dict[str, float] | None = None
+
+
+class Predictor:
+    """Predicts rows given as values in the order of the contract's features."""
+
+    def __init__(self, contract: Contract, session: onnxruntime.InferenceSession) -> None:
+        self.contract = contract
+        self._session = session
+        self._columns = [(feature.input, feature.type == "number") for feature in contract.features]
+        self._outputs = ["variable"] if contract.task == "regression" else ["label", "probabilities"]
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Predictor":
+        """Loads one self-contained ONNX file.
+
+        Raises UnsafeGraph, WrongContract or GoldenMismatch; what is returned has given the golden predictions.
+        """
+        contract = _read_contract(content)
+        predictor = cls(contract, _open_session(content))
+        predictor._match_graph()
+        predictor._replay_golden_rows()
+        return predictor
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        """One prediction per row, in order, from one call of the graph.
+
+        Raises PredictionFailed when the graph fails or gives a value that is not finite.
+        """
+        try:
+            outputs = self._session.run(self._outputs, self._feed(rows))
+        except Exception as error:  # ONNX Runtime's errors share no public base class
+            raise PredictionFailed(f"ONNX Runtime failed: {str(error)[:200]}") from error
+        numbers = outputs[-1]
+        if not np.isfinite(numbers).all():
+            raise PredictionFailed("the model's output is not a finite number")
+        if self.contract.task == "regression":
+            return [Prediction(seven_digits(value)) for value in numbers.ravel().tolist()]
+        labels, known = outputs[0].ravel().tolist(), self.contract.labels
+        return [
+            Prediction(str(label), dict(zip(known, map(seven_digits, shares), strict=True)))
+            for label, shares in zip(labels, numbers.tolist(), strict=True)
+        ]
+
+    def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """One (rows, 1) array per input; a missing number is NaN, a missing category the empty text."""
+        shape = (len(rows), 1)
+        feed: dict[str, Any] = {}
+        for position, (name, is_number) in enumerate(self._columns):
+            values = [row[position] for row in rows]
+            if is_number:  # NumPy turns None into NaN
+                feed[name] = np.array(values, dtype=np.float32).reshape(shape)
+            else:
+                feed[name] = np.array(["" if value is None else value for value in values], dtype=object).reshape(shape)
+        return feed
+
+    def _match_graph(self) -> None:
+        described = {feature.input: _TENSOR[feature.type] for feature in self.contract.features}
+        found = {node.name: node.type for node in self._session.get_inputs()}
+        if found != described:
+            raise WrongContract(f"the graph's inputs are {found}, the contract's are {described}")
+        missing = set(self._outputs) - {node.name for node in self._session.get_outputs()}
+        if missing:
+            raise WrongContract(f"the graph has no output {', '.join(sorted(missing))}")
+
+    def _replay_golden_rows(self) -> None:
+        golden = self.contract.golden
+        rows = [[row[feature.input] for feature in self.contract.features] for row in golden.rows]
+        try:
+            predictions = self.predict(rows)
+        except (PredictionFailed, ValueError, TypeError) as error:  # ValueError: outputs of another shape, a wrong type
+            raise GoldenMismatch(f"the golden rows cannot be predicted: {error}") from error
+        for number, (got, expected) in enumerate(zip(predictions, golden.predictions, strict=True)):
+            if not _same(got.value, expected, golden.tolerance):
+                raise GoldenMismatch(f"golden row {number}: training gave {expected!r}, this graph gives {got.value!r}")
+        for number, shares in enumerate(golden.probabilities or []):
+            given = list((predictions[number].probabilities or {}).values())
+            if len(given) != len(shares) or not np.allclose(given, shares, rtol=0, atol=golden.tolerance):
+                raise GoldenMismatch(f"golden row {number}: training gave probabilities {shares}, this graph {given}")
+
+
+def seven_digits(value: float) -> float:
+    """The number to seven significant digits: all that float32 holds, without the tail that float64 would show."""
+    return float(f"{value:.7g}")
+
+
+def _same(got: float | str, expected: float | str, tolerance: float) -> bool:
+    if isinstance(got, str) or isinstance(expected, str):
+        return got == expected
+    return math.isclose(got, expected, rel_tol=1e-6, abs_tol=tolerance)  # seven digits are what got holds
+
+
+def _read_contract(content: bytes) -> Contract:
+    try:
+        model = onnx.load_model_from_string(content)
+    except (DecodeError, ValueError) as error:
+        raise UnsafeGraph(f"not an ONNX file: {str(error)[:200]}") from None
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
+        raise UnsafeGraph("the graph keeps tensors in other files")
+    text = next((entry.value for entry in model.metadata_props if entry.key == "contract"), None)
+    if text is None:
+        raise WrongContract("the file's metadata has no entry 'contract'")
+    try:
+        return Contract.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "contract"
+        raise WrongContract(f"{where}: {first['msg']} ({error.error_count()} in all)") from None
+
+
+def _open_session(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # one row takes microseconds: more threads only take turns
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised, and told once
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no public base class
+        raise UnsafeGraph(f"ONNX Runtime cannot load the graph: {str(error)[:200]}") from None
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of the file, in all its graphs, subgraphs, functions and training graphs."""
+    graphs = [model.graph]
+    for training in model.training_info:
+        graphs += [training.initialization, training.algorithm]
+    node_lists: list[Iterable[onnx.NodeProto]] = [function.node for function in model.functions]
+    attribute_lists = [function.attribute_proto for function in model.functions]
+    while graphs or node_lists or attribute_lists:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            node_lists.append(graph.node)
+        elif node_lists:
+            attribute_lists += [node.attribute for node in node_lists.pop()]
+        else:
+            for attribute in attribute_lists.pop():
+                graphs += [attribute.g, *attribute.graphs]
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)

@@ -1,0 +1,36 @@
+"""The service's settings: the only place that reads the environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from prediction_api.errors import StartRefused
+
+RegistryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$")]  # also a folder's name
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of the same name in capitals."""
+
+    # pydantic keeps names that begin with "model_" for itself unless told otherwise
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    api_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
+    api_max_body_bytes: int = Field(default=8_000_000, ge=1_000)
+    mlflow_tracking_uri: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://\S+$")
+    model_name: RegistryName = "wine-quality"
+    model_alias: RegistryName = "production"
+    models_dir: Path = Path("models")
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises StartRefused naming each variable that has a wrong value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{str(one['loc'][0]).upper()}={one['input']!r}: {one['msg']}" for one in error.errors()]
+        raise StartRefused("; ".join(wrong)) from None

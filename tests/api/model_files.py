@@ -1,0 +1,146 @@
+"""Small real ONNX models that carry a contract, for every kind of model that the service must serve."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+Contract = dict[str, Any]
+
+WINE_FEATURES: list[dict[str, Any]] = [
+    {
+        "name": "fixed acidity",
+        "input": "fixed_acidity",
+        "type": "number",
+        "unit": "g/dm3",
+        "low": 3.8,
+        "high": 15.9,
+        "median": 7.0,
+        "example": 7.4,
+        "nullable": False,
+        "histogram": {"edges": [3.8, 8.0, 15.9], "counts": [3, 4], "missing": 0},
+    },
+    {"name": "alcohol", "input": "alcohol", "type": "number", "unit": None, "low": 8.0, "high": 14.9, "median": 10.3,
+     "example": 9.4, "nullable": True},
+    {"name": "type", "input": "type", "type": "category", "unit": None, "categories": ["red", "white"],
+     "example": "red", "nullable": True, "histogram": {"counts": [1, 2], "missing": 0}},
+]  # fmt: skip
+
+
+def regression_contract(slope: float = 0.5, name: str = "wine-quality") -> Contract:
+    """For `regression_model`: quality = slope * fixed acidity + alcohol (10 where missing) + (1 if white else 0)."""
+    return {
+        "version": 1,
+        "name": name,
+        "task": "regression",
+        "target": "quality",
+        "labels": [],
+        "features": deepcopy(WINE_FEATURES),
+        "interval": {"coverage": 0.9, "half_width": 0.5},
+        "golden": {
+            "rows": [
+                {"fixed_acidity": 8.0, "alcohol": 9.0, "type": "white"},
+                {"fixed_acidity": 4.0, "alcohol": None, "type": None},
+            ],
+            "predictions": [8.0 * slope + 10.0, 4.0 * slope + 10.0],
+            "probabilities": None,
+            "tolerance": 1e-4,
+        },
+        "metrics": {"mae": 0.5},
+        "data": {"source": "data/sample.csv", "digest": "sha256:00", "rows": 7, "synthetic": True},
+        "run_id": "run-1",
+        "trained_at": "2026-11-23T09:00:00Z",
+        "code_version": "abc",
+    }
+
+
+def regression_model(slope: float = 0.5, contract: Contract | None = None, constant: bytes | None = None) -> bytes:
+    """Imputes, looks the text up and adds, all inside the graph. `constant` replaces the slope's raw tensor."""
+    nodes = [
+        helper.make_node("IsNaN", ["alcohol"], ["no_alcohol"]),
+        helper.make_node("Where", ["no_alcohol", "usual_alcohol", "alcohol"], ["some_alcohol"]),
+        helper.make_node(
+            "LabelEncoder", ["type"], ["colour"], domain="ai.onnx.ml",
+            keys_strings=["white"], values_floats=[1.0], default_float=0.0,
+        ),
+        helper.make_node("Mul", ["fixed_acidity", "slope"], ["acid_part"]),
+        helper.make_node("Add", ["acid_part", "some_alcohol"], ["sum"]),
+        helper.make_node("Add", ["sum", "colour"], ["variable"]),
+    ]  # fmt: skip
+    constants = [
+        helper.make_tensor("slope", TensorProto.FLOAT, [1, 1], [slope]),
+        helper.make_tensor("usual_alcohol", TensorProto.FLOAT, [1, 1], [10.0]),
+    ]
+    inputs = [_column("fixed_acidity"), _column("alcohol"), _column("type", TensorProto.STRING)]
+    graph = helper.make_graph(nodes, "regression", inputs, [_column("variable")], constants)
+    return _file(graph, contract or regression_contract(slope))
+
+
+def classification_contract() -> Contract:
+    """For `classification_model`: P(malign) = 1 / (1 + exp(-size))."""
+    return {
+        "version": 1,
+        "name": "tumour",
+        "task": "classification",
+        "target": "kind",
+        "labels": ["benign", "malign"],
+        "features": [{"name": "size", "input": "size", "type": "number", "example": 1.0, "nullable": False}],
+        "interval": None,
+        "golden": {
+            "rows": [{"size": 0.0}, {"size": 2.0}],
+            "predictions": ["benign", "malign"],
+            "probabilities": [[0.5, 0.5], [0.1192029, 0.8807971]],
+            "tolerance": 1e-4,
+        },
+    }
+
+
+def classification_model(contract: Contract | None = None) -> bytes:
+    nodes = [
+        helper.make_node("Sigmoid", ["size"], ["malign"]),
+        helper.make_node("Sub", ["one", "malign"], ["benign"]),
+        helper.make_node("Concat", ["benign", "malign"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["probabilities"], ["place"], axis=1, keepdims=0),
+        helper.make_node(
+            "LabelEncoder", ["place"], ["label"], domain="ai.onnx.ml",
+            keys_int64s=[0, 1], values_strings=["benign", "malign"], default_string="",
+        ),
+    ]  # fmt: skip
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+    ]
+    one = helper.make_tensor("one", TensorProto.FLOAT, [1, 1], [1.0])
+    return _file(helper.make_graph(nodes, "classes", [_column("size")], outputs, [one]), contract or classification_contract())
+
+
+def with_external_tensor(content: bytes, place: str) -> bytes:
+    """The same model with one more tensor that would be read from another file, at one of the places ONNX has."""
+    model = onnx.load_model_from_string(content)
+    outside = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="/etc/passwd")
+    if place == "initializer":
+        model.graph.initializer.append(outside)
+    elif place == "attribute":
+        model.graph.node.append(helper.make_node("Constant", [], ["unused"], value=outside))
+    elif place == "subgraph":
+        inner = helper.make_graph([], "inner", [], [], [outside])
+        model.graph.node.append(helper.make_node("If", ["never"], ["unused"], then_branch=inner, else_branch=inner))
+    elif place == "function":
+        node = helper.make_node("Constant", [], ["out"], value=outside)
+        model.functions.append(helper.make_function("own", "F", [], ["out"], [node], [helper.make_opsetid("", 17)]))
+    return model.SerializeToString()
+
+
+def _column(name: str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, [None, 1])
+
+
+def _file(graph: onnx.GraphProto, contract: Contract | None) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
+    model.ir_version = 8
+    if contract is not None:
+        model.metadata_props.add(key="contract", value=json.dumps(contract))
+    return model.SerializeToString()

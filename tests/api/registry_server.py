@@ -1,0 +1,103 @@
+"""A small real HTTP server that obeys the paths and answers of MLflow's registry which the service uses."""
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class StoredVersion:
+    content: bytes
+    tags: dict[str, str]
+    artifact_uri: str
+
+
+@dataclass
+class FakeRegistry:
+    """What a test sets and looks at; `serve` puts it behind a port."""
+
+    name: str = "wine-quality"
+    versions: dict[str, StoredVersion] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    downloads: list[str] = field(default_factory=list)
+    looks: int = 0
+    broken: int | None = None  # answer every call with this status
+    truncate: bool = False  # end each download before its announced length
+    server: ThreadingHTTPServer | None = None
+    port: int = 0
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def add(self, content: bytes, sha256: str | None = "right", promote: bool = True) -> str:
+        version = str(len(self.versions) + 1)
+        tags = {} if sha256 is None else {"model_sha256": hashlib.sha256(content).hexdigest() if sha256 == "right" else sha256}
+        self.versions[version] = StoredVersion(content, tags, f"mlflow-artifacts:/1/models/m-{version}/artifacts")
+        if promote:
+            self.aliases["production"] = version
+        return version
+
+    def start(self) -> None:
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, kind, content, announced = registry.answer(self.path)
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(announced))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)  # the same port after a stop
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+
+    def answer(self, target: str) -> tuple[int, str, bytes, int]:
+        parts = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        if self.broken is not None:
+            return _json(self.broken, {"error_code": "INTERNAL_ERROR"})
+        if parts.path == "/api/2.0/mlflow/registered-models/alias":
+            self.looks += 1
+            return self._alias(query)
+        if parts.path == "/api/2.0/mlflow/model-versions/get-download-uri":
+            return _json(200, {"artifact_uri": self.versions[query["version"]].artifact_uri})
+        prefix = "/api/2.0/mlflow-artifacts/artifacts/"
+        for version, stored in self.versions.items():
+            if parts.path == f"{prefix}{stored.artifact_uri.removeprefix('mlflow-artifacts:/')}/model.onnx" and stored.content:
+                self.downloads.append(version)
+                sent = stored.content[: len(stored.content) // 2] if self.truncate else stored.content
+                return 200, "application/octet-stream", sent, len(stored.content)
+        return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such artifact"})
+
+    def _alias(self, query: dict[str, str]) -> tuple[int, str, bytes, int]:
+        if query["name"] != self.name:
+            message = f"Registered Model with name={query['name']} not found"
+            return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message})
+        version = self.aliases.get(query["alias"])
+        if version is None:
+            message = f"Registered model alias {query['alias']} not found."
+            return _json(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": message})
+        tags = [{"key": key, "value": value} for key, value in self.versions[version].tags.items()]
+        found = {"name": self.name, "version": version, "run_id": "run-1", "last_updated_timestamp": 1, "tags": tags}
+        return _json(200, {"model_version": found})
+
+
+def _json(status: int, content: dict[str, object]) -> tuple[int, str, bytes, int]:
+    body = json.dumps(content).encode()
+    return status, "application/json", body, len(body)
