@@ -203,7 +203,9 @@ def main() -> int:
             return pool.submit(closed_loop, *arguments).result()
 
         store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-        stack.enter_context(running([mlflow, "server", "--port", registry, "--workers", 1, *store], f"{uri}/health", folder))
+        stack.enter_context(
+            running([mlflow, "server", "--port", registry, "--workers", 1, *store], f"{uri}/health", folder)
+        )
         print("fitting and logging the forest", file=sys.stderr)
         model, row = log_models(uri)
         split = {"dataframe_split": {"columns": NAMES, "data": [list(row.values())]}}

@@ -16,6 +16,7 @@ class Metrics:
         self._seconds = Histogram(
             "api_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=registry
         )
+        self._pairs: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking labels up costs more than counting
         self.predictions = Counter("api_predictions_total", "Rows predicted", registry=registry)
         self._swaps = Counter("api_model_swaps_total", "Models that went live", registry=registry)
         self._refusals = Counter("api_model_refusals_total", "Models refused", ["reason"], registry=registry)
@@ -24,8 +25,12 @@ class Metrics:
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """`path` is a route's template, never what the client sent: labels must stay few."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        pair = self._pairs.get((path, status))
+        if pair is None:
+            pair = self._requests.labels(path, str(status)), self._seconds.labels(path)
+            self._pairs[path, status] = pair
+        pair[0].inc()
+        pair[1].observe(seconds)
 
     def swapped(self, name: str, version: str) -> None:
         self._swaps.inc()

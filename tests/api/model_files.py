@@ -113,7 +113,9 @@ def classification_model(contract: Contract | None = None) -> bytes:
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
     ]
     one = helper.make_tensor("one", TensorProto.FLOAT, [1, 1], [1.0])
-    return _file(helper.make_graph(nodes, "classes", [_column("size")], outputs, [one]), contract or classification_contract())
+    return _file(
+        helper.make_graph(nodes, "classes", [_column("size")], outputs, [one]), contract or classification_contract()
+    )
 
 
 def with_external_tensor(content: bytes, place: str) -> bytes:

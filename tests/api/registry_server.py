@@ -35,7 +35,11 @@ class FakeRegistry:
 
     def add(self, content: bytes, sha256: str | None = "right", promote: bool = True) -> str:
         version = str(len(self.versions) + 1)
-        tags = {} if sha256 is None else {"model_sha256": hashlib.sha256(content).hexdigest() if sha256 == "right" else sha256}
+        tags = (
+            {}
+            if sha256 is None
+            else {"model_sha256": hashlib.sha256(content).hexdigest() if sha256 == "right" else sha256}
+        )
         self.versions[version] = StoredVersion(content, tags, f"mlflow-artifacts:/1/models/m-{version}/artifacts")
         if promote:
             self.aliases["production"] = version
@@ -79,7 +83,10 @@ class FakeRegistry:
             return _json(200, {"artifact_uri": self.versions[query["version"]].artifact_uri})
         prefix = "/api/2.0/mlflow-artifacts/artifacts/"
         for version, stored in self.versions.items():
-            if parts.path == f"{prefix}{stored.artifact_uri.removeprefix('mlflow-artifacts:/')}/model.onnx" and stored.content:
+            if (
+                parts.path == f"{prefix}{stored.artifact_uri.removeprefix('mlflow-artifacts:/')}/model.onnx"
+                and stored.content
+            ):
                 self.downloads.append(version)
                 sent = stored.content[: len(stored.content) // 2] if self.truncate else stored.content
                 return 200, "application/octet-stream", sent, len(stored.content)

@@ -1,0 +1,53 @@
+"""What the tests of the prediction service share."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
+sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
+
+from model_files import regression_model
+from prediction_api.main import create_app
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    """An empty registry on a free port."""
+    fake = FakeRegistry()
+    fake.start()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def settings(registry: FakeRegistry, tmp_path: Path) -> Settings:
+    return Settings(
+        mlflow_tracking_uri=registry.uri,
+        models_dir=tmp_path / "models",
+        api_poll_seconds=0.02,
+        api_max_body_bytes=3_000_000,
+    )
+
+
+@pytest.fixture
+def client(registry: FakeRegistry, settings: Settings) -> Iterator[TestClient]:
+    """The service with the wine model live."""
+    registry.add(regression_model())
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        yield client
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Returns as soon as the condition holds; fails when it does not within the time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.005)

@@ -1,0 +1,297 @@
+"""The calls as a user meets them, on a live service with a real ONNX model."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from conftest import wait_until
+from fastapi.testclient import TestClient
+from model_files import classification_contract, classification_model, regression_contract, regression_model
+from prediction_api.main import create_app
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+ROW = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "white"}
+JSON = {"Content-Type": "application/json"}
+
+
+def test_predict_answers_value_interval_id_and_model(client: TestClient) -> None:
+    answer = client.post("/predict", json=ROW)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert len(body.pop("id")) == 36
+    assert body == {
+        "prediction": 14.0,
+        "interval": {"low": 13.5, "high": 14.5, "coverage": 0.9},
+        "model": {"name": "wine-quality", "version": "1"},
+    }
+
+
+def test_features_are_accepted_by_identifier_and_null_where_nullable(client: TestClient) -> None:
+    answer = client.post("/predict", json={"fixed_acidity": 4, "alcohol": None, "type": None})
+    assert answer.json()["prediction"] == 12.0
+
+
+def test_a_value_outside_the_range_of_training_is_served(client: TestClient) -> None:
+    assert client.post("/predict", json=ROW | {"fixed acidity": 1000}).json()["prediction"] == 510.0
+
+
+@pytest.mark.parametrize(
+    ("change", "loc", "says"),
+    [
+        ({"fixed acidity": ...}, ["fixed acidity"], "missing; expected a finite number"),
+        ({"sulphates": 1}, ["sulphates"], "no such feature"),
+        ({"alcool": 1}, ["alcool"], "the nearest is 'alcohol'"),
+        ({"fixed_acidity": 8.0}, ["fixed_acidity"], "given twice"),
+        ({"fixed acidity": None}, ["fixed acidity"], "found null"),
+        ({"fixed acidity": "7.4"}, ["fixed acidity"], "found the text '7.4'"),
+        ({"fixed acidity": True}, ["fixed acidity"], "found true"),
+        ({"fixed acidity": [7.4]}, ["fixed acidity"], "found a list"),
+        ({"fixed acidity": {"a": 1}}, ["fixed acidity"], "found an object"),
+        ({"fixed acidity": 1e39}, ["fixed acidity"], "found 1e+39"),
+        ({"fixed acidity": 10**400}, ["fixed acidity"], "expected a finite number"),
+        ({"type": "rosé"}, ["type"], "expected one of 'red', 'white' or null, found the text 'rosé'"),
+        ({"type": 3}, ["type"], "found 3"),
+    ],
+)
+def test_a_wrong_feature_is_named_with_what_was_expected_and_found(
+    client: TestClient, change: dict[str, object], loc: list[str], says: str
+) -> None:
+    row = {key: value for key, value in (ROW | change).items() if value is not ...}
+    answer = client.post("/predict", json=row)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    [complaint] = answer.json()["errors"]
+    assert complaint["loc"] == loc
+    assert says in complaint["msg"]
+    assert complaint["msg"] in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_numbers_that_are_not_finite_are_refused(client: TestClient, number: str) -> None:
+    body = '{"fixed acidity": %s, "alcohol": 9, "type": "red"}' % number
+    answer = client.post("/predict", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["fixed acidity"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "not-json"),
+        (b"{", "not-json"),
+        (b"fixed acidity=7", "not-json"),
+        (b'{"fixed acidity": "\xff"}', "not-json"),
+        (b"[" * 100_000, "not-json"),
+        (b"[]", "wrong-content"),
+        (b"null", "wrong-content"),
+        (b"7", "wrong-content"),
+        (b'"text"', "wrong-content"),
+        (b'{"rows": []}', "wrong-content"),
+        (b'{"rows": {}}', "wrong-content"),
+    ],
+)
+def test_bodies_that_are_no_rows_are_refused(client: TestClient, path: str, body: bytes, kind: str) -> None:
+    answer = client.post(path, content=body, headers=JSON)
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (422, 422)
+    assert problem["type"] == f"/docs#error-{kind}"
+    assert problem["title"] and problem["detail"] and problem["hint"] and problem["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"Content-Type": "text/csv"}, "text/csv"),
+        ({"Content-Type": ""}, "missing"),
+        ({"Content-Type": "application/json; charset=latin-1"}, "latin-1"),
+        (JSON | {"Content-Encoding": "gzip"}, "compressed"),
+    ],
+)
+def test_other_content_types_are_refused(client: TestClient, headers: dict[str, str], says: str) -> None:
+    answer = client.post("/predict", content=json.dumps(ROW), headers=headers)
+    assert answer.status_code == 415
+    assert says in answer.json()["detail"]
+
+
+def test_utf8_may_be_said(client: TestClient) -> None:
+    headers = {"Content-Type": 'Application/JSON; charset="UTF-8"'}
+    assert client.post("/predict", content=json.dumps(ROW), headers=headers).status_code == 200
+
+
+def test_ten_megabytes_are_refused_by_the_announced_length(client: TestClient) -> None:
+    answer = client.post("/predict", content=b" " * 10_000_000, headers=JSON)
+    assert answer.status_code == 413
+    assert "10000000 bytes" in answer.json()["detail"]
+    assert client.post("/predict", json=ROW).status_code == 200
+
+
+def test_a_body_without_a_length_is_read_only_up_to_the_limit(client: TestClient) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield b" " * 1_000_000
+
+    answer = client.post("/predict", content=endless(), headers=JSON)
+    assert answer.status_code == 413
+
+
+def test_batch_keeps_the_order(client: TestClient) -> None:
+    rows = [ROW | {"fixed acidity": number} for number in range(10_000)]
+    body = client.post("/predict/batch", json={"rows": rows}).json()
+    assert body["predictions"] == [number * 0.5 + 10.0 for number in range(10_000)]
+    assert body["interval"] == {"half_width": 0.5, "coverage": 0.9}
+    assert body["model"] == {"name": "wine-quality", "version": "1"}
+
+
+def test_batch_names_row_and_column_of_each_complaint(client: TestClient) -> None:
+    rows = [ROW, ROW | {"alcohol": "strong"}, ROW, ROW | {"typ": "red"}, 5]
+    problem = client.post("/predict/batch", json={"rows": rows}).json()
+    assert [complaint["loc"] for complaint in problem["errors"]] == [
+        ["rows", 1, "alcohol"],
+        ["rows", 3, "typ"],
+        ["rows", 4],
+    ]
+    assert problem["detail"] == "rows 1 alcohol: expected a finite number or null, found the text 'strong' (and 2 more)"
+
+
+def test_batch_of_bad_rows_is_reported_in_a_short_list(client: TestClient) -> None:
+    problem = client.post("/predict/batch", json={"rows": [{}] * 9_000}).json()
+    assert len(problem["errors"]) == 20
+
+
+def test_batch_takes_at_most_ten_thousand_rows(client: TestClient) -> None:
+    problem = client.post("/predict/batch", json={"rows": [1] * 10_001}).json()
+    assert problem["errors"][0]["loc"] == ["rows"]
+    assert "10000" in problem["detail"]
+
+
+def test_classification_answers_label_and_probabilities(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(classification_model())
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        one = client.post("/predict", json={"size": 2}).json()
+        many = client.post("/predict/batch", json={"rows": [{"size": -2}, {"size": 2}]}).json()
+        described = client.get("/model").json()
+    assert one["prediction"] == "malign"
+    assert one["probabilities"] == pytest.approx({"benign": 0.1192029, "malign": 0.8807971}, abs=1e-6)
+    assert "interval" not in one
+    assert many["predictions"] == ["benign", "malign"]
+    assert many["probabilities"][1] == one["probabilities"]
+    assert described["labels"] == classification_contract()["labels"]
+
+
+def test_model_describes_what_is_served(client: TestClient) -> None:
+    body = client.get("/model").json()
+    assert body["name"], body["version"] == ("wine-quality", "1")
+    assert (body["alias"], body["run_id"], body["task"], body["target"]) == (
+        "production",
+        "run-1",
+        "regression",
+        "quality",
+    )
+    assert body["features"][0] == {
+        "name": "fixed acidity", "input": "fixed_acidity", "type": "number", "unit": "g/dm3",
+        "low": 3.8, "high": 15.9, "median": 7.0, "example": 7.4, "nullable": False,
+    }  # fmt: skip
+    assert body["features"][2]["categories"] == ["red", "white"]
+    assert body["data"] == {"source": "data/sample.csv", "digest": "sha256:00", "rows": 7, "synthetic": True}
+    assert body["trained_at"] == "2026-11-23T09:00:00Z"
+    assert len(body["sha256"]) == 64
+
+
+@pytest.mark.parametrize("path", ["/livez", "/health", "/healthz", "/ping"])
+def test_aliases_of_livez_answer_with_and_without_a_model(
+    registry: FakeRegistry, settings: Settings, path: str
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        assert client.get(path).json() == {"status": "ok", "ready": False}
+        registry.add(regression_model())
+        wait_until(lambda: client.get(path).json()["ready"])
+
+
+def test_without_a_model_every_prediction_says_what_to_do(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: "not found" in client.get("/readyz").json()["detail"])
+        for answer in (client.post("/predict", json=ROW), client.post("/predict/batch", json={}), client.get("/model")):
+            assert answer.status_code == 503
+            assert answer.json()["hint"].startswith("Train and promote a model")
+
+
+def test_request_id_is_taken_and_given_back(client: TestClient) -> None:
+    answer = client.post("/predict", json={}, headers={"X-Request-ID": "mine-1"})
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "mine-1"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "<script>"])
+def test_a_strange_request_id_is_replaced(client: TestClient, given: str) -> None:
+    made = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
+    assert made != given
+    assert len(made) == 32
+
+
+def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
+    missing, method = client.get("/nowhere"), client.get("/predict")
+    assert (missing.status_code, method.status_code) == (404, 405)
+    assert missing.json()["detail"] == "GET /nowhere: Not Found"
+    assert method.headers["allow"] == "POST"
+
+
+def test_a_fault_of_ours_is_a_problem_without_its_trace(client: TestClient) -> None:
+    client.app.state.metrics.page = None  # type: ignore[attr-defined]
+    answer = client.get("/metrics", headers={"X-Request-ID": "bug-1"})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "bug-1"
+    assert "Traceback" not in answer.text
+
+
+def test_a_prediction_that_is_not_finite_is_an_error(registry: FakeRegistry, settings: Settings) -> None:
+    contract = regression_contract(slope=2e37)
+    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
+    registry.add(regression_model(2e37, contract))
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        answer = client.post("/predict", json=ROW | {"fixed acidity": 1e10})
+    assert answer.status_code == 500
+    assert answer.json()["type"] == "/docs#error-prediction-failed"
+
+
+def test_metrics_count_by_route_and_never_by_what_was_sent(client: TestClient) -> None:
+    client.post("/predict", json=ROW)
+    client.post("/predict/batch", json={"rows": [ROW, ROW]})
+    client.get("/nowhere/12345")
+    page = client.get("/metrics").text
+    assert 'api_requests_total{path="/predict",status="200"} 1.0' in page
+    assert 'api_requests_total{path="other",status="404"} 1.0' in page
+    assert "api_predictions_total 3.0" in page
+    assert 'api_model_info{name="wine-quality",version="1"} 1.0' in page
+    assert "api_registry_reachable 1.0" in page
+    assert "12345" not in page
+
+
+def test_openapi_follows_the_live_model(registry: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        assert "Features" not in client.get("/openapi.json").json()["components"]["schemas"]
+        registry.add(regression_model())
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        schema = client.get("/openapi.json").json()
+        body = schema["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+        assert client.post("/predict", json=body["example"]).status_code == 200
+        batch = schema["paths"]["/predict/batch"]["post"]["requestBody"]["content"]["application/json"]
+        assert client.post("/predict/batch", json=batch["example"]).status_code == 200
+    assert list(schema["components"]["schemas"]["Features"]["properties"]) == ["fixed acidity", "alcohol", "type"]
+    assert schema["info"]["version"] == "wine-quality version 1"
+
+
+def test_docs_need_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "fixed acidity" in page.text
+    assert 'id="error-wrong-content"' in page.text
+    assert "<script" not in page.text
+    assert "src=" not in page.text
