@@ -37,7 +37,7 @@ class SetupError(Exception):
 
 def run(command: list[str], hint: str) -> None:
     """Runs `command` quietly. Raises SetupError with its last lines and `hint` when it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         tail = "\n".join(done.stdout.splitlines()[-15:])
         raise SetupError(f"{' '.join(command)}\n{tail}\n{hint}")
@@ -115,7 +115,7 @@ def java_home_of(java: str) -> Path | None:
     """The home of the `java` command when it runs and is new enough, else None."""
     try:
         asked = [java, "-XshowSettings:properties", "-version"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=30).stderr
+        said = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=30).stderr
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = re.search(r'version "(\d+)', said)
@@ -169,10 +169,8 @@ def main() -> int:
             provide_environment(name, uv)
         note = ROOT / "var" / "java_home"
         if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):
-            start = time.monotonic()
             note.parent.mkdir(exist_ok=True)
             note.write_text(f"{provide_java(uv)}\n")
-            say("java", start)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ Nothing of the training job is imported here; it lives in an environment of its 
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, Context, Param, RetryDecision, RetryPolicy, dag
@@ -29,7 +30,11 @@ tried again; anything else that goes wrong in `train`, `promote` or `verify` is 
 """
 
 # Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
-COMMON = '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"}'
+# All four commands get the same options, because these name the run that a later command looks for.
+OPTIONS = (
+    '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"} '
+    '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'
+)
 ENVIRONMENT = {
     "PIPELINE_CONFIG": "{{ params.config or 'pipeline.yaml' }}",
     "DATA_SOURCE": "{{ params.data or '' }}",
@@ -43,20 +48,20 @@ ENVIRONMENT = {
 
 
 class RetryUnlessRefused(RetryPolicy):
-    """Exit code 1 says that the input was judged and refused: the same input gets the same answer, so it is final."""
+    """Exit codes 1 (refused) and 2 (wrong use) are final: the same input gets the same answer. Others are accidents."""
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        if str(exception).endswith("exit code 1."):
-            return RetryDecision.fail("refused; see the message above")
+        if str(exception).endswith(("exit code 1.", "exit code 2.")):
+            return RetryDecision.fail("refused; the message above says why")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, object]:
         return {}
 
 
-def command(task_id: str, bash_command: str, **options: object) -> BashOperator:
+def command(task_id: str, bash_command: str, **options: Any) -> BashOperator:
     """A task that runs one command in the project's folder, stopped as a whole process group when the task is."""
     return BashOperator(
         task_id=task_id,
@@ -79,28 +84,46 @@ def command(task_id: str, bash_command: str, **options: object) -> BashOperator:
     tags=["model"],
     doc_md=ABOUT,
     params={
-        "data": Param(None, type=["null", "string"], maxLength=500, title="Data source",
-                      description="A CSV or Parquet file, or a glob, seen from the project's folder. Empty: as configured."),
-        "trials": Param(None, type=["null", "integer"], minimum=1, maximum=1000, title="Trials",
-                        description="How many candidates the search tries. Empty: as configured."),
-        "gate": Param(None, type=["null", "string"], enum=[None, "enforce", "dry_run", "off"], title="Gate",
-                      description="What a challenger that is not better meets. Empty: as configured."),
-        "name": Param(None, type=["null", "string"], pattern="^[a-z0-9][a-z0-9-]*$", maxLength=100, title="Model name",
-                      description="The registered model. Empty: as configured."),
+        "data": Param(
+            None,
+            type=["null", "string"],
+            maxLength=500,
+            title="Data source",
+            description="A CSV or Parquet file, or a glob, seen from the project's folder. Empty: as configured.",
+        ),
+        "trials": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1000,
+            title="Trials",
+            description="How many candidates the search tries. Empty: as configured.",
+        ),
+        "gate": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "enforce", "dry_run", "off"],
+            title="Gate",
+            description="What a challenger that is not better meets. Empty: as configured.",
+        ),
+        "name": Param(
+            None,
+            type=["null", "string"],
+            pattern="^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$",
+            title="Model name",
+            description="The registered model. Empty: as configured.",
+        ),
         "config": Param("pipeline.yaml", type="string", minLength=1, maxLength=500, title="Pipeline file"),
     },
 )
 def train_model() -> None:
     """Four commands in a row; each finds what the one before left in the tracking server."""
-    check = command("check", f'"$TRAINING_HOME/bin/python" scripts/check_data.py {COMMON}', retries=0)
-    train = command(
-        "train",
-        '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER" '
-        f'scripts/train.py {COMMON} ${{TRIALS:+--trials "$TRIALS"}}',
-        execution_timeout=timedelta(hours=2),
-    )
-    promote = command("promote", f'"$TRAINING_HOME/bin/python" scripts/promote.py {COMMON} ${{GATE:+--gate "$GATE"}}')
-    verify = command("verify", f'"$TRAINING_HOME/bin/python" scripts/verify.py {COMMON}', outlets=[PROMOTED_MODEL])
+    python = '"$TRAINING_HOME/bin/python"'
+    spark_submit = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER"'
+    check = command("check", f"{python} scripts/check_data.py {OPTIONS}", retries=0)
+    train = command("train", f"{spark_submit} scripts/train.py {OPTIONS}", execution_timeout=timedelta(hours=2))
+    promote = command("promote", f"{python} scripts/promote.py {OPTIONS}")
+    verify = command("verify", f"{python} scripts/verify.py {OPTIONS}", outlets=[PROMOTED_MODEL])
     check >> train >> promote >> verify
 
 

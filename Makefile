@@ -1,0 +1,89 @@
+# The one list of tasks. `make` alone prints it.
+PYTHON ?= python3
+UV := .venvs/uv/bin/uv
+DEV := .venvs/dev/bin
+DRIVE := .venvs/dev/bin/python -m
+LOCK = $(UV) pip compile -q --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
+COMPOSE := docker compose
+TRAINING := $(COMPOSE) exec -T airflow /opt/training/bin/python
+
+# The same .env that Compose reads; what is given on the command line wins.
+-include .env
+export
+
+# The api serves the model that the pipeline file names, unless told otherwise.
+MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check up down e2e train status rollback password logs data bench lock
+
+help:
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup:  ## environments from the pinned requirements, and Java; quick when nothing changed
+	@$(PYTHON) stack/setup.py
+
+demo: setup  ## the whole way without containers, once: train, predict, index, ask  [CONFIG= DATA=]
+	@$(DRIVE) stack.demo
+
+run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C
+	@$(DRIVE) stack.run
+
+test: setup  ## all tests that need no containers, with branch coverage  [ONLY="api rag"]
+	@$(DRIVE) stack.suite $(ONLY)
+
+check: setup  ## format, lint, types, import rules, Compose files
+	$(DEV)/ruff format --check .
+	$(DEV)/ruff check .
+	$(DEV)/mypy --python-executable .venvs/api/bin/python api/prediction_api
+	$(DEV)/mypy --python-executable .venvs/training/bin/python scripts/training
+	$(DEV)/mypy --python-executable .venvs/rag/bin/python rag/rag_service
+	$(DEV)/mypy --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py
+	$(DEV)/mypy --python-executable .venvs/dev/bin/python stack
+	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
+	$(DEV)/compose-lint check --quiet docker-compose.yml rag/docker-compose.yml
+
+up: export MODEL_NAME := $(or $(MODEL_NAME),$(MODEL_OF_CONFIG))
+up:  ## the whole stack as containers
+	$(COMPOSE) up --build --wait
+
+down:  ## stop the containers; the volumes stay
+	$(COMPOSE) down
+
+e2e: setup  ## the Compose stack from nothing, driven as a user would, and removed again
+	@$(DRIVE) stack.e2e
+
+train: setup  ## (containers) run train_model and follow it  [TRIALS= DATA=data/your.csv]
+	@$(DRIVE) stack.operate train
+
+status:  ## (containers) what is in production, and since when
+	@$(TRAINING) scripts/status.py
+
+rollback:  ## (containers) move the alias back  [VERSION=]
+	@$(TRAINING) scripts/rollback.py $(if $(VERSION),--to $(VERSION))
+
+password: setup  ## (containers) Airflow's password; the user is admin
+	@$(DRIVE) stack.operate password
+
+logs:  ## (containers) follow the logs
+	$(COMPOSE) logs --follow --tail 100
+
+data:  ## fetch the real UCI wine set into data/WineQuality.csv, checked by SHA-256
+	@$(PYTHON) data/fetch.py
+
+bench: setup  ## the measurements of benchmarks/, each printing one table
+	@for program in benchmarks/*.py; do $(DEV)/python "$$program" || exit 1; done
+
+lock: setup  ## write the lock files anew  [UPGRADE=1]
+	$(LOCK) airflow/requirements.in -o airflow/requirements.lock
+	$(LOCK) airflow/requirements.in tests/requirements.in -o airflow/requirements-test.lock
+	$(LOCK) scripts/requirements.in -o scripts/requirements.lock
+	$(LOCK) scripts/requirements.in tests/requirements.in -o scripts/requirements-test.lock
+	$(LOCK) api/requirements.in -o api/requirements.lock
+	$(LOCK) api/requirements.in tests/requirements.in -o api/requirements-test.lock
+	$(LOCK) --override rag/requirements.override rag/requirements.in -o rag/requirements.lock
+	$(LOCK) --override rag/requirements.override rag/requirements.in tests/requirements.in -o rag/requirements-test.lock
+	$(LOCK) --no-deps rag/requirements-embedder.in -o rag/requirements-embedder.lock
+	$(LOCK) mlflow/requirements.in -o mlflow/requirements.lock
+	$(LOCK) stack/requirements-java.in -o stack/requirements-java.lock
+	$(LOCK) requirements-dev.in -o requirements-dev.lock

@@ -1,0 +1,94 @@
+"""Airflow's REST interface, as much of it as starting a run and following it takes."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from stack.errors import StepFailed
+from stack.steps import client, content
+
+POLL_SECONDS = 1.0
+DAG = "train_model"
+ENDED = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """`seconds` is how long its last try ran; 0 while it has not ended."""
+
+    name: str
+    state: str
+    seconds: float
+
+
+class Airflow:
+    """Signed in at `url` as the admin. Raises StepFailed where Airflow refuses."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self._http: httpx.Client = client(url)
+        answer = self._http.post("/auth/token", json={"username": "admin", "password": password})
+        self._http.headers["Authorization"] = f"Bearer {content(answer)['access_token']}"
+
+    def trigger(self, conf: Mapping[str, object], dag: str = DAG, seconds: float = 60.0) -> str:
+        """Starts a run and gives its id; waits while the DAG is not parsed yet. Raises StepFailed."""
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = self._http.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": dict(conf)})
+            if answer.status_code != httpx.codes.NOT_FOUND or time.monotonic() > deadline:
+                return str(content(answer)["dag_run_id"])
+            time.sleep(POLL_SECONDS)
+
+    def follow(self, run_id: str, seconds: float, on_end: Callable[[TaskState], None], dag: str = DAG) -> None:
+        """Returns when the run has succeeded, telling `on_end` of each task that ends. Raises StepFailed otherwise."""
+        deadline = time.monotonic() + seconds
+        told: set[str] = set()
+        while True:
+            state = content(self._http.get(self._run(run_id, dag)))["state"]
+            for task in self.tasks(run_id, dag):
+                if task.state in ENDED and task.name not in told:
+                    told.add(task.name)
+                    on_end(task)
+            if state == "success":
+                return
+            if state == "failed" or time.monotonic() > deadline:
+                what = "failed" if state == "failed" else f"is still {state} after {seconds:.0f} s"
+                raise StepFailed(
+                    f"{dag} {what}\n{self.failed_log(run_id, dag)}", "Airflow's page shows every task's log"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def tasks(self, run_id: str, dag: str = DAG) -> list[TaskState]:
+        """The run's tasks, in the order in which they started."""
+        found = content(self._http.get(f"{self._run(run_id, dag)}/taskInstances"))["task_instances"]
+        found.sort(key=lambda task: (task["start_date"] or "~", task["task_id"]))
+        return [TaskState(task["task_id"], str(task["state"]), float(task["duration"] or 0)) for task in found]
+
+    def waited(self, run_id: str, dag: str = DAG) -> float:
+        """Seconds from the run's being queued to its end."""
+        run: dict[str, Any] = content(self._http.get(self._run(run_id, dag)))
+        return (datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["queued_at"])).total_seconds()
+
+    def failed_log(self, run_id: str, dag: str = DAG, lines: int = 30) -> str:
+        """The end of the log of the first task that failed, or nothing where none did."""
+        failed = next((task for task in self.tasks(run_id, dag) if task.state == "failed"), None)
+        if failed is None:
+            return ""
+        for attempt in (2, 1):
+            answer = self._http.get(
+                f"{self._run(run_id, dag)}/taskInstances/{failed.name}/logs/{attempt}",
+                headers={"Accept": "application/json"},
+            )
+            said = answer.json().get("content", []) if answer.is_success else []
+            text = [str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in said]
+            if text:
+                return "\n".join(text[-lines:])
+        return ""
+
+    @staticmethod
+    def _run(run_id: str, dag: str) -> str:
+        return f"/api/v2/dags/{dag}/dagRuns/{quote(run_id, safe='')}"

@@ -1,0 +1,79 @@
+"""`docker compose` for one project: the calls that the drivers need."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.errors import EngineMissing, StepFailed
+
+PASSWORD = "import json; print(json.load(open('/opt/airflow/passwords.json'))['admin'])"
+
+
+@dataclass(frozen=True)
+class Compose:
+    """`project` None: the one that Compose takes by itself, as in `make up`."""
+
+    root: Path
+    environment: Mapping[str, str]
+    project: str | None = None
+
+    def run(self, *arguments: str, seconds: float = 1800.0, quiet: bool = True) -> str:
+        """Runs `docker compose …`; gives what it printed. Raises StepFailed with its last lines."""
+        project = ["-p", self.project] if self.project else []
+        return docker(["compose", *project, *arguments], self.root, self.environment, seconds, quiet)
+
+    def password(self) -> str:
+        """Airflow's password, read where it was made."""
+        return self.run("exec", "-T", "airflow", "python", "-c", PASSWORD).strip()
+
+    def services(self) -> dict[str, str]:
+        """The running services, each with the id of its container."""
+        rows = [json.loads(line) for line in self.run("ps", "--format", "json").splitlines() if line.strip()]
+        return {row["Service"]: row["ID"] for row in rows}
+
+    def memory(self) -> dict[str, float]:
+        """Megabytes in use now, by service."""
+        services = self.services()
+        said = docker(
+            ["stats", "--no-stream", "--format", "{{json .}}", *services.values()], self.root, self.environment
+        )
+        used = {row["ID"]: megabytes(row["MemUsage"].split("/")[0]) for row in map(json.loads, said.splitlines())}
+        return {name: used[container[:12]] for name, container in services.items()}
+
+
+def docker(
+    arguments: list[str], root: Path, environment: Mapping[str, str], seconds: float = 120.0, quiet: bool = True
+) -> str:
+    """Runs `docker …`; gives what it printed. Raises StepFailed with the last lines, EngineMissing without a docker."""
+    command = ["docker", *arguments]
+    errors = subprocess.PIPE if quiet else None
+    try:
+        done = subprocess.run(
+            command, cwd=root, env=dict(environment), check=False, timeout=seconds,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise EngineMissing("there is no command `docker`") from None
+    except subprocess.TimeoutExpired:
+        raise StepFailed(f"{' '.join(command)} took longer than {seconds:.0f} s", "") from None
+    if done.returncode != 0:
+        last = "\n".join((done.stderr or done.stdout).splitlines()[-30:])
+        raise StepFailed(f"{' '.join(command)} ended with {done.returncode}\n{last}", "`docker compose logs` says more")
+    return done.stdout
+
+
+def check_engine(root: Path, environment: Mapping[str, str]) -> None:
+    """Raises EngineMissing when no engine answers."""
+    try:
+        docker(["info"], root, environment, seconds=30)
+    except StepFailed as error:
+        raise EngineMissing(str(error).splitlines()[-1]) from error
+
+
+def megabytes(text: str) -> float:
+    """`"1.5GiB"` as megabytes (2**20 bytes)."""
+    units = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "B": 1 / 1024**2}
+    unit = next(unit for unit in units if text.strip().endswith(unit))
+    return float(text.strip().removesuffix(unit)) * units[unit]

@@ -1,0 +1,140 @@
+"""Starting a program, waiting until it is healthy, and stopping it with everything it started."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import httpx
+
+from stack.errors import PortTaken, ProgramFailed
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 15.0
+TAIL_LINES = 25
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run. `health` is the address that answers 200 once it is up; None for a program that ends by itself."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+    health: str | None = None
+
+
+class Running:
+    """A started program, in a session of its own, so that Ctrl-C reaches it only through `stop`."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        program.log.parent.mkdir(parents=True, exist_ok=True)
+        with program.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                program.command,
+                env=dict(program.environment),
+                cwd=program.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def failure(self, what: str) -> ProgramFailed:
+        """The error to raise, with the end of the log."""
+        return ProgramFailed(self.program.name, what, str(self.program.log), tail(self.program.log))
+
+    def check_alive(self) -> None:
+        """Raises ProgramFailed when the program has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise self.failure(f"ended with code {code}")
+
+    def wait_healthy(self, seconds: float) -> None:
+        """Returns once the health address answers 200. Raises ProgramFailed when it ends, or takes over `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not answers(self.program.health or ""):
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise self.failure(f"was not healthy after {seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def wait_done(self, seconds: float) -> None:
+        """Returns once the program has ended with 0. Raises ProgramFailed otherwise."""
+        try:
+            code = self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"took longer than {seconds:.0f} s") from None
+        if code != 0:
+            raise self.failure(f"ended with code {code}")
+
+    def stop(self) -> None:
+        """Asks the whole group to end, and insists after 15 s. Safe to call twice."""
+        if not self._signal(signal.SIGTERM):
+            return
+        try:
+            self._process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> bool:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def answers(url: str) -> bool:
+    """Whether `url` answers 200 now. Our own programs are on this machine: proxies of the environment do not apply."""
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """The last lines of `log`."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def check_port(host: str, port: int, variable: str, program: str) -> None:
+    """Raises PortTaken when something listens on `port` already."""
+    with socket.socket() as probe:
+        # As servers do: an address that only waits for its last packets is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise PortTaken(port, variable, program) from None
+
+
+@contextmanager
+def started_programs() -> Iterator[list[Running]]:
+    """A list to append started programs to; at the end, whatever happened, all are stopped, the last one first."""
+    running: list[Running] = []
+
+    def stop_signal(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop_signal)
+    try:
+        yield running
+    finally:
+        # A second Ctrl-C while stopping would leave programs behind.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for program in reversed(running):
+            program.stop()
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,116 @@
+"""The programs of the stack as they run without containers: the same ones, on SQLite, each in its own environment."""
+
+import os
+from pathlib import Path
+
+from stack.processes import Program, check_port
+from stack.settings import HOST, PORTS, Settings
+
+
+def check_ports(settings: Settings, names: tuple[str, ...]) -> None:
+    """Raises PortTaken for the first of `names` whose port is in use: before anything starts, so nothing is half up."""
+    for name in names:
+        check_port(HOST, settings.ports[name], f"{name.upper()}_PORT", name)
+
+
+def mlflow(settings: Settings) -> Program:
+    """The tracking server. It runs from the training environment, which has MLflow in full."""
+    home = settings.root / "mlruns"
+    home.mkdir(exist_ok=True)
+    command = [
+        settings.python("training"), "-m", "mlflow", "server",
+        "--host", HOST, "--port", str(settings.ports["mlflow"]), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}",
+        "--serve-artifacts", "--artifacts-destination", str(home / "artifacts"),
+    ]  # fmt: skip
+    allowed = f"localhost:*,{HOST}:*"
+    extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_SERVER_ALLOWED_HOSTS": allowed}
+    return program(settings, "mlflow", command, extra, "/health")
+
+
+def api(settings: Settings) -> Program:
+    """The prediction service. Alive is enough here: before the first training it has no model."""
+    extra = {"PYTHONPATH": "api", "API_HOST": HOST, "API_PORT": str(settings.ports["api"])}
+    extra |= {"MODEL_NAME": settings.model_name, "MODELS_DIR": str(settings.root / "models")}
+    return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")
+
+
+def rag(settings: Settings) -> Program:
+    """The question-answering service; healthy once its models are loaded."""
+    extra = {"PYTHONPATH": "rag", "RAG_HOST": HOST, "RAG_PORT": str(settings.ports["rag"])}
+    extra |= {"RAG_DATA_DIR": str(settings.var / "rag")}
+    return program(settings, "rag", [settings.python("rag"), "-m", "rag_service", "serve"], extra, "/readyz")
+
+
+def airflow_prepare(settings: Settings) -> Program:
+    """Makes Airflow's secrets and database, and ends."""
+    return airflow(settings, "airflow-prepare", [settings.python("airflow"), "airflow/entrypoint.py", "prepare"])
+
+
+def airflow_server(settings: Settings) -> Program:
+    """Scheduler, dag-processor and api-server under one supervisor, as in the container."""
+    command = [settings.python("airflow"), "airflow/entrypoint.py"]
+    return airflow(settings, "airflow", command, f"{settings.url('airflow')}/api/v2/version")
+
+
+def airflow_dag_run(settings: Settings, conf: str) -> Program:
+    """One run of `train_model` without scheduler or page, with `conf` (JSON) as its parameters."""
+    command = [settings.python("airflow"), "-m", "airflow", "dags", "test", "train_model", "--conf", conf]
+    return airflow(settings, "train_model", command)
+
+
+def airflow(settings: Settings, name: str, command: list[str], health: str | None = None) -> Program:
+    """A program of Airflow, with all that its tasks need."""
+    home = settings.var / "airflow"
+    port = settings.ports["airflow"]
+    training = settings.root / ".venvs" / "training"
+    environment = common(settings) | {
+        "PATH": f"{settings.root / '.venvs' / 'airflow' / 'bin'}{os.pathsep}{settings.environment.get('PATH', os.defpath)}",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.root / "airflow" / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
+        "PIPELINE_HOME": str(settings.root),
+        "TRAINING_HOME": str(training),
+        "API_URL": settings.url("api"),
+        "JAVA_HOME": java_home(settings.var),
+        "SPARK_LOCAL_IP": HOST,
+        "SPARK_LOCAL_DIRS": str(settings.var / "spark"),
+    }
+    return Program(name, command, environment, settings.root, settings.var / "log" / f"{name}.log", health)
+
+
+def program(settings: Settings, name: str, command: list[str], extra: dict[str, str], health: str) -> Program:
+    """A server of ours, with its log under var/log."""
+    address = settings.url(name) + health
+    log = settings.var / "log" / f"{name}.log"
+    return Program(name, command, common(settings) | extra, settings.root, log, address)
+
+
+def common(settings: Settings) -> dict[str, str]:
+    """The environment that all share: the caller's, the tracking server's address, and nothing that calls home."""
+    return dict(settings.environment) | {
+        "MLFLOW_TRACKING_URI": settings.url("mlflow"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "PYTHONUNBUFFERED": "1",
+        # A program on this machine is never asked for through a proxy.
+        "NO_PROXY": f"{settings.environment.get('NO_PROXY', '')},{HOST},localhost".lstrip(","),
+    }
+
+
+def java_home(var: Path) -> str:
+    """The Java that `make setup` found or provided."""
+    return (var / "java_home").read_text(encoding="utf-8").strip()
+
+
+ALL = tuple(PORTS)

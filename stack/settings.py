@@ -1,0 +1,84 @@
+"""Where things are and which ports they use; the only module of the drivers that reads the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from stack.errors import StepFailed
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+PORTS = {"airflow": 8080, "mlflow": 5001, "api": 8000, "rag": 8001}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`data`: the user's own file, else None. `model_name`: what the run registers and the api serves."""
+
+    root: Path
+    ports: Mapping[str, int]
+    config: Path
+    data: Path | None
+    model_name: str
+    environment: Mapping[str, str]
+
+    def url(self, program: str) -> str:
+        """Where `program` answers."""
+        return f"http://{HOST}:{self.ports[program]}"
+
+    def python(self, environment: str) -> str:
+        """The interpreter of `.venvs/ENVIRONMENT`."""
+        return str(self.root / ".venvs" / environment / "bin" / "python")
+
+    @property
+    def var(self) -> Path:
+        """The git-ignored folder for state and logs."""
+        return self.root / "var"
+
+
+def read_settings(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:
+    """From `CONFIG`, `DATA`, `MODEL_NAME` and `*_PORT`. Raises StepFailed when a file is not there or a port is no number."""
+    config = existing_file(environment.get("CONFIG") or str(root / "pipeline.yaml"), "CONFIG")
+    data = existing_file(environment["DATA"], "DATA") if environment.get("DATA") else None
+    name = environment.get("MODEL_NAME") or (slug(data.stem) if data else configured_name(config))
+    ports = {program: port_of(environment, program) for program in PORTS}
+    return Settings(root, ports, config, data, name, dict(environment))
+
+
+def port_of(environment: Mapping[str, str], program: str) -> int:
+    """The port of `program`: its variable's value, else the usual one. Raises StepFailed."""
+    variable = f"{program.upper()}_PORT"
+    value = environment.get(variable) or str(PORTS[program])
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise StepFailed(f"{variable} is {value!r}", "give a number from 1 to 65535")
+    return int(value)
+
+
+def existing_file(value: str, variable: str) -> Path:
+    """The absolute path of the file that `variable` names. Raises StepFailed when it is not there."""
+    path = Path(value).expanduser().resolve()
+    if not path.is_file():
+        raise StepFailed(f"{variable}={value}: there is no such file", "give the path of a file, seen from this folder")
+    return path
+
+
+def configured_name(config: Path) -> str:
+    """The model's name in the pipeline file. Raises StepFailed when the file does not give one."""
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StepFailed(f"{config}: {error}", "mend the file; README shows one that works") from error
+    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+        raise StepFailed(
+            f"{config} gives no name", "its first line is `name: …`, the name of the model in the registry"
+        )
+    return str(content["name"])
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits and hyphens: a name that the registry and a URL both take."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "model"
