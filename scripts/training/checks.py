@@ -1,0 +1,128 @@
+"""What a table must satisfy; every failure names file, row, column, what was expected, what was found, and the mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from training.config import Config
+from training.errors import DataError, ValueProblem
+from training.source import Source, identifier
+
+MOSTLY_NUMBERS = 0.5  # above this share of numbers, a column is one of numbers with mistakes in it
+MOST_CATEGORIES = 100
+MOST_LOCAL_ROWS = 1_000_000
+
+
+def as_number(name: str) -> Column:
+    return F.col(f"`{name}`").try_cast("double")
+
+
+def columns(columns: list[str], source: Source, config: Config) -> None:
+    data = config.data
+    wanted = {"data.target": [data.target], "data.ignore": data.ignore, "checks.ranges": list(config.checks.ranges)}
+    wanted["data.segment"] = [data.segment] if data.segment else []
+    for key, names in wanted.items():
+        for name in names:
+            if name not in columns:
+                raise DataError(
+                    f"{source.name}: expected a column '{name}' ({key}), found: {', '.join(columns)}",
+                    f"Add the column to the file, or change {key} in pipeline.yaml.",
+                )
+    if data.target in data.ignore or data.segment in data.ignore:
+        raise DataError(f"{source.name}: data.ignore names the target or the segment", "Take it out of data.ignore.")
+    identifiers: dict[str, str] = {}
+    for name in columns:
+        other = identifiers.setdefault(identifier(name), name)
+        if other != name:
+            raise DataError(f"{source.name}: columns '{other}' and '{name}' are alike", "Rename one of the two.")
+
+
+def types(
+    text: DataFrame, source: Source, config: Config, profile: dict[str, dict[str, int]], names: list[str]
+) -> tuple[set[str], set[str]]:
+    """Which features are numbers and which categories; a column of numbers with text in it is refused."""
+    data = config.data
+    if data.task == "regression" and profile[data.target]["numeric"] < profile[data.target]["present"]:
+        _refuse_text(text, source, data.target, "Regression needs numbers; for labels set data.task: classification.")
+    numbers, categories = set(), set()
+    for name in names:
+        column = profile[name]
+        if name == data.target:
+            continue
+        if column["present"] == 0:
+            raise DataError(f"{source.name}: column '{name}' is empty", "Remove it or add it to data.ignore.")
+        if column["numeric"] == column["present"]:
+            numbers.add(name)
+        elif column["numeric"] > MOSTLY_NUMBERS * column["present"]:
+            _refuse_text(text, source, name, "Mend the cell (or leave it empty if the value is not known).")
+        elif column["distinct"] > MOST_CATEGORIES:
+            raise DataError(
+                f"{source.name}: column '{name}': expected at most {MOST_CATEGORIES} categories, "
+                f"found about {column['distinct']} different texts",
+                f"Free text and identifiers are no features: add '{name}' to data.ignore.",
+            )
+        else:
+            categories.add(name)
+    return numbers, categories
+
+
+def _refuse_text(text: DataFrame, source: Source, name: str, hint: str) -> None:
+    wrong = F.col(f"`{name}`").isNotNull() & as_number(name).isNull()
+    _refuse(text, source, name, wrong, "a number", hint)
+
+
+def numbers(text: DataFrame, source: Source, config: Config, numbers: set[str]) -> None:
+    """Infinite values and values outside checks.ranges."""
+    wrong: dict[str, tuple[Column, str, str]] = {}
+    for name in sorted(numbers):
+        value = as_number(name)
+        low, high = config.checks.ranges.get(name, (float("-inf"), float("inf")))
+        if name in config.checks.ranges:
+            hint = "Mend the cell, or widen checks.ranges in pipeline.yaml."
+            wrong[name] = ((value < low) | (value > high), f"{low:g} to {high:g}", hint)
+        else:
+            limit = 3.4e38  # float32, in which the model computes
+            wrong[name] = (F.abs(value) > limit, "a finite number", "Mend the cell, or leave it empty.")
+    found = text.agg(*[F.count_if(condition).alias(name) for name, (condition, _, _) in wrong.items()]).first()
+    for name, (condition, expected, hint) in wrong.items():
+        if found is not None and found[name]:
+            _refuse(text, source, name, condition, expected, hint)
+
+
+def _refuse(text: DataFrame, source: Source, name: str, wrong: Column, expected: str, hint: str) -> None:
+    """Raises ValueProblem for the first cell of column `name` where `wrong` holds; a row is a line of the file."""
+    numbered = text.select(F.col(f"`{name}`"), wrong).rdd.zipWithIndex().filter(lambda pair: bool(pair[0][1]))
+    (cell, _), index = numbered.first()
+    row = index + 2 if len(source.files) == 1 and source.format == "csv" else None
+    count = numbered.count()
+    more = f" (and {count - 1} more in this column)" if count > 1 else ""
+    raise ValueProblem(source.name, row, name, expected, f"'{cell}'{more}", hint)
+
+
+def missing(source: Source, config: Config, profile: dict[str, dict[str, int]], rows: int, features: list[str]) -> None:
+    allowed = config.checks.max_missing
+    for name in features:
+        share = 1 - profile[name]["present"] / rows
+        if share > allowed:
+            raise DataError(
+                f"{source.name}: column '{name}': expected at most {allowed:.0%} missing values, found {share:.0%}",
+                "Add the column to data.ignore, or raise checks.max_missing.",
+            )
+
+
+def rows(source: Source, config: Config, report: dict[str, Any]) -> None:
+    if report["rows_used"] < config.checks.min_rows:
+        raise DataError(
+            f"{source.name}: expected at least {config.checks.min_rows} usable rows, found {report['rows_used']} "
+            f"({report['rows']} rows, {report['rows_without_target']} without a target, "
+            f"{report['rows_repeated']} repeated)",
+            "Give more rows, or lower checks.min_rows.",
+        )
+    if report["rows_used"] > MOST_LOCAL_ROWS:
+        raise DataError(
+            f"{source.name}: {report['rows_used']:,} rows; search.engine 'local' takes up to {MOST_LOCAL_ROWS:,}",
+            "Train on a sample of the rows.",
+        )

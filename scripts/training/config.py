@@ -1,0 +1,203 @@
+"""pipeline.yaml becomes one frozen, checked object; every wrong key or value is an error that names its line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from training.errors import ConfigError
+
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
+METRICS = {"regression": ("mae", "rmse"), "classification": ("accuracy", "log_loss")}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Section):
+    """Where the table is and what its columns mean."""
+
+    source: str = Field(description="CSV (comma, semicolon, tab or bar) or Parquet; a path or a glob")
+    sample: str | None = Field(
+        default=None, description="synthetic stand-in, used and said so while `source` does not exist"
+    )
+    target: str
+    task: Literal["regression", "classification"] = "regression"
+    segment: str | None = Field(default=None, description="a column whose groups must not get worse")
+    ignore: list[str] = Field(default=[], description="columns that are not features")
+    units: dict[str, str] = Field(default={}, description="unit of a column, shown to the users of the model")
+    duplicates: Literal["drop", "keep"] = Field(
+        default="drop", description="what becomes of rows that repeat another exactly"
+    )
+
+
+class Checks(_Section):
+    """What a table must satisfy before anything is trained on it."""
+
+    min_rows: PositiveInt = 200
+    max_missing: float = Field(default=0.2, ge=0, le=1, description="largest share of missing values in a column")
+    ranges: dict[str, tuple[float, float]] = Field(default={}, description="column: [lowest, highest] allowed value")
+
+
+class Split(_Section):
+    """Shares of the rows held back, chosen by a hash of each row's features."""
+
+    test: float = Field(default=0.2, gt=0, lt=0.5, description="for the gate")
+    calibration: float = Field(default=0.1, gt=0, lt=0.5, description="for the prediction interval")
+    seed: int = 7
+
+
+class Search(_Section):
+    """Which models are tried, and for how long."""
+
+    engine: Literal["local"] = Field(
+        default="local", description="local: trials on Spark's executors, data collected once"
+    )
+    candidates: list[Literal["extra_trees", "random_forest", "xgboost"]] = Field(
+        default=["extra_trees", "random_forest", "xgboost"], min_length=1
+    )
+    trials: PositiveInt = 20
+    metric: str | None = Field(default=None, description="mae, rmse; accuracy, log_loss. Default: mae or log_loss")
+    folds: int = Field(default=3, ge=2, le=20)
+    timeout_s: PositiveInt = 600
+
+
+class Gate(_Section):
+    """What a new model must show before it serves."""
+
+    mode: Literal["enforce", "dry_run", "off"] = "enforce"
+    metric: str | None = Field(default=None, description="default: the metric of the search")
+    min_gain: float = Field(
+        default=0.0, ge=0, description="by how much the champion must be beaten, in the metric's unit"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    max_segment_loss: float = Field(default=0.02, ge=0, description="largest loss allowed in any group of data.segment")
+    limits: dict[str, float] = Field(default={}, description="metric: worst value allowed, whatever the champion does")
+
+
+class Serving(_Section):
+    """How the model is served."""
+
+    alias: str = "production"
+    coverage: float = Field(default=0.9, gt=0, lt=1, description="share of true values that the interval should hold")
+
+
+class Monitor(_Section):
+    """When live data calls for training again."""
+
+    psi: float = Field(default=0.2, gt=0)
+    windows: PositiveInt = 3
+    of: PositiveInt = 5
+    min_rows: PositiveInt = 200
+    cooldown_hours: float = Field(default=24, ge=0)
+
+
+class Config(_Section):
+    """The whole of pipeline.yaml."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the experiment, the registered model")
+    data: Data
+    checks: Checks = Checks()
+    split: Split = Split()
+    search: Search = Search()
+    gate: Gate = Gate()
+    serving: Serving = Serving()
+    monitor: Monitor = Monitor()
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Config:
+        known = METRICS[self.data.task]
+        named = [self.search_metric, self.gate_metric, *self.gate.limits]
+        for metric in named:
+            if metric not in known:
+                raise ValueError(f"metric '{metric}' is not one of {', '.join(known)} ({self.data.task})")
+        return self
+
+    @property
+    def search_metric(self) -> str:
+        return self.search.metric or ("mae" if self.data.task == "regression" else "log_loss")
+
+    @property
+    def gate_metric(self) -> str:
+        return self.gate.metric or self.search_metric
+
+    def training_key(self, data_digest: str) -> str:
+        """Names a training run by all that decides its outcome: data, code, and the sections that training reads.
+
+        By this key a repeated task finds what it did before.
+        """
+        read = self.model_dump(include={"name", "data", "checks", "split", "search", "serving"}, mode="json")
+        read["data"].pop("source"), read["data"].pop("sample")  # a moved file is the same data
+        text = json.dumps([data_digest, code_version(), read], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def code_version() -> str:
+    """Digest of this package's source: other code may train another model."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Reads `path`; `overrides` maps dotted keys (``search.trials``) to values that win over the file.
+
+    Relative data paths in the file are taken from the folder of the file. Raises ConfigError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", "Give the pipeline file with --config.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})", "Give a YAML file in UTF-8 with --config.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}", "Mend the line that is named.") from None
+    if not isinstance(content, dict) or root is None:
+        raise ConfigError(f"{path}: expected sections such as 'data:', found none", "Start from the project's own.")
+    for key in ("source", "sample"):
+        section = content.get("data")
+        if isinstance(section, dict) and isinstance(section.get(key), str):
+            section[key] = str(path.parent / section[key])
+    for dotted, value in (overrides or {}).items():
+        section, _, key = dotted.rpartition(".")
+        target = content.setdefault(section, {}) if section else content
+        if isinstance(target, dict):
+            target[key] = value
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, root, error), "`scripts/train.py --schema` prints every key.") from None
+
+
+def _explain(path: Path, root: yaml.Node, error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"])) or "(file)"
+        found = "" if problem["type"] in ("missing", "value_error") else f", found {problem['input']!r}"
+        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        sentences.append(f"{path}:{_line(root, problem['loc'])}: {where}: {message}{found}")
+    return "\n".join(sentences)
+
+
+def _line(node: yaml.Node, location: tuple[int | str, ...]) -> int:
+    """The line (from 1) of the key at `location`, or of the nearest section around it."""
+    line: int = node.start_mark.line + 1
+    for step in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,149 @@
+"""A file becomes typed, checked, split tables. With `checks`, the only module with Spark SQL.
+
+read      every column as text -> numbers and categories, by what the cells hold
+check     missing values, ranges, rows; each failure names file, row, column, expected, found
+split     by a hash of the row's features: repeated rows fall on one side, and a row keeps its side for ever
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from training import checks
+from training.checks import as_number
+from training.config import Config
+from training.source import Source
+
+MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "?")
+PARTS = ("train", "calibration", "test")
+_HASH, _PART = "__hash", "__part"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A checked table: which columns are numbers, which are categories, and the rows with their part."""
+
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...]
+    report: dict[str, Any]
+    table: DataFrame
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.numbers + self.categories
+
+    def part(self, name: str) -> pd.DataFrame:
+        """Rows of one of PARTS in an order that does not depend on Spark.
+
+        Numbers are float32 (NaN where missing), categories are text ("" where missing). `__hash` in [0, 1) tells rows
+        apart by their features.
+        """
+        frame: pd.DataFrame = self.table.where(F.col(_PART) == name).drop(_PART).toPandas()
+        frame = frame.sort_values([_HASH, *frame.columns.drop(_HASH)], ignore_index=True)
+        frame[list(self.numbers)] = frame[list(self.numbers)].astype("float32")
+        return frame
+
+
+def session(name: str) -> SparkSession:
+    """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
+    builder = SparkSession.Builder().appName(name).master(os.environ.get("SPARK_MASTER", "local[2]"))
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", "127.0.0.1"),
+        "spark.sql.session.timeZone": "UTC",
+    }
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
+    """Reads, types, checks, cleans and splits. Raises DataError."""
+    text = _read(spark, source)
+    checks.columns(text.columns, source, config)
+    names = [name for name in text.columns if name not in config.data.ignore]
+    text = text.select(*[_present(name).alias(name) for name in names]).cache()
+    rows = text.count()
+    profile = _profile(text, names)
+    target = config.data.target
+    numbers, categories = checks.types(text, source, config, profile, names)
+    checks.missing(source, config, profile, rows, [name for name in names if name != target])
+    numeric = numbers | ({target} if config.data.task == "regression" else set())
+    typed = text.select(
+        *[
+            as_number(name).alias(name) if name in numeric else F.coalesce(F.col(f"`{name}`"), F.lit("")).alias(name)
+            for name in names
+        ]
+    )
+    checks.numbers(text, source, config, numeric)
+    kept = typed.where(F.col(f"`{target}`").isNotNull() & (F.col(f"`{target}`").cast("string") != ""))
+    clean = kept.dropDuplicates() if config.data.duplicates == "drop" else kept
+    features = [name for name in names if name != target]
+    table = _split(clean, features, config).cache()
+    counts = {row[_PART]: row["count"] for row in table.groupBy(_PART).count().collect()}
+    used = sum(counts.values())
+    report = {
+        "file": source.name,
+        "rows": rows,
+        "rows_without_target": rows - profile[target]["present"],
+        "rows_repeated": profile[target]["present"] - used,
+        "rows_used": used,
+        "missing": {name: rows - profile[name]["present"] for name in features if profile[name]["present"] < rows},
+        "numbers": sorted(numbers),
+        "categories": sorted(categories),
+        "parts": {part: counts.get(part, 0) for part in PARTS},
+    }
+    checks.rows(source, config, report)
+    text.unpersist()
+    ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
+    return Dataset(tuple(ordered[0]), tuple(ordered[1]), report, table)
+
+
+def _read(spark: SparkSession, source: Source) -> DataFrame:
+    files = [file.resolve().as_uri() for file in source.files]
+    if source.format == "parquet":
+        frame = spark.read.parquet(*files)
+        return frame.select(*[F.col(f"`{name}`").cast("string").alias(name) for name in frame.columns])
+    schema = T.StructType([T.StructField(name, T.StringType()) for name in source.columns])
+    options: dict[str, str | bool] = {"sep": source.separator, "header": True, "quote": '"', "escape": '"'}
+    return spark.read.csv(files, schema=schema, enforceSchema=True, mode="PERMISSIVE", multiLine=False, **options)  # type: ignore[arg-type]
+
+
+def _present(name: str) -> Column:
+    """The trimmed cell, null where it holds nothing or a word for nothing."""
+    cell = F.trim(F.col(f"`{name}`"))
+    return F.when(~F.lower(cell).isin(*MISSING_WORDS), cell)
+
+
+def _profile(text: DataFrame, names: list[str]) -> dict[str, dict[str, int]]:
+    """Per column: cells present, cells that are numbers, distinct values (estimated)."""
+    wanted = []
+    for name in names:
+        wanted += [F.count(f"`{name}`"), F.count(as_number(name)), F.approx_count_distinct(f"`{name}`")]
+    found = text.agg(*wanted).first()
+    if found is None:
+        raise AssertionError("an aggregate always gives one row")
+    keys = ("present", "numeric", "distinct")
+    return {name: dict(zip(keys, found[3 * i : 3 * i + 3], strict=True)) for i, name in enumerate(names)}
+
+
+def _split(frame: DataFrame, features: list[str], config: Config) -> DataFrame:
+    """Adds the row's hash and part. Only features enter the hash: wines measured alike never straddle two parts."""
+    cells = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in sorted(features)]
+    digest = F.sha2(F.concat_ws("\x1f", F.lit(str(config.split.seed)), *cells), 256)
+    hashed = F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12)
+    test, calibration = config.split.test, config.split.test + config.split.calibration
+    position = F.col(_HASH)
+    part = F.when(position < test, "test").when(position < calibration, "calibration").otherwise("train")
+    return frame.withColumn(_HASH, hashed).withColumn(_PART, part)

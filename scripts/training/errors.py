@@ -1,0 +1,92 @@
+"""Everything that can go wrong in the training job.
+
+PipelineError                 exit code 1: refused, nothing was changed
+├── ConfigError               exit code 2: pipeline.yaml or an option is wrong
+├── DataError                 the table cannot be used as it is
+│   ├── SourceError           the file itself: absent, empty, a folder, encoding, header
+│   └── ValueProblem          a cell: which row and column, what was expected, what was found
+├── ParityError               the ONNX graph and the fitted model disagree
+├── TrackingError             the tracking server is away or refuses
+├── NothingToPromote          no model was trained with this data, configuration and code
+├── GateRefused               the gate was not met, under --strict
+└── NotServed                 the prediction service does not serve the promoted version
+
+Each carries a sentence that says what happened and a hint that says what to do.
+"""
+
+
+class PipelineError(Exception):
+    """Base of all expected failures: a sentence, and a hint for the person who must act."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(PipelineError):
+    """The configuration names an unknown key, a wrong value, or cannot be read."""
+
+    exit_code = 2
+
+
+class DataError(PipelineError):
+    """The table cannot be used as it is."""
+
+
+class SourceError(DataError):
+    """The data file is absent, empty, not readable as text, or its header is unusable."""
+
+
+class ValueProblem(DataError):
+    """A cell does not hold what its column holds elsewhere."""
+
+    def __init__(self, file: str, row: int | None, column: str, expected: str, found: str, hint: str) -> None:
+        place = f"row {row}, " if row is not None else ""
+        super().__init__(f"{file}: {place}column '{column}': expected {expected}, found {found}", hint)
+
+
+class ParityError(PipelineError):
+    """The exported graph does not give what the fitted model gives."""
+
+    def __init__(self, difference: float, allowed: float) -> None:
+        super().__init__(
+            f"ONNX and the fitted model differ by {difference:.3g} on the test rows; at most {allowed:.3g} is allowed",
+            "Leave the winning candidate out of search.candidates and report the case; nothing was registered.",
+        )
+
+
+class TrackingError(PipelineError):
+    """The tracking server cannot be reached or refused a call."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(
+            f"tracking server {uri}: {reason}",
+            "Start it (`make run` or `docker compose up mlflow`) or set MLFLOW_TRACKING_URI to where it listens.",
+        )
+
+
+class NothingToPromote(PipelineError):
+    """No registered version carries this run key."""
+
+    def __init__(self, name: str, key: str) -> None:
+        super().__init__(
+            f"no version of '{name}' was trained with this data, configuration and code (run key {key})",
+            "Run scripts/train.py with the same options first.",
+        )
+
+
+class GateRefused(PipelineError):
+    """The challenger did not pass the gate and --strict was given."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(
+            "not promoted: " + "; ".join(reasons),
+            "The production model is unchanged. Change data or search, or set gate.mode to 'off' to promote anyway.",
+        )
+
+
+class NotServed(PipelineError):
+    """The prediction service did not come to serve the promoted version in time."""

@@ -1,0 +1,123 @@
+"""A fitted pipeline becomes one file, an ONNX graph that carries its contract; refused when the two disagree."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import TensorProto, helper
+from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+from skl2onnx import convert_sklearn, update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
+from sklearn.pipeline import Pipeline
+from xgboost import XGBClassifier, XGBRegressor
+
+from training.errors import ParityError
+from training.scoring import CONTRACT_KEY, run
+from training.search import TrainingRows, predict
+from training.source import identifier
+
+Array = np.ndarray[Any, Any]
+
+OPSET = {"": 15, "ai.onnx.ml": 3}
+LARGEST_DIFFERENCE = 1e-4  # of the target's standard deviation; absolute for probabilities
+
+
+def graph(model: Pipeline, rows: TrainingRows, labels: list[str]) -> onnx.ModelProto:
+    """The pipeline as ONNX: one input per feature, named by `identifier`, (rows,) float32 or text.
+
+    Gives `variable` (rows, 1), or `label` (rows,) text and `probabilities` (rows, labels).
+    """
+    _register_xgboost()
+    types = [(name, FloatTensorType([None, 1])) for name in rows.numbers]
+    types += [(name, StringTensorType([None, 1])) for name in rows.categories]
+    options = {id(model): {"zipmap": False}} if labels else None
+    converted: onnx.ModelProto = convert_sklearn(
+        model, initial_types=types, target_opset=OPSET, options=options, name="model"
+    )
+    _take_columns(converted)
+    if labels:
+        _name_labels(converted, labels)
+    onnx.checker.check_model(converted)
+    return converted
+
+
+def _register_xgboost() -> None:
+    update_registered_converter(
+        XGBRegressor, "XGBoostXGBRegressor", calculate_linear_regressor_output_shapes, convert_xgboost
+    )
+    update_registered_converter(
+        XGBClassifier,
+        "XGBoostXGBClassifier",
+        calculate_linear_classifier_output_shapes,
+        convert_xgboost,
+        options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+    )
+
+
+def _take_columns(model: onnx.ModelProto) -> None:
+    """Inputs become plain columns, (rows,), under their identifiers.
+
+    The converter wants (rows, 1); a column is what MLflow's own scoring feeds, and the simplest thing to give.
+    """
+    unsqueeze = []
+    for put in model.graph.input:
+        name, kind = identifier(put.name), put.type.tensor_type.elem_type
+        unsqueeze.append(helper.make_node("Unsqueeze", [name, "column_axis"], [put.name + " column"]))
+        for node in model.graph.node:
+            node.input[:] = [put.name + " column" if used == put.name else used for used in node.input]
+        put.CopyFrom(helper.make_tensor_value_info(name, kind, [None]))
+    model.graph.initializer.append(helper.make_tensor("column_axis", TensorProto.INT64, [1], [1]))
+    nodes = [*unsqueeze, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:
+    """The graph chooses a label's index; one more node turns it into the label."""
+    index, probabilities = (output.name for output in model.graph.output)
+    model.graph.node.append(
+        helper.make_node(
+            "LabelEncoder",
+            [index],
+            ["label"],
+            domain="ai.onnx.ml",
+            keys_int64s=list(range(len(labels))),
+            values_strings=labels,
+        )
+    )
+    if probabilities != "probabilities":
+        model.graph.node.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
+    del model.graph.output[:]
+    model.graph.output.extend(
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(labels)]),
+        ]
+    )
+
+
+def check_parity(content: bytes, model: Pipeline, features: pd.DataFrame, rows: TrainingRows, spread: float) -> float:
+    """Largest difference between graph and model over `features`; raises ParityError above the limit.
+
+    `spread` is the target's standard deviation (1 for probabilities).
+    """
+    values, probabilities = run(content, features)
+    ours = values if probabilities is None else probabilities
+    difference = float(np.max(np.abs(ours - predict(model, features, rows.classes))))
+    if not difference <= LARGEST_DIFFERENCE * spread:
+        raise ParityError(difference, LARGEST_DIFFERENCE * spread)
+    return difference
+
+
+def attach(model: onnx.ModelProto, contract: dict[str, Any]) -> bytes:
+    """The model with its contract inside, serialized: one file, so one digest covers both."""
+    helper.set_model_props(model, {CONTRACT_KEY: json.dumps(contract, sort_keys=True, allow_nan=False)})
+    return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,116 @@
+"""What a training run leaves in MLflow: parameters, metrics, data, pictures, the model, and a registered version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import pandas as pd
+from mlflow.data import sources
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+import mlflow
+from training import plots
+from training.config import Config
+from training.dataset import Dataset
+from training.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, MODEL_FILE, TEST_ROWS_FILE, Registry
+from training.source import Source
+
+if TYPE_CHECKING:
+    from training.steps import Result
+
+# Named because MLflow registers two sources for a local path and warns that it cannot choose.
+_DATA_SOURCE: Any = vars(sources)["LocalArtifactDatasetSource"]
+
+
+def record(
+    registry: Registry,
+    config: Config,
+    source: Source,
+    table: Dataset,
+    test_rows: pd.DataFrame,
+    result: Result,
+    best: dict[str, Any],
+    key: str,
+) -> str:
+    """Logs into the search's own run, registers the model, gives the version. The version comes last: an
+    interrupted task leaves none, and its repetition writes the same again."""
+    with mlflow.start_run(run_id=result.run_id):
+        mlflow.log_params({**best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)})
+        mlflow.log_metrics({**result.metrics, "onnx_difference": result.parity})
+        mlflow.set_tags(
+            {
+                KEY_TAG: key,
+                "pipeline.data": source.name,
+                "pipeline.data_digest": source.digest,
+                "pipeline.data_synthetic": str(source.synthetic).lower(),
+                "pipeline.code_version": result.contract["code_version"],
+                "pipeline.config": json.dumps(config.model_dump(mode="json"))[:5000],
+                BASELINE_TAG: json.dumps(result.baseline),
+            }
+        )
+        place = _DATA_SOURCE(source.name)
+        data = mlflow.data.pandas_dataset.from_pandas(
+            test_rows, source=place, targets=config.data.target, name=config.name, digest=source.digest[:36]
+        )
+        mlflow.log_input(data, context="training")
+        mlflow.log_dict(table.report, "data-report.json")
+        _log_pictures(config, table, result)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / TEST_ROWS_FILE
+            test_rows.to_parquet(path, index=False)
+            mlflow.log_artifact(str(path))
+        logged = mlflow.onnx.log_model(
+            onnx.load_from_string(result.content),
+            name="model",
+            signature=_signature(result.contract),
+            input_example=_example(result.contract),
+            metadata={"contract": result.contract},
+            pip_requirements=["onnxruntime"],
+            save_as_external_data=False,
+            onnx_execution_providers=["CPUExecutionProvider"],
+        )
+        digest = _stored_digest(logged.artifact_path)
+    tags = {KEY_TAG: key, DIGEST_TAG: digest, "data_synthetic": str(source.synthetic).lower()}
+    return str(registry.register(logged.model_uri, tags).version)
+
+
+def _split(config: Config) -> dict[str, Any]:
+    return {f"split_{name}": value for name, value in config.split.model_dump().items()}
+
+
+def _log_pictures(config: Config, table: Dataset, result: Result) -> None:
+    labels = result.contract["labels"]
+    if labels:
+        mlflow.log_figure(plots.confusion(result.actual, result.predicted, labels), "plots/confusion-matrix.png")
+    else:
+        picture = plots.residuals(result.actual, result.predicted, config.data.target)
+        mlflow.log_figure(picture, "plots/residuals.png")
+    mlflow.log_figure(plots.importance(list(table.features), result.importance), "plots/importance.png")
+
+
+def _signature(contract: dict[str, Any]) -> ModelSignature:
+    types = {"number": DataType.float, "category": DataType.string}
+    columns: list[Any] = [ColSpec(types[feature["type"]], feature["input"]) for feature in contract["features"]]
+    outputs: list[Any] = [ColSpec(DataType.float, "variable")]
+    if contract["labels"]:
+        outputs = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "probabilities")]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
+
+
+def _example(contract: dict[str, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame([{feature["input"]: feature["example"] for feature in contract["features"]}])
+    numbers = [feature["input"] for feature in contract["features"] if feature["type"] == "number"]
+    return frame.astype(dict.fromkeys(numbers, "float32"))
+
+
+def _stored_digest(location: str) -> str:
+    """SHA-256 of the model file as the registry will hand it out, contract included."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=folder)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()

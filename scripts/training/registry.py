@@ -1,0 +1,145 @@
+"""Runs, versions, aliases and the ledger. The only module that speaks with MLflow (the search's storage aside)."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# The client's own defaults block for minutes when the server is away, and it phones home; both are decided at import.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the result
+
+import requests
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+import mlflow
+from mlflow import MlflowClient
+from training.errors import TrackingError
+
+KEY_TAG = "pipeline.run_key"
+DIGEST_TAG = "model_sha256"
+BASELINE_TAG = "pipeline.baseline"
+DECISION_TAG = "ledger.decision_key"
+MODEL_FILE = "model.onnx"
+TEST_ROWS_FILE = "test-rows.parquet"
+DEFAULT_URI = "http://127.0.0.1:5001"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the ledger. `action`: promoted, refused, would_promote, would_refuse, rolled_back."""
+
+    action: str
+    version: str
+    previous: str | None
+    reasons: list[dict[str, Any]]
+    evidence: dict[str, Any]
+    key: str
+    by: str = ""
+    at: str = ""
+
+
+class Registry:
+    """The tracking server as the pipeline sees it, for one model name."""
+
+    def __init__(self, name: str, alias: str) -> None:
+        self.name, self.alias = name, alias
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+        if self.uri.startswith("http"):
+            try:  # one quick question in place of the client's long retries
+                requests.get(f"{self.uri}/health", timeout=5).raise_for_status()
+            except requests.RequestException as error:
+                raise TrackingError(self.uri, f"no answer ({type(error).__name__})") from None
+        mlflow.set_tracking_uri(self.uri)
+        self.client = MlflowClient()
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Turns the client's failures into TrackingError."""
+        try:
+            yield
+        except (MlflowException, requests.RequestException) as error:
+            raise TrackingError(self.uri, " ".join(str(error).split())[:500]) from error
+
+    def experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        return str(found.experiment_id) if found else str(self.client.create_experiment(name))
+
+    def version_with_key(self, key: str) -> ModelVersion | None:
+        """The version that a run with this key registered, if its run came to its end."""
+        found = self.client.search_model_versions(f"name = '{self.name}' and tags.`{KEY_TAG}` = '{key}'")
+        return max(found, key=lambda version: int(version.version), default=None)
+
+    def holder(self) -> ModelVersion | None:
+        """The version that the alias names."""
+        try:
+            return self.client.get_model_version_by_alias(self.name, self.alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def register(self, model_uri: str, tags: dict[str, str]) -> ModelVersion:
+        """Registers a logged model. The run-key tag comes with the version, so that no half-made version is found."""
+        return mlflow.register_model(model_uri, self.name, tags=tags)
+
+    def model_content(self, version: ModelVersion, folder: Path) -> bytes:
+        """The serialized model of a version."""
+        location = self.client.get_model_version_download_uri(self.name, version.version)
+        path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder))
+        return Path(path).read_bytes()
+
+    def run_file(self, run_id: str, file: str, folder: Path) -> Path:
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=file, dst_path=str(folder)))
+
+    def point_alias(self, version: str) -> None:
+        self.client.set_registered_model_alias(self.name, self.alias, version)
+
+    def decision(self, key: str) -> Decision | None:
+        """The ledger's entry with this key."""
+        runs = self._ledger_runs(f"tags.`{DECISION_TAG}` = '{key}'", 1)
+        return runs[0] if runs else None
+
+    def decisions(self, most: int = 100) -> list[Decision]:
+        """The ledger, newest first."""
+        return self._ledger_runs("", most)
+
+    def _ledger_runs(self, where: str, most: int) -> list[Decision]:
+        experiment = self.experiment(f"{self.name}-ledger")
+        runs = self.client.search_runs([experiment], where, max_results=most, order_by=["attributes.start_time DESC"])
+        return [
+            Decision(**json.loads(run.data.tags["ledger.entry"])) for run in runs if "ledger.entry" in run.data.tags
+        ]
+
+    def append(self, decision: Decision) -> Decision:
+        """Writes one entry; entries are never changed."""
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = Decision(**{**vars(decision), "by": getpass.getuser(), "at": moment})
+        run = self.client.create_run(
+            self.experiment(f"{self.name}-ledger"),
+            run_name=f"{entry.action} version {entry.version}",
+            tags={
+                DECISION_TAG: entry.key,
+                "ledger.entry": json.dumps(vars(entry)),
+                "ledger.action": entry.action,
+                "ledger.from": entry.previous or "",
+                "ledger.to": entry.version,
+                "mlflow.note.content": "\n".join(f"- {reason['text']}" for reason in entry.reasons),
+            },
+        )
+        for name, value in entry.evidence.items():
+            if isinstance(value, int | float):
+                self.client.log_metric(run.info.run_id, name, float(value))
+        self.client.set_terminated(run.info.run_id)
+        return entry

@@ -1,0 +1,134 @@
+"""The data files before Spark sees them: do they exist, are they text, what is their header, what is their digest.
+
+Plain Python on the first bytes, so that an unusable file fails within a second and not after a Spark session.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.config import Data
+from training.errors import SourceError
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of one table.
+
+    `columns` are the header's names in order (empty for Parquet, which carries its own); `digest` is the SHA-256
+    of the content, whatever the files are called.
+    """
+
+    files: tuple[Path, ...]
+    format: str
+    separator: str
+    columns: tuple[str, ...]
+    digest: str
+    synthetic: bool
+
+    @property
+    def name(self) -> str:
+        return str(self.files[0]) if len(self.files) == 1 else f"{self.files[0].parent} ({len(self.files)} files)"
+
+
+def find(data: Data) -> Source:
+    """Finds and opens the table that `data` names, or its sample while the source is absent. Raises SourceError."""
+    files = _files(data.source)
+    if not files and data.sample:
+        files = _files(data.sample)
+    if not files:
+        raise SourceError(
+            f"{data.source}: no such file", "Name your file in pipeline.yaml (data.source) or with --data."
+        )
+    sample = Path(data.sample).resolve() if data.sample else None
+    synthetic = any(file.resolve() == sample for file in files)
+    digest = _digest(files)
+    if all(file.suffix == ".parquet" for file in files):
+        return Source(files, "parquet", "", (), digest, synthetic)
+    headers = {file: _header(file) for file in files}
+    first = files[0]
+    for file, header in headers.items():
+        if header != headers[first]:
+            raise SourceError(
+                f"{file}: header differs from that of {first}",
+                "Files of one glob must share their columns and separator.",
+            )
+    columns, separator = headers[first]
+    return Source(files, "csv", separator, columns, digest, synthetic)
+
+
+def identifier(name: str) -> str:
+    """The name by which a feature is known in the graph and in JSON: "fixed acidity" -> "fixed_acidity"."""
+    return "".join(character if character.isalnum() and character.isascii() else "_" for character in name)
+
+
+def _files(pattern: str) -> tuple[Path, ...]:
+    path = Path(pattern)
+    if path.is_dir():
+        raise SourceError(
+            f"{path}: expected a file, found a folder",
+            f"Name a file, or a glob such as '{path}/*.csv', in data.source.",
+        )
+    found = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
+    return tuple(file for file in found if file.is_file())
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    """SHA-256 of the content; of the sorted digests where there are several files."""
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+def _header(file: Path) -> tuple[tuple[str, ...], str]:
+    """Column names and separator of a CSV file, whose whole text must be UTF-8 (a byte order mark is accepted)."""
+    _check_text(file)
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        line = stream.readline()
+        has_rows = any(text.strip() for text in stream)
+    if not line.strip():
+        raise SourceError(
+            f"{file}: the file is empty", "Expected a header line with column names, then one line per row."
+        )
+    separator = max(SEPARATORS, key=line.count)
+    names = tuple(name.strip() for name in next(csv.reader([line], delimiter=separator)))
+    if len(names) < 2:
+        looked_for = ", ".join(SEPARATORS.values())
+        raise SourceError(
+            f"{file}: line 1: expected at least two columns, found one: {names[0][:80]!r}",
+            f"Separate columns by one of: {looked_for}.",
+        )
+    if unnamed := [index for index, name in enumerate(names, 1) if not name]:
+        raise SourceError(f"{file}: line 1: column {unnamed[0]} has no name", "Name every column in the header.")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise SourceError(
+            f"{file}: line 1: column '{repeated[0]}' appears {names.count(repeated[0])} times",
+            "Rename or remove the repeated column.",
+        )
+    if not has_rows:
+        raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
+    return names, separator
+
+
+def _check_text(file: Path) -> None:
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise SourceError(
+                    f"{file}: line {number}: expected UTF-8 text, found byte 0x{line[error.start]:02x}",
+                    f"If it is Latin-1 (Excel's 'CSV'), convert it: iconv -f latin1 -t utf-8 '{file}' > converted.csv",
+                ) from None
+            if b"\0" in line:
+                raise SourceError(f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file.")
