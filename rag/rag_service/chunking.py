@@ -1,0 +1,124 @@
+"""A document's text becomes passages: counted exactly in the embedder's tokens, cut where a reader would pause."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rag_service.documents import Extracted, Page, Span
+from rag_service.language import paragraphs, sentences
+
+# Text without spaces or full stops (a long number, a language written without blanks) is first cut at this length.
+_LONGEST_PIECE = 600
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A sentence, or a part of one that is too long: its place, its tokens, and whether a paragraph opens with it."""
+
+    start: int
+    end: int
+    tokens: int
+    opens: bool
+
+
+def chunk(extracted: Extracted, count: CountTokens, limit: int, overlap: int) -> list[Span]:
+    """The passages of a text, in order, each of at most `limit` tokens (special tokens not counted).
+
+    `count` gives the number of tokens of each text of a list, without special tokens. About `overlap` tokens of whole
+    sentences are repeated where a paragraph had to be cut. Passages end at paragraphs or sentences where they can.
+    """
+    text = extracted.text
+    pieces = _pieces(text, count, limit)
+    spans = []
+    first = 0
+    while first < len(pieces):
+        last = _last_that_fits(pieces, first, limit)
+        # Sentences are counted alone; together they can only differ where a cut went through a word. Make sure.
+        while last > first and count([text[pieces[first].start : pieces[last].end]])[0] > limit:
+            last -= 1
+        spans.append(_span(pieces[first].start, pieces[last].end, extracted.pages))
+        first = _next_first(pieces, first, last, overlap)
+    return spans
+
+
+def _pieces(text: str, count: CountTokens, limit: int) -> list[_Piece]:
+    places: list[tuple[int, int, bool]] = []
+    after_heading = False
+    for start, end in paragraphs(text):
+        opens = not after_heading
+        for first, last in sentences(text, start, end):
+            for place in _short_enough(text, first, last):
+                places.append((*place, opens))
+                opens = False
+        after_heading = _is_heading(text[start:end])
+    counts = count([text[start:end] for start, end, _ in places]) if places else []
+    pieces: list[_Piece] = []
+    for (start, end, opens), tokens in zip(places, counts, strict=True):
+        pieces.extend(_halved(text, _Piece(start, end, tokens, opens), count, limit))
+    return pieces
+
+
+def _is_heading(paragraph: str) -> bool:
+    """A short single line without a closing mark: it belongs to what follows."""
+    return len(paragraph) <= 80 and "\n" not in paragraph and paragraph[-1] not in ".!?:;,…。"
+
+
+def _short_enough(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while end - start > _LONGEST_PIECE:
+        cut = _blank_before(text, start, start + _LONGEST_PIECE)
+        yield start, cut
+        start = cut + len(text[cut:end]) - len(text[cut:end].lstrip())
+    if start < end:
+        yield start, end
+
+
+def _blank_before(text: str, start: int, end: int) -> int:
+    blanks = [blank.start() for blank in re.finditer(r"\s", text[start:end])]
+    return start + blanks[-1] if blanks and blanks[-1] > 0 else end
+
+
+def _halved(text: str, piece: _Piece, count: CountTokens, limit: int) -> list[_Piece]:
+    """The piece itself, or parts of it that fit the limit."""
+    if piece.tokens <= limit or piece.end - piece.start < 2:
+        return [piece]
+    middle = (piece.start + piece.end) // 2
+    cut = _blank_before(text, piece.start, middle)
+    rest = cut + len(text[cut : piece.end]) - len(text[cut : piece.end].lstrip())
+    left_tokens, right_tokens = count([text[piece.start : cut], text[rest : piece.end]])
+    left = _Piece(piece.start, cut, left_tokens, piece.opens)
+    right = _Piece(rest, piece.end, right_tokens, False)
+    return _halved(text, left, count, limit) + _halved(text, right, count, limit)
+
+
+def _last_that_fits(pieces: Sequence[_Piece], first: int, limit: int) -> int:
+    """The last piece of the passage that opens with `first`: full, or earlier at a paragraph if half full."""
+    total, last, paragraph_end = pieces[first].tokens, first, None
+    while last + 1 < len(pieces) and total + pieces[last + 1].tokens <= limit:
+        if pieces[last + 1].opens and total >= limit / 2:
+            paragraph_end = last
+        last += 1
+        total += pieces[last].tokens
+    ends_well = last + 1 == len(pieces) or pieces[last + 1].opens
+    return last if ends_well or paragraph_end is None else paragraph_end
+
+
+def _next_first(pieces: Sequence[_Piece], first: int, last: int, overlap: int) -> int:
+    """Where the next passage opens: after this one, or some sentences back where a paragraph was cut."""
+    following = last + 1
+    if following == len(pieces) or pieces[following].opens:
+        return following
+    repeated = 0
+    while following - 1 > first and repeated + pieces[following - 1].tokens <= overlap:
+        following -= 1
+        repeated += pieces[following].tokens
+    return following
+
+
+def _span(start: int, end: int, pages: Sequence[Page]) -> Span:
+    """The page of a passage is the one where it begins."""
+    page = next((page.number for page in reversed(pages) if page.start <= start), None)
+    return Span(start, end, page)

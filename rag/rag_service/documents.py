@@ -1,0 +1,108 @@
+"""What is handed from stage to stage: documents, passages, answers. Plain frozen data, no behaviour of a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a document: `text[start:end]` of the extracted text is its content. Numbers count from 1."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a loader gives: the text that is stored and that every offset refers to, and its pages (PDF only)."""
+
+    text: str
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True)
+class Span:
+    """A passage's place: `text[start:end]`, on `page` where the document has pages."""
+
+    start: int
+    end: int
+    page: int | None = None
+
+
+@dataclass(frozen=True)
+class DocumentSummary:
+    """A stored document without its text."""
+
+    id: str
+    collection: str
+    name: str
+    bytes: int
+    characters: int
+    pages: int | None
+    passages: int
+    added_at: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stored chunk with its words: `text` equals the document's extracted text from `start` to `end`."""
+
+    chunk_id: int
+    document_id: str
+    document: str
+    page: int | None
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found. Ranks count from 1, None where that search did not find it; scores are 0 to 1."""
+
+    passage: Passage
+    score: float
+    similarity: float
+    dense_rank: int | None
+    lexical_rank: int | None
+
+
+@dataclass(frozen=True)
+class Citation:
+    """Where an answer stands: `quote` is verbatim, `text[start:end]` of the document's extracted text."""
+
+    document: str
+    document_id: str
+    page: int | None
+    quote: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with its sources. `dropped_passages` counts those that were found but did not fit the prompt."""
+
+    answer: str
+    abstained: bool
+    answered_by: Literal["generator", "extractive", "none"]
+    confidence: float
+    citations: tuple[Citation, ...]
+    dropped_passages: int = 0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one file. `code` and `reason` say why where it failed, or what it is the same as."""
+
+    name: str
+    verdict: Literal["indexed", "unchanged", "failed"]
+    document_id: str | None = None
+    passages: int = 0
+    code: str | None = None
+    reason: str | None = None

@@ -1,0 +1,43 @@
+"""What an engine must do, whatever runs it. `torch_engine` is the one there is; `folders` finds the models' files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy
+from numpy.typing import NDArray
+
+Vectors = NDArray[numpy.float32]
+
+
+class Embedder(Protocol):
+    """Turns text into vectors. `identity` changes when the vectors do; `limit` is the longest text in tokens,
+    special tokens not counted; `dimension` the length of a vector."""
+
+    identity: str
+    name: str
+    limit: int
+    dimension: int
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text, special tokens not counted."""
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """`(n_texts, dimension)` float32, unit rows."""
+
+    def embed_question(self, question: str) -> Vectors:
+        """`(dimension,)` float32, of length one."""
+
+
+class Generator(Protocol):
+    """Writes an answer to a prompt. `window` is the longest prompt in tokens, special tokens counted."""
+
+    name: str
+    window: int
+
+    def count(self, prompt: str) -> int:
+        """The prompt's tokens, special tokens counted."""
+
+    def generate(self, prompt: str) -> str:
+        """The answer, without special tokens. The prompt must fit the window."""

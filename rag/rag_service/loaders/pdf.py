@@ -1,0 +1,40 @@
+"""PDF through pypdf: the text of each page."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rag_service.errors import LoadFailed
+
+# What follows the last end mark in a whole file is at most a little padding.
+_TAIL = 4096
+_MOST_PAGES = 5000
+
+
+def page_texts(data: bytes) -> list[str]:
+    """The text of each page, "" for one without text. Raises LoadFailed: encrypted, damaged, too large."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    if b"%%EOF" not in data.rstrip(b"\x00\r\n \t")[-_TAIL:]:
+        raise LoadFailed("damaged", "The PDF is cut off: its end is missing. Copy or export it again.")
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        # Many files are locked against editing only and open with an empty password.
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise LoadFailed("encrypted", "The PDF is encrypted. Save it without a password, then add it again.")
+        if len(reader.pages) > _MOST_PAGES:
+            raise LoadFailed("too large", f"The PDF has more than {_MOST_PAGES:,} pages. Split it.")
+        return [_prose(page.extract_text()) for page in reader.pages]
+    except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        # pypdf lets errors of many kinds through where a file's structure is broken.
+        raise LoadFailed("damaged", f"The PDF is damaged ({type(error).__name__}). Export it again.") from error
+
+
+def _prose(text: str) -> str:
+    """Lines of a page joined to paragraphs; a word that was parted at a line's end is whole again."""
+    text = re.sub(r"[ \t]+\n", "\n", text.replace("\r", ""))
+    text = re.sub(r"(?<=[a-zà-ÿ])-\n(?=[a-zà-ÿ])", "", text)
+    # A line that ends a sentence or is short (a heading) keeps its break; others run on.
+    return re.sub(r"(?<=[^\n.!?:;])\n(?=[a-zà-ÿ(0-9])", " ", text)

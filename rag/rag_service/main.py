@@ -1,0 +1,74 @@
+"""Composes the service: `create_app(settings)`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from rag_service.errors import RagError
+from rag_service.middleware import Outermost
+from rag_service.observation import Metrics
+from rag_service.problems import problem
+from rag_service.routes import router
+from rag_service.runtime import Runtime
+from rag_service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Models load in the background once it starts; the store is open at once."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.runtime = Runtime(settings)
+        app.state.runtime.start()
+        yield
+        app.state.runtime.close()
+
+    # FastAPI's own pages fetch their scripts from elsewhere; routes.docs needs nothing but this service.
+    app = FastAPI(
+        title="Question answering", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.state.metrics = Metrics()
+    app.include_router(router)
+    app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings)
+    app.add_exception_handler(RagError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _broken)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RagError)
+    return problem(request, error.status, error.title, error.detail, error.hint, headers=error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"loc": [part for part in item["loc"] if part != "body"], "msg": item["msg"]} for item in error.errors()]
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the body"
+    detail = f"{place}: {first['msg']}"
+    return problem(request, 422, "The request is not understood", detail, "GET /docs shows what is expected.", errors)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    hint = "GET /docs lists what can be asked."
+    return problem(request, error.status_code, title, str(error.detail), hint, headers=dict(error.headers or {}))
+
+
+async def _broken(request: Request, error: Exception) -> JSONResponse:
+    log.error("request %s broke: %s", request.scope.get("request_id"), type(error).__name__)
+    hint = "This is a fault of the service. Its log has the details under the request's id."
+    return problem(request, 500, "Internal error", "The request could not be answered.", hint)

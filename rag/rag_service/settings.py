@@ -1,0 +1,65 @@
+"""The service's settings: the only module that reads the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rag_service.errors import BadSettings
+
+MEGABYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every value can be set by a variable: RAG_ and the field's name in capitals. `.env.example` lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="RAG_", frozen=True, env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8001, ge=0, le=65535)
+    data_dir: Path = Path("var/rag")
+    models_dir: Path = Path("var/rag/models")
+
+    # Both are a folder, or a name on the hub with the commit that was tried. `none` as generator: quotes only.
+    embedder: str | None = None
+    embedder_revision: str = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+    generator: str = "google/flan-t5-small"
+    generator_revision: str = "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"
+
+    chunk_tokens: int = Field(default=160, ge=32, le=4096)
+    overlap_tokens: int = Field(default=32, ge=0, le=512)
+    answer_tokens: int = Field(default=64, ge=4, le=512)
+    threshold: float = Field(default=0.35, ge=0.0, le=1.0)
+
+    max_file_bytes: int = Field(default=32 * MEGABYTE, gt=0)
+    max_upload_bytes: int = Field(default=128 * MEGABYTE, gt=0)
+    max_body_bytes: int = Field(default=MEGABYTE, gt=0)
+    max_files: int = Field(default=200, gt=0)
+    max_waiting: int = Field(default=16, gt=0)
+    load_seconds: float = Field(default=30.0, gt=0)
+    load_bytes: int = Field(default=512 * MEGABYTE, ge=128 * MEGABYTE)
+    max_text_bytes: int = Field(default=16 * MEGABYTE, gt=0)
+    hub_seconds: float = Field(default=5.0, gt=0)
+
+    @field_validator("overlap_tokens")
+    @classmethod
+    def _overlap_is_a_part(cls, overlap: int, info: object) -> int:
+        chunk = getattr(info, "data", {}).get("chunk_tokens", overlap * 2)
+        if overlap * 2 > chunk:
+            raise ValueError("must be at most half of RAG_CHUNK_TOKENS")
+        return overlap
+
+    @property
+    def store_path(self) -> Path:
+        return self.data_dir / "store.db"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """The settings from the environment, overrides first. Raises BadSettings naming the variables that are wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(f"RAG_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise BadSettings(wrong, "`.env.example` lists every variable with its default.") from error
