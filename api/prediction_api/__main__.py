@@ -14,13 +14,13 @@ from prediction_api.settings import Settings, read_settings
 
 def main() -> int:
     """Runs the service; gives the exit code."""
-    send_events_to_stderr()
     try:
         settings = read_settings()
         listener = open_listener(settings)
     except StartRefused as error:
         print(error.detail, file=sys.stderr)
         return 2
+    send_events_to_stderr()
     log_event("listening", host=settings.api_host, port=listener.getsockname()[1])
     config = uvicorn.Config(
         create_app(settings),

@@ -1,13 +1,13 @@
 """A model ready to predict: an ONNX graph checked against the contract inside it. Knows no HTTP and no registry."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
@@ -29,7 +29,7 @@ class Prediction:
 class Predictor:
     """Predicts rows given as values in the order of the contract's features."""
 
-    def __init__(self, contract: Contract, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, contract: Contract, session: Any) -> None:
         self.contract = contract
         self._session = session
         self._columns = [(feature.input, feature.type == "number") for feature in contract.features]
@@ -133,7 +133,12 @@ def _read_contract(content: bytes) -> Contract:
         raise WrongContract(f"{where}: {first['msg']} ({error.error_count()} in all)") from None
 
 
-def _open_session(content: bytes) -> onnxruntime.InferenceSession:
+def _open_session(content: bytes) -> Any:
+    """An onnxruntime.InferenceSession."""
+    # ONNX Runtime since 1.29 sends telemetry to its maker unless this is set before its first import in a process
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # one row takes microseconds: more threads only take turns
     options.inter_op_num_threads = 1

@@ -75,7 +75,7 @@ class FakeRegistry:
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if self.broken is not None:
-            return _json(self.broken, {"error_code": "INTERNAL_ERROR"})
+            return self.broken, "text/plain", b"no", 2
         if parts.path == "/api/2.0/mlflow/registered-models/alias":
             self.looks += 1
             return self._alias(query)

@@ -69,7 +69,7 @@ def test_a_wrong_feature_is_named_with_what_was_expected_and_found(
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
 def test_numbers_that_are_not_finite_are_refused(client: TestClient, number: str) -> None:
-    body = '{"fixed acidity": %s, "alcohol": 9, "type": "red"}' % number
+    body = f'{{"fixed acidity": {number}, "alcohol": 9, "type": "red"}}'
     answer = client.post("/predict", content=body, headers=JSON)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["fixed acidity"]
@@ -97,7 +97,7 @@ def test_bodies_that_are_no_rows_are_refused(client: TestClient, path: str, body
     problem = answer.json()
     assert (answer.status_code, problem["status"]) == (422, 422)
     assert problem["type"] == f"/docs#error-{kind}"
-    assert problem["title"] and problem["detail"] and problem["hint"] and problem["request_id"]
+    assert all(problem[key] for key in ("title", "detail", "hint", "request_id"))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_classification_answers_label_and_probabilities(registry: FakeRegistry, 
 
 def test_model_describes_what_is_served(client: TestClient) -> None:
     body = client.get("/model").json()
-    assert body["name"], body["version"] == ("wine-quality", "1")
+    assert (body["name"], body["version"]) == ("wine-quality", "1")
     assert (body["alias"], body["run_id"], body["task"], body["target"]) == (
         "production",
         "run-1",

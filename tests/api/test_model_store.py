@@ -1,0 +1,249 @@
+"""Following the registry: what goes live, what is refused, what survives."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from fastapi.testclient import TestClient
+from model_files import regression_contract, regression_model
+from prediction_api import model_store
+from prediction_api.main import create_app
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+ROW = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "red"}
+
+
+@contextmanager
+def service(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def served(client: TestClient) -> str | None:
+    answer = client.get("/readyz")
+    return str(answer.json()["model"]["version"]) if answer.status_code == 200 else None
+
+
+def refused(client: TestClient) -> str | None:
+    answer = client.get("/readyz").json()
+    return answer["refused"] and str(answer["refused"]["reason"])
+
+
+def folder_of(settings: Settings) -> Path:
+    return settings.models_dir / settings.model_name
+
+
+def test_a_new_champion_goes_live_with_no_failed_request(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model(0.5))
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        answers: list[tuple[int, float, str]] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                answer = client.post("/predict", json=ROW)
+                body = answer.json()
+                answers.append((answer.status_code, body["prediction"], body["model"]["version"]))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        wait_until(lambda: len(answers) > 20)
+        promoted = time.monotonic()
+        registry.add(regression_model(1.0))
+        wait_until(lambda: answers[-1][2] == "2")
+        seconds = time.monotonic() - promoted
+        stop.set()
+        thread.join()
+    assert set(answers) == {(200, 13.0, "1"), (200, 17.0, "2")}
+    assert seconds < 5
+
+
+def test_a_rollback_needs_no_second_download(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model(0.5))
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        registry.add(regression_model(1.0))
+        wait_until(lambda: served(client) == "2")
+        registry.aliases["production"] = "1"
+        wait_until(lambda: served(client) == "1")
+    assert registry.downloads == ["1", "2"]
+    registry.stop()
+    with service(settings) as client:
+        assert served(client) == "1"  # a restart without the registry keeps the rollback
+
+
+@pytest.mark.parametrize(
+    ("content", "sha256", "reason"),
+    [
+        (regression_model(1.0), None, "digest-missing"),
+        (regression_model(1.0), "0" * 64, "digest-mismatch"),
+        (b"no model at all", "right", "unsafe-graph"),
+        (regression_model(1.0, contract=regression_contract() | {"features": []}), "right", "wrong-contract"),
+        (regression_model(1.0, regression_contract(0.5)), "right", "golden-mismatch"),
+        (b"", "right", "artifact-unavailable"),
+    ],
+)
+def test_a_bad_version_is_refused_and_the_old_one_goes_on(
+    registry: FakeRegistry, settings: Settings, content: bytes, sha256: str | None, reason: str
+) -> None:
+    registry.add(regression_model(0.5))
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        registry.add(content, sha256)
+        wait_until(lambda: refused(client))
+        assert refused(client) == reason
+        assert client.get("/readyz").json()["refused"]["version"] == "2"
+        assert client.post("/predict", json=ROW).json()["prediction"] == 13.0
+        assert f'api_model_refusals_total{{reason="{reason}"}} 1.0' in client.get("/metrics").text
+    assert not list(folder_of(settings).glob("*.part"))
+
+
+def test_a_model_that_is_not_behind_the_server_is_refused(registry: FakeRegistry, settings: Settings) -> None:
+    version = registry.add(regression_model())
+    registry.versions[version].artifact_uri = "s3://bucket/model"
+    with service(settings) as client:
+        wait_until(lambda: "s3:" in client.get("/readyz").json()["detail"])
+
+
+def test_a_refused_version_is_not_fetched_again_until_the_registry_changes(
+    registry: FakeRegistry, settings: Settings
+) -> None:
+    version = registry.add(regression_model(), sha256="0" * 64)
+    with service(settings) as client:
+        wait_until(lambda: "was refused" in client.get("/readyz").json()["detail"])
+        looks = registry.looks
+        wait_until(lambda: registry.looks > looks + 5)
+        assert registry.downloads == [version]
+        registry.versions[version].tags["model_sha256"] = registry.versions["1"].tags["model_sha256"] = _digest()
+        wait_until(lambda: served(client) == version)
+        assert refused(client) is None
+
+
+def test_a_refused_version_is_tried_again_after_a_while(
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_store, "RETRY_REFUSED_SECONDS", 0.01)
+    registry.add(regression_model(1.0), sha256=_digest())
+    with service(settings) as client:
+        wait_until(lambda: len(registry.downloads) > 1)
+        registry.versions["1"].content = regression_model()
+        wait_until(lambda: served(client) == "1")
+
+
+def test_moving_the_alias_back_clears_the_refusal(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        registry.add(b"broken")
+        wait_until(lambda: refused(client))
+        registry.aliases["production"] = "1"
+        wait_until(lambda: refused(client) is None)
+
+
+def test_with_the_registry_away_the_model_goes_on_and_readyz_says_so(
+    registry: FakeRegistry, settings: Settings
+) -> None:
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        registry.stop()
+        wait_until(lambda: client.get("/readyz").json()["registry"]["reachable"] is False)
+        assert client.post("/predict", json=ROW).status_code == 200
+        registry.start()
+        wait_until(lambda: client.get("/readyz").json()["registry"]["reachable"])
+        registry.broken = 500
+        wait_until(lambda: "answered 500" in client.get("/readyz").json()["registry"]["detail"])
+        registry.broken = 403  # another server, or one that does not allow this host's name
+        wait_until(lambda: "not in MLflow's protocol" in client.get("/readyz").json()["registry"]["detail"])
+        registry.broken = None
+        registry.aliases.clear()
+        wait_until(lambda: "alias production not found" in client.get("/readyz").json()["registry"]["detail"])
+        assert client.post("/predict", json=ROW).status_code == 200
+
+
+def test_a_download_that_breaks_off_is_tried_again(registry: FakeRegistry, settings: Settings) -> None:
+    registry.truncate = True
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: len(registry.downloads) > 1)
+        assert served(client) is None
+        registry.truncate = False
+        wait_until(lambda: served(client) == "1")
+    assert sorted(path.name for path in folder_of(settings).iterdir()) == ["1.json", "1.onnx"]
+
+
+def test_a_restart_without_the_registry_serves_the_verified_copy(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+    registry.stop()
+    with service(settings) as client:
+        assert client.post("/predict", json=ROW).json()["prediction"] == 13.0
+        assert client.get("/model").json()["version"] == "1"
+
+
+def test_a_damaged_copy_is_not_loaded_and_fetched_again(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model(0.5))
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        registry.add(regression_model(1.0))
+        wait_until(lambda: served(client) == "2")
+        wait_until(lambda: (folder_of(settings) / "2.json").exists())
+    copy = folder_of(settings) / "2.onnx"
+    copy.write_bytes(copy.read_bytes()[:-1] + b"!")
+    registry.stop()
+    with service(settings) as client:
+        assert served(client) == "1"  # the newest one that is whole
+        assert refused(client) == "digest-mismatch"
+        registry.start()
+        wait_until(lambda: served(client) == "2")
+    assert registry.downloads == ["1", "2", "2"]
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"version": "../../1"}'])
+def test_a_damaged_record_is_as_good_as_none(registry: FakeRegistry, settings: Settings, damage: str) -> None:
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: (folder_of(settings) / "1.json").exists())
+    (folder_of(settings) / "1.json").write_text(damage)
+    registry.stop()
+    with service(settings) as client:
+        assert served(client) is None
+
+
+def test_a_copy_whose_record_is_left_alone_is_no_model(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: (folder_of(settings) / "1.json").exists())
+    (folder_of(settings) / "1.onnx").unlink()
+    registry.stop()
+    with service(settings) as client:
+        assert served(client) is None
+
+
+def test_only_the_last_three_copies_are_kept(registry: FakeRegistry, settings: Settings) -> None:
+    with service(settings) as client:
+        for number in range(1, 6):
+            registry.add(regression_model(number / 10))
+            wait_until(lambda: (folder_of(settings) / f"{len(registry.versions)}.json").exists())
+        wait_until(lambda: served(client) == "5")
+    names = sorted(path.name for path in folder_of(settings).iterdir())
+    assert names == ["3.json", "3.onnx", "4.json", "4.onnx", "5.json", "5.onnx"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(registry: FakeRegistry, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where the folder should be")
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: "cannot write to" in client.get("/readyz").json()["detail"])
+
+
+def _digest() -> str:
+    other = FakeRegistry()
+    return other.versions[other.add(regression_model())].tags["model_sha256"]

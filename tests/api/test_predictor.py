@@ -1,0 +1,157 @@
+"""What makes a model file unfit to be served."""
+
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from model_files import (
+    classification_contract,
+    classification_model,
+    regression_contract,
+    regression_model,
+    with_external_tensor,
+)
+from prediction_api.errors import GoldenMismatch, UnsafeGraph, WrongContract
+from prediction_api.predictor import Predictor
+
+
+def test_a_whole_model_predicts_what_its_graph_says() -> None:
+    predictor = Predictor.from_bytes(regression_model())
+    assert [one.value for one in predictor.predict([[8.0, 9.0, "red"], [8.0, None, None]])] == [13.0, 14.0]
+
+
+def test_loading_a_model_leaves_no_trace_of_telemetry(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry keeps a device id in the home folder before it sends anything; so the folder tells."""
+    (tmp_path / "model.onnx").write_bytes(regression_model())
+    (tmp_path / "home").mkdir()
+    load = (
+        "import pathlib, prediction_api.predictor as p; p.Predictor.from_bytes(pathlib.Path('model.onnx').read_bytes())"
+    )
+    environment = {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2] / "api")}
+    subprocess.run([sys.executable, "-c", load], env=environment, cwd=tmp_path, check=True)
+    assert list((tmp_path / "home").rglob("*")) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a model", b"\x80\x04\x95pickle", regression_model()[:-40]])
+def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
+    with pytest.raises((UnsafeGraph, WrongContract)):
+        Predictor.from_bytes(content)
+
+
+@pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph", "function"])
+def test_a_graph_that_would_read_other_files_is_refused(place: str) -> None:
+    with pytest.raises(UnsafeGraph, match="in other files"):
+        Predictor.from_bytes(with_external_tensor(regression_model(), place))
+
+
+def test_a_graph_that_cannot_run_is_refused() -> None:
+    model = onnx.load_model_from_string(regression_model())
+    model.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(UnsafeGraph, match="cannot load"):
+        Predictor.from_bytes(model.SerializeToString())
+
+
+def test_a_model_without_contract_is_refused() -> None:
+    model = onnx.load_model_from_string(regression_model())
+    del model.metadata_props[:]
+    with pytest.raises(WrongContract, match="no entry 'contract'"):
+        Predictor.from_bytes(model.SerializeToString())
+
+
+def _drop(*keys: str | int) -> Any:
+    def change(contract: Any) -> None:
+        for key in keys[:-1]:
+            contract = contract[key]
+        del contract[keys[-1]]
+
+    return change
+
+
+def _put(value: object, *keys: str | int) -> Any:
+    def change(contract: Any) -> None:
+        for key in keys[:-1]:
+            contract = contract[key]
+        contract[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_put(2, "version"), "version"),
+        (_drop("features"), "features"),
+        (_put([], "features"), "features"),
+        (_put("7.4", "features", 0, "example"), "example"),
+        (_put("text", "features", 0, "type"), "features"),
+        (_put("alcohol", "features", 0, "name"), "more than one feature"),
+        (_put("acid", "features", 0, "input"), "golden row 0"),
+        (_put(["a"], "labels"), "regression has none"),
+        (_put([], "golden", "rows"), "golden"),
+        (_put([1.0], "golden", "predictions"), "2 golden rows have 1"),
+        (_put([[1.0]], "golden", "probabilities"), "2 golden rows have 1"),
+        (_put(float("inf"), "interval", "half_width"), "half_width"),
+    ],
+)
+def test_a_malformed_contract_is_refused_by_the_name_of_its_fault(change: Any, says: str) -> None:
+    contract = regression_contract()
+    change(contract)
+    with pytest.raises(WrongContract, match=says):
+        Predictor.from_bytes(regression_model(contract=contract))
+
+
+def test_a_contract_with_other_inputs_than_the_graph_is_refused() -> None:
+    contract = regression_contract()
+    contract["features"].pop()
+    for row in contract["golden"]["rows"]:
+        del row["type"]
+    with pytest.raises(WrongContract, match="the graph's inputs are"):
+        Predictor.from_bytes(regression_model(contract=contract))
+
+
+def test_a_graph_without_the_promised_output_is_refused() -> None:
+    model = onnx.load_model_from_string(regression_model())
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "other"
+    with pytest.raises(WrongContract, match="no output variable"):
+        Predictor.from_bytes(model.SerializeToString())
+
+
+def test_other_predictions_than_in_training_are_refused() -> None:
+    with pytest.raises(GoldenMismatch, match="golden row 0: training gave 14.0, this graph gives 14.8"):
+        Predictor.from_bytes(regression_model(slope=0.6, contract=regression_contract(slope=0.5)))
+
+
+def test_a_difference_within_the_tolerance_is_accepted() -> None:
+    contract = regression_contract()
+    contract["golden"]["predictions"][0] += 0.00009
+    assert Predictor.from_bytes(regression_model(contract=contract))
+
+
+@pytest.mark.parametrize(
+    ("predictions", "probabilities", "says"),
+    [
+        (["malign", "malign"], None, "training gave 'malign', this graph gives 'benign'"),
+        (["benign", "malign"], [[0.5, 0.5], [0.2, 0.8]], "golden row 1"),
+        (["benign", "malign"], [[0.5, 0.5], [1.0]], "golden row 1"),
+    ],
+)
+def test_other_classes_or_probabilities_are_refused(predictions: list[str], probabilities: Any, says: str) -> None:
+    contract = deepcopy(classification_contract())
+    contract["golden"] |= {"predictions": predictions, "probabilities": probabilities}
+    with pytest.raises(GoldenMismatch, match=says):
+        Predictor.from_bytes(classification_model(contract))
+
+
+def test_labels_that_do_not_match_the_graphs_width_are_refused() -> None:
+    contract = classification_contract() | {"labels": ["benign", "malign", "unknown"]}
+    with pytest.raises(GoldenMismatch, match="cannot be predicted"):
+        Predictor.from_bytes(classification_model(contract))
+
+
+def test_a_later_contract_may_say_more() -> None:
+    contract = regression_contract() | {"something_new": {"a": 1}}
+    assert Predictor.from_bytes(regression_model(contract=contract)).contract.target == "quality"
