@@ -1,0 +1,68 @@
+"""A real Airflow on a database of its own, and stand-ins for the two programs that its tasks start."""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The stand-in writes down what it was started with, and ends with the code that the file `codes.json` has for the script.
+STAND_IN = """#!{python}
+import json, os, sys
+from pathlib import Path
+here = Path({here!r})
+script = next(Path(argument).stem for argument in sys.argv if argument.endswith(".py"))
+line = {{"program": Path(sys.argv[0]).name, "argv": sys.argv[1:], "script": script, "folder": os.getcwd(),
+        "environment": {{name: os.environ.get(name) for name in ("PYSPARK_PYTHON", "MLFLOW_TRACKING_URI")}}}}
+with (here / "calls.jsonl").open("a") as calls:
+    calls.write(json.dumps(line) + "\\n")
+
+sys.exit(json.loads((here / "codes.json").read_text()).get(script, 0))
+"""
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Airflow's settings must stand before its first import, for the whole session."""
+    home = tmp_path_factory.mktemp("airflow")
+    variables = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "airflow" / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "PIPELINE_HOME": str(home),
+        "TRAINING_HOME": str(home / "training"),
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    from airflow.utils.db import initdb
+
+    initdb()
+    yield home
+    for name, value in before.items():
+        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def programs(airflow_home: Path) -> Callable[..., Callable[[], list[dict]]]:
+    """Puts the stand-ins in place; called with exit codes by script (`train=3`), gives a reader of the calls."""
+
+    def install(**codes: int) -> Callable[[], list[dict]]:
+        folder = airflow_home / "training" / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        calls = airflow_home / "calls.jsonl"
+        calls.write_text("")
+        (airflow_home / "codes.json").write_text(json.dumps(codes))
+        for name in ("python", "spark-submit"):
+            path = folder / name
+            path.write_text(STAND_IN.format(python=sys.executable, here=str(airflow_home)))
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return lambda: [json.loads(line) for line in calls.read_text().splitlines()]
+
+    return install

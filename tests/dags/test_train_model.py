@@ -1,0 +1,119 @@
+"""The DAG is run for real, as a scheduler would; only the two programs that its tasks start are stand-ins."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = ["check_data", "train", "promote", "verify"]
+
+
+@pytest.fixture
+def dag(airflow_home: Path):
+    """Parsed anew for each test: a run leaves its parameters in the object."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag()
+    assert bag.import_errors == {}
+    return bag.dags["train_model"]
+
+
+def run(dag, **conf: object) -> str:
+    return str(dag.test(run_conf=conf).state)
+
+
+def test_runs_the_four_commands_in_order(dag, programs) -> None:
+    calls = programs()
+    assert run(dag) == "success"
+    assert [call["script"] for call in calls()] == SCRIPTS
+    assert [call["program"] for call in calls()] == ["python", "spark-submit", "python", "python"]
+
+
+def test_an_empty_form_leaves_everything_to_the_pipeline_file(dag, programs) -> None:
+    calls = programs()
+    run(dag)
+    assert calls()[0]["argv"] == ["scripts/check_data.py", "--config", "pipeline.yaml"]
+
+
+def test_every_command_gets_the_same_options(dag, programs) -> None:
+    calls = programs()
+    run(dag, data="data/mine.csv", name="mine", trials=3, gate="off", config="other.yaml")
+    wanted = ["--config", "other.yaml", "--data", "data/mine.csv", "--name", "mine", "--trials", "3", "--gate", "off"]
+    assert [call["argv"][-len(wanted) :] for call in calls()] == [wanted] * 4
+
+
+@pytest.mark.parametrize(
+    "value", ["$(touch {canary})", "`touch {canary}`", "x; touch {canary}", 'x" ; touch {canary} ; "', "{{{{ 7 * 6 }}}}"]
+)
+def test_what_the_form_says_is_never_run(dag, programs, tmp_path: Path, value: str) -> None:
+    canary = tmp_path / "canary"
+    data = value.format(canary=canary)
+    calls = programs()
+    assert run(dag, data=data) == "success"
+    assert not canary.exists()
+    assert calls()[0]["argv"][-1] == data
+
+
+def test_spark_gets_the_training_interpreter(dag, programs, airflow_home: Path) -> None:
+    calls = programs()
+    run(dag)
+    assert calls()[1]["environment"]["PYSPARK_PYTHON"] == str(airflow_home / "training" / "bin" / "python")
+    assert calls()[1]["argv"][:2] == ["--master", "local[2]"]
+
+
+def test_the_commands_keep_the_environment_of_airflow(dag, programs) -> None:
+    calls = programs()
+    run(dag)
+    assert {call["environment"]["MLFLOW_TRACKING_URI"] for call in calls()} == {"http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    "conf", [{"trials": 0}, {"trials": "many"}, {"gate": "sometimes"}, {"name": "../../etc"}, {"config": ""}]
+)
+def test_a_value_that_cannot_be_is_refused_before_anything_runs(dag, programs, conf: dict[str, object]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    calls = programs()
+    with pytest.raises(ParamValidationError):
+        run(dag, **conf)
+    assert calls() == []
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_refusal_is_final(dag, programs, code: int) -> None:
+    calls = programs(train=code)
+    assert run(dag) == "failed"
+    assert [call["script"] for call in calls()] == ["check_data", "train"]
+
+
+def test_an_accident_is_tried_once_more(dag, programs) -> None:
+    calls = programs(train=3)
+    assert run(dag) == "failed"
+    assert [call["script"] for call in calls()] == ["check_data", "train", "train"]
+
+
+def test_bad_data_fails_at_once(dag, programs) -> None:
+    calls = programs(check_data=3)
+    assert run(dag) == "failed"
+    assert [call["script"] for call in calls()] == ["check_data"]
+
+
+def test_publishes_an_asset_for_the_promoted_model(dag) -> None:
+    assert [asset.name for asset in dag.get_task("verify").outlets] == ["production-model"]
+
+
+def test_has_no_schedule_a_fixed_start_and_one_run_at_a_time(dag) -> None:
+    assert dag.start_date == datetime(2026, 1, 1, tzinfo=UTC)
+    assert (dag.catchup, dag.max_active_runs, dag.schedule) == (False, 1, None)
+
+
+def test_the_scheduler_can_store_it(dag) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    stored = DagSerialization.to_dict(dag)
+    assert DagSerialization.from_dict(stored).task_ids == ["check", "train", "promote", "verify"]
+
+
+def test_every_page_explains_itself(dag) -> None:
+    assert all(f"`{task}`" in dag.doc_md for task in dag.task_ids)
+    assert all(dag.params.get_param(name).schema.get("title") for name in dag.params)
