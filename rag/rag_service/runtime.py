@@ -42,6 +42,7 @@ class Runtime:
         self.store = Store(settings.store_path)
         self._parts: Parts | None = None
         self._failure: RagError | None = None
+        self.loaded = threading.Event()  # set when loading has ended, well or not
         self._waiting = threading.BoundedSemaphore(settings.max_waiting)
 
     def start(self) -> None:
@@ -104,6 +105,8 @@ class Runtime:
         except Exception as error:  # a thread's error would otherwise be lost, and /readyz wait for ever
             self._failure = NotReady(f"The models could not be loaded ({type(error).__name__}).", "See the log.")
             log.exception("the models could not be loaded")
+        finally:
+            self.loaded.set()
 
 
 def load_generator(settings: Settings) -> tuple[Generator | None, str | None]:

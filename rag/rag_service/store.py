@@ -41,6 +41,7 @@ _SUMMARY = """
 SELECT d.id, d.collection, d.name, d.bytes, length(d.text), json_array_length(d.pages),
        (SELECT count(*) FROM chunks WHERE document = d.key), d.added_at FROM documents d
 """
+_ONE_OF = " (SELECT value FROM json_each(?))"
 
 
 class Store:
@@ -159,14 +160,14 @@ class Store:
 
     def vectors(self, chunk_ids: Sequence[int]) -> dict[int, Vectors]:
         """The vectors of these passages, as far as they are still there."""
-        rows = self._by_ids("SELECT chunk, vector FROM vectors WHERE chunk IN", chunk_ids)
+        rows = self._by_ids("SELECT chunk, vector FROM vectors WHERE chunk IN" + _ONE_OF, chunk_ids)
         return {row[0]: numpy.frombuffer(row[1], dtype=numpy.float32) for row in rows}
 
     def passages(self, chunk_ids: Sequence[int]) -> Mapping[int, Passage]:
         """These passages with their words, as far as they are still there."""
         rows = self._by_ids(
             'SELECT c.id, d.id, d.name, c.page, c."start", c."end", substr(d.text, c."start" + 1, c."end" - c."start") '
-            "FROM chunks c JOIN documents d ON d.key = c.document WHERE c.id IN",
+            "FROM chunks c JOIN documents d ON d.key = c.document WHERE c.id IN" + _ONE_OF,
             chunk_ids,
         )
         return {row[0]: Passage(*row) for row in rows}
@@ -176,7 +177,7 @@ class Store:
         if not words:
             return []
         # Each word is a quoted string of its own: nothing in it is ever read as the query language's syntax.
-        query = " OR ".join('"' + word.replace('"', "").replace("\x00", "") + '"' for word in words)  # noqa: S608
+        query = " OR ".join('"' + word.replace('"', "").replace("\x00", "") + '"' for word in words)
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT full_text.rowid, -bm25(full_text) AS score FROM full_text "
@@ -188,7 +189,7 @@ class Store:
 
     def _by_ids(self, query: str, ids: Sequence[int]) -> list[Any]:
         with self._reading() as connection:
-            return connection.execute(query + " (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)).fetchall()
+            return connection.execute(query, (json.dumps(list(ids)),)).fetchall()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)

@@ -89,7 +89,8 @@ def to_text(source: str) -> str:
             parts.append(item)
         elif item.tag == "-text":
             words = item.text_content or ""
-            parts.append(words if _preformatted(item) else re.sub(r"\s+", " ", words))
+            preformatted = item.parent is not None and item.parent.tag == "pre"
+            parts.append(words if preformatted else re.sub(r"\s+", " ", words))
         elif item.tag not in _UNSEEN:
             mark = "\n\n" if item.tag in _BLOCKS else "\n" if item.tag in _LINES else ""
             parts.append(mark + ("- " if item.tag == "li" else ""))
@@ -97,10 +98,6 @@ def to_text(source: str) -> str:
             stack.extend(reversed(list(item.iter(include_text=True))))
     lines = (line.strip(" |") for line in "".join(parts).split("\n"))
     return "\n".join(lines)
-
-
-def _preformatted(node: LexborNode) -> bool:
-    return node.parent is not None and node.parent.tag == "pre"
 
 
 def _flat(words: str) -> str:

@@ -6,7 +6,7 @@ import re
 
 from rag_service.errors import LoadFailed
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b\ufeff\ufffe\uffff]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u200b\ufeff\ufffe\uffff]")
 
 
 def tidy(text: str) -> str:
@@ -20,25 +20,25 @@ def tidy(text: str) -> str:
 
 def decode(data: bytes) -> str:
     """Text from bytes: by its mark, as UTF-8, else by the likeliest encoding. Raises LoadFailed `not text`."""
+    text = _decoded(data)
+    if sum(1 for _ in _CONTROLS.finditer(text)) + text.count("\ufffd") > 1 + len(text) / 100:
+        raise LoadFailed("not text", "The file's bytes are not text, whatever its name says.")
+    return text
+
+
+def _decoded(data: bytes) -> str:
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
             return data.decode(encoding, "replace")
-    if b"\x00" in data:
-        raise LoadFailed("not text", "The file's bytes are not text, whatever its name says.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return _guessed(data)
+        return data.decode(_likeliest(data), "replace")
 
 
-def _guessed(data: bytes) -> str:
+def _likeliest(data: bytes) -> str:
+    """Short Western texts tell too little to guess by; for them the commonest old encoding is the better guess."""
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:200_000]).best()
-    # Short Western texts tell too little to guess by; the commonest old encoding is then the better guess.
-    encoding = best.encoding if best is not None and len(data) >= 500 else "cp1252"
-    text = data.decode(encoding, "replace")
-    controls = len(_CONTROLS.findall(text)) + text.count("\ufffd")
-    if controls > len(text) / 100:
-        raise LoadFailed("not text", "The file's bytes are not text, whatever its name says.")
-    return text
+    best = from_bytes(data[:200_000]).best() if len(data) >= 500 else None
+    return best.encoding if best is not None else "cp1252"

@@ -1,0 +1,77 @@
+"""What the tests share: the real embedder, a store of each test's own, and no network beyond this machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from rag_service.engines.folders import embedder_folder
+from rag_service.engines.torch_engine import TorchEmbedder
+from rag_service.loaders import Limits
+from rag_service.main import create_app
+from rag_service.settings import Settings
+from rag_service.store import Store
+
+TINY_T5 = Path(__file__).parent / "models" / "tiny-t5"
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Whatever would call out fails at once."""
+    real = socket.getaddrinfo
+
+    def here_only(host: object, *rest: object, **options: object) -> object:
+        if host not in ("127.0.0.1", "localhost", None, b"127.0.0.1"):
+            raise socket.gaierror(f"the tests call nobody: {host!r}")
+        return real(host, *rest, **options)  # type: ignore[arg-type]
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", here_only)
+        yield
+
+
+@pytest.fixture(scope="session")
+def embedder() -> TorchEmbedder:
+    return TorchEmbedder(embedder_folder(None, "x", Path("nowhere"), 1))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "data" / "store.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def limits() -> Limits:
+    return Limits(file_bytes=MEGABYTE, seconds=20, memory_bytes=512 * MEGABYTE, text_bytes=MEGABYTE)
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("service")
+    return Settings(
+        data_dir=folder, models_dir=folder / "models", generator="none", max_file_bytes=MEGABYTE,
+        max_upload_bytes=3 * MEGABYTE, max_files=8, max_waiting=4,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings) -> Iterator[TestClient]:
+    """A running service without a generator, waited for until it is ready."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as opened:
+        wait_until_ready(opened)
+        yield opened
+
+
+def wait_until_ready(client: TestClient) -> None:
+    """Waits for the models."""
+    client.app.state.runtime.loaded.wait(100)  # type: ignore[attr-defined]
+    assert client.get("/readyz").status_code == 200

@@ -1,0 +1,81 @@
+"""Passages are exact in tokens and in place."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rag_service.chunking import chunk
+from rag_service.documents import Extracted, Page
+from rag_service.engines.torch_engine import TorchEmbedder
+
+SENTENCES = [f"Sentence number {number} tells of wine and of nothing else." for number in range(40)]
+
+
+def texts(extracted: Extracted, embedder: TorchEmbedder, limit: int, overlap: int = 0) -> list[str]:
+    return [extracted.text[span.start : span.end] for span in chunk(extracted, embedder.count, limit, overlap)]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                ["Wine is red. ", "pH\n\n", "- an item\n", "x" * 700, "酒是红色的。", "e\u0301" * 90, "3.14159 "]
+            ),
+            st.text(max_size=60),
+        ),
+        max_size=25,
+    ),
+    st.integers(8, 254),
+)
+def test_no_passage_is_over_the_limit_and_no_word_is_lost(
+    embedder: TorchEmbedder, parts: list[str], limit: int
+) -> None:
+    text = "".join(parts).encode("utf-8", "ignore").decode()
+    spans = chunk(Extracted(text), embedder.count, limit, limit // 4)
+
+    assert all(count <= limit for count in embedder.count([text[span.start : span.end] for span in spans]))
+    covered = {place for span in spans for place in range(span.start, span.end)}
+    assert all(place in covered or text[place].isspace() for place in range(len(text)))
+    assert [span.start for span in spans] == sorted({span.start for span in spans})
+
+
+def test_a_limit_of_the_models_whole_length_truncates_nothing(embedder: TorchEmbedder) -> None:
+    passages = texts(Extracted(" ".join(SENTENCES)), embedder, embedder.limit)
+
+    with_specials = [len(embedder._tokenizer.encode(passage).ids) for passage in passages]
+    assert max(with_specials) <= 256
+    assert max(with_specials) > 230
+
+
+def test_sentences_stay_whole_and_the_last_is_repeated(embedder: TorchEmbedder) -> None:
+    passages = texts(Extracted(" ".join(SENTENCES)), embedder, 64, 16)
+
+    assert all(passage.startswith("Sentence") and passage.endswith("else.") for passage in passages)
+    for one, following in zip(passages, passages[1:], strict=False):
+        assert following.startswith(one[one.rindex("Sentence") :])
+
+
+def test_passages_end_at_paragraphs_and_headings_stay_with_their_text(embedder: TorchEmbedder) -> None:
+    first, second = " ".join(SENTENCES[:5]), " ".join(SENTENCES[5:10])
+
+    assert texts(Extracted(f"Red\n\n{first}\n\nWhite\n\n{second}"), embedder, 100, 20) == [
+        f"Red\n\n{first}",
+        f"White\n\n{second}",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "  \n "])
+def test_no_text_gives_no_passage(text: str, embedder: TorchEmbedder) -> None:
+    assert texts(Extracted(text), embedder, 50) == []
+
+
+def test_a_passage_is_on_the_page_where_it_begins(embedder: TorchEmbedder) -> None:
+    one, two = " ".join(SENTENCES[:6]), " ".join(SENTENCES[6:12])
+    pages = (Page(1, 0, len(one)), Page(2, len(one) + 2, len(one) + 2 + len(two)))
+
+    spans = chunk(Extracted(f"{one}\n\n{two}", pages), embedder.count, 90, 0)
+
+    assert [span.page for span in spans] == [1, 2]
