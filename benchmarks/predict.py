@@ -29,6 +29,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import RandomForestRegressor
+
+import mlflow
+
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING, API = ROOT / ".venvs/training/bin", ROOT / ".venvs/api/bin"
 NAMES = [f"feature_{number}" for number in range(11)]
@@ -98,13 +106,6 @@ def closed_loop(port: int, path: str, content: str, connections: int, seconds: f
 
 def log_models(uri: str) -> tuple[str, dict[str, float]]:
     """Fits the forest, logs it both ways; gives the scikit-learn model's address and one row."""
-    import mlflow
-    import numpy as np
-    import onnx
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.ensemble import RandomForestRegressor
-
     random = np.random.default_rng(7)
     rows = random.normal(size=(6497, len(NAMES))).astype(np.float32)
     target = rows[:, 0] * 2 + rows[:, 1] * rows[:, 2] + random.normal(size=len(rows))
@@ -191,7 +192,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args()
-    mlflow, registry, peer, ours = TRAINING / "mlflow", free_port(), free_port(), free_port()
+    command, registry, peer, ours = TRAINING / "mlflow", free_port(), free_port(), free_port()
     uri = f"http://127.0.0.1:{registry}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -204,12 +205,12 @@ def main() -> int:
 
         store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
         stack.enter_context(
-            running([mlflow, "server", "--port", registry, "--workers", 1, *store], f"{uri}/health", folder)
+            running([command, "server", "--port", registry, "--workers", 1, *store], f"{uri}/health", folder)
         )
         print("fitting and logging the forest", file=sys.stderr)
         model, row = log_models(uri)
         split = {"dataframe_split": {"columns": NAMES, "data": [list(row.values())]}}
-        serve = [mlflow, "models", "serve", "-m", model, "--port", peer, "--env-manager", "local"]
+        serve = [command, "models", "serve", "-m", model, "--port", peer, "--env-manager", "local"]
         with running(serve, f"http://127.0.0.1:{peer}/ping", folder, MLFLOW_TRACKING_URI=uri):
             theirs = measure(peer, "/invocations", split)
         names = {"MLFLOW_TRACKING_URI": uri, "MODEL_NAME": MODEL, "API_PORT": str(ours), "MODELS_DIR": str(folder)}

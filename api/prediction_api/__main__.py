@@ -18,7 +18,7 @@ def main() -> int:
         settings = read_settings()
         listener = open_listener(settings)
     except StartRefused as error:
-        print(error.detail, file=sys.stderr)
+        sys.stderr.write(f"{error.detail}\n")
         return 2
     send_events_to_stderr()
     log_event("listening", host=settings.api_host, port=listener.getsockname()[1])

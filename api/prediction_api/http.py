@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prediction_api.errors import BodyTooLarge, NotJson, PredictionApiError, RequestRefused, WrongContentType
+from prediction_api.errors import BodyTooLarge, NotJson, RequestRefused, WrongContentType
 from prediction_api.metrics import Metrics
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -81,39 +81,29 @@ def json_response(content: object, status: int = 200) -> Response:
 def answer_errors_as_problems(app: FastAPI) -> None:
     """The one place where exceptions become HTTP."""
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestRefused)
-        return _problem(request, error.status, type(error), error.detail, error)
+    async def refused(request: Request, error: RequestRefused) -> Response:
+        complaints: list[dict[str, object]] = [{"loc": one.loc, "msg": one.msg} for one in error.complaints]
+        where = f"/docs#error-{error.code()}"
+        return _problem(request, error.status, where, error.title, error.detail, error.hint, complaints)
 
-    async def framework(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
         titles = {404: ("Not found", "/docs lists every call."), 405: ("Method not allowed", "/docs lists every call.")}
         title, hint = titles.get(error.status_code, (str(error.detail), ""))
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return _document(request, error.status_code, "about:blank", title, detail, hint, headers=error.headers)
+        return _problem(request, error.status_code, "about:blank", title, detail, hint, headers=error.headers)
 
     async def bug(request: Request, error: Exception) -> Response:
         hint = "This is a fault of the service; its log has the details under this request id."
-        answer = _document(request, 500, "about:blank", "Internal error", type(error).__name__, hint)
+        answer = _problem(request, 500, "about:blank", "Internal error", type(error).__name__, hint)
         answer.headers["x-request-id"] = request.state.request_id  # sent from outside RequestRecord
         return answer
 
-    app.add_exception_handler(RequestRefused, refused)
-    app.add_exception_handler(HTTPException, framework)
-    app.add_exception_handler(Exception, bug)
+    app.exception_handler(RequestRefused)(refused)
+    app.exception_handler(HTTPException)(framework)
+    app.exception_handler(Exception)(bug)
 
 
 def _problem(
-    request: Request, status: int, kind: type[PredictionApiError], detail: str, error: RequestRefused
-) -> Response:
-    complaints: list[dict[str, object]] = [
-        {"loc": complaint.loc, "msg": complaint.msg} for complaint in error.complaints
-    ]
-    where = f"/docs#error-{kind.code()}"
-    return _document(request, status, where, kind.title, detail, kind.hint, complaints)
-
-
-def _document(
     request: Request,
     status: int,
     kind: str,

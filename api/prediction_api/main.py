@@ -27,7 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
     store = ModelStore(registry, ModelCopies(settings.models_dir / name), name, alias, metrics)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await store.load_newest_copy()
         following = asyncio.create_task(store.follow(settings.api_poll_seconds))
         yield

@@ -59,10 +59,10 @@ class ModelCopies:
         if downloaded is not None:
             with downloaded.open("rb") as file:
                 os.fsync(file.fileno())
-            os.replace(downloaded, self._model_file(record.version))
+            downloaded.replace(self._model_file(record.version))
         part = self.new_file()
         part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-        os.replace(part, self._record_file(record.version))
+        part.replace(self._record_file(record.version))
         for old in self.newest_first()[KEPT:]:
             self._record_file(old.version).unlink(missing_ok=True)
             self._model_file(old.version).unlink(missing_ok=True)

@@ -83,7 +83,7 @@ class ModelStore:
         while True:
             try:
                 await self.look_once()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 log_event("look failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(every_seconds)
 

@@ -32,7 +32,9 @@ class Predictor:
     def __init__(self, contract: Contract, session: Any) -> None:
         self.contract = contract
         self._session = session
-        self._columns = [(feature.input, feature.type == "number") for feature in contract.features]
+        places = list(enumerate(contract.features))
+        self._numbers = {place: feature.input for place, feature in places if feature.type == "number"}
+        self._categories = {place: feature.input for place, feature in places if feature.type == "category"}
         self._outputs = ["variable"] if contract.task == "regression" else ["label", "probabilities"]
 
     @classmethod
@@ -69,14 +71,14 @@ class Predictor:
 
     def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
         """One (rows, 1) array per input; a missing number is NaN, a missing category the empty text."""
-        shape = (len(rows), 1)
-        feed: dict[str, Any] = {}
-        for position, (name, is_number) in enumerate(self._columns):
-            values = [row[position] for row in rows]
-            if is_number:  # NumPy turns None into NaN
-                feed[name] = np.array(values, dtype=np.float32).reshape(shape)
-            else:
-                feed[name] = np.array(["" if value is None else value for value in values], dtype=object).reshape(shape)
+        # one array for all numbers, then a view of it per column: for one row half the time of an array per column
+        numbers = np.array([[row[position] for row in rows] for position in self._numbers], dtype=np.float32)
+        feed: dict[str, Any] = {
+            name: column[:, None] for name, column in zip(self._numbers.values(), numbers, strict=True)
+        }
+        for position, name in self._categories.items():
+            texts = ["" if row[position] is None else row[position] for row in rows]
+            feed[name] = np.array(texts, dtype=object)[:, None]
         return feed
 
     def _match_graph(self) -> None:
@@ -137,7 +139,7 @@ def _open_session(content: bytes) -> Any:
     """An onnxruntime.InferenceSession."""
     # ONNX Runtime since 1.29 sends telemetry to its maker unless this is set before its first import in a process
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
+    import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # one row takes microseconds: more threads only take turns
@@ -145,7 +147,7 @@ def _open_session(content: bytes) -> Any:
     options.log_severity_level = 4  # what goes wrong is raised, and told once
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no public base class
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors share no public base class
         raise UnsafeGraph(f"ONNX Runtime cannot load the graph: {str(error)[:200]}") from None
 
 

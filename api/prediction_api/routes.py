@@ -61,7 +61,7 @@ async def predict(request: Request) -> Response:
 
 @router.post("/predict/batch", response_model=BatchAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
 async def predict_batch(request: Request) -> Response:
-    """Predictions for 1 to 10,000 rows, in their order. One bad row refuses the whole batch; the first 20 faults are named."""
+    """Predictions for 1 to 10,000 rows, in order. One bad row refuses the batch; the first 20 faults are named."""
     live = _live_model(request)
     body = await read_json_body(request, _settings(request).api_max_body_bytes)
     if len(body) < _INLINE_BYTES:

@@ -132,19 +132,19 @@ def _expected(feature: Feature) -> str:
 
 def _shown(value: object) -> str:
     """The value found, short and named as in JSON."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}" + ("..." if len(value) > 40 else "")
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) < _FLOAT32_MAX):
-        return f"{value:g}"
-    return "an integer beyond the range of float32"
+    match value:
+        case None:
+            return "null"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str():
+            return f"the text {value[:40]!r}" + ("..." if len(value) > 40 else "")
+        case bool():
+            return str(value).lower()
+    number = isinstance(value, int | float) and not (isinstance(value, int) and abs(value) > _FLOAT32_MAX)
+    return f"{value:g}" if number else "an integer beyond the range of float32"
 
 
 def _summary(complaints: list[Complaint]) -> tuple[str, tuple[Complaint, ...]]:

@@ -194,7 +194,7 @@ def test_a_damaged_copy_is_not_loaded_and_fetched_again(registry: FakeRegistry, 
         wait_until(lambda: served(client) == "1")
         registry.add(regression_model(1.0))
         wait_until(lambda: served(client) == "2")
-        wait_until(lambda: (folder_of(settings) / "2.json").exists())
+        wait_until((folder_of(settings) / "2.json").exists)
     copy = folder_of(settings) / "2.onnx"
     copy.write_bytes(copy.read_bytes()[:-1] + b"!")
     registry.stop()
@@ -210,7 +210,7 @@ def test_a_damaged_copy_is_not_loaded_and_fetched_again(registry: FakeRegistry, 
 def test_a_damaged_record_is_as_good_as_none(registry: FakeRegistry, settings: Settings, damage: str) -> None:
     registry.add(regression_model())
     with service(settings) as client:
-        wait_until(lambda: (folder_of(settings) / "1.json").exists())
+        wait_until((folder_of(settings) / "1.json").exists)
     (folder_of(settings) / "1.json").write_text(damage)
     registry.stop()
     with service(settings) as client:
@@ -220,7 +220,7 @@ def test_a_damaged_record_is_as_good_as_none(registry: FakeRegistry, settings: S
 def test_a_copy_whose_record_is_left_alone_is_no_model(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(regression_model())
     with service(settings) as client:
-        wait_until(lambda: (folder_of(settings) / "1.json").exists())
+        wait_until((folder_of(settings) / "1.json").exists)
     (folder_of(settings) / "1.onnx").unlink()
     registry.stop()
     with service(settings) as client:
@@ -231,7 +231,7 @@ def test_only_the_last_three_copies_are_kept(registry: FakeRegistry, settings: S
     with service(settings) as client:
         for number in range(1, 6):
             registry.add(regression_model(number / 10))
-            wait_until(lambda: (folder_of(settings) / f"{len(registry.versions)}.json").exists())
+            wait_until((folder_of(settings) / f"{len(registry.versions)}.json").exists)
         wait_until(lambda: served(client) == "5")
     names = sorted(path.name for path in folder_of(settings).iterdir())
     assert names == ["3.json", "3.onnx", "4.json", "4.onnx", "5.json", "5.onnx"]

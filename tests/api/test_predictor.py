@@ -121,7 +121,7 @@ def test_a_graph_without_the_promised_output_is_refused() -> None:
 
 
 def test_other_predictions_than_in_training_are_refused() -> None:
-    with pytest.raises(GoldenMismatch, match="golden row 0: training gave 14.0, this graph gives 14.8"):
+    with pytest.raises(GoldenMismatch, match=r"golden row 0: training gave 14\.0, this graph gives 14\.8"):
         Predictor.from_bytes(regression_model(slope=0.6, contract=regression_contract(slope=0.5)))
 
 
