@@ -37,7 +37,7 @@ def write_private(path: Path, text: str) -> None:
 def make_secrets(home: Path, passwords: Path) -> None:
     """Makes password and keys at the first start; later starts keep them, or every session and token would end.
 
-    The keys lie in airflow.cfg, not in the environment: tasks inherit the environment, and would show them to user code.
+    The keys lie in airflow.cfg, not in the environment, which tasks inherit and would show to user code.
     """
     home.mkdir(parents=True, exist_ok=True)
     fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
@@ -54,7 +54,7 @@ def supervise(commands: list[list[str]]) -> int:
     """Runs `commands` until a signal arrives (gives 0) or one of them ends (gives 1); then stops all, gently first."""
     stopping = False
 
-    def stop(signal_number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
 
@@ -66,7 +66,7 @@ def supervise(commands: list[list[str]]) -> int:
         time.sleep(0.5)
         ended = next((process for process in running if process.poll() is not None), None)
     if ended is not None:
-        print(f"entrypoint: {ended.args!r} ended with code {ended.returncode}; stopping the rest", file=sys.stderr)
+        sys.stderr.write(f"entrypoint: {ended.args!r} ended with code {ended.returncode}; stopping the rest\n")
     for process in running:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS

@@ -13,7 +13,7 @@ PARTS = ("metadatabase", "scheduler", "dag_processor")
 
 def ailing(url: str) -> list[str]:
     """The parts that are not healthy, each with the status it gave. Raises OSError when nothing answers at `url`."""
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  the address is our own
         report = json.load(answer)
     statuses = {part: (report.get(part) or {}).get("status") for part in PARTS}
     return [f"{part}: {status}" for part, status in statuses.items() if status != "healthy"]
@@ -26,7 +26,7 @@ def main() -> int:
         problems = ailing(f"http://127.0.0.1:{port}/api/v2/monitor/health")
     except OSError as error:
         problems = [f"api-server: {error}"]
-    print("; ".join(problems) or "healthy")
+    sys.stdout.write("; ".join(problems) or "healthy")
     return 1 if problems else 0
 
 

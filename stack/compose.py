@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stack.errors import EngineMissing, StepFailed
 
-PASSWORD = "import json; print(json.load(open('/opt/airflow/passwords.json'))['admin'])"
+SHOW_ADMIN = "import json; print(json.load(open('/opt/airflow/passwords.json'))['admin'])"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Compose:
 
     def password(self) -> str:
         """Airflow's password, read where it was made."""
-        return self.run("exec", "-T", "airflow", "python", "-c", PASSWORD).strip()
+        return self.run("exec", "-T", "airflow", "python", "-c", SHOW_ADMIN).strip()
 
     def services(self) -> dict[str, str]:
         """The running services, each with the id of its container."""

@@ -1,4 +1,4 @@
-"""`make demo`: the whole way without containers. Starts every program, trains, predicts, indexes, asks, stops everything."""
+"""`make demo`: the whole way without containers. Starts all, trains, predicts, indexes, asks, stops all."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from stack.settings import Settings, read_settings
 TRIALS = 10
 START_SECONDS = 180.0
 DAG_SECONDS = 1800.0
+HOOK_LINES = ("Tmp dir root location", "Running command:", "Output:", "Command exited with")
 TASK_LINE = re.compile(r"(?m)^(\S+) .*\[DAG TEST\] (starting|end task) task_id=(\w+)")
 
 
@@ -42,13 +43,16 @@ def start_all(settings: Settings, running: list[Running]) -> str:
     return ", ".join(f"{name} :{settings.ports[name]}" for name in ("mlflow", "api", "rag"))
 
 
+def configuration(settings: Settings) -> dict[str, object]:
+    """The DAG's parameters, as the trigger form would give them."""
+    conf: dict[str, object] = {"config": str(settings.config), "name": settings.model_name, "trials": TRIALS}
+    return conf | ({"data": str(settings.data)} if settings.data else {})
+
+
 def train(settings: Settings, report: steps.Report, running: list[Running]) -> None:
     """Runs the real DAG once, as the scheduler would. Raises ProgramFailed with what the failed task printed."""
-    conf: dict[str, object] = {"config": str(settings.config), "name": settings.model_name, "trials": TRIALS}
-    if settings.data:
-        conf["data"] = str(settings.data)
     with report.step("train_model") as step:
-        dag_run = Running(programs.airflow_dag_run(settings, json.dumps(conf)))
+        dag_run = Running(programs.airflow_dag_run(settings, json.dumps(configuration(settings))))
         running.append(dag_run)
         try:
             dag_run.wait_done(DAG_SECONDS)
@@ -64,7 +68,8 @@ def task_output(log: Path) -> str:
     """What the commands of the DAG printed, without Airflow's own lines: the end of it is where the reason is."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = re.compile(r"^\S+ \[info +\] (.*?)\s+\[airflow\.task\.hooks\S*\]")
-    return "\n".join([match.group(1) for line in lines if (match := said.match(line))][-25:])
+    text = [match.group(1) for line in lines if (match := said.match(line))]
+    return "\n".join([line for line in text if not line.startswith(HOOK_LINES)][-25:])
 
 
 def use(settings: Settings, report: steps.Report) -> None:
@@ -86,7 +91,7 @@ def use(settings: Settings, report: steps.Report) -> None:
 
 
 def run_demo(settings: Settings, report: steps.Report) -> None:
-    """All steps in order. Raises StackError at the first that does not do its work; everything is stopped either way."""
+    """All steps in order. Raises StackError at the first that fails; everything is stopped either way."""
     programs.check_ports(settings, ("mlflow", "api", "rag"))
     with started_programs() as running:
         with report.step("start") as step:

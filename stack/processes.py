@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -81,10 +81,8 @@ class Running:
         """Asks the whole group to end, and insists after 15 s. Safe to call twice."""
         if not self._signal(signal.SIGTERM):
             return
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         self._signal(signal.SIGKILL)
         self._process.wait()
 
@@ -125,7 +123,7 @@ def started_programs() -> Iterator[list[Running]]:
     """A list to append started programs to; at the end, whatever happened, all are stopped, the last one first."""
     running: list[Running] = []
 
-    def stop_signal(number: int, frame: FrameType | None) -> None:
+    def stop_signal(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, stop_signal)

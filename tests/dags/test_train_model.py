@@ -43,7 +43,8 @@ def test_every_command_gets_the_same_options(dag, programs) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["$(touch {canary})", "`touch {canary}`", "x; touch {canary}", 'x" ; touch {canary} ; "', "{{{{ 7 * 6 }}}}"]
+    "value",
+    ["$(touch {canary})", "`touch {canary}`", "x; touch {canary}", 'x" ; touch {canary} ; "', "{{{{ 7 * 6 }}}}"],
 )
 def test_what_the_form_says_is_never_run(dag, programs, tmp_path: Path, value: str) -> None:
     canary = tmp_path / "canary"

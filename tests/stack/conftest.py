@@ -1,0 +1,67 @@
+"""Where the drivers are, and a helper that makes small programs for them to drive."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "airflow")]
+
+from stack.processes import Program  # noqa: E402
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., Program]:
+    """A program that runs the given Python source, with its log in the test's folder."""
+
+    def make(source: str, name: str = "probe", health: str | None = None) -> Program:
+        command = [sys.executable, "-u", "-c", source]
+        return Program(name, command, {"PATH": "/usr/bin:/bin"}, tmp_path, tmp_path / f"{name}.log", health)
+
+    return make
+
+
+@pytest.fixture
+def json_server() -> Iterator[Callable[..., str]]:
+    """A real HTTP server that answers as it is told; called with `{"GET /path": (status, content)}`, gives its address.
+
+    A list of pairs is answered one after the other, the last one for good. `requests` collects what was asked.
+    """
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answers: dict[str, object], requests: list[tuple[str, str]] | None = None) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
+                key = f"{self.command} {self.path.split('?')[0]}"
+                if requests is not None:
+                    requests.append((key, body))
+                found = answers.get(key, (404, {"title": "Not found", "detail": key, "hint": "none"}))
+                if isinstance(found, list):
+                    found = found.pop(0) if len(found) > 1 else found[0]
+                status, content = found  # type: ignore[misc]
+                data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = answer  # noqa: N815
+
+            def log_message(self, *arguments: object) -> None:
+                """Nothing: the tests say what matters."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,116 @@
+"""The supervisor of Airflow's container, with other programs in the place of Airflow's."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import entrypoint
+import health
+import pytest
+
+ENTRYPOINT = Path(entrypoint.__file__)
+RUN_SUPERVISOR = (
+    "import sys, json; sys.path.insert(0, {folder!r}); import entrypoint; sys.exit(entrypoint.supervise({commands!r}))"
+)
+FOREVER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+
+
+def supervisor(*commands: list[str]) -> subprocess.Popen[str]:
+    source = RUN_SUPERVISOR.format(folder=str(ENTRYPOINT.parent), commands=list(commands))
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_makes_secrets_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords.json"
+    entrypoint.make_secrets(tmp_path, passwords)
+    first = (passwords.read_text(), (tmp_path / "airflow.cfg").read_text())
+    entrypoint.make_secrets(tmp_path, passwords)
+    assert (passwords.read_text(), (tmp_path / "airflow.cfg").read_text()) == first
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_secrets_are_long_and_never_the_same(tmp_path: Path) -> None:
+    made = []
+    for name in ("one", "two"):
+        entrypoint.make_secrets(tmp_path / name, tmp_path / name / "passwords.json")
+        made.append(json.loads((tmp_path / name / "passwords.json").read_text())["admin"])
+    assert made[0] != made[1]
+    assert min(map(len, made)) >= 24
+    config = (tmp_path / "one" / "airflow.cfg").read_text()
+    keys = dict(line.split(" = ") for line in config.splitlines() if " = " in line)
+    assert len(keys["jwt_secret"]) >= 64  # shorter is too short for HS512
+    assert len(keys["fernet_key"]) == 44
+
+
+def test_a_start_that_was_cut_short_leaves_no_half_secret(tmp_path: Path) -> None:
+    (tmp_path / "passwords.json.draft").write_text("{")
+    entrypoint.make_secrets(tmp_path, tmp_path / "passwords.json")
+    assert json.loads((tmp_path / "passwords.json").read_text())["admin"]
+
+
+def test_ends_when_one_of_its_programs_ends() -> None:
+    process = supervisor(FOREVER, [sys.executable, "-c", "raise SystemExit(7)"])
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "ended with code 7" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_well_when_it_is_told_to(number: signal.Signals) -> None:
+    process = supervisor(FOREVER, [sys.executable, "-c", "import time; time.sleep(600)"])
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    os.kill(process.pid, number)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_stops_at_a_database_that_cannot_be_migrated(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    airflow = folder / "airflow"
+    airflow.write_text('#!/bin/sh\necho "$@" >> "$AIRFLOW_HOME/calls"\nexit 4\n')
+    airflow.chmod(0o755)
+    passwords = tmp_path / "passwords.json"
+    environment = {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+    done = subprocess.run(
+        [sys.executable, str(ENTRYPOINT)], env=environment, check=False, capture_output=True, timeout=30
+    )
+    assert done.returncode != 0
+    assert (tmp_path / "calls").read_text() == "db migrate\n"
+
+
+def report(**statuses: str | None) -> dict[str, dict[str, str | None]]:
+    parts = dict.fromkeys(health.PARTS, "healthy") | statuses
+    return {part: {"status": status} for part, status in parts.items()} | {"triggerer": {"status": None}}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ({}, []),
+        ({"scheduler": "unhealthy"}, ["scheduler: unhealthy"]),
+        ({"dag_processor": None}, ["dag_processor: None"]),
+    ],
+)
+def test_health_reads_what_the_page_says(json_server, statuses: dict[str, str | None], said: list[str]) -> None:
+    url = json_server({"GET /api/v2/monitor/health": (200, report(**statuses))})
+    assert health.ailing(f"{url}/api/v2/monitor/health") == said
+
+
+def test_health_is_bad_when_nothing_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__PORT", "1")
+    assert health.main() == 1
+    assert capsys.readouterr().out.startswith("api-server: ")

@@ -1,0 +1,63 @@
+"""What the drivers take from the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from stack.errors import StepFailed
+from stack.settings import read_settings, slug
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "pipeline.yaml").write_text("name: wine-quality  # a comment\ndata: {target: quality}\n")
+    (tmp_path / "My Wines (2026).csv").write_text("a,b\n1,2\n")
+    return tmp_path
+
+
+def test_the_usual_ports_and_the_configured_name(root: Path) -> None:
+    settings = read_settings({}, root)
+    assert settings.ports == {"airflow": 8080, "mlflow": 5001, "api": 8000, "rag": 8001}
+    assert (settings.model_name, settings.data, settings.url("api")) == ("wine-quality", None, "http://127.0.0.1:8000")
+
+
+def test_a_variable_moves_a_port(root: Path) -> None:
+    assert read_settings({"API_PORT": "9000"}, root).url("api") == "http://127.0.0.1:9000"
+
+
+@pytest.mark.parametrize("value", ["http", "0", "70000", "-1", "80.5"])
+def test_a_port_that_is_none_is_refused_by_name(root: Path, value: str) -> None:
+    with pytest.raises(StepFailed, match=f"MLFLOW_PORT is '{value}'"):
+        read_settings({"MLFLOW_PORT": value}, root)
+
+
+def test_another_table_gives_the_model_its_name(root: Path) -> None:
+    settings = read_settings({"DATA": str(root / "My Wines (2026).csv")}, root)
+    assert settings.model_name == "my-wines-2026"
+    assert settings.data == root / "My Wines (2026).csv"
+
+
+def test_a_given_name_wins(root: Path) -> None:
+    assert read_settings({"DATA": str(root / "My Wines (2026).csv"), "MODEL_NAME": "x"}, root).model_name == "x"
+
+
+@pytest.mark.parametrize("variable", ["CONFIG", "DATA"])
+def test_a_file_that_is_not_there_is_named(root: Path, variable: str) -> None:
+    with pytest.raises(StepFailed, match=f"{variable}=.*nowhere.csv: there is no such file"):
+        read_settings({variable: str(root / "nowhere.csv")}, root)
+
+
+def test_a_folder_is_no_file(root: Path) -> None:
+    with pytest.raises(StepFailed, match="there is no such file"):
+        read_settings({"DATA": str(root)}, root)
+
+
+@pytest.mark.parametrize("content", ["- a\n- list\n", "target: x\n", "name: [1]\n", "name: 'open\n"])
+def test_a_pipeline_file_without_a_name_is_refused(root: Path, content: str) -> None:
+    (root / "pipeline.yaml").write_text(content)
+    with pytest.raises(StepFailed, match=r"pipeline\.yaml"):
+        read_settings({}, root)
+
+
+def test_a_slug_is_never_empty() -> None:
+    assert (slug("Weiß & Rot"), slug("***")) == ("wei-rot", "model")
