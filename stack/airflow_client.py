@@ -86,7 +86,7 @@ class Airflow:
             said = answer.json().get("content", []) if answer.is_success else []
             text = [str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in said]
             if text:
-                return "\n".join(text[-lines:])
+                return "\n".join([line for line in text if not line.startswith("::")][-lines:])
         return ""
 
     @staticmethod

@@ -153,6 +153,13 @@ def wait_for_model(api: Any, seconds: float = 60.0) -> dict[str, Any]:
         time.sleep(0.5)
 
 
+def recent_logs(compose: Compose) -> str:
+    """The end of every service's log, without the lines in which Airflow tells of each request."""
+    lines = compose.run("logs", "--tail", "300").splitlines()
+    said = [line for line in lines if "[http.access]" not in line]
+    return "\n".join(line for service in PORTS for line in [x for x in said if x.startswith(f"{service}-")][-25:])
+
+
 def run_chapters(pass_: EndToEnd) -> None:
     """The whole story in order."""
     pass_.build()
@@ -185,7 +192,7 @@ def main() -> int:
         run_chapters(EndToEnd(settings, compose, report))
         code = 0
     except StackError as error:
-        print(compose.run("logs", "--no-color", "--tail", "60"), file=sys.stderr)
+        print(recent_logs(compose), file=sys.stderr)
         print(f"e2e: {error}\n  hint: {error.hint}", file=sys.stderr)
     except KeyboardInterrupt:
         print("e2e: interrupted", file=sys.stderr)

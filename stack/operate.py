@@ -17,7 +17,8 @@ def train(settings: Settings, compose: Compose) -> None:
         conf["trials"] = int(settings.environment["TRIALS"])
     if settings.data:
         # The container sees the folder data/ and nothing else of this machine.
-        conf["data"] = str(settings.data.relative_to(settings.root))
+        inside = settings.data.relative_to(settings.root / "data")
+        conf["data"] = f"data/{inside}"
     airflow = Airflow(settings.url("airflow"), compose.password())
     run_id = airflow.trigger(conf)
     print(f"{run_id}: {settings.url('airflow')}/dags/train_model/runs", flush=True)

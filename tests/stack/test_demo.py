@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import compose, demo, e2e, operate, programs, run, steps
-from stack.errors import EngineMissing, PortTaken, ProgramFailed, StepFailed
+from stack import demo, e2e, operate, programs, run, steps
+from stack.errors import PortTaken, ProgramFailed
 from stack.settings import read_settings
 
 HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
@@ -104,23 +104,3 @@ def test_the_run_gets_the_users_own_table(root: Path) -> None:
     assert demo.configuration(settings) == {
         "config": str(root / "pipeline.yaml"), "name": "mine", "trials": demo.TRIALS, "data": str(root / "mine.csv")
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "value"), [("1.5GiB", 1536), ("512MiB", 512), ("1024KiB ", 1), ("0B", 0)])
-def test_reads_the_engines_units(text: str, value: float) -> None:
-    assert compose.megabytes(text) == value
-
-
-def test_no_engine_is_told_with_another_way(root: Path) -> None:
-    with pytest.raises(EngineMissing, match="no command `docker`") as missing:
-        compose.check_engine(root, {"PATH": "/nowhere"})
-    assert "make demo" in missing.value.hint
-
-
-def test_an_engine_that_refuses_is_quoted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = root / "docker"
-    fake.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 5\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{root}:/usr/bin:/bin")
-    with pytest.raises(StepFailed, match=r"ended with 5\nno space left"):
-        compose.Compose(root, {"PATH": f"{root}:/bin"}, "x").run("up")
