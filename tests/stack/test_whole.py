@@ -1,0 +1,104 @@
+"""`make demo` and `make run` from their start to their end, with stand-ins for the programs that they start."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stack import e2e
+from stack.settings import ROOT
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+DRIVER = (
+    "import sys; sys.path.insert(0, {root!r}); from pathlib import Path; import stack.{name} as driver; "
+    "from stack.settings import read_settings; driver.read_settings = lambda: read_settings(root=Path({home!r})); "
+    "sys.exit(driver.main())"
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in ("training", "api", "rag", "airflow"):
+        python = tmp_path / ".venvs" / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')
+        python.chmod(0o755)
+    (tmp_path / "pipeline.yaml").write_text("name: wine-quality\n")
+    (tmp_path / "rag" / "documents").mkdir(parents=True)
+    (tmp_path / "rag" / "documents" / "volatile-acidity.md").write_text("It tastes of vinegar.\n")
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "java_home").write_text("/opt/java\n")
+    return tmp_path
+
+
+@pytest.fixture
+def drive(home: Path) -> Callable[..., subprocess.Popen[str]]:
+    def start(name: str, **variables: str) -> subprocess.Popen[str]:
+        ports = {f"{program.upper()}_PORT": str(port) for program, port in e2e.free_ports().items()}
+        code = DRIVER.format(root=str(ROOT), name=name, home=str(home))
+        environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"} | ports | variables
+        return subprocess.Popen(
+            [sys.executable, "-u", "-c", code],
+            cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    return start
+
+
+def still_running(home: Path) -> list[int]:
+    """The stand-ins that are alive, of all that have started."""
+    pids = [int(path.read_text()) for path in home.glob("pid-*")]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_the_demo_does_every_step_and_leaves_nothing_running(drive, home: Path) -> None:
+    process = drive("demo")
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    for expected in ("  check", "wine-quality version 1", "5.4", "1 indexed", "of vinegar [volatile-acidity.md]"):
+        assert expected in said
+    assert len(list(home.glob("pid-*"))) == 3
+    assert still_running(home) == []
+
+
+def test_a_demo_whose_training_fails_says_so_and_leaves_nothing_running(drive, home: Path) -> None:
+    process = drive("demo", STAND_IN_DAG="1")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "train_model ended with code 1" in errors
+    assert "var/log/train_model.log" in errors
+    assert still_running(home) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_stack_runs_until_it_is_told_to_end(drive, home: Path, number: signal.Signals) -> None:
+    process = drive("run")
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(5)]
+    assert [line.split()[0] for line in said[:4]] == ["Airflow", "MLflow", "predictions", "documents"]
+    assert httpx.get(f"{said[0].split()[1]}/api/v2/version", trust_env=False).status_code == 200
+    assert len(still_running(home)) == 4
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert still_running(home) == []
+
+
+def test_the_stack_ends_when_one_of_its_programs_ends(drive, home: Path) -> None:
+    process = drive("run")
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(still_running(home)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ended with code -9" in errors
+    deadline = time.monotonic() + 10
+    while still_running(home) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert still_running(home) == []
