@@ -67,6 +67,11 @@ class ModelCopies:
             self._record_file(old.version).unlink(missing_ok=True)
             self._model_file(old.version).unlink(missing_ok=True)
 
+    def drop_leftovers(self) -> None:
+        """Removes what a killed process left half written."""
+        for part in self.folder.glob("*.part"):
+            part.unlink(missing_ok=True)
+
     def newest_first(self) -> list[CopyRecord]:
         """The records that can be read, the one that went live last in front."""
         records = []

@@ -69,6 +69,7 @@ class ModelStore:
 
     async def load_newest_copy(self) -> None:
         """Makes the newest copy live that still passes every check; leaves `live` alone where there is none."""
+        await asyncio.to_thread(self._copies.drop_leftovers)
         for record in await asyncio.to_thread(self._copies.newest_first):
             try:
                 content = await asyncio.to_thread(self._copies.read, record.version, record.sha256)
@@ -95,7 +96,6 @@ class ModelStore:
             if self._is_live(champion) or self._is_refused(champion):
                 return
             await self._adopt(champion)
-            self._refused = self.refusal = None
         except NoChampion as error:
             self._note_registry(True, error.detail)
         except RegistryAway as error:
@@ -132,6 +132,7 @@ class ModelStore:
                 content = await asyncio.to_thread(downloaded.read_bytes)
                 check_digest(content, sha256, f"version {champion.version}")
             live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
+            self._refused = self.refusal = None
             record = CopyRecord(
                 name=live.name,
                 version=live.version,

@@ -12,6 +12,7 @@ from prediction_api.predictor import Row
 
 MOST_ROWS = 10_000
 MOST_COMPLAINTS = 20  # enough to see the pattern; a hostile body must not make a report larger than itself
+MOST_UNKNOWN = 1_000
 _FLOAT32_MAX = 3.4028234663852886e38
 
 
@@ -66,7 +67,11 @@ class RowReader:
         return [values[field] for field in self._fields]
 
     def _complaints(self, error: ValidationError, prefix: tuple[str | int, ...]) -> list[Complaint]:
-        return [Complaint((*prefix, *one["loc"][:1]), self._message(one)) for one in error.errors(include_url=False)]
+        unknown = error.error_count() - len(self._features)
+        if unknown > MOST_UNKNOWN:  # listing them would take longer than everything else together
+            return [Complaint(prefix, f"at least {unknown} names in this object are not features of the model")]
+        found = error.errors(include_url=False)[:MOST_COMPLAINTS]
+        return [Complaint((*prefix, *map(_short, one["loc"][:1])), self._message(one)) for one in found]
 
     def _message(self, error: ErrorDetails) -> str:
         """What was expected and what was found, in the words of the contract."""
@@ -75,7 +80,7 @@ class RowReader:
             return f"expected one JSON object of feature and value, found {found}"
         key = str(error["loc"][0])
         if error["type"] == "extra_forbidden":
-            near = get_close_matches(key, self._accepted, n=1)
+            near = get_close_matches(key[:100], self._accepted, n=1)
             return "the model has no such feature, or it is given twice" + (
                 f"; the nearest is {near[0]!r}" if near else ""
             )
@@ -130,6 +135,10 @@ def _expected(feature: Feature) -> str:
     return f"{what} or null" if feature.nullable else what
 
 
+def _short(key: str | int) -> str | int:
+    return key[:100] if isinstance(key, str) else key
+
+
 def _shown(value: object) -> str:
     """The value found, short and named as in JSON."""
     match value:
@@ -151,7 +160,8 @@ def _summary(complaints: list[Complaint]) -> tuple[str, tuple[Complaint, ...]]:
     shown = tuple(complaints[:MOST_COMPLAINTS])
     first = shown[0]
     where = " ".join(map(str, first.loc)) or "body"
-    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    least = "at least " if len(complaints) >= MOST_COMPLAINTS else ""
+    more = f" (and {least}{len(complaints) - 1} more)" if len(complaints) > 1 else ""
     return f"{where}: {first.msg}{more}", shown
 
 

@@ -174,7 +174,7 @@ def test_a_download_that_breaks_off_is_tried_again(registry: FakeRegistry, setti
         wait_until(lambda: len(registry.downloads) > 1)
         assert served(client) is None
         registry.truncate = False
-        wait_until(lambda: served(client) == "1")
+        wait_until((folder_of(settings) / "1.json").exists)
     assert sorted(path.name for path in folder_of(settings).iterdir()) == ["1.json", "1.onnx"]
 
 
@@ -204,6 +204,13 @@ def test_a_damaged_copy_is_not_loaded_and_fetched_again(registry: FakeRegistry, 
         registry.start()
         wait_until(lambda: served(client) == "2")
     assert registry.downloads == ["1", "2", "2"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(settings: Settings) -> None:
+    folder_of(settings).mkdir(parents=True)
+    (folder_of(settings) / "x.part").write_bytes(b"half")
+    with service(settings):
+        assert list(folder_of(settings).iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '{"version": "../../1"}'])

@@ -162,6 +162,15 @@ def test_batch_names_row_and_column_of_each_complaint(client: TestClient) -> Non
 def test_batch_of_bad_rows_is_reported_in_a_short_list(client: TestClient) -> None:
     problem = client.post("/predict/batch", json={"rows": [{}] * 9_000}).json()
     assert len(problem["errors"]) == 20
+    assert problem["detail"].endswith("(and at least 20 more)")
+
+
+@pytest.mark.parametrize("names", [[f"n{number}" for number in range(200_000)], ["n" * 2_000_000]])
+def test_a_huge_object_gets_a_short_answer(client: TestClient, names: list[str]) -> None:
+    for path, body in (("/predict", dict.fromkeys(names, 1)), ("/predict/batch", {"rows": [dict.fromkeys(names, 1)]})):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 422
+        assert len(answer.content) < 3_000
 
 
 def test_batch_takes_at_most_ten_thousand_rows(client: TestClient) -> None:
