@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rag_service.documents import Extracted, Page, Span
-from rag_service.language import paragraphs, sentences
+from rag_service.language import is_heading, paragraphs, sentences
 
 # Text without spaces or full stops (a long number, a language written without blanks) is first cut at this length.
 _LONGEST_PIECE = 600
@@ -54,17 +54,12 @@ def _pieces(text: str, count: CountTokens, limit: int) -> list[_Piece]:
             for place in _short_enough(text, first, last):
                 places.append((*place, opens))
                 opens = False
-        after_heading = _is_heading(text[start:end])
+        after_heading = is_heading(text[start:end])
     counts = count([text[start:end] for start, end, _ in places]) if places else []
     pieces: list[_Piece] = []
     for (start, end, opens), tokens in zip(places, counts, strict=True):
         pieces.extend(_halved(text, _Piece(start, end, tokens, opens), count, limit))
     return pieces
-
-
-def _is_heading(paragraph: str) -> bool:
-    """A short single line without a closing mark: it belongs to what follows."""
-    return len(paragraph) <= 80 and "\n" not in paragraph and paragraph[-1] not in ".!?:;,…。"
 
 
 def _short_enough(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

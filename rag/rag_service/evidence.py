@@ -9,7 +9,7 @@ import numpy
 
 from rag_service.documents import Hit
 from rag_service.engines import Embedder
-from rag_service.language import content_stems, sentences, word_spans, words
+from rag_service.language import content_stems, is_heading, paragraphs, sentences, word_spans, words
 
 # The first sentences of the best passages: more are never the best one, but each costs time to embed.
 _MOST_SENTENCES = 48
@@ -54,25 +54,35 @@ def supported(answer: str, question: str, hits: Sequence[Hit]) -> Evidence | Non
 def best_sentences(question: str, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
     """Sentences of the passages, the one that answers best first: by meaning, by the question's words in it, and by
     its passage's own score. There is at least one where there is a hit."""
-    found: dict[tuple[str, int], Evidence] = {}  # passages overlap: each sentence once
+    found: dict[tuple[str, int], tuple[str, Evidence]] = {}  # passages overlap: each sentence once
     for hit in hits:
-        for start, end in sentences(hit.passage.text):
-            place = hit.passage.start + start
-            quote = hit.passage.text[start:end]
-            if (hit.passage.document_id, place) not in found and content_stems(quote):
-                found[hit.passage.document_id, place] = Evidence(quote, quote, place, hit)
+        for context, evidence in _candidates(hit):
+            found.setdefault((hit.passage.document_id, evidence.start), (context, evidence))
     candidates = list(found.values())[:_MOST_SENTENCES]
     if not candidates:
         passage = hits[0].passage
         return [Evidence(passage.text, passage.text, passage.start, hits[0])]
-    cosines = embedder.embed_passages([one.quote for one in candidates]) @ embedder.embed_question(question)
-    scores = numpy.array(
-        [
-            cosine + coverage(question, one.quote) + 0.5 * one.hit.score
-            for cosine, one in zip(cosines, candidates, strict=True)
-        ]
-    )
-    return [candidates[position] for position in numpy.argsort(-scores, kind="stable")]
+    cosines = embedder.embed_passages([context for context, _ in candidates]) @ embedder.embed_question(question)
+    scores = [
+        cosine + coverage(question, context) + 0.5 * evidence.hit.score
+        for cosine, (context, evidence) in zip(cosines, candidates, strict=True)
+    ]
+    return [candidates[position][1] for position in numpy.argsort(-numpy.array(scores), kind="stable")]
+
+
+def _candidates(hit: Hit) -> Iterator[tuple[str, Evidence]]:
+    """The sentences that could be an answer, each with the words to judge it by: its own and its heading's. Headings
+    and questions answer nothing."""
+    text = hit.passage.text
+    heading = ""
+    for opening, closing in paragraphs(text):
+        if is_heading(text[opening:closing]) and closing < len(text):
+            heading = text[opening:closing] + ": "
+            continue
+        for start, end in sentences(text, opening, closing):
+            quote = text[start:end]
+            if "?" not in quote and content_stems(quote):
+                yield heading + quote, Evidence(quote, quote, hit.passage.start + start, hit)
 
 
 def _verbatim(answer: str, hit: Hit) -> Iterator[Evidence]:

@@ -166,6 +166,11 @@ def paragraphs(text: str) -> Iterator[tuple[int, int]]:
     yield from _trimmed(text, start, len(text))
 
 
+def is_heading(paragraph: str) -> bool:
+    """A short single line without a closing mark: it belongs to what follows."""
+    return len(paragraph) <= 80 and "\n" not in paragraph and paragraph[-1] not in ".!?:;,…。"
+
+
 def sentences(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
     """Start and end of each sentence of `text[start:end]`; a list item or a table row counts as one."""
     for first, last in paragraphs(text[start:end]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -69,20 +70,21 @@ class Outermost:
                 raise BodyTooLarge(limit)
             return message
 
-        async def send_once(message: Message) -> None:
+        async def send_on(message: Message) -> None:
             nonlocal answered
-            answered = True
-            await send(message)
+            # The framework takes any error while reading a body for broken JSON: its answer is dropped for ours.
+            if received <= limit:
+                answered = True
+                await send(message)
 
         announced = headers.get(b"content-length", b"0")
-        try:
-            if announced.isdigit() and int(announced) > limit:
-                raise BodyTooLarge(limit)
-            await self._app(scope, receive_bounded, send_once)
-        except BodyTooLarge as error:
-            if answered:
-                raise
-            await _refuse(error, scope, receive, send)
+        if announced.isdigit() and int(announced) > limit:
+            received = int(announced)
+        else:
+            with suppress(BodyTooLarge):
+                await self._app(scope, receive_bounded, send_on)
+        if received > limit and not answered:
+            await _refuse(BodyTooLarge(limit), scope, receive, send)
 
 
 async def _refuse(error: BodyTooLarge, scope: Scope, receive: Receive, send: Send) -> None:

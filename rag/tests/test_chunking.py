@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def test_sentences_stay_whole_and_the_last_is_repeated(embedder: TorchEmbedder) 
     passages = texts(Extracted(" ".join(SENTENCES)), embedder, 64, 16)
 
     assert all(passage.startswith("Sentence") and passage.endswith("else.") for passage in passages)
-    for one, following in zip(passages, passages[1:], strict=False):
+    for one, following in pairwise(passages):
         assert following.startswith(one[one.rindex("Sentence") :])
 
 

@@ -120,7 +120,8 @@ def test_encodings_are_found(data: bytes, text: str, limits: Limits) -> None:
 def test_markdown_loses_its_marks_and_keeps_its_words(limits: Limits) -> None:
     source = (
         b"---\ntitle: x\n---\n# Acids #\n\nTartaric **acid** is\n_strong_, see [the list](http://x.y).\n\n"
-        b"* one\n* `two`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\ncode *stays*\n```\n<!-- not this -->\n> quoted\n\n***\n"
+        b"* one\n* `two`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\ncode *stays*\n```\n"
+        b"<!-- not this -->\n> quoted\n\n***\n"
     )
 
     assert extract("a.md", source, limits).text == (

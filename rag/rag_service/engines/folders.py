@@ -99,7 +99,7 @@ def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str
         )
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         partial.replace(target)
-    except (OSError, HfHubHTTPError, HFValidationError, *_network_errors()) as error:
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError, *_network_errors()) as error:
         raise ModelUnavailable(name, _reason(error), variable) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import pairwise
 
 from rag_service.errors import LoadFailed
 
@@ -33,8 +34,15 @@ def page_texts(data: bytes) -> list[str]:
 
 
 def _prose(text: str) -> str:
-    """Lines of a page joined to paragraphs; a word that was parted at a line's end is whole again."""
-    text = re.sub(r"[ \t]+\n", "\n", text.replace("\r", ""))
-    text = re.sub(r"(?<=[a-zà-ÿ])-\n(?=[a-zà-ÿ])", "", text)
-    # A line that ends a sentence or is short (a heading) keeps its break; others run on.
-    return re.sub(r"(?<=[^\n.!?:;])\n(?=[a-zà-ÿ(0-9])", " ", text)
+    """Lines of a page joined to paragraphs; a word that was parted at a line's end is whole again.
+
+    A line much shorter than the longest ends its paragraph (or is a heading), unless the next goes on in lower case.
+    """
+    text = re.sub(r"(?<=[a-zà-ÿ])-\n(?=[a-zà-ÿ])", "", re.sub(r"[ \t]+\n", "\n", text.replace("\r", "")))
+    lines = text.split("\n")
+    longest = max(len(line) for line in lines)
+    joined = lines[0]
+    for before, line in pairwise(lines):
+        runs_on = bool(before and line) and (len(before) >= 0.6 * longest or line[0].islower())
+        joined += (" " if runs_on else "\n\n") + line
+    return joined

@@ -1,0 +1,221 @@
+"""Answers stand in the documents, word for word, or are not given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from rag_service.answering import Answerer, build_prompt
+from rag_service.documents import Hit, Passage
+from rag_service.engines import Generator
+from rag_service.engines.torch_engine import TorchEmbedder
+from rag_service.errors import EmptyCollection, OtherEmbedder
+from rag_service.evidence import best_sentences, coverage, supported
+from rag_service.index import Index
+from rag_service.ingestion import Library
+from rag_service.loaders import Limits
+from rag_service.retrieval import Retriever
+from rag_service.store import Store
+
+SULPHUR = (
+    "# Sulphur dioxide\n\nSulphur dioxide keeps wine from browning. It is measured in milligrams per litre.\n\n"
+    "## Limits\n\nDry red wine may hold 150 milligrams per litre. How much is too much? That depends on the wine.\n"
+)
+PORTS = "The tracking server listens on port 5001.\n\nThe prediction service listens on port 8000."
+
+
+class Says(Generator):
+    """A generator that says what it was told to, and counts words as tokens."""
+
+    name = "says"
+
+    def __init__(self, answer: str, window: int = 512) -> None:
+        self.answer, self.window, self.prompts = answer, window, list[str]()
+
+    def count(self, prompt: str) -> int:
+        return len(prompt.split())
+
+    def generate(self, prompt: str) -> str:
+        self.prompts.append(prompt)
+        return self.answer
+
+
+@pytest.fixture
+def library(store: Store, embedder: TorchEmbedder, limits: Limits) -> Library:
+    filled = Library(store, embedder, limits, 60, 10)
+    filled.add("sulphur.md", SULPHUR.encode(), "default")
+    filled.add("ports.txt", PORTS.encode(), "default")
+    return filled
+
+
+def answerer(store: Store, embedder: TorchEmbedder, generator: Generator | None = None) -> Answerer:
+    return Answerer(embedder, generator, Retriever(Index(store, embedder.dimension), store), store, 0.3)
+
+
+def hit(text: str, start: int = 0, score: float = 1.0) -> Hit:
+    return Hit(Passage(start, "id", "a.txt", None, start, start + len(text), text), score, score, 1, 1)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("question", "answer", "document"),
+    [
+        ("Which port does the tracking server listen on?", "The tracking server listens on port 5001.", "ports.txt"),
+        ("How much may dry red wine hold?", "Dry red wine may hold 150 milligrams per litre.", "sulphur.md"),
+    ],
+)
+def test_without_a_generator_the_best_sentence_is_quoted(
+    question: str, answer: str, document: str, store: Store, embedder: TorchEmbedder
+) -> None:
+    given = answerer(store, embedder).ask(question, "default", 4)
+
+    [citation] = given.citations
+    assert (given.answered_by, given.answer, citation.document) == ("extractive", answer, document)
+    assert store.content("default", citation.document_id).text[citation.start : citation.end] == citation.quote
+
+
+@pytest.mark.usefixtures("library")
+def test_what_the_documents_do_not_say_is_not_answered(store: Store, embedder: TorchEmbedder) -> None:
+    generator = Says("Paris")
+
+    given = answerer(store, embedder, generator).ask("What is the capital of France?", "default", 4)
+
+    assert (given.abstained, given.answered_by, given.citations) == (True, "none", ())
+    assert "do not answer" in given.answer
+    assert generator.prompts == []
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("invented", ["port 9999", "", "yes", "the tracking server", "Paris"])
+def test_an_answer_that_stands_nowhere_is_replaced_by_a_quote(
+    invented: str, store: Store, embedder: TorchEmbedder
+) -> None:
+    question = "Which port does the tracking server listen on?"
+
+    given = answerer(store, embedder, Says(invented)).ask(question, "default", 4)
+
+    assert (given.answered_by, given.answer) == ("extractive", "The tracking server listens on port 5001.")
+
+
+@pytest.mark.usefixtures("library")
+def test_a_supported_answer_is_given_with_its_sentence(store: Store, embedder: TorchEmbedder) -> None:
+    given = answerer(store, embedder, Says("PORT 5001")).ask("Where is the tracking server?", "default", 4)
+
+    [citation] = given.citations
+    assert (given.answered_by, given.answer) == ("generator", "port 5001")
+    assert citation.quote == "The tracking server listens on port 5001."
+    assert store.content("default", citation.document_id).text[citation.start : citation.end] == citation.quote
+
+
+def test_an_unknown_collection_is_said_to_be_empty(store: Store, embedder: TorchEmbedder, library: Library) -> None:
+    with pytest.raises(EmptyCollection) as caught:
+        answerer(store, embedder).ask("What?", "elsewhere", 4)
+
+    assert "default" in caught.value.hint
+
+
+def test_passages_go_into_the_prompt_whole_or_not_at_all() -> None:
+    hits = [hit("one two three"), hit("four five six seven eight nine"), hit("ten")]
+
+    prompt = build_prompt("why me", hits, Says("", window=8))
+
+    assert prompt.text == "question: why me context: one two three ten"[: len(prompt.text)]
+    assert [one.passage.text for one in prompt.used] == ["one two three", "ten"]
+    assert prompt.dropped == 1
+
+
+def test_a_question_that_fills_the_window_is_never_cut(store: Store, embedder: TorchEmbedder, library: Library) -> None:
+    generator = Says("port 5001", window=5)
+
+    given = answerer(store, embedder, generator).ask("Which port has the tracking server?", "default", 2)
+
+    assert (given.answered_by, given.dropped_passages, generator.prompts) == ("extractive", 2, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "quote"),
+    [
+        ("5001", "MLflow is on 5001."),
+        ("on 5001", "MLflow is on 5001."),
+        ("the wine's sulphur and acid", "Wine has acid and sulphur."),
+        ("5002", None),
+        ("MLflow", None),
+        ("no", None),
+        ("", None),
+    ],
+)
+def test_support(answer: str, quote: str | None) -> None:
+    evidence = supported(
+        answer, "Where is MLflow?", [hit("No. It rains. MLflow is on 5001. Wine has acid and sulphur.", 7)]
+    )
+
+    assert (evidence.quote if evidence else None) == quote
+    if evidence:
+        assert evidence.start >= 7
+
+
+def test_the_sentence_nearest_to_the_question_is_cited() -> None:
+    evidence = supported("5001", "Where is MLflow?", [hit("It cost 5001 euros. MLflow is on 5001.")])
+
+    assert evidence is not None
+    assert evidence.quote == "MLflow is on 5001."
+
+
+def test_headings_and_questions_answer_nothing(embedder: TorchEmbedder) -> None:
+    text = "Volatile acidity\n\nWhat is volatile acidity? It is mostly acetic acid, which smells of vinegar."
+
+    best = best_sentences("What is volatile acidity?", [hit(text)], embedder)[0]
+
+    assert best.quote == "It is mostly acetic acid, which smells of vinegar."
+    assert best_sentences("What?", [hit("Why?")], embedder)[0].quote == "Why?"
+
+
+@pytest.mark.parametrize(("text", "share"), [("Sulphur in wine", 1.0), ("wine", 0.5), ("", 0.0)])
+def test_coverage(text: str, share: float) -> None:
+    assert coverage("What is the sulphur of wines?", text) == share
+    assert coverage("What is it?", text) == 0.0
+
+
+def verdicts(library: Library, files: Sequence[tuple[str, bytes]]) -> list[tuple[str, str]]:
+    return [(verdict.name, verdict.verdict) for verdict in (library.add(*file, "default") for file in files)]
+
+
+def test_one_bad_file_never_stops_the_others(library: Library) -> None:
+    files = [("bad.pdf", b"%PDF-1.4"), ("good.txt", b"Good."), ("bad.exe", b"MZ"), ("../../up.md", b"# Up\n\nwards")]
+
+    assert verdicts(library, files) == [
+        ("bad.pdf", "failed"),
+        ("good.txt", "indexed"),
+        ("bad.exe", "failed"),
+        ("up.md", "indexed"),
+    ]
+
+
+def test_adding_again_changes_nothing_and_new_bytes_replace(library: Library, store: Store) -> None:
+    generation = store.generation()
+    assert verdicts(library, [("ports.txt", PORTS.encode())]) == [("ports.txt", "unchanged")]
+    assert store.generation() == generation
+
+    library.add("ports.txt", b"Everything listens on port 1.", "default")
+
+    assert [document.name for document in store.documents()] == ["ports.txt", "sulphur.md"]
+    assert store.search_text("default", ["5001"], 5) == []
+
+
+def test_a_name_that_takes_over_anothers_content_loses_its_old_one(library: Library, store: Store) -> None:
+    verdict = library.add("sulphur.md", PORTS.encode(), "default")
+
+    assert (verdict.verdict, verdict.reason) == ("unchanged", "The same content is there as ports.txt.")
+    assert [document.name for document in store.documents()] == ["ports.txt"]
+
+
+def test_another_embedder_stops_the_whole(
+    library: Library, store: Store, embedder: TorchEmbedder, limits: Limits
+) -> None:
+    class Other(TorchEmbedder):
+        def __init__(self) -> None:
+            self.__dict__.update({**embedder.__dict__, "identity": "sha256:other"})
+
+    with pytest.raises(OtherEmbedder, match="sha256:other"):
+        Library(store, Other(), limits, 60, 10).add("new.txt", b"New.", "default")

@@ -1,0 +1,199 @@
+"""The command line, and where models come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from rag_service.__main__ import listening, main
+from rag_service.engines.folders import DEFAULT_EMBEDDER, embedder_folder, find_folder
+from rag_service.errors import BadSettings, ModelUnavailable, PortTaken
+from rag_service.main import create_app
+from rag_service.settings import Settings, read_settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("RAG_GENERATOR", "none")
+    documents = tmp_path / "documents"
+    (documents / "deep").mkdir(parents=True)
+    (documents / "wine.md").write_text("Wine is made from grapes.")
+    (documents / "deep" / "wine.md").write_text("Port is fortified with brandy.")
+    (documents / ".hidden.md").write_text("Hidden.")
+    (documents / "picture.png").write_bytes(b"\x89PNG")
+    return documents
+
+
+def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", str(folder)]) == 0
+    first = capsys.readouterr().out
+    assert "[1/2] deep/wine.md  indexed (1 passages)" in first
+    assert main(["ingest", str(folder), str(folder / "picture.png")]) == 1
+    assert "3 files: 0 indexed, 2 unchanged, 1 failed" in capsys.readouterr().out
+
+    assert main(["ask", "What is port fortified with?"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"] == "Port is fortified with brandy."
+    assert main(["ask", "What?", "--collection", "none"]) == 1
+    assert "Collections with documents: default" in capsys.readouterr().err
+    assert main(["ingest", str(folder / "no-such")]) == 2
+    assert "no-such" in capsys.readouterr().err
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[int]:
+    """The service on a port of its own, in a thread; gives the port."""
+    with closing(listening("127.0.0.1", 0)) as listener:
+        app = create_app(settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        app.state.runtime.loaded.wait(100)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(30)
+
+
+def test_the_same_through_a_running_service(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(read_settings()) as port:
+        url = f"http://127.0.0.1:{port}"
+        assert main(["ingest", str(folder), "--url", url]) == 0
+        assert "2 files: 2 indexed" in capsys.readouterr().out
+        assert main(["ask", "What is wine made from?", "--url", url]) == 0
+        assert json.loads(capsys.readouterr().out)["answer"] == "Wine is made from grapes."
+        assert main(["ask", "x" * 3000, "--url", url]) == 1
+        assert "question" in capsys.readouterr().err
+        monkeypatch.setenv("RAG_PORT", str(port))
+        assert main(["health"]) == 0
+    assert main(["health"]) == 1
+    assert main(["ask", "What?", "--url", url]) == 1
+    assert "Is the service running there?" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_one_line_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        environment = {**os.environ, "RAG_PORT": str(port), "PYTHONPATH": "."}
+        done = subprocess.run(
+            [sys.executable, "-m", "rag_service", "serve"], capture_output=True, text=True, env=environment, timeout=60
+        )
+        with pytest.raises(PortTaken):
+            listening("127.0.0.1", port)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert f"port {port}" in line
+    assert "RAG_PORT" in line
+    with pytest.raises(PortTaken):
+        listening("no.such.host.invalid", 1)
+
+
+def test_a_wrong_setting_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAG_PORT", "many")
+    monkeypatch.setenv("RAG_OVERLAP_TOKENS", "100")
+    with pytest.raises(BadSettings, match=r"RAG_PORT.*RAG_OVERLAP_TOKENS"):
+        read_settings()
+    assert main(["ask", "What?"]) == 2
+    assert "RAG_PORT" in capsys.readouterr().err
+
+
+def test_every_variable_is_in_the_example_with_its_default() -> None:
+    example = (Path(__file__).parents[1] / ".env.example").read_text()
+
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default).removesuffix(".0")
+        assert f"#RAG_{name.upper()}={default}\n" in example
+
+
+def test_a_hub_that_is_away_is_given_up_quickly_and_the_package_steps_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ModelUnavailable, match="google/flan-t5-small") as caught:
+        find_folder("google/flan-t5-small", "0" * 40, tmp_path, 2, "RAG_GENERATOR")
+    assert "RAG_GENERATOR" in caught.value.hint
+    assert embedder_folder(DEFAULT_EMBEDDER, "0" * 40, tmp_path, 2).origin == "package"
+    assert time.monotonic() - begun < 20
+    assert "installed package" in caplog.text
+    with pytest.raises(ModelUnavailable):
+        embedder_folder("not a/valid/name", "0" * 40, tmp_path, 2)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the model hub does, for one tiny repository that also holds what must not be fetched."""
+
+    commit = "c" * 40
+    files = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"pickle", "tf_model.h5": b"x"}
+    asked: list[str] = []
+
+    def do_GET(self) -> None:
+        name = self.path.split("?")[0].rsplit("/", 1)[-1]
+        if "/tree/" in self.path:
+            tree = [
+                {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
+                for name, body in self.files.items()
+            ]
+            body = json.dumps(tree).encode()
+        elif "/api/models/" in self.path:
+            siblings = [{"rfilename": name} for name in self.files]
+            body = json.dumps({"id": "an/model", "sha": self.commit, "siblings": siblings, "private": False}).encode()
+        else:
+            self.asked.append(name)
+            body = self.files.get(name, b"")
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Repo-Commit", self.commit)
+        self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_model_is_fetched_once_at_its_revision_and_never_as_a_pickle(tmp_path: Path) -> None:
+    fetch = (
+        "import sys; from pathlib import Path; from rag_service.engines.folders import find_folder\n"
+        "print(find_folder('an/model', 'c' * 40, Path(sys.argv[1]), 5, 'X').path)"
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": ".",
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+            "HF_HOME": str(tmp_path / "home"),
+        }
+        command = [sys.executable, "-c", fetch, str(tmp_path / "models")]
+        first = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+        hub.shutdown()
+    assert first.returncode == 0, first.stderr
+    target = Path(first.stdout.strip())
+    assert sorted(path.name for path in target.iterdir()) == ["config.json", "model.safetensors"]
+    assert "pytorch_model.bin" not in Hub.asked
+
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+
+    assert again.stdout == first.stdout, again.stderr

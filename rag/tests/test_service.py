@@ -1,0 +1,257 @@
+"""The service as its users meet it, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from rag_service.main import create_app
+from rag_service.settings import Settings
+from tests.test_loaders import pdf
+
+WINE = b"# Sulphur\n\nSulphur dioxide keeps wine from browning. Dry red wine may hold 150 milligrams per litre."
+
+
+def upload(client: TestClient, *files: tuple[str, bytes], collection: str = "default") -> list[dict[str, Any]]:
+    sent = [("files", file) for file in files]
+    response = client.post("/documents", files=sent, data={"collection": collection})
+    assert response.status_code == 200, response.text
+    documents: list[dict[str, Any]] = response.json()["documents"]
+    return documents
+
+
+@pytest.fixture
+def filled(client: TestClient) -> Iterator[TestClient]:
+    upload(client, ("wine.md", WINE))
+    yield client
+    for document in client.get("/documents").json()["documents"]:
+        where = {"collection": document["collection"]}
+        assert client.delete(f"/documents/{document['id']}", params=where).status_code == 204
+
+
+def problem(response: Any, status: int) -> dict[str, Any]:
+    """The body of a refusal, after checking what every refusal must have."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert body["hint"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def test_ask_answers_with_a_verbatim_quote(filled: TestClient) -> None:
+    answer = filled.post("/ask", json={"question": "How much sulphur dioxide may dry red wine hold?"}).json()
+
+    assert answer["answer"] == "Dry red wine may hold 150 milligrams per litre."
+    assert (answer["abstained"], answer["answered_by"], answer["model"]["generator"]) == (False, "extractive", None)
+    assert 0.3 < answer["confidence"] <= 1
+    assert set(answer["timings_ms"]) == {"retrieval", "answer", "total"}
+    [citation] = answer["citations"]
+    text = filled.get(f"/documents/{citation['document_id']}").json()["text"]
+    assert text[citation["start"] : citation["end"]] == citation["quote"] == answer["answer"]
+    assert (citation["document"], citation["page"]) == ("wine.md", None)
+
+
+def test_ask_says_when_the_documents_do_not_answer(filled: TestClient) -> None:
+    answer = filled.post("/ask", json={"question": "Who won the cup?"}).json()
+
+    assert (answer["abstained"], answer["answered_by"], answer["citations"]) == (True, "none", [])
+
+
+def test_search_explains_its_hits(filled: TestClient) -> None:
+    [hit] = filled.post("/search", json={"query": "browning"}).json()["hits"]
+
+    assert hit["document"] == "wine.md"
+    assert "browning" in hit["text"]
+    assert (hit["dense_rank"], hit["lexical_rank"]) == (1, 1)
+    assert {"chunk_id", "page", "score"} <= hit.keys()
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "AND OR NOT", "wine*", "text: (", "NEAR(a b)", "'; DROP TABLE chunks;--", "\x00", "🍷"]
+)
+def test_no_query_breaks_the_search(query: str, filled: TestClient) -> None:
+    assert filled.post("/search", json={"query": query}).status_code == 200
+    assert filled.post("/ask", json={"question": query}).status_code == 200
+
+
+def test_every_file_gets_a_verdict(filled: TestClient) -> None:
+    verdicts = upload(
+        filled,
+        ("wine.md", WINE),
+        ("secret.pdf", pdf("x", password="y")),
+        ("cut.pdf", pdf("cut off")[:-200]),
+        ("scan.pdf", pdf("")),
+        ("good.pdf", pdf("Beer is brewed.")),
+        ("big.txt", b"x" * (1024 * 1024 + 1)),
+        ("program.exe", b"MZ"),
+    )
+
+    assert [(verdict["verdict"], verdict["code"]) for verdict in verdicts] == [
+        ("unchanged", None), ("failed", "encrypted"), ("failed", "damaged"), ("failed", "only pictures"),
+        ("indexed", None), ("failed", "too large"), ("failed", "unknown type"),
+    ]  # fmt: skip
+    assert all(verdict["reason"] for verdict in verdicts if verdict["verdict"] == "failed")
+    answer = filled.post("/ask", json={"question": "How is beer brewed?"}).json()
+    assert answer["citations"][0]["page"] == 1
+
+
+def test_documents_are_listed_replaced_and_deleted(filled: TestClient) -> None:
+    [before] = filled.get("/documents").json()["documents"]
+    upload(filled, ("wine.md", b"Wine is made from grapes."))
+    [after] = filled.get("/documents", params={"collection": "default"}).json()["documents"]
+
+    assert (after["name"], after["passages"]) == ("wine.md", 1)
+    assert after["id"] != before["id"]
+    problem(filled.get(f"/documents/{before['id']}"), 404)
+    problem(filled.delete(f"/documents/{before['id']}"), 404)
+    assert "150" not in filled.post("/ask", json={"question": "How is wine made?"}).text
+
+
+def test_collections_are_kept_apart(filled: TestClient) -> None:
+    upload(filled, ("beer.txt", b"Beer holds 5 percent alcohol."), collection="beers")
+
+    assert filled.get("/collections").json()["collections"] == [
+        {"name": "beers", "documents": 1},
+        {"name": "default", "documents": 1},
+    ]
+    question = {"question": "How much alcohol does beer hold?", "collection": "beers"}
+    assert filled.post("/ask", json=question).json()["citations"][0]["document"] == "beer.txt"
+
+
+def test_an_empty_collection_says_how_to_fill_it(client: TestClient) -> None:
+    body = problem(client.post("/ask", json={"question": "What is wine?"}), 404)
+
+    assert "ingest" in body["hint"]
+
+
+@pytest.mark.parametrize(
+    ("body", "loc"),
+    [
+        ({"question": ""}, ["question"]),
+        ({"question": " \n "}, ["question"]),
+        ({"question": "x" * 2001}, ["question"]),
+        ({"question": "x" * 100_000}, ["question"]),
+        ({"question": 7}, ["question"]),
+        ({"question": "\ud800"}, ["question"]),
+        ({}, ["question"]),
+        ({"question": "a", "top_k": 0}, ["top_k"]),
+        ({"question": "a", "top_k": "4"}, ["top_k"]),
+        ({"question": "a", "collection": "../x"}, ["collection"]),
+        ({"question": "a", "topk": 4}, ["topk"]),
+        (["a"], []),
+    ],
+)
+def test_a_wrong_question_is_refused_with_its_place(body: Any, loc: list[str], filled: TestClient) -> None:
+    response = filled.post("/ask", content=json.dumps(body), headers={"content-type": "application/json"})
+
+    assert problem(response, 422)["errors"][0]["loc"] == loc
+    assert len(response.content) < 1000
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_refused(content: bytes, filled: TestClient) -> None:
+    response = filled.post("/ask", content=content, headers={"content-type": "application/json"})
+
+    assert response.status_code in (400, 422)
+    problem(response, response.status_code)
+
+
+def test_too_large_a_body_is_refused_announced_or_not(client: TestClient) -> None:
+    large = b" " * (1024 * 1024 + 1)
+
+    problem(client.post("/ask", content=large), 413)
+    problem(client.post("/ask", content=(large[place : place + 65536] for place in range(0, len(large), 65536))), 413)
+    problem(client.post("/documents", files=[("files", (f"{i}.txt", b"x" * 1024 * 1024)) for i in range(4)]), 413)
+
+
+def test_too_many_files_and_no_file_are_refused(client: TestClient) -> None:
+    problem(client.post("/documents", files=[("files", (f"{i}.txt", b"x")) for i in range(9)]), 413)
+    problem(client.post("/documents", data={"collection": "default"}), 422)
+
+
+def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
+    problem(client.get("/nowhere"), 404)
+    problem(client.get("/ask"), 405)
+
+
+def test_the_request_id_is_taken_or_made(client: TestClient) -> None:
+    assert client.get("/livez", headers={"X-Request-ID": "mine-1"}).headers["x-request-id"] == "mine-1"
+    assert client.get("/livez", headers={"X-Request-ID": "no good\t"}).headers["x-request-id"] != "no good\t"
+    assert problem(client.get("/nowhere", headers={"X-Request-ID": "mine-2"}), 404)["request_id"] == "mine-2"
+
+
+def test_a_fault_of_ours_tells_nothing_but_its_id(filled: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr(filled.app.state.runtime.parts().answerer, "ask", broken)  # type: ignore[attr-defined]
+    response = filled.post("/ask", json={"question": "What?"})
+
+    assert "secret" not in problem(response, 500)["detail"]
+
+
+def test_overload_is_refused_quickly_and_health_goes_on(filled: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = filled.app.state.runtime  # type: ignore[attr-defined]
+    inside, let_go = threading.Barrier(5), threading.Event()
+
+    def slow(*_: object) -> list[object]:
+        inside.wait(60)
+        let_go.wait(60)
+        return []
+
+    monkeypatch.setattr(runtime.parts().answerer, "search", slow)
+    searches = [
+        threading.Thread(target=filled.post, args=("/search",), kwargs={"json": {"query": "a"}}) for _ in "1234"
+    ]
+    for thread in searches:
+        thread.start()
+    inside.wait(60)
+    try:
+        assert problem_headers(filled.post("/search", json={"query": "a"}), 429)["retry-after"] == "2"
+        assert filled.get("/livez").status_code == 200
+    finally:
+        let_go.set()
+        for thread in searches:
+            thread.join()
+
+
+def problem_headers(response: Any, status: int) -> Any:
+    problem(response, status)
+    return response.headers
+
+
+def test_health_docs_and_metrics(filled: TestClient) -> None:
+    for path in ("/livez", "/health", "/healthz", "/ping"):
+        assert filled.get(path).status_code == 200
+    ready = filled.get("/readyz").json()
+    assert ready["generator"] is None
+    assert "RAG_GENERATOR" in ready["without_generator"]
+    page = filled.get("/docs").text
+    assert "POST /ask" in page
+    assert "<script" not in page
+    assert "/ask" in filled.get("/openapi.json").json()["paths"]
+    filled.get("/made-up-path")
+    filled.post("/ask", json={"question": "What keeps wine from browning?"})
+    metrics = filled.get("/metrics").text
+    assert 'rag_answers_total{answered_by="extractive"}' in metrics
+    assert "made-up-path" not in metrics
+
+
+def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:
+    lost = settings.model_copy(update={"embedder": "no/such-model", "data_dir": settings.data_dir / "lost"})
+    with TestClient(create_app(lost)) as client:
+        client.app.state.runtime.loaded.wait(100)  # type: ignore[attr-defined]
+        assert client.get("/livez").status_code == 200
+        body = problem(client.get("/readyz"), 503)
+        assert "no/such-model" in body["detail"]
+        assert "RAG_EMBEDDER" in body["hint"]
+        problem(client.post("/ask", json={"question": "What?"}), 503)
