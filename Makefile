@@ -37,10 +37,11 @@ check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/ruff check .
 	$(DEV)/mypy --python-executable .venvs/api/bin/python api/prediction_api
 	$(DEV)/mypy --python-executable .venvs/training/bin/python scripts/training
-	$(DEV)/mypy --python-executable .venvs/rag/bin/python rag/rag_service
+	cd rag && ../$(DEV)/mypy --python-executable ../.venvs/rag/bin/python rag_service
 	$(DEV)/mypy --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py
 	$(DEV)/mypy --python-executable .venvs/dev/bin/python stack
 	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
+	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
 	$(DEV)/compose-lint check --quiet docker-compose.yml rag/docker-compose.yml
 
 up: export MODEL_NAME := $(or $(MODEL_NAME),$(MODEL_OF_CONFIG))

@@ -42,7 +42,8 @@ def drive(home: Path) -> Callable[..., subprocess.Popen[str]]:
     def start(name: str, **variables: str) -> subprocess.Popen[str]:
         ports = {f"{program.upper()}_PORT": str(port) for program, port in e2e.free_ports().items()}
         code = DRIVER.format(root=str(ROOT), name=name, home=str(home))
-        environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"} | ports | variables
+        counting = {name: value for name, value in os.environ.items() if name.startswith("COV")}
+        environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"} | counting | ports | variables
         return subprocess.Popen(
             [sys.executable, "-u", "-c", code],
             cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
