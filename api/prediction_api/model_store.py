@@ -133,24 +133,22 @@ class ModelStore:
                 check_digest(content, sha256, f"version {champion.version}")
             live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
             self._refused = self.refusal = None
-            record = CopyRecord(
-                name=live.name,
-                version=live.version,
-                alias=live.alias,
-                sha256=sha256,
-                run_id=live.run_id,
-                adopted_at=now(),
-            )
-            await self._keep(downloaded, record)
-        finally:
+        except BaseException:
             if downloaded is not None:
                 downloaded.unlink(missing_ok=True)
+            raise
+        record = CopyRecord(
+            name=live.name, version=live.version, alias=live.alias, sha256=sha256, run_id=live.run_id, adopted_at=now()
+        )
+        await self._keep(downloaded, record)
 
     async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
-        """A full disk costs the copy, not the model: it is live already."""
+        """A full disk costs the copy, not the model: it is live already. A stop of the service waits for the thread."""
         try:
             await asyncio.to_thread(self._copies.keep, downloaded, record)
         except (OSError, ArtifactUnavailable) as error:
+            if downloaded is not None:
+                downloaded.unlink(missing_ok=True)
             log_event("copy not kept", level=logging.WARNING, version=record.version, error=str(error))
 
     async def _make_live(self, content: bytes, version: str, sha256: str, run_id: str | None, origin: str) -> LiveModel:
