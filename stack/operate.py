@@ -4,7 +4,7 @@ import sys
 
 from stack.airflow_client import Airflow, TaskState
 from stack.compose import Compose, check_engine
-from stack.errors import StackError
+from stack.errors import StackError, StepFailed
 from stack.settings import Settings, read_settings
 
 TRAIN_SECONDS = 7200.0
@@ -12,6 +12,8 @@ TRAIN_SECONDS = 7200.0
 
 def train(settings: Settings, compose: Compose) -> None:
     """Triggers `train_model` and follows it to its end. `DATA` is a path inside data/, `TRIALS` a number."""
+    if compose.run("exec", "-T", "airflow", "cat", "pipeline.yaml") != settings.config.read_text(encoding="utf-8"):
+        raise StepFailed("Airflow still sees the pipeline.yaml of before", "docker compose restart airflow")
     conf: dict[str, object] = {}
     if settings.environment.get("TRIALS"):
         conf["trials"] = int(settings.environment["TRIALS"])

@@ -99,7 +99,7 @@ def stack(root: Path, docker, json_server, monkeypatch: pytest.MonkeyPatch) -> C
             },
             asked,
         )
-        docker({"info": "up", "never exec": "the-password"})
+        docker({"info": "up", "cat pipeline.yaml": "name: wine-quality", "never exec": "the-password"})
         settings = read_settings(environment(root, AIRFLOW_PORT=url.rpartition(":")[2], **variables), root)
         monkeypatch.setattr("stack.operate.read_settings", lambda: settings)
         return asked
@@ -126,6 +126,16 @@ def test_a_table_that_the_container_cannot_see_is_refused(
     monkeypatch.setattr(sys, "argv", ["operate", "train"])
     assert operate.main() == 1
     assert "in the folder data/" in capsys.readouterr().err
+
+
+def test_an_edited_pipeline_that_the_container_does_not_see_is_told(
+    stack, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack()
+    (root / "pipeline.yaml").write_text("name: wine-quality\nsearch: {trials: 3}\n")
+    monkeypatch.setattr(sys, "argv", ["operate", "train"])
+    assert operate.main() == 1
+    assert "docker compose restart airflow" in capsys.readouterr().err
 
 
 def test_prints_the_password(stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
