@@ -11,8 +11,8 @@ from rag_service.documents import Hit
 from rag_service.engines import Embedder
 from rag_service.language import content_stems, is_heading, paragraphs, sentences, word_spans, words
 
-# The first sentences of the best passages: more are never the best one, but each costs time to embed.
-_MOST_SENTENCES = 48
+# So many sentences are compared by meaning, those with most of the question's words first: each costs time to embed.
+_MOST_SENTENCES = 24
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def best_sentences(question: str, hits: Sequence[Hit], embedder: Embedder) -> li
     for hit in hits:
         for context, evidence in _candidates(hit):
             found.setdefault((hit.passage.document_id, evidence.start), (context, evidence))
-    candidates = list(found.values())[:_MOST_SENTENCES]
+    by_words = sorted(found.values(), key=lambda pair: -coverage(question, pair[0]) - 0.5 * pair[1].hit.score)
+    candidates = by_words[:_MOST_SENTENCES]
     if not candidates:
         passage = hits[0].passage
         return [Evidence(passage.text, passage.text, passage.start, hits[0])]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
 from rag_service.engines.folders import embedder_folder
@@ -31,7 +30,6 @@ def _no_network() -> Iterator[None]:
             raise socket.gaierror(f"the tests call nobody: {host!r}")
         return real(host, *rest, **options)  # type: ignore[arg-type]
 
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", here_only)
         yield

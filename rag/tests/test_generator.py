@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import TINY_T5
 from transformers import AutoModelForSeq2SeqLM
 
 from rag_service.answering import PROMPT, Answerer
@@ -17,7 +18,6 @@ from rag_service.ingestion import Library
 from rag_service.loaders import Limits
 from rag_service.retrieval import Retriever
 from rag_service.store import Store
-from tests.conftest import TINY_T5
 
 pytestmark = pytest.mark.skipif(
     not TINY_T5.is_dir(), reason="tests/models/tiny-t5 is missing; tests/make_tiny_t5.py makes it"

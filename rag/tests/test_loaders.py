@@ -8,8 +8,9 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
+from rag_service.documents import Extracted
 from rag_service.errors import LoadFailed
-from rag_service.loaders import Limits, extract
+from rag_service.loaders import Limits, extract, kind_of, parsers
 from rag_service.loaders import __main__ as child
 
 
@@ -35,6 +36,13 @@ def pdf(*pages: str, password: str = "") -> bytes:
     return written.getvalue()
 
 
+def read(name: str, data: bytes, limits: Limits) -> Extracted:
+    """What the child process reads, which must be what its parser gives here."""
+    extracted = extract(name, data, limits)
+    assert parsers.parse(kind_of(name, data), data, limits.text_bytes).text.strip() == extracted.text
+    return extracted
+
+
 def failure(name: str, data: bytes, limits: Limits) -> LoadFailed:
     with pytest.raises(LoadFailed) as caught:
         extract(name, data, limits)
@@ -42,7 +50,7 @@ def failure(name: str, data: bytes, limits: Limits) -> LoadFailed:
 
 
 def test_a_pdf_keeps_its_pages(limits: Limits) -> None:
-    extracted = extract("a.pdf", pdf("Wine is red.", "", "Beer is not."), limits)
+    extracted = read("a.pdf", pdf("Wine is red.", "", "Beer is not."), limits)
 
     texts = [extracted.text[page.start : page.end] for page in extracted.pages]
     assert texts == ["Wine is red.", "", "Beer is not."]
@@ -50,7 +58,7 @@ def test_a_pdf_keeps_its_pages(limits: Limits) -> None:
 
 
 def test_a_pdf_is_known_by_its_first_bytes(limits: Limits) -> None:
-    assert extract("wrongly-named.txt", pdf("Wine is red."), limits).text == "Wine is red."
+    assert read("wrongly-named.txt", pdf("Wine is red."), limits).text == "Wine is red."
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,9 @@ def test_a_pdf_is_known_by_its_first_bytes(limits: Limits) -> None:
 )
 def test_a_pdf_that_cannot_be_read_says_why(data: bytes, code: str, limits: Limits) -> None:
     assert failure("a.pdf", data, limits).code == code
+    with pytest.raises(LoadFailed) as here:
+        parsers.parse("pdf", data, limits.text_bytes)
+    assert here.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -114,7 +125,7 @@ def test_a_reader_that_takes_too_long_is_ended(limits: Limits) -> None:
     ],
 )
 def test_encodings_are_found(data: bytes, text: str, limits: Limits) -> None:
-    assert extract("a.txt", data, limits).text == text.strip()
+    assert read("a.txt", data, limits).text == text.strip()
 
 
 def test_markdown_loses_its_marks_and_keeps_its_words(limits: Limits) -> None:
@@ -124,7 +135,7 @@ def test_markdown_loses_its_marks_and_keeps_its_words(limits: Limits) -> None:
         b"<!-- not this -->\n> quoted\n\n***\n"
     )
 
-    assert extract("a.md", source, limits).text == (
+    assert read("a.md", source, limits).text == (
         "Acids\n\nTartaric acid is strong, see the list.\n\n- one\n- two\n\na | b\n1 | 2\n\ncode *stays*\n\nquoted"
     )
 
@@ -135,7 +146,7 @@ def test_html_shows_what_a_browser_shows(limits: Limits) -> None:
         b"<ul><li>one<li>two</ul><table><tr><td>1<td>2</table><!-- no --><script>no</script><pre>a\n b</pre>"
     )
 
-    text = extract("a.html", source, limits).text
+    text = read("a.html", source, limits).text
 
     assert text == "Wine\n\nRed and white\n\nafter\n\n- one\n\n- two\n\n1 | 2\n\na\nb"
 
@@ -143,12 +154,12 @@ def test_html_shows_what_a_browser_shows(limits: Limits) -> None:
 def test_html_says_its_own_encoding(limits: Limits) -> None:
     source = '<meta charset="iso-8859-2"><p>Zażółć gęślą</p>'.encode("iso-8859-2")
 
-    assert extract("a.html", source, limits).text == "Zażółć gęślą"
-    assert extract("a.html", b'<meta charset="no-such"><p>Plain</p>', limits).text == "Plain"
+    assert read("a.html", source, limits).text == "Zażółć gęślą"
+    assert read("a.html", b'<meta charset="no-such"><p>Plain</p>', limits).text == "Plain"
 
 
 def test_html_may_nest_deeply(limits: Limits) -> None:
-    assert extract("a.html", b"<div>" * 20_000 + b"deep", limits).text == "deep"
+    assert read("a.html", b"<div>" * 20_000 + b"deep", limits).text == "deep"
 
 
 def test_the_child_alone_reads_its_arguments() -> None:

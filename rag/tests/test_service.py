@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from test_loaders import pdf
 
 from rag_service.main import create_app
 from rag_service.settings import Settings
-from tests.test_loaders import pdf
 
 WINE = b"# Sulphur\n\nSulphur dioxide keeps wine from browning. Dry red wine may hold 150 milligrams per litre."
 

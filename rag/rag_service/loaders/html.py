@@ -8,59 +8,14 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from rag_service.loaders import text
 
-_UNSEEN = frozenset(
-    [
-        "script",
-        "style",
-        "noscript",
-        "template",
-        "svg",
-        "math",
-        "head",
-        "object",
-        "iframe",
-        "canvas",
-        "select",
-        "-comment",
-    ]
-)
+_UNSEEN = frozenset(("script style noscript template svg math head object iframe canvas select -comment").split())
 _BLOCKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "main",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "summary",
-        "table",
-        "ul",
-    ]
+    (
+        "address article aside blockquote body dd details div dl dt fieldset figcaption figure footer form h1 h2 "
+        "h3 h4 h5 h6 header hr main nav ol p pre section summary table ul"
+    ).split()
 )
-_LINES = frozenset(["br", "li", "tr", "option", "caption"])
+_LINES = frozenset(("br li tr option caption").split())
 
 
 def decode(data: bytes) -> str:
