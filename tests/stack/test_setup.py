@@ -97,3 +97,31 @@ def test_the_wrapped_java_drops_the_missing_module_and_nothing_else(tmp_path: Pa
 def test_it_starts_with_nothing_but_the_standard_library() -> None:
     code = f"import sys; sys.path.insert(0, {str(Path(setup.__file__).parent)!r}); import setup"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=30)
+
+
+def test_a_whole_setup_is_silent_the_second_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything is called as on a real machine; only the commands themselves are written down instead of run."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(setup, "run", lambda command, _hint: commands.append(command))
+    monkeypatch.setattr(setup, "LOCKS", dict.fromkeys(("dev", "api", "airflow", "training", "rag"), ("dev.lock",)))
+    monkeypatch.setenv("TORCH_INDEX", "https://example.org/cpu")
+    monkeypatch.setenv("JAVA_HOME", str(project))
+    (project / "bin").mkdir()
+    fake_java(project / "bin", "21")
+    for name in ("uv", "dev", "api", "airflow", "training", "rag"):
+        (project / ".venvs" / name / "bin").mkdir(parents=True)
+    assert setup.main() == 0
+    torch = next(command for command in commands if setup.TORCH in command)
+    assert torch[-1] == "https://example.org/cpu"
+    assert commands.index(torch) < commands.index(
+        next(c for c in commands if ".venvs/rag/" in " ".join(c) and "-r" in c)
+    )
+    assert (project / "var" / "java_home").read_text() == f"{project / 'bin'}\n"
+    assert "setup: rag" in capsys.readouterr().out
+    (project / ".venvs" / "uv" / "bin" / "uv").touch()
+    commands.clear()
+    assert setup.main() == 0
+    assert commands == []
+    assert capsys.readouterr().out == ""
