@@ -115,8 +115,13 @@ def log_models(uri: str) -> tuple[str, dict[str, float]]:
     whole = convert_sklearn(forest, "forest", [("joined", FloatTensorType([None, len(NAMES)]))], target_opset=17)
     graph = whole.graph
     del graph.input[:]
-    graph.input.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 1]) for name in NAMES)
-    graph.node.insert(0, onnx.helper.make_node("Concat", NAMES, ["joined"], axis=1))
+    graph.input.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in NAMES)
+    graph.initializer.append(onnx.helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1]))
+    columns = [onnx.helper.make_node("Unsqueeze", [name, "axis"], [f"{name} column"]) for name in NAMES]
+    joined = onnx.helper.make_node("Concat", [f"{name} column" for name in NAMES], ["joined"], axis=1)
+    nodes = [*columns, joined, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
     row = {name: float(value) for name, value in zip(NAMES, rows[0], strict=True)}
     contract = {
         "version": 1,

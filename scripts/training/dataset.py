@@ -70,6 +70,7 @@ def session(name: str) -> SparkSession:
 
 def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     """Reads, types, checks, cleans and splits. Raises DataError."""
+    spark.catalog.clearCache()  # of an earlier load in this session: Spark knows a file by its path, not its content
     text = _read(spark, source)
     checks.columns(text.columns, source, config)
     names = [name for name in text.columns if name not in config.data.ignore]
@@ -105,7 +106,6 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
         "parts": {part: counts.get(part, 0) for part in PARTS},
     }
     checks.rows(source, config, report)
-    text.unpersist()
     ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
     return Dataset(tuple(ordered[0]), tuple(ordered[1]), report, table)
 

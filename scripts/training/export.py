@@ -67,32 +67,27 @@ def _take_columns(model: onnx.ModelProto) -> None:
 
     The converter wants (rows, 1); a column is what MLflow's own scoring feeds, and the simplest thing to give.
     """
-    unsqueeze = []
+    columns = []
     for put in model.graph.input:
         name, kind = identifier(put.name), put.type.tensor_type.elem_type
-        unsqueeze.append(helper.make_node("Unsqueeze", [name, "column_axis"], [put.name + " column"]))
+        columns.append(helper.make_node("Reshape", [name, "column_shape"], [put.name + " column"]))
         for node in model.graph.node:
             node.input[:] = [put.name + " column" if used == put.name else used for used in node.input]
         put.CopyFrom(helper.make_tensor_value_info(name, kind, [None]))
-    model.graph.initializer.append(helper.make_tensor("column_axis", TensorProto.INT64, [1], [1]))
-    nodes = [*unsqueeze, *model.graph.node]
+    model.graph.initializer.append(helper.make_tensor("column_shape", TensorProto.INT64, [2], [-1, 1]))
+    nodes = [*columns, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
 
 def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:
-    """The graph chooses a label's index; one more node turns it into the label."""
+    """The graph chooses a label's index; one more node looks the label up."""
     index, probabilities = (output.name for output in model.graph.output)
-    model.graph.node.append(
-        helper.make_node(
-            "LabelEncoder",
-            [index],
-            ["label"],
-            domain="ai.onnx.ml",
-            keys_int64s=list(range(len(labels))),
-            values_strings=labels,
-        )
-    )
+    for node in model.graph.node:
+        node.output[:] = ["label index" if name == index else name for name in node.output]
+    names = [label.encode() for label in labels]
+    model.graph.initializer.append(helper.make_tensor("labels", TensorProto.STRING, [len(labels)], names))
+    model.graph.node.append(helper.make_node("Gather", ["labels", "label index"], ["label"]))
     if probabilities != "probabilities":
         model.graph.node.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
     del model.graph.output[:]

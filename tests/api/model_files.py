@@ -70,8 +70,8 @@ def regression_model(slope: float = 0.5, contract: Contract | None = None, const
         helper.make_node("Add", ["sum", "colour"], ["variable"]),
     ]  # fmt: skip
     constants = [
-        helper.make_tensor("slope", TensorProto.FLOAT, [1, 1], [slope]),
-        helper.make_tensor("usual_alcohol", TensorProto.FLOAT, [1, 1], [10.0]),
+        helper.make_tensor("slope", TensorProto.FLOAT, [1], [slope]),
+        helper.make_tensor("usual_alcohol", TensorProto.FLOAT, [1], [10.0]),
     ]
     inputs = [_column("fixed_acidity"), _column("alcohol"), _column("type", TensorProto.STRING)]
     graph = helper.make_graph(nodes, "regression", inputs, [_column("variable")], constants)
@@ -99,7 +99,8 @@ def classification_contract() -> Contract:
 
 def classification_model(contract: Contract | None = None) -> bytes:
     nodes = [
-        helper.make_node("Sigmoid", ["size"], ["malign"]),
+        helper.make_node("Reshape", ["size", "one_column"], ["sizes"]),
+        helper.make_node("Sigmoid", ["sizes"], ["malign"]),
         helper.make_node("Sub", ["one", "malign"], ["benign"]),
         helper.make_node("Concat", ["benign", "malign"], ["probabilities"], axis=1),
         helper.make_node("ArgMax", ["probabilities"], ["place"], axis=1, keepdims=0),
@@ -112,10 +113,12 @@ def classification_model(contract: Contract | None = None) -> bytes:
         helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
     ]
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1, 1], [1.0])
-    return _file(
-        helper.make_graph(nodes, "classes", [_column("size")], outputs, [one]), contract or classification_contract()
-    )
+    constants = [
+        helper.make_tensor("one", TensorProto.FLOAT, [1, 1], [1.0]),
+        helper.make_tensor("one_column", TensorProto.INT64, [2], [-1, 1]),
+    ]
+    graph = helper.make_graph(nodes, "classes", [_column("size")], outputs, constants)
+    return _file(graph, contract or classification_contract())
 
 
 def with_external_tensor(content: bytes, place: str) -> bytes:
@@ -137,7 +140,7 @@ def with_external_tensor(content: bytes, place: str) -> bytes:
 
 
 def _column(name: str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, [None, 1])
+    return helper.make_tensor_value_info(name, kind, [None])
 
 
 def _file(graph: onnx.GraphProto, contract: Contract | None) -> bytes:

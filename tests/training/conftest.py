@@ -1,0 +1,124 @@
+"""What the tests of the training job share: one real Spark session and one real tracking server for all of them."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
+
+from pyspark.sql import SparkSession
+from training import dataset
+from training.config import Config
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    session = dataset.session("tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking server as a process, on SQLite."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "files"),
+    ]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    uri = f"http://127.0.0.1:{port}"
+    with (folder / "server.log").open("w") as output:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                if server.poll() is not None:
+                    break
+                server_wait(server)
+        else:
+            pytest.fail((folder / "server.log").read_text())
+        yield uri
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def server_wait(server: "subprocess.Popen[bytes]") -> None:
+    """Gives the server a moment, or returns at once when it died."""
+    try:
+        server.wait(timeout=0.2)
+    except subprocess.TimeoutExpired:
+        return
+
+
+@pytest.fixture
+def tracking(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Points the code under test at the server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    return tracking_uri
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Four hundred clean rows: y depends on both numbers and on the colour."""
+    generator = np.random.default_rng(1)
+    rows = 400
+    frame = pd.DataFrame(
+        {
+            "body mass": generator.normal(70, 10, rows).round(2),
+            "height": generator.normal(170, 8, rows).round(1),
+            "colour": generator.choice(["red", "green", "blue"], rows),
+        }
+    )
+    shift = frame["colour"].map({"red": 0.0, "green": 5.0, "blue": 10.0})
+    frame["y"] = (frame["body mass"] * 0.5 + frame["height"] * 0.2 + shift + generator.normal(0, 1, rows)).round(3)
+    return frame
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes text as a CSV file and gives its path."""
+
+    def to_file(text: str | bytes) -> Path:
+        path = tmp_path / "table.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return to_file
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., Config]:
+    """A configuration for a table in a file, with two quick trials."""
+
+    def configure(frame: pd.DataFrame | Path, target: str = "y", **sections: object) -> Config:
+        path = frame if isinstance(frame, Path) else tmp_path / "table.csv"
+        if isinstance(frame, pd.DataFrame):
+            frame.to_csv(path, index=False)
+        data = {"source": str(path), "target": target, **dict(sections.pop("data", {}))}  # type: ignore[call-overload]
+        search = {"trials": 2, "folds": 2, **dict(sections.pop("search", {}))}  # type: ignore[call-overload]
+        return Config.model_validate({"name": "test-model", "data": data, "search": search, **sections})
+
+    return configure

@@ -1,0 +1,46 @@
+"""The command line: one JSON object on stdout, messages on stderr, exit codes 0, 1, 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "scripts" / script), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_bad_file_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    done = run("check_data.py", "--config", str(ROOT / "pipeline.yaml"), "--data", str(empty))
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["detail"] == f"{empty}: the file is empty"
+    assert "Traceback" not in done.stderr
+    assert f"error: {empty}: the file is empty\n  hint: " in done.stderr
+
+
+def test_a_wrong_key_is_exit_code_2(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("name: x\ndata: {source: a.csv, target: y}\nserch: {}\n")
+    done = run("train.py", "--config", str(path))
+    assert done.returncode == 2
+    assert f"{path}:3: serch: unknown key" in done.stderr
+
+
+def test_the_schema_is_json() -> None:
+    done = run("train.py", "--schema")
+    assert done.returncode == 0
+    assert set(json.loads(done.stdout)["properties"]) >= {"name", "data", "search", "gate"}
+
+
+def test_another_table_without_the_segment_goes_without(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 13 + 5},{i * 7 % 31},{i % 9}\n" for i in range(400))
+    (tmp_path / "other.csv").write_text("alcohol,pH,quality\n" + rows)
+    done = run("check_data.py", "--config", str(ROOT / "pipeline.yaml"), "--data", str(tmp_path / "other.csv"))
+    assert done.returncode == 0, done.stderr
+    assert "has no column 'type': groups are not judged" in done.stderr

@@ -1,0 +1,75 @@
+"""pipeline.yaml: what is read, and how a mistake is told."""
+
+from pathlib import Path
+
+import pytest
+from training import config
+from training.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SMALL = "name: demo\ndata:\n  source: table.csv\n  target: y\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "pipeline.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_projects_own_file_is_valid() -> None:
+    loaded = config.load(ROOT / "pipeline.yaml")
+    assert (loaded.name, loaded.data.target, loaded.gate_metric) == ("wine-quality", "quality", "mae")
+
+
+@pytest.mark.parametrize(
+    ("addition", "line", "told"),
+    [
+        ("search:\n  trails: 3\n", 6, "search.trails: unknown key"),
+        ("checks:\n  min_rows: many\n", 6, "checks.min_rows"),
+        ("gate:\n  mode: maybe\n", 6, "gate.mode"),
+        ("colour: red\n", 5, "colour: unknown key"),
+        ("search:\n  candidates: [xgboost, oracle]\n", 6, "search.candidates.1"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, addition: str, line: int, told: str) -> None:
+    path = written(tmp_path, SMALL + addition)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert f"{path}:{line}: " in caught.value.message
+    assert told in caught.value.message
+
+
+def test_a_missing_key_names_its_section(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"yaml:2: data.target: Field required"):
+        config.load(written(tmp_path, "name: demo\ndata:\n  source: table.csv\n"))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [unclosed", "name: \x01"])
+def test_what_is_no_pipeline_file_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml"):
+        config.load(written(tmp_path, text))
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        config.load(tmp_path / "absent.yaml")
+
+
+def test_a_metric_of_another_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'accuracy' is not one of mae, rmse"):
+        config.load(written(tmp_path, SMALL + "search: {metric: accuracy}\n"))
+
+
+def test_options_win_over_the_file_and_paths_are_the_files_own(tmp_path: Path) -> None:
+    loaded = config.load(written(tmp_path, SMALL), {"search.trials": 3, "name": "other"})
+    assert (loaded.search.trials, loaded.name) == (3, "other")
+    assert loaded.data.source == str(tmp_path / "table.csv")
+
+
+def test_the_key_follows_what_training_reads_and_nothing_else(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALL)
+    key = config.load(path).training_key("digest")
+    assert config.load(path, {"gate.mode": "off"}).training_key("digest") == key
+    assert config.load(path, {"data.source": "moved.csv"}).training_key("digest") == key
+    assert config.load(path, {"search.trials": 3}).training_key("digest") != key
+    assert config.load(path).training_key("other digest") != key

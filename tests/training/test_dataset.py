@@ -1,0 +1,169 @@
+"""Reading, typing, checking and splitting, in a real Spark session."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from training import dataset
+from training.config import Config
+from training.errors import DataError, SourceError, ValueProblem
+from training.source import find
+
+Configured = Callable[..., Config]
+Write = Callable[[str | bytes], Path]
+
+ROWS = "".join(f"{i}.5,{i % 7},{'ab'[i % 2]},{i * 2}\n" for i in range(300))
+HEADER = "one,two,kind,y\n"
+
+
+def load(spark: SparkSession, config: Config) -> dataset.Dataset:
+    return dataset.load(spark, find(config.data), config)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"", "the file is empty"),
+        (HEADER, "a header and no rows"),
+        ("one^two^y\n1^2^3\n", "expected at least two columns, found one: 'one^two^y'"),
+        ("one,one,y\n1,2,3\n", "column 'one' appears 2 times"),
+        ("one,,y\n1,2,3\n", "column 2 has no name"),
+        ("une,hauteur,y\n1,é,3\n".encode("latin-1"), "line 2: expected UTF-8 text, found byte 0xe9"),
+        (b"one,y\n1,\x00\n", "line 2: not a text file"),
+    ],
+)
+def test_an_unusable_file_is_told_before_spark_starts(
+    write: Write, configured: Configured, text: str | bytes, told: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        find(configured(write(text)).data)
+    assert told in caught.value.message
+    assert str(caught.value.message).startswith(str(write(text)))
+    assert caught.value.hint
+
+
+def test_a_folder_and_no_file(tmp_path: Path, configured: Configured) -> None:
+    with pytest.raises(SourceError, match="expected a file, found a folder"):
+        find(configured(tmp_path).data)
+    with pytest.raises(SourceError, match="no such file"):
+        find(configured(tmp_path / "absent.csv").data)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("abc,1,a,3\n", "row 302, column 'one': expected a number, found 'abc'"),
+        ("inf,1,a,3\n", "row 302, column 'one': expected a finite number, found 'inf'"),
+        ("1,900,a,3\n", "row 302, column 'two': expected 0 to 10, found '900'"),
+        ("1,1,a,tall\n", "row 302, column 'y': expected a number, found 'tall'"),
+    ],
+)
+def test_a_bad_cell_is_named(spark: SparkSession, write: Write, configured: Configured, line: str, told: str) -> None:
+    config = configured(write(HEADER + ROWS + line), checks={"ranges": {"two": [0, 10]}})
+    with pytest.raises(ValueProblem) as caught:
+        load(spark, config)
+    assert told in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"data": {"target": "absent"}}, "expected a column 'absent' (data.target), found: one, two, kind, y"),
+        ({"data": {"segment": "absent"}}, "(data.segment)"),
+        ({"checks": {"min_rows": 1000}}, "expected at least 1000 usable rows, found 300"),
+        ({"data": {"ignore": ["y"]}}, "data.ignore names the target"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_configuration(
+    spark: SparkSession, write: Write, configured: Configured, sections: dict[str, dict[str, object]], told: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        load(spark, configured(write(HEADER + ROWS), **sections))
+    assert told in caught.value.message
+
+
+def test_too_many_missing_values_and_free_text(spark: SparkSession, write: Write, configured: Configured) -> None:
+    gaps = "".join(f",{i},a,{i}\n" for i in range(100))
+    with pytest.raises(DataError, match="column 'one': expected at most 20% missing values, found 25%"):
+        load(spark, configured(write(HEADER + ROWS + gaps)))
+    names = "".join(f"{i},1,name {i},{i}\n" for i in range(300))
+    with pytest.raises(DataError, match="column 'kind': expected at most 100 categories"):
+        load(spark, configured(write(HEADER + names)))
+
+
+def test_gaps_and_words_for_nothing_are_missing(spark: SparkSession, write: Write, configured: Configured) -> None:
+    config = configured(write(HEADER + ROWS + "NaN,5,,700\n,6,a,701\n1,2,b,\n"))
+    loaded = load(spark, config)
+    assert loaded.report["missing"] == {"kind": 1, "one": 2}
+    assert loaded.report["rows_without_target"] == 1
+    frame = pd.concat([loaded.part(part) for part in dataset.PARTS])
+    assert frame["one"].isna().sum() == 2
+    assert (frame["kind"] == "").sum() == 1
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_common_separators_and_a_byte_order_mark(
+    spark: SparkSession, write: Write, configured: Configured, separator: str
+) -> None:
+    text = ("\ufeff" + HEADER + ROWS).replace(",", separator)
+    loaded = load(spark, configured(write(text)))
+    assert (loaded.numbers, loaded.categories) == (("one", "two"), ("kind",))
+    assert loaded.report["rows_used"] == 300
+
+
+def test_parquet_and_a_glob(spark: SparkSession, tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
+    table.iloc[:200].to_parquet(tmp_path / "a.parquet")
+    table.iloc[200:].to_parquet(tmp_path / "b.parquet")
+    loaded = load(spark, configured(tmp_path / "*.parquet"))
+    assert loaded.report["rows_used"] == 400
+    assert loaded.categories == ("colour",)
+
+
+def test_repeated_rows_are_dropped_or_kept_on_one_side(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured
+) -> None:
+    twice = pd.concat([table, table])
+    assert load(spark, configured(twice)).report["rows_repeated"] == 400
+    kept = load(spark, configured(twice, data={"duplicates": "keep"}))
+    assert kept.report["rows_used"] == 800
+    sides = pd.concat([kept.part(part).assign(part=part) for part in dataset.PARTS])
+    assert (sides.groupby("__hash")["part"].nunique() == 1).all()
+
+
+def test_a_row_keeps_its_side_when_rows_are_added(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured
+) -> None:
+    before = load(spark, configured(table.iloc[:300])).part("test")["__hash"]
+    after = load(spark, configured(table)).part("test")["__hash"]
+    assert len(before) > 30
+    assert set(before) <= set(after)
+
+
+def test_parts_have_about_the_configured_shares(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured
+) -> None:
+    parts = load(spark, configured(table)).report["parts"]
+    assert sum(parts.values()) == 400
+    assert parts["test"] == pytest.approx(80, abs=4 * np.sqrt(400 * 0.2 * 0.8))
+
+
+def test_the_digest_is_of_the_content(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_csv(tmp_path / "b.csv", index=False)
+    digest = find(configured(tmp_path / "a.csv").data).digest
+    assert find(configured(tmp_path / "b.csv").data).digest == digest
+    table.iloc[1:].to_csv(tmp_path / "b.csv", index=False)
+    assert find(configured(tmp_path / "b.csv").data).digest != digest
+
+
+def test_the_sample_stands_in_and_is_called_synthetic(
+    tmp_path: Path, table: pd.DataFrame, configured: Configured
+) -> None:
+    table.to_csv(tmp_path / "sample.csv", index=False)
+    config = configured(tmp_path / "real.csv", data={"sample": str(tmp_path / "sample.csv")})
+    assert find(config.data).synthetic
+    table.iloc[1:].to_csv(tmp_path / "real.csv", index=False)
+    assert not find(config.data).synthetic

@@ -1,0 +1,70 @@
+"""Metrics, the bootstrap, the interval: against known values and by simulation."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+from training import evaluation
+
+GENERATOR = np.random.default_rng(3)
+ACTUAL = GENERATOR.normal(size=500)
+CLOSE = ACTUAL + GENERATOR.normal(0, 0.3, 500)
+LABELS = GENERATOR.integers(0, 3, 500)
+PROBABILITIES = GENERATOR.dirichlet([1, 1, 1], 500)
+
+
+def test_metrics_agree_with_scikit_learn() -> None:
+    assert evaluation.score("mae", ACTUAL, CLOSE) == pytest.approx(sk.mean_absolute_error(ACTUAL, CLOSE))
+    assert evaluation.score("rmse", ACTUAL, CLOSE) == pytest.approx(sk.root_mean_squared_error(ACTUAL, CLOSE))
+    chosen = PROBABILITIES.argmax(axis=1)
+    assert evaluation.score("accuracy", LABELS, PROBABILITIES) == pytest.approx(sk.accuracy_score(LABELS, chosen))
+    assert evaluation.score("log_loss", LABELS, PROBABILITIES) == pytest.approx(sk.log_loss(LABELS, PROBABILITIES))
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown metric"):
+        evaluation.losses("charm", ACTUAL, CLOSE)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_a_better_model_gains_and_a_worse_one_loses(metric: str) -> None:
+    far = ACTUAL + GENERATOR.normal(0, 0.6, 500)
+    assert evaluation.gain(metric, ACTUAL, far, CLOSE, 0.95, 1).lower > 0
+    assert evaluation.gain(metric, ACTUAL, CLOSE, far, 0.95, 1).upper < 0
+
+
+def test_accuracy_gains_upwards() -> None:
+    right = np.eye(3)[LABELS]
+    gain = evaluation.gain("accuracy", LABELS, PROBABILITIES, right, 0.95, 1)
+    assert gain.estimate == pytest.approx(1 - evaluation.score("accuracy", LABELS, PROBABILITIES))
+
+
+def test_equal_models_rarely_pass() -> None:
+    """At 95 % confidence about one draw in twenty; 200 draws leave room for chance (binomial, 0.1 % tail: 19)."""
+    passed = 0
+    for draw in range(200):
+        generator = np.random.default_rng(draw)
+        actual = np.zeros(300)
+        pair = generator.normal(size=(2, 300))
+        passed += evaluation.gain("mae", actual, pair[0], pair[1], 0.95, draw).lower > 0
+    assert passed <= 19
+
+
+def test_the_interval_covers_what_it_promises() -> None:
+    covered = []
+    for draw in range(200):
+        generator = np.random.default_rng(draw)
+        residuals = generator.standard_t(4, size=(2, 300))
+        width = evaluation.half_width(residuals[0], np.zeros(300), 0.9)
+        covered.append((np.abs(residuals[1]) <= width).mean())
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
+
+
+def test_the_baseline_is_the_training_mean_or_shares() -> None:
+    assert evaluation.baseline("regression", np.array([1.0, 3.0]), 2, 0).tolist() == [2.0, 2.0]
+    assert evaluation.baseline("classification", np.array([0, 0, 1, 0]), 1, 2).tolist() == [[0.75, 0.25]]
+
+
+def test_summary_of_two_labels_has_the_area_under_the_curve() -> None:
+    labels = LABELS % 2
+    figures = evaluation.summary("classification", labels, PROBABILITIES[:, :2])
+    assert figures["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, PROBABILITIES[:, 1]))

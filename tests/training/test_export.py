@@ -1,0 +1,104 @@
+"""Graph and fitted model agree for every candidate and task, and the file carries its contract."""
+
+import json
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from sklearn.datasets import load_iris
+from training import contract, export, scoring, search
+from training.errors import ParityError
+from training.search import TrainingRows
+
+SMALL = {"extra_trees": {"n_estimators": 20}, "random_forest": {"n_estimators": 20}, "xgboost": {"n_estimators": 20}}
+CANDIDATES = sorted(SMALL)
+
+
+@pytest.fixture
+def mixed(table: pd.DataFrame) -> TrainingRows:
+    """Numbers with gaps and a category with gaps."""
+    features = table[["body mass", "height", "colour"]].astype({"body mass": "float32", "height": "float32"})
+    features.loc[::7, "height"] = np.nan
+    features.loc[::11, "colour"] = ""
+    fold = np.arange(len(features)) % 2
+    return TrainingRows(features, table["y"].to_numpy(), fold, ("body mass", "height"), ("colour",), 0)
+
+
+@pytest.fixture
+def labelled(mixed: TrainingRows) -> TrainingRows:
+    target = np.digitize(mixed.target, np.quantile(mixed.target, [0.3, 0.6]))
+    return TrainingRows(mixed.features, target, mixed.fold, mixed.numbers, mixed.categories, 3)
+
+
+def fitted(kind: str, rows: TrainingRows) -> search.Pipeline:
+    return search.build({"candidate": kind, **SMALL[kind]}, rows, 1).fit(rows.features, rows.target)
+
+
+@pytest.mark.parametrize("kind", CANDIDATES)
+def test_regression_agrees(kind: str, mixed: TrainingRows) -> None:
+    model = fitted(kind, mixed)
+    content = export.graph(model, mixed, []).SerializeToString()
+    assert export.check_parity(content, model, mixed.features, mixed, 1.0) < 1e-4
+
+
+@pytest.mark.parametrize("kind", CANDIDATES)
+def test_classification_agrees_and_names_labels(kind: str, labelled: TrainingRows) -> None:
+    model = fitted(kind, labelled)
+    content = export.graph(model, labelled, ["low", "middle", "tall"]).SerializeToString()
+    assert export.check_parity(content, model, labelled.features, labelled, 1.0) < 1e-4
+    labels, probabilities = scoring.run(content, labelled.features)
+    assert probabilities is not None
+    assert probabilities.shape == (400, 3)
+    assert set(labels) == {"low", "middle", "tall"}
+
+
+def test_numbers_only(table: pd.DataFrame) -> None:
+    iris = load_iris(as_frame=True)
+    rows = TrainingRows(
+        iris.data.astype("float32"), iris.target.to_numpy(), np.zeros(150), tuple(iris.data.columns), (), 3
+    )
+    model = fitted("extra_trees", rows)
+    graph = export.graph(model, rows, ["a", "b", "c"])
+    assert graph.graph.input[0].name == "sepal_length__cm_"
+    export.check_parity(graph.SerializeToString(), model, rows.features, rows, 1.0)
+
+
+def test_a_graph_of_another_model_is_refused(mixed: TrainingRows) -> None:
+    other = TrainingRows(mixed.features, mixed.target + 5, mixed.fold, mixed.numbers, mixed.categories, 0)
+    content = export.graph(fitted("extra_trees", other), mixed, []).SerializeToString()
+    with pytest.raises(ParityError, match="differ by"):
+        export.check_parity(content, fitted("extra_trees", mixed), mixed.features, mixed, 1.0)
+
+
+def test_a_column_is_a_plain_vector_and_one_row_gives_what_many_give(mixed: TrainingRows) -> None:
+    content = export.graph(fitted("xgboost", mixed), mixed, []).SerializeToString()
+    many, _ = scoring.run(content, mixed.features)
+    one, _ = scoring.run(content, mixed.features.iloc[[14]])
+    assert one[0] == pytest.approx(many[14], abs=1e-6)
+
+
+def test_the_file_carries_its_contract_and_is_the_same_each_time(mixed: TrainingRows) -> None:
+    graph = export.graph(fitted("random_forest", mixed), mixed, [])
+    terms = {"version": 1, "features": [{"name": "body mass"}]}
+    content = export.attach(graph, terms)
+    assert scoring.read_contract(content) == terms
+    assert export.attach(onnx.load_from_string(content), terms) == content
+
+
+def test_golden_rows_are_json_with_null_for_missing(mixed: TrainingRows) -> None:
+    content = export.graph(fitted("extra_trees", mixed), mixed, []).SerializeToString()
+    golden = contract.golden(content, mixed.features, list(mixed.features.columns), 2.0)
+    again = json.loads(json.dumps(golden, allow_nan=False))
+    assert again["rows"][0]["height"] is None
+    assert again["rows"][0]["colour"] is None
+    assert len(again["predictions"]) == contract.GOLDEN_ROWS
+    assert again["tolerance"] == pytest.approx(2e-4)
+
+
+def test_a_label_that_a_fold_lacks_gets_probability_zero(labelled: TrainingRows) -> None:
+    target = labelled.target.copy()
+    target[:] = np.where(labelled.fold == 0, target, np.minimum(target, 1))
+    rows = TrainingRows(labelled.features, target, labelled.fold, labelled.numbers, labelled.categories, 3)
+    for kind in CANDIDATES:
+        assert search.cross_validate({"candidate": kind, **SMALL[kind]}, rows, "log_loss", 1) > 0

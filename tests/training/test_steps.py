@@ -1,0 +1,203 @@
+"""The whole job on a real tracking server: train, promote, repeat, refuse, roll back; several kinds of tables."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from training import config as configuration
+from training import promotion, scoring, steps
+from training.config import Config
+from training.errors import ConfigError, GateRefused, NothingToPromote, NotServed, TrackingError
+from training.registry import Registry
+
+import mlflow
+from mlflow import MlflowClient
+
+Configured = Callable[..., Config]
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("spark", "tracking")
+
+
+def served_content(name: str, folder: Path) -> bytes:
+    registry = Registry(name, "production")
+    holder = registry.holder()
+    assert holder is not None
+    return registry.model_content(holder, folder)
+
+
+def test_a_table_becomes_a_promoted_model_once(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
+    config = configured(table, name="once", data={"segment": "colour", "units": {"height": "cm"}})
+    first = steps.train(config)
+    assert first["status"] == "trained"
+    assert promotion.promote(config)["action"] == "promoted"
+
+    again = steps.train(config)
+    assert (again["status"], again["version"]) == ("unchanged", first["version"])
+    assert promotion.promote(config)["action"] == "unchanged"
+    assert len(MlflowClient().search_model_versions("name = 'once'")) == 1
+    assert [entry["action"] for entry in promotion.status(config)["decisions"]] == ["promoted"]
+
+    version = MlflowClient().get_model_version("once", first["version"])
+    content = served_content("once", tmp_path)
+    assert version.tags["model_sha256"] == hashlib.sha256(content).hexdigest()
+    contract = scoring.read_contract(content)
+    features = {feature["name"]: feature for feature in contract["features"]}
+    assert features["height"]["unit"] == "cm"
+    assert features["colour"]["categories"] == ["blue", "green", "red"]
+    assert contract["interval"]["half_width"] > 0
+    golden = pd.DataFrame(contract["golden"]["rows"]).astype({"body_mass": "float32", "height": "float32"})
+    assert scoring.run(content, golden)[0] == pytest.approx(contract["golden"]["predictions"], abs=1e-5)
+
+
+def test_a_run_leaves_what_a_person_looks_for(table: pd.DataFrame, configured: Configured) -> None:
+    config = configured(table, name="evidence")
+    result = steps.train(config)
+    client = MlflowClient()
+    run = client.get_run(result["run_id"])
+    assert run.data.metrics["mae"] < run.data.metrics["baseline_mae"]
+    assert run.data.params["candidate"] in config.search.candidates
+    assert run.data.tags["pipeline.data_synthetic"] == "false"
+    assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["pipeline.data_digest"][:36]
+    plots = {file.path for file in client.list_artifacts(result["run_id"], "plots")}
+    assert plots == {"plots/residuals.png", "plots/importance.png"}
+    children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert len(children) == config.search.trials
+    model = mlflow.models.get_model_info(f"models:/evidence/{result['version']}")
+    assert model.signature is not None
+    assert model.saved_input_example_info is not None
+    assert model.metadata["contract"]["run_id"] == result["run_id"]
+
+
+def test_mlflow_itself_can_score_the_model(table: pd.DataFrame, configured: Configured) -> None:
+    result = steps.train(configured(table, name="scored-by-mlflow"))
+    model = mlflow.pyfunc.load_model(f"models:/scored-by-mlflow/{result['version']}")
+    row = pd.DataFrame({"body_mass": [70.0], "height": [170.0], "colour": ["red"]})
+    row = row.astype({"body_mass": "float32", "height": "float32"})
+    assert 50 < float(model.predict(row)["variable"].iloc[0]) < 90
+
+
+def test_a_model_that_is_not_clearly_better_is_refused(
+    tmp_path: Path, table: pd.DataFrame, configured: Configured
+) -> None:
+    config = configured(table, name="refused")
+    digest = hashlib.sha256(Path(config.data.source).read_bytes()).hexdigest()
+    steps.train(config)
+    promotion.promote(config)
+    worse = configured(table.iloc[:250], name="refused")  # fewer rows to learn from
+    steps.train(worse)
+    verdict = promotion.promote(worse)
+    assert verdict["action"] == "refused"
+    assert {reason["code"] for reason in verdict["reasons"] if not reason["passed"]} == {"gain"}
+    assert promotion.promote(worse) == verdict
+    assert [entry["action"] for entry in promotion.status(worse)["decisions"]] == ["refused", "promoted"]
+    with pytest.raises(GateRefused, match="gain"):
+        promotion.promote(worse, strict=True)
+    assert scoring.read_contract(served_content("refused", tmp_path))["data"]["digest"] == f"sha256:{digest}"
+
+
+def test_modes_and_rollback(table: pd.DataFrame, configured: Configured) -> None:
+    config = configured(table, name="modes")
+    first = steps.train(config)["version"]
+    assert promotion.promote(config)["action"] == "promoted"
+    half = table.iloc[:300]
+    dry = configured(half, name="modes", gate={"mode": "dry_run"})
+    second = steps.train(dry)["version"]
+    assert promotion.promote(dry)["action"] in ("would_promote", "would_refuse")
+    assert promotion.status(dry)["production"] == first
+    off = configured(half, name="modes", gate={"mode": "off", "limits": {"mae": 0.0001}})
+    assert promotion.promote(off)["action"] == "promoted"
+    assert promotion.status(off)["production"] == second
+    assert promotion.rollback(config)["version"] == first
+    assert promotion.status(config)["production"] == first
+    assert promotion.promote(off)["action"] == "promoted", "the ledger's answer, repeated"
+    assert promotion.status(config)["production"] == first, "but what was rolled back stays so"
+    with pytest.raises(ConfigError, match="no version 99"):
+        promotion.rollback(config, "99")
+
+
+def test_a_champion_with_other_columns_blocks(table: pd.DataFrame, configured: Configured) -> None:
+    config = configured(table, name="other-columns")
+    steps.train(config)
+    promotion.promote(config)
+    fewer = configured(table.drop(columns="colour"), name="other-columns")
+    steps.train(fewer)
+    failed = {reason["code"] for reason in promotion.promote(fewer)["reasons"] if not reason["passed"]}
+    assert failed == {"champion_cannot_score"}
+
+
+def test_classes_breast_cancer(tmp_path: Path, configured: Configured) -> None:
+    frame = load_breast_cancer(as_frame=True).frame
+    config = configured(frame, target="target", name="breast-cancer", data={"task": "classification"})
+    result = steps.train(config)
+    assert result["metrics"]["accuracy"] > 0.9
+    assert promotion.promote(config)["action"] == "promoted"
+    contract = scoring.read_contract(served_content("breast-cancer", tmp_path))
+    assert contract["labels"] == ["0", "1"]
+    assert contract["interval"] is None
+
+
+def test_numbers_diabetes(configured: Configured) -> None:
+    frame = load_diabetes(as_frame=True).frame
+    config = configured(frame, target="target", name="diabetes")
+    result = steps.train(config)
+    assert result["metrics"]["mae"] < 0.85 * result["metrics"]["baseline_mae"]
+    assert promotion.promote(config)["action"] == "promoted"
+
+
+def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
+    frame = table.assign(size=pd.cut(table["y"], 3, labels=["small", "middle", "large"]).astype(str)).drop(columns="y")
+    frame.loc[::9, "height"] = None
+    frame.loc[::8, "colour"] = None
+    config = configured(frame, target="size", name="text", data={"task": "classification"})
+    result = steps.train(config)
+    assert result["metrics"]["log_loss"] < result["metrics"]["baseline_log_loss"]
+    promotion.promote(config)
+    contract = scoring.read_contract(served_content("text", tmp_path))
+    assert contract["labels"] == ["large", "middle", "small"]
+    assert {feature["name"]: feature["nullable"] for feature in contract["features"]} == {
+        "body mass": False,
+        "height": True,
+        "colour": True,
+    }
+
+
+def test_promote_before_train_is_told(table: pd.DataFrame, configured: Configured) -> None:
+    with pytest.raises(NothingToPromote, match="no version of 'never'"):
+        promotion.promote(configured(table, name="never"))
+
+
+def test_a_tracking_server_that_is_away(
+    table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9: no answer"):
+        steps.train(configured(table))
+
+
+def test_verify_tells_what_the_api_says(
+    table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(table, name="verified")
+    assert promotion.verify(config)["status"] == "nothing in production"
+    steps.train(config)
+    promotion.promote(config)
+    monkeypatch.setenv("API_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(promotion, "VERIFY_SECONDS", 0.0)
+    with pytest.raises(NotServed, match="does not serve version 1 of verified"):
+        promotion.verify(config)
+
+
+def test_the_projects_sample_passes_its_own_checks() -> None:
+    report = steps.check(configuration.load(ROOT / "pipeline.yaml", {"data.source": "absent.csv"}))
+    assert (report["status"], report["synthetic"], report["rows"]) == ("ok", True, 6497)
+    assert json.dumps(report)
+
+
+@pytest.fixture(autouse=True)
+def _keep_spark(spark: SparkSession) -> None:
+    """The session is shared: steps must not stop it."""
