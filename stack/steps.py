@@ -14,7 +14,7 @@ from rich.table import Table
 
 from stack.errors import StepFailed
 
-QUESTION = "What does volatile acidity taste of?"
+QUESTION = "What does a corked wine smell of?"
 
 
 @dataclass
