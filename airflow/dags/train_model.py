@@ -44,6 +44,7 @@ ENVIRONMENT = {
     "GATE": "{{ params.gate or '' }}",
     # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
     "PYSPARK_PYTHON": str(Path(os.environ.get("TRAINING_HOME", "/opt/training"), "bin", "python")),
+    "SPARK_CONF_DIR": str(Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), "scripts", "conf")),
     "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
 }
 
