@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from compare_twin import errors
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -16,7 +16,7 @@ import pytest
 DATA = Path(__file__).parents[2] / "data"
 sys.path.insert(0, str(DATA))
 
-import fetch  # noqa: E402  (data/ is a folder of scripts, not a package)
+import fetch  # found by the line above: data/ is a folder of scripts
 
 HEADER = ";".join(f'"{column}"' for column in fetch.COLUMNS)
 RED = f"{HEADER}\n7.4;0.70;0;1.9;0.076;11;34;0.9978;3.51;0.56;9.53333333333333;5\n"
