@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "airflow")]
 
-from stack.processes import Program  # noqa: E402
+from stack.processes import Program
 
 
 @pytest.fixture
