@@ -1,7 +1,17 @@
 """Reads and checks the table; changes nothing."""
 
-from training import steps
+import argparse
+from typing import Any
+
 from training.cli import main
+from training.config import Config
+
+
+def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    from training import dataset  # takes seconds: only once the options are known to be right
+
+    return dataset.check(config)
+
 
 if __name__ == "__main__":
-    main("Reads and checks the table; changes nothing.", lambda config, _: steps.check(config))
+    main(__doc__, step)

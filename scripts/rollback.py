@@ -1,11 +1,21 @@
 """Moves the alias back to the version that served before."""
 
-from training import promotion
+import argparse
+from typing import Any
+
 from training.cli import main
+from training.config import Config
+
+
+def step(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from training import promotion  # takes seconds: only once the options are known to be right
+
+    return promotion.rollback(config, options.to)
+
 
 if __name__ == "__main__":
     main(
-        "Moves the alias back to the version that served before.",
-        lambda config, options: promotion.rollback(config, options.to),
+        __doc__,
+        step,
         lambda parser: parser.add_argument("--to", metavar="VERSION", help="another version than the one before"),
     )

@@ -1,7 +1,17 @@
 """What is in production, since when, and why."""
 
-from training import promotion
+import argparse
+from typing import Any
+
 from training.cli import main
+from training.config import Config
+
+
+def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    from training import promotion  # takes seconds: only once the options are known to be right
+
+    return promotion.status(config)
+
 
 if __name__ == "__main__":
-    main("What is in production, since when, and why.", lambda config, _: promotion.status(config))
+    main(__doc__, step)

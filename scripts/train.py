@@ -1,7 +1,17 @@
 """Searches, fits, exports, registers."""
 
-from training import steps
+import argparse
+from typing import Any
+
 from training.cli import main
+from training.config import Config
+
+
+def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    from training import steps  # takes seconds: only once the options are known to be right
+
+    return steps.train(config)
+
 
 if __name__ == "__main__":
-    main("Searches, fits, exports, registers.", lambda config, _: steps.train(config))
+    main(__doc__, step)

@@ -1,7 +1,17 @@
 """Waits until the prediction service serves the promoted version."""
 
-from training import promotion
+import argparse
+from typing import Any
+
 from training.cli import main
+from training.config import Config
+
+
+def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    from training import promotion  # takes seconds: only once the options are known to be right
+
+    return promotion.verify(config)
+
 
 if __name__ == "__main__":
-    main("Waits until the prediction service serves the promoted version.", lambda config, _: promotion.verify(config))
+    main(__doc__, step)

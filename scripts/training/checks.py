@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from training.config import Config
 from training.errors import DataError, ValueProblem
-from training.source import Source, identifier
+from training.source import Source, identifier, locate
 
 MOSTLY_NUMBERS = 0.5  # above this share of numbers, a column is one of numbers with mistakes in it
 MOST_CATEGORIES = 100
@@ -46,7 +46,10 @@ def types(
     """Which features are numbers and which categories; a column of numbers with text in it is refused."""
     data = config.data
     if data.task == "regression" and profile[data.target]["numeric"] < profile[data.target]["present"]:
-        _refuse_text(text, source, data.target, "Regression needs numbers; for labels set data.task: classification.")
+        count = profile[data.target]["present"] - profile[data.target]["numeric"]
+        _refuse_text(
+            text, source, data.target, count, "Regression needs numbers; for labels set data.task: classification."
+        )
     numbers, categories = set(), set()
     for name in names:
         column = profile[name]
@@ -57,7 +60,8 @@ def types(
         if column["numeric"] == column["present"]:
             numbers.add(name)
         elif column["numeric"] > MOSTLY_NUMBERS * column["present"]:
-            _refuse_text(text, source, name, "Mend the cell (or leave it empty if the value is not known).")
+            hint = "Mend the cell (or leave it empty if the value is not known)."
+            _refuse_text(text, source, name, column["present"] - column["numeric"], hint)
         elif column["distinct"] > MOST_CATEGORIES:
             raise DataError(
                 f"{source.name}: column '{name}': expected at most {MOST_CATEGORIES} categories, "
@@ -69,9 +73,9 @@ def types(
     return numbers, categories
 
 
-def _refuse_text(text: DataFrame, source: Source, name: str, hint: str) -> None:
+def _refuse_text(text: DataFrame, source: Source, name: str, count: int, hint: str) -> None:
     wrong = F.col(f"`{name}`").isNotNull() & as_number(name).isNull()
-    _refuse(text, source, name, wrong, "a number", hint)
+    _refuse(text, source, name, wrong, count, "a number", hint)
 
 
 def numbers(text: DataFrame, source: Source, config: Config, numbers: set[str]) -> None:
@@ -89,17 +93,17 @@ def numbers(text: DataFrame, source: Source, config: Config, numbers: set[str]) 
     found = text.agg(*[F.count_if(condition).alias(name) for name, (condition, _, _) in wrong.items()]).first()
     for name, (condition, expected, hint) in wrong.items():
         if found is not None and found[name]:
-            _refuse(text, source, name, condition, expected, hint)
+            _refuse(text, source, name, condition, found[name], expected, hint)
 
 
-def _refuse(text: DataFrame, source: Source, name: str, wrong: Column, expected: str, hint: str) -> None:
-    """Raises ValueProblem for the first cell of column `name` where `wrong` holds; a row is a line of the file."""
-    numbered = text.select(F.col(f"`{name}`"), wrong).rdd.zipWithIndex().filter(lambda pair: bool(pair[0][1]))
-    (cell, _), index = numbered.first()
-    row = index + 2 if len(source.files) == 1 and source.format == "csv" else None
-    count = numbered.count()
+def _refuse(text: DataFrame, source: Source, name: str, wrong: Column, count: int, expected: str, hint: str) -> None:
+    """Raises ValueProblem for the first of `count` cells of column `name` where `wrong` holds."""
+    cells = text.where(wrong).select(f"`{name}`")
+    first = cells.first()
+    cell = first[0] if first else ""
+    file, row = locate(source, name, cell)
     more = f" (and {count - 1} more in this column)" if count > 1 else ""
-    raise ValueProblem(source.name, row, name, expected, f"'{cell}'{more}", hint)
+    raise ValueProblem(str(file), row, name, expected, f"'{cell}'{more}", hint)
 
 
 def missing(source: Source, config: Config, profile: dict[str, dict[str, int]], rows: int, features: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""One command line for all scripts: progress on stderr, one JSON object on stdout, exit codes 0, 1, 2."""
+"""One command line for all scripts: progress on stderr, one JSON object on stdout, exit codes 0 to 3 (see `errors`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Step = Callable[[Config, argparse.Namespace], dict[str, Any]]
 
 
-def main(about: str, step: Step, add_options: Callable[[argparse.ArgumentParser], Any] | None = None) -> None:
+def main(about: str | None, step: Step, add_options: Callable[[argparse.ArgumentParser], Any] | None = None) -> None:
     """Parses the options, loads the configuration, runs `step`, prints its result, exits."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
@@ -63,7 +63,7 @@ def _configured(options: argparse.Namespace) -> Config:
         return config
     # Another table stands for itself: no sample in its place, and the configured segment only if it has that column.
     data = config.data.model_copy(update={"sample": config.data.sample if options.data == config.data.sample else None})
-    columns = find(data).columns
+    columns = find(data, quiet=True).columns
     if data.segment and columns and data.segment not in columns:
         log.warning("%s has no column '%s': groups are not judged", options.data, data.segment)
         data = data.model_copy(update={"segment": None})

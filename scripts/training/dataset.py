@@ -7,6 +7,7 @@ split     by a hash of the row's features: repeated rows fall on one side, and a
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,9 @@ from pyspark.sql import types as T
 from training import checks
 from training.checks import as_number
 from training.config import Config
-from training.source import Source
+from training.source import Source, find
+
+log = logging.getLogger(__name__)
 
 MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "?")
 PARTS = ("train", "calibration", "test")
@@ -51,6 +54,14 @@ class Dataset:
         return frame
 
 
+def check(config: Config) -> dict[str, Any]:
+    """Reads and checks the table; gives what was found. Raises DataError."""
+    source = find(config.data)
+    checked = load(session(f"check {config.name}"), source, config)
+    log.info("usable: %s rows, %s features", checked.report["rows_used"], len(checked.features))
+    return {"status": "ok", "data_digest": source.digest, "synthetic": source.synthetic, **checked.report}
+
+
 def session(name: str) -> SparkSession:
     """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
     builder = SparkSession.Builder().appName(name).master(os.environ.get("SPARK_MASTER", "local[2]"))
@@ -60,6 +71,8 @@ def session(name: str) -> SparkSession:
         "spark.sql.shuffle.partitions": "2",
         "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", "127.0.0.1"),
         "spark.sql.session.timeZone": "UTC",
+        # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     }
     for key, value in settings.items():
         builder = builder.config(key, value)
@@ -75,8 +88,7 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     checks.columns(text.columns, source, config)
     names = [name for name in text.columns if name not in config.data.ignore]
     text = text.select(*[_present(name).alias(name) for name in names]).cache()
-    rows = text.count()
-    profile = _profile(text, names)
+    rows, profile = _profile(text, names)
     target = config.data.target
     numbers, categories = checks.types(text, source, config, profile, names)
     checks.missing(source, config, profile, rows, [name for name in names if name != target])
@@ -126,16 +138,17 @@ def _present(name: str) -> Column:
     return F.when(~F.lower(cell).isin(*MISSING_WORDS), cell)
 
 
-def _profile(text: DataFrame, names: list[str]) -> dict[str, dict[str, int]]:
-    """Per column: cells present, cells that are numbers, distinct values (estimated)."""
-    wanted = []
+def _profile(text: DataFrame, names: list[str]) -> tuple[int, dict[str, dict[str, int]]]:
+    """Rows, and per column: cells present, cells that are numbers, distinct values (estimated)."""
+    wanted = [F.count(F.lit(1))]
     for name in names:
         wanted += [F.count(f"`{name}`"), F.count(as_number(name)), F.approx_count_distinct(f"`{name}`")]
     found = text.agg(*wanted).first()
     if found is None:
         raise AssertionError("an aggregate always gives one row")
     keys = ("present", "numeric", "distinct")
-    return {name: dict(zip(keys, found[3 * i : 3 * i + 3], strict=True)) for i, name in enumerate(names)}
+    columns = {name: dict(zip(keys, found[3 * i + 1 : 3 * i + 4], strict=True)) for i, name in enumerate(names)}
+    return found[0], columns
 
 
 def _split(frame: DataFrame, features: list[str], config: Config) -> DataFrame:

@@ -1,15 +1,16 @@
 """Everything that can go wrong in the training job.
 
-PipelineError                 exit code 1: refused, nothing was changed
+PipelineError                 exit code 1: refused, nothing was changed; the same input would be refused again
 ├── ConfigError               exit code 2: pipeline.yaml or an option is wrong
 ├── DataError                 the table cannot be used as it is
 │   ├── SourceError           the file itself: absent, empty, a folder, encoding, header
 │   └── ValueProblem          a cell: which row and column, what was expected, what was found
 ├── ParityError               the ONNX graph and the fitted model disagree
-├── TrackingError             the tracking server is away or refuses
 ├── NothingToPromote          no model was trained with this data, configuration and code
 ├── GateRefused               the gate was not met, under --strict
-└── NotServed                 the prediction service does not serve the promoted version
+└── Interruption              exit code 3: something around the job failed; trying again may help
+    ├── TrackingError         the tracking server is away or refuses
+    └── NotServed             the prediction service does not serve the promoted version
 
 Each carries a sentence that says what happened and a hint that says what to do.
 """
@@ -58,7 +59,13 @@ class ParityError(PipelineError):
         )
 
 
-class TrackingError(PipelineError):
+class Interruption(PipelineError):
+    """Something around the job failed; trying again may help."""
+
+    exit_code = 3
+
+
+class TrackingError(Interruption):
     """The tracking server cannot be reached or refused a call."""
 
     def __init__(self, uri: str, reason: str) -> None:
@@ -88,5 +95,5 @@ class GateRefused(PipelineError):
         )
 
 
-class NotServed(PipelineError):
+class NotServed(Interruption):
     """The prediction service did not come to serve the promoted version in time."""

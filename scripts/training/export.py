@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -85,8 +85,8 @@ def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:
     index, probabilities = (output.name for output in model.graph.output)
     for node in model.graph.node:
         node.output[:] = ["label index" if name == index else name for name in node.output]
-    names = [label.encode() for label in labels]
-    model.graph.initializer.append(helper.make_tensor("labels", TensorProto.STRING, [len(labels)], names))
+    names = numpy_helper.from_array(np.array(labels, dtype=object), "labels")
+    model.graph.initializer.append(names)
     model.graph.node.append(helper.make_node("Gather", ["labels", "label index"], ["label"]))
     if probabilities != "probabilities":
         model.graph.node.append(helper.make_node("Identity", [probabilities], ["probabilities"]))

@@ -8,12 +8,15 @@ from __future__ import annotations
 import csv
 import glob
 import hashlib
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.config import Data
 from training.errors import SourceError
+
+log = logging.getLogger(__name__)
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -38,8 +41,11 @@ class Source:
         return str(self.files[0]) if len(self.files) == 1 else f"{self.files[0].parent} ({len(self.files)} files)"
 
 
-def find(data: Data) -> Source:
-    """Finds and opens the table that `data` names, or its sample while the source is absent. Raises SourceError."""
+def find(data: Data, quiet: bool = False) -> Source:
+    """Finds and opens the table that `data` names, or its sample while the source is absent. Raises SourceError.
+
+    Says in the log which it is, unless `quiet`.
+    """
     files = _files(data.source)
     if not files and data.sample:
         files = _files(data.sample)
@@ -50,6 +56,10 @@ def find(data: Data) -> Source:
     sample = Path(data.sample).resolve() if data.sample else None
     synthetic = any(file.resolve() == sample for file in files)
     digest = _digest(files)
+    if not quiet:
+        log.info("data: %s, SHA-256 %s", files[0], digest[:16])
+    if synthetic and not quiet:
+        log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.source)
     if all(file.suffix == ".parquet" for file in files):
         return Source(files, "parquet", "", (), digest, synthetic)
     headers = {file: _header(file) for file in files}
@@ -62,6 +72,18 @@ def find(data: Data) -> Source:
             )
     columns, separator = headers[first]
     return Source(files, "csv", separator, columns, digest, synthetic)
+
+
+def locate(source: Source, column: str, cell: str) -> tuple[Path, int | None]:
+    """File and line of the first cell of `column` that reads `cell`; no line where the files are not text."""
+    for file in source.files if source.format == "csv" else ():
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=source.separator)
+            position = [name.strip() for name in next(reader)].index(column)
+            for row in reader:
+                if len(row) > position and row[position].strip() == cell:
+                    return file, reader.line_num
+    return source.files[0], None
 
 
 def identifier(name: str) -> str:

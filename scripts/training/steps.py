@@ -1,4 +1,4 @@
-"""check and train: each reads top to bottom like a recipe. Promotion and what follows it are in `promotion`."""
+"""train, top to bottom like a recipe. `dataset.check` comes before it, `promotion` after."""
 
 from __future__ import annotations
 
@@ -23,15 +23,6 @@ log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 
-def check(config: Config) -> dict[str, Any]:
-    """Reads and checks the table; gives what was found. Raises DataError."""
-    source = find(config.data)
-    _say_source(config, source)
-    checked = dataset.load(dataset.session(f"check {config.name}"), source, config)
-    log.info("usable: %s rows, %s features", checked.report["rows_used"], len(checked.features))
-    return {"status": "ok", "data_digest": source.digest, "synthetic": source.synthetic, **checked.report}
-
-
 @dataclass(frozen=True)
 class Parts:
     """The three parts of a table, with the target as numbers (label indices for classification)."""
@@ -46,7 +37,6 @@ class Parts:
 def train(config: Config) -> dict[str, Any]:
     """Trains and registers a version, unless one was already trained with this data, configuration and code."""
     source = find(config.data)
-    _say_source(config, source)
     key = config.training_key(source.digest)
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
@@ -72,14 +62,6 @@ def train(config: Config) -> dict[str, Any]:
         version = recording.record(registry, config, source, table, parts.test_rows, result, best, key)
     log.info("registered version %s of %s", version, config.name)
     return {"status": "trained", "version": version, "run_id": run_id, "run_key": key, "metrics": result.metrics}
-
-
-def _say_source(config: Config, source: Source) -> None:
-    log.info("data: %s, SHA-256 %s", source.name, source.digest[:16])
-    if source.synthetic:
-        log.warning(
-            "%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", config.data.source
-        )
 
 
 def _parts(config: Config, table: Dataset) -> Parts:

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from training import config as configuration
-from training import promotion, scoring, steps
+from training import dataset, promotion, scoring, steps
 from training.config import Config
 from training.errors import ConfigError, GateRefused, NothingToPromote, NotServed, TrackingError
 from training.registry import Registry
@@ -193,7 +193,7 @@ def test_verify_tells_what_the_api_says(
 
 
 def test_the_projects_sample_passes_its_own_checks() -> None:
-    report = steps.check(configuration.load(ROOT / "pipeline.yaml", {"data.source": "absent.csv"}))
+    report = dataset.check(configuration.load(ROOT / "pipeline.yaml", {"data.source": "absent.csv"}))
     assert (report["status"], report["synthetic"], report["rows"]) == ("ok", True, 6497)
     assert json.dumps(report)
 
