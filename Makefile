@@ -73,7 +73,7 @@ data:  ## fetch the real UCI wine set into data/WineQuality.csv, checked by SHA-
 	@$(PYTHON) data/fetch.py
 
 bench: setup  ## the measurements of benchmarks/, each printing one table
-	@for program in benchmarks/*.py; do $(DEV)/python "$$program" || exit 1; done
+	@for program in benchmarks/*.py; do .venvs/training/bin/python "$$program" || exit 1; done
 
 lock: setup  ## write the lock files anew  [UPGRADE=1]
 	$(LOCK) airflow/requirements.in -o airflow/requirements.lock

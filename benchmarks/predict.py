@@ -116,10 +116,13 @@ def log_models(uri: str) -> tuple[str, dict[str, float]]:
     graph = whole.graph
     del graph.input[:]
     graph.input.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in NAMES)
-    graph.initializer.append(onnx.helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1]))
-    columns = [onnx.helper.make_node("Unsqueeze", [name, "axis"], [f"{name} column"]) for name in NAMES]
-    joined = onnx.helper.make_node("Concat", [f"{name} column" for name in NAMES], ["joined"], axis=1)
-    nodes = [*columns, joined, *graph.node]
+    graph.initializer.append(onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [len(NAMES), -1]))
+    nodes = [
+        onnx.helper.make_node("Concat", NAMES, ["stacked"], axis=0),
+        onnx.helper.make_node("Reshape", ["stacked", "shape"], ["lines"]),
+        onnx.helper.make_node("Transpose", ["lines"], ["joined"], perm=[1, 0]),
+        *graph.node,
+    ]
     del graph.node[:]
     graph.node.extend(nodes)
     row = {name: float(value) for name, value in zip(NAMES, rows[0], strict=True)}

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stack import steps
+from stack import readme, steps
 from stack.airflow_client import Airflow
 from stack.compose import Compose, check_engine, docker
 from stack.errors import StackError, StepFailed
@@ -105,6 +105,12 @@ class EndToEnd:
                 raise StepFailed(f"the quote is not from the document: {quote!r}", "see the log of rag")
             step.result = steps.describe_answer(answer)
 
+    def readme(self) -> None:
+        """Every `curl` of the README, as it is written; each answer has the keys that the README shows."""
+        for command, shown in readme.calls(self.settings.root / "README.md"):
+            with self.report.step(f"README: {command.split()[2]}") as step:
+                step.result = readme.run(command, shown, self.settings)
+
     def memory(self) -> None:
         """What each service holds at rest. Raises StepFailed above the limit for the whole."""
         used = self.compose.memory()
@@ -169,6 +175,7 @@ def run_chapters(pass_: EndToEnd) -> None:
     model = pass_.predict()
     pass_.give_document()
     pass_.ask()
+    pass_.readme()
     pass_.restart(run_id, model)
 
 

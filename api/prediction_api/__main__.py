@@ -9,6 +9,7 @@ import uvicorn
 from prediction_api.errors import StartRefused
 from prediction_api.events import log_event, send_events_to_stderr
 from prediction_api.main import create_app
+from prediction_api.one_write import OneWriteProtocol
 from prediction_api.settings import Settings, read_settings
 
 
@@ -24,9 +25,11 @@ def main() -> int:
     log_event("listening", host=settings.api_host, port=listener.getsockname()[1])
     config = uvicorn.Config(
         create_app(settings),
+        http=OneWriteProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
         timeout_graceful_shutdown=5,
     )
     uvicorn.Server(config).run(sockets=[listener])

@@ -2,7 +2,6 @@
 
 import re
 import time
-import uuid
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
@@ -11,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prediction_api.errors import BodyTooLarge, NotJson, RequestRefused, WrongContentType
+from prediction_api.identifiers import identifier_maker
 from prediction_api.metrics import Metrics
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -22,13 +22,14 @@ class RequestRecord:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._new_id = identifier_maker()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        request_id = given if _REQUEST_ID.fullmatch(given) else self._new_id().encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         started = time.perf_counter()
         status = 500

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from prediction_api.http import RequestRecord, answer_errors_as_problems
+from prediction_api.identifiers import identifier_maker
 from prediction_api.metrics import Metrics
 from prediction_api.model_copies import ModelCopies
 from prediction_api.model_store import ModelStore
@@ -40,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=router.routes, docs_url=None, redoc_url=None, telemetry=quiet)
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
+    app.state.new_id = identifier_maker()
     app.state.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
     app.add_middleware(RequestRecord, metrics=metrics)
     answer_errors_as_problems(app)

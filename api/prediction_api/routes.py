@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
-from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
@@ -56,7 +55,7 @@ async def predict(request: Request) -> Response:
     row = live.reader.one(await read_json_body(request, _settings(request).api_max_body_bytes))
     [prediction] = live.predictor.predict([row])
     _metrics(request).predictions.inc()
-    return json_response(prediction_answer(live, prediction, str(uuid4())))
+    return json_response(prediction_answer(live, prediction, request.app.state.new_id()))
 
 
 @router.post("/predict/batch", response_model=BatchAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
@@ -70,7 +69,7 @@ async def predict_batch(request: Request) -> Response:
         async with request.app.state.batches:
             predictions = await asyncio.to_thread(_predict_rows, live, body)
     _metrics(request).predictions.inc(len(predictions))
-    return json_response(batch_answer(live, predictions, str(uuid4())))
+    return json_response(batch_answer(live, predictions, request.app.state.new_id()))
 
 
 @router.get("/model", response_model=ModelAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])

@@ -65,19 +65,30 @@ def _register_xgboost() -> None:
 def _take_columns(model: onnx.ModelProto) -> None:
     """Inputs become plain columns, (rows,), under their identifiers.
 
-    The converter wants (rows, 1); a column is what MLflow's own scoring feeds, and the simplest thing to give.
+    The converter wants (rows, 1); a column is what MLflow's own scoring feeds, and the simplest thing to give. Where
+    the converter puts columns side by side, they are stacked and turned: three nodes for all, not one for each.
     """
-    columns = []
-    for put in model.graph.input:
-        name, kind = identifier(put.name), put.type.tensor_type.elem_type
-        columns.append(helper.make_node("Reshape", [name, "column_shape"], [put.name + " column"]))
-        for node in model.graph.node:
-            node.input[:] = [put.name + " column" if used == put.name else used for used in node.input]
-        put.CopyFrom(helper.make_tensor_value_info(name, kind, [None]))
+    inputs = {put.name: identifier(put.name) for put in model.graph.input}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Concat" and len(node.input) > 1 and set(node.input) <= set(inputs):
+            stacked, lines = f"{node.output[0]} stacked", f"{node.output[0]} lines"
+            size = numpy_helper.from_array(np.array([len(node.input), -1], dtype=np.int64), f"{lines} shape")
+            model.graph.initializer.append(size)
+            nodes.append(helper.make_node("Concat", [inputs[name] for name in node.input], [stacked], axis=0))
+            nodes.append(helper.make_node("Reshape", [stacked, size.name], [lines]))
+            nodes.append(helper.make_node("Transpose", [lines], [node.output[0]], perm=[1, 0]))
+        else:
+            node.input[:] = [f"{name} column" if name in inputs else name for name in node.input]
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    alone = [name for name in inputs if f"{name} column" in used]
     model.graph.initializer.append(helper.make_tensor("column_shape", TensorProto.INT64, [2], [-1, 1]))
-    nodes = [*columns, *model.graph.node]
+    columns = [helper.make_node("Reshape", [inputs[name], "column_shape"], [f"{name} column"]) for name in alone]
+    for put in model.graph.input:
+        put.CopyFrom(helper.make_tensor_value_info(inputs[put.name], put.type.tensor_type.elem_type, [None]))
     del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    model.graph.node.extend([*columns, *nodes])
 
 
 def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:

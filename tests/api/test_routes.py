@@ -1,6 +1,7 @@
 """The calls as a user meets them, on a live service with a real ONNX model."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,12 +15,14 @@ from registry_server import FakeRegistry
 ROW = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "white"}
 JSON = {"Content-Type": "application/json"}
 
+IDENTIFIER = re.compile(r"[0-9a-f]{16}-[0-9a-f]{6,}")
+
 
 def test_predict_answers_value_interval_id_and_model(client: TestClient) -> None:
     answer = client.post("/predict", json=ROW)
     assert answer.status_code == 200
     body = answer.json()
-    assert len(body.pop("id")) == 36
+    assert IDENTIFIER.fullmatch(body.pop("id"))
     assert body == {
         "prediction": 14.0,
         "interval": {"low": 13.5, "high": 14.5, "coverage": 0.9},
@@ -240,7 +243,7 @@ def test_request_id_is_taken_and_given_back(client: TestClient) -> None:
 def test_a_strange_request_id_is_replaced(client: TestClient, given: str) -> None:
     made = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
     assert made != given
-    assert len(made) == 32
+    assert IDENTIFIER.fullmatch(made)
 
 
 def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
@@ -304,3 +307,9 @@ def test_docs_need_nothing_from_elsewhere(client: TestClient) -> None:
     assert 'id="error-wrong-content"' in page.text
     assert "<script" not in page.text
     assert "src=" not in page.text
+
+
+def test_every_prediction_and_request_has_an_identifier_of_its_own(client: TestClient) -> None:
+    answers = [client.post("/predict", json=ROW) for _ in range(20)]
+    assert len({answer.json()["id"] for answer in answers}) == 20
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 20
