@@ -32,14 +32,15 @@ run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C
 test: setup  ## all tests that need no containers, with branch coverage  [ONLY="api rag"]
 	@$(DRIVE) stack.suite $(ONLY)
 
+# Each environment has its own versions of the same libraries, so each has a cache of its own: mypy crashed on a shared one.
 check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/ruff format --check .
 	$(DEV)/ruff check .
-	$(DEV)/mypy --python-executable .venvs/api/bin/python api/prediction_api
-	$(DEV)/mypy --python-executable .venvs/training/bin/python scripts/training
-	cd rag && ../$(DEV)/mypy --python-executable ../.venvs/rag/bin/python rag_service
-	$(DEV)/mypy --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py
-	$(DEV)/mypy --python-executable .venvs/dev/bin/python stack
+	$(DEV)/mypy --cache-dir .mypy_cache/api --python-executable .venvs/api/bin/python api/prediction_api
+	$(DEV)/mypy --cache-dir .mypy_cache/training --python-executable .venvs/training/bin/python scripts/training scripts/*.py
+	cd rag && ../$(DEV)/mypy --cache-dir ../.mypy_cache/rag --python-executable ../.venvs/rag/bin/python rag_service
+	$(DEV)/mypy --cache-dir .mypy_cache/airflow --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py
+	$(DEV)/mypy --cache-dir .mypy_cache/dev --python-executable .venvs/dev/bin/python stack
 	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
 	$(DEV)/compose-lint check --quiet docker-compose.yml rag/docker-compose.yml
