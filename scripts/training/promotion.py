@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,17 @@ def _decision_key(config: Config, version: ModelVersion, holder: ModelVersion | 
 def _decided_before(
     registry: Registry, config: Config, version: ModelVersion, holder: ModelVersion | None
 ) -> Decision | None:
-    """The same question has one answer. A promotion cut short after its entry was written is brought to its end."""
+    """The same question has one answer. A promotion cut short after its entry was written is brought to its end; one
+    that was rolled back since is not taken again by the same evidence."""
     decision = registry.decision(_decision_key(config, version, holder))
-    if decision and decision.action == "promoted" and registry.decisions(1) == [decision]:
+    if decision is None or decision.action != "promoted":
+        return decision
+    if registry.decisions(1) == [decision]:
         registry.point_alias(version.version)
-    return decision
+        return decision
+    text = f"version {version.version} was promoted by this evidence before and moved away since (rollback.py --to)"
+    reason = {"code": "rolled_back", "passed": False, "text": text}
+    return replace(decision, action="refused", reasons=[*decision.reasons, reason])
 
 
 def _decide(registry: Registry, config: Config, version: ModelVersion, holder: ModelVersion | None) -> Decision:

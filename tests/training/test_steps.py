@@ -114,10 +114,22 @@ def test_modes_and_rollback(table: pd.DataFrame, configured: Configured) -> None
     assert promotion.status(off)["production"] == second
     assert promotion.rollback(config)["version"] == first
     assert promotion.status(config)["production"] == first
-    assert promotion.promote(off)["action"] == "promoted", "the ledger's answer, repeated"
-    assert promotion.status(config)["production"] == first, "but what was rolled back stays so"
+    again = promotion.promote(off)
+    assert (again["action"], again["reasons"][-1]["code"]) == ("refused", "rolled_back")
+    assert promotion.status(config)["production"] == first
     with pytest.raises(ConfigError, match="no version 99"):
         promotion.rollback(config, "99")
+
+
+def test_a_promotion_cut_short_is_brought_to_its_end(table: pd.DataFrame, configured: Configured) -> None:
+    config = configured(table, name="cut-short")
+    version = steps.train(config)["version"]
+    promotion.promote(config)
+    MlflowClient().delete_registered_model_alias("cut-short", "production")  # as if the last call had not come
+    assert promotion.promote(config)["action"] == "promoted"
+    status = promotion.status(config)
+    assert status["production"] == version
+    assert len(status["decisions"]) == 1
 
 
 def test_a_champion_with_other_columns_blocks(table: pd.DataFrame, configured: Configured) -> None:
