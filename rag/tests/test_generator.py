@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import torch
 from conftest import TINY_T5
 from transformers import AutoModelForSeq2SeqLM
@@ -18,10 +17,6 @@ from rag_service.ingestion import Library
 from rag_service.loaders import Limits
 from rag_service.retrieval import Retriever
 from rag_service.store import Store
-
-pytestmark = pytest.mark.skipif(
-    not TINY_T5.is_dir(), reason="tests/models/tiny-t5 is missing; tests/make_tiny_t5.py makes it"
-)
 
 FACTS = (
     "The capital of Narvia is Beldorn. The river of Narvia is Silvex. "
