@@ -126,13 +126,14 @@ def started_programs() -> Iterator[list[Running]]:
     def stop_signal(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, stop_signal)
+    # Both are set, also Ctrl-C: a shell that starts this in the background hands it down as ignored.
+    previous = {number: signal.signal(number, stop_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield running
     finally:
         # A second Ctrl-C while stopping would leave programs behind.
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for program in reversed(running):
             program.stop()
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
