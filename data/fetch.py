@@ -18,23 +18,11 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from make_sample import COLUMNS
+
 ARCHIVE = "https://archive.ics.uci.edu/static/public/186/wine+quality.zip"
 OUTPUT = Path(__file__).resolve().parent / "WineQuality.csv"
 FILES = {"red": "winequality-red.csv", "white": "winequality-white.csv"}
-COLUMNS = [
-    "fixed acidity",
-    "volatile acidity",
-    "citric acid",
-    "residual sugar",
-    "chlorides",
-    "free sulfur dioxide",
-    "total sulfur dioxide",
-    "density",
-    "pH",
-    "sulphates",
-    "alcohol",
-    "quality",
-]
 # Of the file built here, not of the download: UCI may pack or space the same rows differently. It was computed by
 # `build` from a copy of the set with commas; the download itself could not be tried where that was done (no internet).
 SHA256 = "c84167e470f882f5314844f616ba918558f062225378b2af26aa5cf20197c17c"
@@ -99,7 +87,7 @@ def build(texts: dict[str, str]) -> bytes:
     for kind, text in texts.items():
         separator = ";" if ";" in text.partition("\n")[0] else ","
         header, *rows = csv.reader(io.StringIO(text), delimiter=separator)
-        if header != COLUMNS:
+        if tuple(header) != COLUMNS:
             raise FetchError(f"{FILES[kind]} does not have the wine set's columns; it begins with {header[:3]}.")
         for number, row in enumerate(filter(None, rows), start=2):
             try:

@@ -41,7 +41,7 @@ class Report:
         start = time.monotonic()
         try:
             yield step
-        except BaseException:
+        except BaseException:  # Ctrl-C too: whatever ends a step, its line says so, and it goes on upwards
             step.result = "failed"
             raise
         finally:

@@ -133,7 +133,7 @@ class ModelStore:
                 check_digest(content, sha256, f"version {champion.version}")
             live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
             self._refused = self.refusal = None
-        except BaseException:
+        except BaseException:  # a stop of the service too: no half file is left, and whatever it was goes on upwards
             if downloaded is not None:
                 downloaded.unlink(missing_ok=True)
             raise
