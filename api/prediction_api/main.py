@@ -8,13 +8,13 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from prediction_api.http import RequestRecord, answer_errors_as_problems
-from prediction_api.identifiers import identifier_maker
 from prediction_api.metrics import Metrics
 from prediction_api.model_copies import ModelCopies
 from prediction_api.model_store import ModelStore
 from prediction_api.registry import Registry
 from prediction_api.routes import router
 from prediction_api.schema import TITLE, openapi_schema
+from prediction_api.serving import Serving
 from prediction_api.settings import Settings
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=router.routes, docs_url=None, redoc_url=None, telemetry=quiet)
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
-    app.state.new_id = identifier_maker()
+    app.state.serving = Serving(metrics)
     app.state.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
     app.add_middleware(RequestRecord, metrics=metrics)
     answer_errors_as_problems(app)

@@ -24,6 +24,7 @@ from prediction_api.http import json_response, read_json_body
 from prediction_api.metrics import Metrics
 from prediction_api.model_store import LiveModel, ModelStore
 from prediction_api.predictor import Prediction
+from prediction_api.serving import Serving
 from prediction_api.settings import Settings
 
 PROBLEM_STATUSES: dict[int | str, dict[str, object]] = {
@@ -53,9 +54,9 @@ async def predict(request: Request) -> Response:
     """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
     live = _live_model(request)
     row = live.reader.one(await read_json_body(request, _settings(request).api_max_body_bytes))
-    [prediction] = live.predictor.predict([row])
-    _metrics(request).predictions.inc()
-    return json_response(prediction_answer(live, prediction, request.app.state.new_id()))
+    serving = _serving(request)
+    identifier = serving.new_id()
+    return json_response(prediction_answer(live, serving.one(live, row, identifier), identifier))
 
 
 @router.post("/predict/batch", response_model=BatchAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
@@ -63,13 +64,18 @@ async def predict_batch(request: Request) -> Response:
     """Predictions for 1 to 10,000 rows, in order. One bad row refuses the batch; the first 20 faults are named."""
     live = _live_model(request)
     body = await read_json_body(request, _settings(request).api_max_body_bytes)
+    serving = _serving(request)
+    identifier = serving.new_id()
+
+    def predict_rows() -> list[Prediction]:
+        return serving.many(live, live.reader.many(body), identifier)
+
     if len(body) < _INLINE_BYTES:
-        predictions = _predict_rows(live, body)
+        predictions = predict_rows()
     else:
         async with request.app.state.batches:
-            predictions = await asyncio.to_thread(_predict_rows, live, body)
-    _metrics(request).predictions.inc(len(predictions))
-    return json_response(batch_answer(live, predictions, request.app.state.new_id()))
+            predictions = await asyncio.to_thread(predict_rows)
+    return json_response(batch_answer(live, predictions, identifier))
 
 
 @router.get("/model", response_model=ModelAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])
@@ -106,10 +112,6 @@ async def docs(request: Request) -> Response:
     return Response(docs_page(request.app.openapi()), media_type="text/html")
 
 
-def _predict_rows(live: LiveModel, body: bytes) -> list[Prediction]:
-    return live.predictor.predict(live.reader.many(body))
-
-
 def _live_model(request: Request) -> LiveModel:
     """The model for this whole request. Raises NoModel, saying what the registry and the last refusal said."""
     store = _store(request)
@@ -123,6 +125,11 @@ def _live_model(request: Request) -> LiveModel:
 def _store(request: Request) -> ModelStore:
     store: ModelStore = request.app.state.store
     return store
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
 
 
 def _settings(request: Request) -> Settings:

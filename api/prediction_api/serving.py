@@ -1,0 +1,32 @@
+"""The one way from rows to predictions: every protocol reads rows, calls this, and shapes the answer."""
+
+from collections.abc import Sequence
+
+from prediction_api.identifiers import identifier_maker
+from prediction_api.metrics import Metrics
+from prediction_api.model_store import LiveModel
+from prediction_api.predictor import Prediction, Row
+
+
+class Serving:
+    """Predicts and counts, from several threads at once where it must. What is not traffic asks the predictor itself.
+
+    A caller takes one identifier from `new_id` for each answer. The row of a single prediction goes by that
+    identifier, row n of a batch by `<identifier>.<n>`, counted from 0.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.new_id = identifier_maker()
+        self._metrics = metrics
+
+    def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:  # noqa: ARG002
+        """The prediction for one row. Raises PredictionFailed."""
+        [prediction] = live.predictor.predict([row])
+        self._metrics.predictions.inc()
+        return prediction
+
+    def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:  # noqa: ARG002
+        """Predictions in the order of the rows, which are rows `first` and on of the batch. Raises PredictionFailed."""
+        predictions = live.predictor.predict(rows)
+        self._metrics.predictions.inc(len(predictions))
+        return predictions
