@@ -66,3 +66,13 @@ def programs(airflow_home: Path) -> Callable[..., Callable[[], list[dict]]]:
         return lambda: [json.loads(line) for line in calls.read_text().splitlines()]
 
     return install
+
+
+def dag_bag():
+    """All DAGs, parsed anew, as Airflow itself does it: with their folder on the path."""
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    folder = ROOT / "airflow" / "dags"
+    bag = BundleDagBag(folder, bundle_path=folder)
+    assert bag.import_errors == {}
+    return bag

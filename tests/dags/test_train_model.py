@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from conftest import dag_bag
 
 SCRIPTS = ["check_data", "train", "promote", "verify"]
 
@@ -11,11 +12,7 @@ SCRIPTS = ["check_data", "train", "promote", "verify"]
 @pytest.fixture
 def dag(airflow_home: Path):
     """Parsed anew for each test: a run leaves its parameters in the object."""
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag()
-    assert bag.import_errors == {}
-    return bag.dags["train_model"]
+    return dag_bag().dags["train_model"]
 
 
 def run(dag, **conf: object) -> str:
@@ -113,6 +110,10 @@ def test_the_scheduler_can_store_it(dag) -> None:
 
     stored = DagSerialization.to_dict(dag)
     assert DagSerialization.from_dict(stored).task_ids == ["check", "train", "promote", "verify"]
+
+
+def test_what_the_files_share_is_not_parsed_as_one_of_them(airflow_home: Path) -> None:
+    assert "tasks.py" not in {Path(file.file).name for file in dag_bag().dagbag_stats}
 
 
 def test_every_page_explains_itself(dag) -> None:

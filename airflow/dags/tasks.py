@@ -1,0 +1,59 @@
+"""How a task runs one command of the project: the options it gets, its environment, and what is tried again.
+
+Nothing of the training job is imported here; it lives in an environment of its own, `$TRAINING_HOME`. The word by which
+Airflow tells the files that it has to parse every few seconds is left out of this one, which has nothing for it.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Context, RetryDecision, RetryPolicy
+
+# Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
+# All four commands get the same options, because these name the run that a later command looks for.
+OPTIONS = (
+    '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"} '
+    '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'
+)
+ENVIRONMENT = {
+    "PIPELINE_CONFIG": "{{ params.config or 'pipeline.yaml' }}",
+    "DATA_SOURCE": "{{ params.data or '' }}",
+    "MODEL_NAME": "{{ params.name or '' }}",
+    "TRIALS": "{{ params.trials or '' }}",
+    "GATE": "{{ params.gate or '' }}",
+    # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
+    "PYSPARK_PYTHON": str(Path(os.environ.get("TRAINING_HOME", "/opt/training"), "bin", "python")),
+    "SPARK_CONF_DIR": str(Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), "scripts", "conf")),
+    "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
+}
+
+
+class RetryUnlessRefused(RetryPolicy):
+    """Exit codes 1 (refused) and 2 (wrong use) are final: the same input gets the same answer. Others are accidents."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        del try_number, max_tries, context  # the exception alone decides
+        if str(exception).endswith(("exit code 1.", "exit code 2.")):
+            return RetryDecision.fail("refused; the message above says why")
+        return RetryDecision.default()
+
+    def serialize(self) -> dict[str, object]:
+        return {}
+
+
+def command(task_id: str, bash_command: str, **options: Any) -> BashOperator:
+    """A task that runs one command in the project's folder, stopped as a whole process group when the task is."""
+    return BashOperator(
+        task_id=task_id,
+        bash_command=bash_command,
+        cwd=os.environ.get("PIPELINE_HOME", "/opt/pipeline"),
+        env=ENVIRONMENT,
+        append_env=True,
+        do_xcom_push=False,
+        retry_policy=RetryUnlessRefused(),
+        **options,
+    )
