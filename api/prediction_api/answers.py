@@ -60,12 +60,16 @@ class ModelAnswer(BaseModel):
     labels: list[str]
     features: list[Feature]
     interval: BatchInterval | None
+    prediction_histogram: dict[str, list[float]] | None
     metrics: dict[str, float]
     data: DataOrigin | None
     trained_at: datetime | None
     code_version: str | None
     loaded_at: datetime
     sha256: str
+
+
+_DESCRIBED = {"task", "target", "labels", "interval", "prediction_histogram", "metrics", "data"}
 
 
 class Problem(BaseModel):
@@ -110,7 +114,7 @@ def batch_answer(live: LiveModel, predictions: list[Prediction], identifier: str
 
 def model_answer(live: LiveModel) -> Json:
     contract: Contract = live.predictor.contract
-    described = contract.model_dump(include={"task", "target", "labels", "interval", "metrics", "data"}, mode="json")
+    described = contract.model_dump(include=_DESCRIBED, mode="json")
     features = [feature.model_dump(exclude={"histogram"}, mode="json") for feature in contract.features]
     answer = ModelAnswer(
         name=live.name,

@@ -6,12 +6,6 @@ from typing import Any
 
 from prediction_api.errors import RequestRefused
 
-_STYLE = (
-    "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}"
-    "pre{background:#f4f4f4;padding:.7rem;overflow:auto}td{padding:.2rem 1rem .2rem 0;vertical-align:top}"
-    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}pre{background:#262626}a{color:#8bf}}"
-)
-
 
 def docs_page(schema: dict[str, Any]) -> str:
     """A whole HTML document for this OpenAPI schema."""
@@ -22,14 +16,20 @@ def docs_page(schema: dict[str, Any]) -> str:
         for method, call in calls_here.items()
     ]
     body = [
-        f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} ",
-        '<a href="/openapi.json">The same as OpenAPI</a>.</p>',
+        '<header class="top docs"><p class="brand">Prediction service</p>',
+        '<nav aria-label="Pages"><a href=".">Back to the page</a></nav></header><main class="docs">',
+        f'<h1>Calls and errors</h1><p class="subtitle">{escape(info["description"])} ',
+        '<a href="openapi.json">The same as OpenAPI</a>.</p>',
         *calls,
         _features(schema),
         _errors(),
     ]
-    head = f"<meta charset=utf-8><title>{escape(info['title'])}</title><style>{_STYLE}</style>"
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(info["title"])}</title><link rel="stylesheet" href="pages/style.css">'
+        '<link rel="icon" href="pages/icon.svg" type="image/svg+xml">'
+    )
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</main></body></html>'
 
 
 def _call(method: str, path: str, call: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from prediction_api.errors import NoModel
 from prediction_api.http import json_response, read_json_body
 from prediction_api.metrics import Metrics
 from prediction_api.model_store import LiveModel, ModelStore
+from prediction_api.page_files import PAGE_HEADERS, front_page
 from prediction_api.predictor import Prediction
 from prediction_api.serving import Serving
 from prediction_api.settings import Settings
@@ -106,10 +107,16 @@ async def metrics(request: Request) -> Response:
     return Response(_metrics(request).page(), media_type=CONTENT_TYPE_LATEST)
 
 
+@router.get("/", include_in_schema=False)
+async def page(_: Request) -> Response:
+    """The page for people."""
+    return front_page()
+
+
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """The calls and the live model's features, as a page that needs nothing from the internet."""
-    return Response(docs_page(request.app.openapi()), media_type="text/html")
+    return Response(docs_page(request.app.openapi()), headers=PAGE_HEADERS, media_type="text/html")
 
 
 def _live_model(request: Request) -> LiveModel:

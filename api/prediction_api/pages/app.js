@@ -1,0 +1,103 @@
+// The page's life: which model is served, the form for it, the answer; and again when the model changes.
+
+import { answerView } from "./answer.js";
+import { byId, problemNote } from "./dom.js";
+import { buildForm, markErrors, readRow, resetForm } from "./form.js";
+import { moment } from "./numbers.js";
+import { getJson, keepKey, postJson } from "./service.js";
+
+const LOOK_EVERY_MS = 3000;
+let model = null;
+
+/** Shows one of the three states: "key", "no-model", "with-model". */
+function showState(state) {
+  for (const id of ["key", "no-model", "with-model"]) byId(id).hidden = id !== state;
+  byId("synthetic").hidden = state !== "with-model" || !model.data?.synthetic;
+}
+
+/** Asks which model is served and follows it. A service that is away for a moment changes nothing but the notice. */
+async function look() {
+  try {
+    await follow(await getJson("model"));
+  } catch (problem) {
+    if (problem.status === 401) askForKey();
+    else if (problem.status === 503) showNoModel(problem);
+    else byId("notice").textContent = `${problem.message} ${problem.hint ?? ""}`;
+  }
+}
+
+async function follow(served) {
+  const before = model;
+  if (before?.sha256 === served.sha256 && before?.version === served.version && !byId("with-model").hidden) {
+    if (byId("notice").textContent.startsWith("The service does not")) byId("notice").textContent = "";
+    return;
+  }
+  model = served;
+  document.title = `Predict ${model.target}`;
+  byId("title").textContent = `Predict ${model.target}`;
+  byId("subtitle").textContent = summary(model);
+  buildForm(model.features);
+  showState("with-model");
+  const changed = `The model changed: version ${model.version} is served now, and the form follows it.`;
+  byId("notice").textContent = before ? changed : "";
+}
+
+function summary({ name, version, trained_at: trained, data }) {
+  const since = trained ? `, trained ${moment(trained)}` : "";
+  return `${name} version ${version}${since}${data ? ` on ${data.rows.toLocaleString("en")} rows of ${data.source}` : ""}`;
+}
+
+function showNoModel(problem) {
+  byId("title").textContent = "Prediction service";
+  byId("subtitle").textContent = "It runs, and waits for its first model.";
+  byId("no-model-hint").textContent = problem.hint;
+  byId("no-model-detail").textContent = problem.detail;
+  showState("no-model");
+}
+
+function askForKey() {
+  byId("subtitle").textContent = "Its calls are open to those who have the key.";
+  if (!byId("key").hidden) return;
+  showState("key");
+  byId("key-field").focus();
+}
+
+async function predict() {
+  const asked = model;
+  const row = readRow(asked.features);
+  byId("notice").textContent = "";
+  byId("predict").disabled = true;
+  try {
+    const answer = await postJson("predict", row);
+    markErrors(asked.features, []);
+    byId("answer-body").replaceChildren(...answerView(asked, answer));
+    byId("answer").scrollIntoView({ block: "nearest" });
+    if (answer.model.version !== asked.version) await look();
+  } catch (problem) {
+    byId("answer-body").replaceChildren(problemNote(problem));
+    markErrors(asked.features, problem.errors ?? []);
+    if ([401, 503].includes(problem.status)) await look();
+  } finally {
+    byId("predict").disabled = false;
+  }
+}
+
+/** Looks again and again, but not while nobody is there, nor with a key that was refused. */
+async function lookForEver() {
+  if (!document.hidden && byId("key").hidden) await look();
+  setTimeout(lookForEver, LOOK_EVERY_MS);
+}
+
+byId("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  predict();
+});
+byId("form").addEventListener("reset", () => setTimeout(() => resetForm(model.features)));
+byId("key").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  keepKey(byId("key-field").value);
+  byId("notice").textContent = "";
+  await look();
+  if (!byId("key").hidden) byId("notice").textContent = "The service did not take this key.";
+});
+lookForEver();

@@ -1,0 +1,89 @@
+// The form: one field for each feature of the contract, and from its fields back to a row.
+
+import { byId, element } from "./dom.js";
+
+/** Fills `fields` with a field per feature; values typed before stay where the feature is still there. */
+export function buildForm(features) {
+  const typed = new Map([...byId("fields").querySelectorAll("[name]")].map((field) => [field.name, field.value]));
+  byId("fields").replaceChildren(...features.map(fieldFor));
+  forEachField(features, (feature, field) => {
+    const before = typed.get(feature.name);
+    const offered = feature.type === "number" || [...field.options].some((option) => option.value === before);
+    if (before !== undefined && offered) field.value = before;
+    noteRange(feature, field);
+  });
+}
+
+/** The row as the service takes it. What is no number goes as typed: the service says best what is wrong with it. */
+export function readRow(features) {
+  const row = {};
+  forEachField(features, (feature, field) => {
+    const text = field.value.trim();
+    if (text === "") row[feature.name] = null;
+    else if (feature.type === "category" || !Number.isFinite(Number(text))) row[feature.name] = field.value;
+    else row[feature.name] = Number(text);
+  });
+  return row;
+}
+
+/** Marks each field that `errors` names and moves the focus to the first; none are marked for an empty list. */
+export function markErrors(features, errors) {
+  const wrong = [];
+  forEachField(features, (feature, field) => {
+    const found = errors.find((error) => [feature.name, feature.input].includes(error.loc.at(-1)));
+    byId(`${field.id}-error`).textContent = found ? found.msg : "";
+    if (found) wrong.push(field);
+    if (found) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
+  });
+  wrong[0]?.focus();
+}
+
+/** The defaults again, and no marks. */
+export function resetForm(features) {
+  markErrors(features, []);
+  forEachField(features, noteRange);
+}
+
+function forEachField(features, action) {
+  features.forEach((feature, place) => action(feature, byId(`feature-${place}`)));
+}
+
+function fieldFor(feature, place) {
+  const id = `feature-${place}`;
+  const label = element("label", { for: id }, feature.name);
+  if (feature.unit) label.append(" ", element("span", { class: "unit" }, feature.unit));
+  const shared = { id, name: feature.name, "aria-describedby": `${id}-hint ${id}-error`, autocomplete: "off" };
+  const field = feature.type === "category" ? choice(feature, shared) : number(feature, shared);
+  const hint = element("span", { class: "hint", id: `${id}-hint` });
+  const error = element("span", { class: "error", id: `${id}-error`, "aria-live": "polite" });
+  return element("div", { class: "field" }, label, field, hint, error);
+}
+
+function number(feature, shared) {
+  // a text field: a number field would silently empty itself of what it cannot read
+  const field = element("input", { ...shared, type: "text", inputmode: "decimal", value: feature.example });
+  field.required = !feature.nullable;
+  field.addEventListener("input", () => noteRange(feature, field));
+  return field;
+}
+
+function choice(feature, shared) {
+  const options = feature.categories.map((name) =>
+    element("option", { value: name, selected: name === feature.example }, name),
+  );
+  if (feature.nullable) options.unshift(element("option", { value: "" }, "not known"));
+  return element("select", shared, ...options);
+}
+
+/** Says the range seen in training, and louder when the value lies outside: the model only guesses there. */
+function noteRange(feature, field) {
+  const hint = byId(`${field.id}-hint`);
+  const known = feature.low !== null && feature.low !== undefined && feature.high !== null && feature.high !== undefined;
+  const range = feature.type === "number" && known ? `${feature.low} to ${feature.high}` : "";
+  const value = Number(field.value);
+  const outside = range && field.value.trim() !== "" && (value < feature.low || value > feature.high);
+  const empty = feature.nullable && feature.type === "number" ? "may stay empty" : "";
+  hint.textContent = outside ? `training saw only ${range}` : [range, empty].filter(Boolean).join(" · ");
+  hint.classList.toggle("outside", Boolean(outside));
+}

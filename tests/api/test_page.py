@@ -1,0 +1,242 @@
+"""The page at /, used in a real browser as a person would."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser import Watched, contrasts_too_low, launched_browser, serving
+from model_files import classification_model, regression_contract, regression_model
+from playwright.sync_api import Browser, Page, expect
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+EVIL = "<img src=x onerror=\"console.error('script ran')\">"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab. Whatever the test does: no script fails in it, and the content policy refuses nothing."""
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    watched = Watched(context.new_page())
+    watched.page.set_default_timeout(10_000)
+    yield watched.page
+    context.close()
+    assert watched.errors == []
+
+
+@pytest.fixture
+def address(settings: Settings) -> Iterator[str]:
+    """The running service; a test gives its registry a model."""
+    with serving(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def wine(registry: FakeRegistry, address: str, page: Page) -> Page:
+    """The page with the wine model's form."""
+    registry.add(regression_model())
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
+    return page
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until the focus is on the element with this accessible name, and sees that the focus shows."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()") == name:
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+            return
+    pytest.fail(f"Tab never comes to {name!r}")
+
+
+def test_a_prediction_needs_only_the_keyboard(wine: Page) -> None:
+    tab_to(wine, "Skip to the content")
+    wine.keyboard.press("Enter")
+    tab_to(wine, "fixed acidity g/dm3")
+    wine.keyboard.type("8.0")
+    tab_to(wine, "alcohol")
+    wine.keyboard.type("9")
+    tab_to(wine, "type")
+    wine.keyboard.press("w")
+    wine.keyboard.press("Enter")
+    wine.keyboard.press("Escape")
+    tab_to(wine, "Predict")
+    wine.keyboard.press("Enter")
+    answer = wine.get_by_role("region", name="Answer")
+    expect(answer).to_contain_text("quality 14.000")
+    expect(answer).to_contain_text("between 13.500 and 14.500 in 90% of cases")
+    expect(answer.locator("[aria-live=polite]")).to_contain_text("14.000")
+
+
+def test_the_form_shows_ranges_units_and_the_example(wine: Page) -> None:
+    acidity = wine.get_by_label("fixed acidity")
+    expect(acidity).to_have_value("7.4")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9")
+    expect(wine.get_by_label("alcohol")).to_have_accessible_description("8 to 14.9 · may stay empty")
+    expect(wine.get_by_label("type").locator("option")).to_have_text(["not known", "red", "white"])
+    expect(wine.get_by_label("type")).to_have_value("red")
+    acidity.fill("1000")
+    expect(acidity).to_have_accessible_description("training saw only 3.8 to 15.9")
+    wine.get_by_role("button", name="Example again").click()
+    expect(acidity).to_have_value("7.4")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9")
+
+
+def test_synthetic_data_is_said_loudly(wine: Page) -> None:
+    expect(wine.get_by_text("Synthetic data.")).to_be_visible()
+    expect(wine.locator("#subtitle")).to_have_text(
+        "wine-quality version 1, trained 23 Nov 2026, 09:00 UTC on 7 rows of data/sample.csv"
+    )
+
+
+def test_nullable_features_may_stay_empty(wine: Page) -> None:
+    wine.get_by_label("fixed acidity").fill("4")
+    wine.get_by_label("alcohol").fill("")
+    wine.get_by_label("type").select_option("not known")
+    wine.get_by_role("button", name="Predict").click()
+    expect(wine.locator(".headline")).to_contain_text("12.000")
+
+
+def test_what_the_service_refuses_is_shown_at_its_field(wine: Page) -> None:
+    acidity = wine.get_by_label("fixed acidity")
+    acidity.fill("7,4")
+    acidity.press("Enter")
+    expect(acidity).to_have_attribute("aria-invalid", "true")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9 expected a finite number, found the text '7,4'")
+    expect(acidity).to_be_focused()
+    expect(wine.get_by_role("alert")).to_contain_text("The input does not fit the model")
+    meaning = wine.get_by_role("link", name="What this error means")
+    acidity.fill("8")
+    with wine.expect_navigation():
+        meaning.click()
+    expect(wine.locator("tr:target")).to_contain_text("The input does not fit the model")
+
+
+def test_a_mended_field_loses_its_mark(wine: Page) -> None:
+    acidity = wine.get_by_label("fixed acidity")
+    acidity.fill("")
+    acidity.press("Enter")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9 expected a finite number, found null")
+    acidity.fill("8")
+    acidity.press("Enter")
+    expect(wine.locator(".headline")).to_be_visible()
+    expect(acidity).not_to_have_attribute("aria-invalid", "true")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9")
+
+
+def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, address: str, page: Page) -> None:
+    registry.add(classification_model())
+    page.goto(address)
+    page.get_by_label("size").fill("2")
+    page.get_by_label("size").press("Enter")
+    expect(page.locator(".headline")).to_have_text("kind malign")
+    shares = page.get_by_role("list", name="Probabilities").get_by_role("listitem")
+    expect(shares).to_have_text(["malign88.1%", "benign11.9%"])
+    widths = page.locator(".shares .bar").evaluate_all(
+        "bars => bars.map(bar => parseFloat(getComputedStyle(bar, '::before').width) / bar.clientWidth)"
+    )
+    assert widths == pytest.approx([0.8807971, 0.1192029], abs=0.01)
+
+
+def test_without_a_model_the_page_says_what_to_do_and_then_finds_one(
+    registry: FakeRegistry, address: str, page: Page
+) -> None:
+    page.goto(address)
+    waiting = page.get_by_role("region", name="No model is served yet")
+    expect(waiting).to_contain_text("Train and promote a model")
+    expect(waiting).to_contain_text("Registered model alias production not found")
+    registry.add(regression_model())
+    expect(page.get_by_label("fixed acidity")).to_be_visible()
+    expect(waiting).to_be_hidden()
+
+
+def test_another_model_is_noticed_and_its_form_built(registry: FakeRegistry, wine: Page) -> None:
+    wine.get_by_label("fixed acidity").fill("6")
+    contract = regression_contract()
+    contract["features"][1] |= {"name": "strength", "example": 11.5}
+    registry.add(regression_model(contract=contract))
+    expect(wine.get_by_label("strength")).to_have_value("11.5")
+    expect(wine.get_by_role("status")).to_contain_text("version 2 is served now")
+    expect(wine.get_by_label("fixed acidity")).to_have_value("6")  # what was typed stays
+    wine.get_by_role("button", name="Predict").click()
+    expect(wine.locator(".headline")).to_contain_text("14.500")
+
+
+def test_a_service_that_is_away_is_said(registry: FakeRegistry, settings: Settings, page: Page) -> None:
+    registry.add(regression_model())
+    with serving(settings) as url:
+        page.goto(url)
+        expect(page.get_by_label("fixed acidity")).to_be_visible()
+    page.get_by_role("button", name="Predict").click()
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+
+
+def hostile_model() -> bytes:
+    contract = regression_contract()
+    contract["features"][0] |= {"name": f"acid{EVIL}", "unit": EVIL}
+    contract["features"][2] |= {"categories": [EVIL, "red", "white"], "example": EVIL}
+    contract["target"] = f"quality{EVIL}"
+    contract["data"] |= {"source": EVIL}
+    return regression_model(contract=contract)
+
+
+def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str, page: Page) -> None:
+    registry.add(hostile_model())
+    page.goto(address)
+    expect(page.get_by_label(f"acid{EVIL}")).to_be_visible()
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".headline")).to_contain_text(EVIL)
+    assert page.locator("img").count() == 0
+    page.goto(f"{address}/docs")
+    expect(page.get_by_role("cell", name=f"acid{EVIL}")).to_be_visible()
+    assert page.locator("img").count() == 0
+
+
+def test_the_content_policy_refuses_markup_and_inline_script(
+    registry: FakeRegistry, address: str, browser: Browser
+) -> None:
+    tab = browser.new_page()
+    watched = Watched(tab)
+    tab.goto(address)
+    markup = "try { document.body.innerHTML = '<p>'; 'taken' } catch (error) { error.name }"
+    assert tab.evaluate(markup) == "TypeError"
+    elsewhere = "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x.png'}))"
+    with tab.expect_console_message(lambda message: message.text == "policy: http://127.0.0.1:9/x.png"):
+        tab.evaluate(elsewhere)
+    tab.close()
+    assert "policy: http://127.0.0.1:9/x.png" in watched.errors  # so every other test would see it too
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_and_every_field_has_a_label(wine: Page, scheme: str) -> None:
+    wine.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    wine.get_by_label("fixed acidity").fill("wrong")
+    wine.get_by_role("button", name="Predict").click()
+    expect(wine.get_by_role("alert")).to_be_visible()
+    assert contrasts_too_low(wine) == []
+    wine.get_by_label("fixed acidity").fill("1000")
+    wine.get_by_role("button", name="Predict").click()
+    expect(wine.locator(".headline")).to_be_visible()
+    assert contrasts_too_low(wine) == []
+    nameless = "[...document.querySelectorAll('input, select')].filter((field) => !field.labels.length).length"
+    assert wine.evaluate(nameless) == 0
+    assert wine.evaluate("document.querySelectorAll('h1').length") == 1
+    wine.goto(f"{wine.url}docs")
+    assert contrasts_too_low(wine) == []
+
+
+def test_a_phone_needs_no_sideways_scrolling(wine: Page) -> None:
+    wine.set_viewport_size(PHONE)
+    wine.get_by_role("button", name="Predict").click()
+    expect(wine.locator(".headline")).to_be_in_viewport()
+    for path in ("", "docs"):
+        wine.goto(f"{wine.url}{path}")
+        expect(wine.get_by_role("heading", level=1)).to_be_visible()
+        assert wine.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

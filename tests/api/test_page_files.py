@@ -1,0 +1,42 @@
+"""How the page's files are served: types, caching and the headers that keep anything else out."""
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+from prediction_api.page_files import FOLDER
+
+FILES = sorted(path.name for path in FOLDER.iterdir())
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", *(f"/pages/{name}" for name in FILES)])
+def test_every_file_comes_with_its_type_and_a_strict_policy(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    suffix = "." + path.rpartition(".")[2] if "." in path else ".html"
+    assert answer.status_code == 200
+    assert TYPES[suffix] in answer.headers["content-type"]
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} <= set(policy)
+    assert not any(word in answer.headers["content-security-policy"] for word in ("unsafe", "http", "*"))
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_an_unchanged_file_is_not_sent_again(client: TestClient) -> None:
+    first = client.get("/pages/style.css")
+    again = client.get("/pages/style.css", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/pages/", "/pages/nothing.js", "/pages/../main.py", "/pages/%2e%2e/main.py"])
+def test_nothing_else_is_served(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
+    html = (FOLDER / "index.html").read_text()
+    assert re.findall(r"<style|<script(?![^>]* src=)|\son\w+=|\sstyle=", html) == []
+    for name in FILES:
+        text = (FOLDER / name).read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
+        assert re.findall(r"https?:|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text) == [], name
