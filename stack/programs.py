@@ -32,6 +32,7 @@ def api(settings: Settings) -> Program:
     """The prediction service. Alive is enough here: before the first training it has no model."""
     extra = {"PYTHONPATH": "api", "API_HOST": HOST, "API_PORT": str(settings.ports["api"])}
     extra |= {"MODEL_NAME": settings.model_name, "MODELS_DIR": str(settings.root / "models")}
+    extra |= {"PREDICTION_LOG_DIR": prediction_log(settings)}
     return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")
 
 
@@ -81,6 +82,7 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
         "PIPELINE_HOME": str(settings.root),
         "TRAINING_HOME": str(training),
         "API_URL": settings.url("api"),
+        "PREDICTION_LOG_DIR": prediction_log(settings),
         "JAVA_HOME": java_home(settings.var),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_LOCAL_DIRS": str(settings.var / "spark"),
@@ -107,6 +109,11 @@ def common(settings: Settings) -> dict[str, str]:
         # A program on this machine is never asked for through a proxy.
         "NO_PROXY": f"{settings.environment.get('NO_PROXY', '')},{HOST},localhost".lstrip(","),
     }
+
+
+def prediction_log(settings: Settings) -> str:
+    """The folder where the api writes what it predicted and the monitoring reads it, unless the caller names one."""
+    return settings.environment.get("PREDICTION_LOG_DIR", str(settings.var / "predictions"))
 
 
 def java_home(var: Path) -> str:

@@ -7,8 +7,10 @@ PredictionApiError
 │   ├── WrongContentType      415
 │   ├── NotJson               422  the body is not JSON at all
 │   ├── WrongContent          422  the JSON does not fit the model's contract; names row and column
+│   ├── WrongFeedback         422  it names no prediction, or its truth is none for the model's task
 │   ├── PredictionFailed      500  the model ran and gave nothing usable
-│   └── NoModel               503  no model has been promoted yet, or none could be loaded
+│   ├── NoModel               503  no model has been promoted yet, or none could be loaded
+│   └── FeedbackNotKept       503  the prediction log is off, full or cannot be written
 ├── RegistryAway              the registry did not answer; the live model goes on
 ├── NoChampion                the registry answers, but no version carries the alias
 └── ModelRefused              a version is not served; the live model goes on
@@ -96,6 +98,16 @@ class WrongContent(RequestRefused):
     hint = "Give every feature of the model once, with its type; GET /model lists them and /docs shows an example."
 
 
+class WrongFeedback(RequestRefused):
+    """The feedback names no prediction, or its truth does not fit the model's task."""
+
+    status = 422
+    title = "The feedback does not fit"
+    hint = (
+        'Send {"id": the id of the answer, "actual": the true value}; row n of a batch has the id "<id>.<n>", from 0.'
+    )
+
+
 class PredictionFailed(RequestRefused):
     """The model gave an error or a value that is no finite number."""
 
@@ -110,6 +122,14 @@ class NoModel(RequestRefused):
     status = 503
     title = "No model is loaded"
     hint = "Train and promote a model; GET /readyz says what the registry answers and what was refused."
+
+
+class FeedbackNotKept(RequestRefused):
+    """The feedback would be lost."""
+
+    status = 503
+    title = "Feedback cannot be kept now"
+    hint = "Send it again later; on the server, see that PREDICTION_LOG_DIR is set, is writable and has room."
 
 
 class RegistryAway(PredictionApiError):

@@ -4,6 +4,9 @@ import secrets
 from collections.abc import Callable
 from itertools import count
 
+# An answer's identifier, or a row's within its batch.
+PATTERN = r"^[0-9a-f]{16}-[0-9a-f]{6,16}(\.[0-9]{1,9})?$"
+
 
 def identifier_maker() -> Callable[[], str]:
     """A function whose every call gives another identifier: a random half for this maker, then a count.

@@ -12,6 +12,7 @@ from prediction_api.metrics import Metrics
 from prediction_api.model_copies import ModelCopies
 from prediction_api.model_store import ModelStore
 from prediction_api.page_files import PageFiles
+from prediction_api.prediction_log import PredictionLog
 from prediction_api.registry import Registry
 from prediction_api.routes import router
 from prediction_api.schema import TITLE, openapi_schema
@@ -27,23 +28,28 @@ def create_app(settings: Settings) -> FastAPI:
     name, alias = settings.model_name, settings.model_alias
     registry = Registry(settings.mlflow_tracking_uri, name, alias)
     store = ModelStore(registry, ModelCopies(settings.models_dir / name), name, alias, metrics)
+    log_folder = settings.prediction_log_dir and settings.prediction_log_dir / name
+    log = PredictionLog(log_folder, settings.prediction_log_days, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await store.load_newest_copy()
+        log.start()
         following = asyncio.create_task(store.follow(settings.api_poll_seconds))
         yield
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
         await registry.close()
+        await asyncio.to_thread(log.close)
 
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=router.routes, docs_url=None, redoc_url=None, telemetry=quiet)
     app.mount("/pages", PageFiles())
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
-    app.state.serving = Serving(metrics)
+    app.state.serving = Serving(metrics, log)
+    app.state.log = log
     app.state.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
     app.add_middleware(RequestRecord, metrics=metrics)
     answer_errors_as_problems(app)

@@ -18,6 +18,12 @@ class Metrics:
         )
         self._pairs: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking labels up costs more than counting
         self.predictions = Counter("api_predictions_total", "Rows predicted", registry=registry)
+        self._logged = Counter("api_log_lines_total", "Lines of the prediction log", ["kind"], registry=registry)
+        self._log_dropped = Counter(
+            "api_log_dropped_total", "Lines that the prediction log lost", ["reason"], registry=registry
+        )
+        for reason in ("queue-full", "disk-full", "unwritable"):
+            self._log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
         self._swaps = Counter("api_model_swaps_total", "Models that went live", registry=registry)
         self._refusals = Counter("api_model_refusals_total", "Models refused", ["reason"], registry=registry)
         self._model = Gauge("api_model_info", "1 for the live model", ["name", "version"], registry=registry)
@@ -39,6 +45,12 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         self._refusals.labels(reason).inc()
+
+    def logged(self, kind: str, lines: int) -> None:
+        self._logged.labels(kind).inc(lines)
+
+    def log_dropped(self, reason: str, lines: int) -> None:
+        self._log_dropped.labels(reason).inc(lines)
 
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""

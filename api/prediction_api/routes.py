@@ -20,6 +20,7 @@ from prediction_api.answers import (
 )
 from prediction_api.docs_page import docs_page
 from prediction_api.errors import NoModel
+from prediction_api.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
 from prediction_api.http import json_response, read_json_body
 from prediction_api.metrics import Metrics
 from prediction_api.model_store import LiveModel, ModelStore
@@ -77,6 +78,18 @@ async def predict_batch(request: Request) -> Response:
         async with request.app.state.batches:
             predictions = await asyncio.to_thread(predict_rows)
     return json_response(batch_answer(live, predictions, identifier))
+
+
+@router.post("/feedback", status_code=202, response_model=FeedbackAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+async def feedback(request: Request) -> Response:
+    """The later truth about a prediction, by its id. It is in the prediction log within a second.
+
+    Ids are not kept here, so one that was never given out is taken too; the monitoring finds no prediction for it.
+    """
+    contract = _live_model(request).predictor.contract
+    told = read_feedback(await read_json_body(request, MOST_BYTES), contract)
+    request.app.state.log.told(told.id, told.actual)
+    return json_response({"status": "accepted"}, 202)
 
 
 @router.get("/model", response_model=ModelAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])

@@ -5,28 +5,34 @@ from collections.abc import Sequence
 from prediction_api.identifiers import identifier_maker
 from prediction_api.metrics import Metrics
 from prediction_api.model_store import LiveModel
+from prediction_api.prediction_log import PredictionLog
 from prediction_api.predictor import Prediction, Row
 
 
 class Serving:
-    """Predicts and counts, from several threads at once where it must. What is not traffic asks the predictor itself.
+    """Predicts, counts and logs, from several threads at once where it must.
+
+    What is not traffic asks the predictor itself.
 
     A caller takes one identifier from `new_id` for each answer. The row of a single prediction goes by that
     identifier, row n of a batch by `<identifier>.<n>`, counted from 0.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, log: PredictionLog) -> None:
         self.new_id = identifier_maker()
         self._metrics = metrics
+        self._log = log
 
-    def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:  # noqa: ARG002
+    def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
         """The prediction for one row. Raises PredictionFailed."""
         [prediction] = live.predictor.predict([row])
         self._metrics.predictions.inc()
+        self._log.predicted(live, identifier, (row,), (prediction,), None)
         return prediction
 
-    def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:  # noqa: ARG002
+    def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
         """Predictions in the order of the rows, which are rows `first` and on of the batch. Raises PredictionFailed."""
         predictions = live.predictor.predict(rows)
         self._metrics.predictions.inc(len(predictions))
+        self._log.predicted(live, identifier, rows, predictions, first)
         return predictions

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prediction_api.errors import StartRefused
 
 RegistryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$")]  # also a folder's name
+
+Folder = Annotated[Path | None, BeforeValidator(lambda given: given or None)]  # empty switches it off
 
 
 class Settings(BaseSettings):
@@ -25,6 +27,8 @@ class Settings(BaseSettings):
     model_name: RegistryName = "wine-quality"
     model_alias: RegistryName = "production"
     models_dir: Path = Path("models")
+    prediction_log_dir: Folder = Path("var/predictions")
+    prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
 
 
 def read_settings() -> Settings:

@@ -31,6 +31,7 @@ def settings(registry: FakeRegistry, tmp_path: Path) -> Settings:
     return Settings(
         mlflow_tracking_uri=registry.uri,
         models_dir=tmp_path / "models",
+        prediction_log_dir=tmp_path / "predictions",
         api_poll_seconds=0.02,
         api_max_body_bytes=3_000_000,
     )
