@@ -91,11 +91,24 @@ class Serving(_Section):
 class Monitor(_Section):
     """When live data calls for training again."""
 
-    psi: float = Field(default=0.2, gt=0)
-    windows: PositiveInt = 3
-    of: PositiveInt = 5
-    min_rows: PositiveInt = 200
-    cooldown_hours: float = Field(default=24, ge=0)
+    psi: float = Field(default=0.2, gt=0, description="population stability index above which a column has drifted")
+    windows: PositiveInt = Field(default=3, description="as many alarming windows ...")
+    of: PositiveInt = Field(default=5, description="... of this many, the last among them, ask for training")
+    min_rows: PositiveInt = Field(default=200, description="predictions in a window; with fewer the monitor waits")
+    max_error_growth: float = Field(
+        default=0.1, ge=0, description="share by which the live error may surely exceed that of the test rows"
+    )
+    cooldown_hours: float = Field(
+        default=24, ge=0, description="no request for training within this time of the last one, or of a promotion"
+    )
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Monitor:
+        if self.windows > self.of:
+            raise ValueError(
+                f"windows: {self.windows} of the last {self.of} windows can never be; lower it or raise of"
+            )
+        return self
 
 
 class Config(_Section):

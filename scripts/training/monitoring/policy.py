@@ -1,0 +1,119 @@
+"""When live data call for training again: a pure function of the windows so far, with reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from training.config import Monitor
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one stretch of the production version's traffic showed. `id` is a digest of its bounds and its content."""
+
+    id: str
+    version: str
+    start: datetime
+    end: datetime
+    rows: int
+    drifted: tuple[str, ...] = ()
+    error_worse: bool = False
+
+    @property
+    def alarming(self) -> bool:
+        return bool(self.drifted) or self.error_worse
+
+    @property
+    def findings(self) -> str:
+        """In words: what is not as in training."""
+        names = ", ".join(self.drifted[:5]) + (f" and {len(self.drifted) - 5} more" if len(self.drifted) > 5 else "")
+        found = [f"drift of {names}"] if self.drifted else []
+        found += ["an error worse than promised"] if self.error_worse else []
+        return " and ".join(found) or "no drift"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A code for machines and a sentence for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`key` names the evidence: the same evidence is never decided twice."""
+
+    action: Literal["retrain", "keep"]
+    reasons: tuple[Reason, ...]
+    key: str
+
+    @property
+    def text(self) -> str:
+        return "; ".join(reason.text for reason in self.reasons)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the policy knows beside the windows. `learnable`: would training find anything that it did not see yet?"""
+
+    now: datetime
+    last_request: datetime | None
+    live_since: datetime | None
+    learnable: bool
+
+
+def decide(rules: Monitor, windows: Sequence[Window], situation: Situation) -> Decision:
+    """Train again when `rules.windows` of the last `rules.of` windows are alarming, the last among them, unless it is
+    too soon after the last request or promotion, or there is nothing new to learn from.
+
+    `windows` are those of the production version since it went live, oldest first. A window that was there at the last
+    request is used up: the evidence for the next begins anew.
+    """
+    asked = situation.last_request
+    evidence = [w for w in windows if w.rows >= rules.min_rows and (asked is None or w.end > asked)][-rules.of :]
+    key = evidence_key([window.id for window in evidence])
+
+    def keep(code: str, text: str) -> Decision:
+        return Decision("keep", (*found, Reason(code, text)), key)
+
+    found: tuple[Reason, ...] = ()
+    if not evidence:
+        return keep("no_window", "no window of live rows to judge by yet")
+    last, alarming = evidence[-1], [window for window in evidence if window.alarming]
+    if not last.alarming:
+        return keep("last_is_quiet", "the last window is as training was")
+    counted = f"{len(alarming)} of the last {len(evidence)} windows alarming"
+    found = tuple(_findings(last))
+    if len(alarming) < rules.windows:
+        return keep("too_few_windows", f"{counted}; {rules.windows} of {rules.of} are needed")
+    moments = [moment for moment in (asked, situation.live_since) if moment is not None]
+    until = max(moments) + timedelta(hours=rules.cooldown_hours) if moments else situation.now
+    if situation.now < until:
+        return keep(
+            "cooldown", f"{counted}, but it is too soon after the last change: not before {until:%d %B %H:%M} UTC"
+        )
+    if not situation.learnable:
+        text = "there is nothing new to learn from: give new data, or labelled predictions with data.feedback: true"
+        return keep("nothing_new", f"{counted}, but {text}")
+    return Decision("retrain", (*found, Reason("enough_windows", counted)), key)
+
+
+def data_changed(file: str, digest: str, version: str) -> Decision:
+    """Train again because the data file is not what `version`, the newest, was trained on."""
+    text = f"{file} has changed since version {version} was trained"
+    return Decision("retrain", (Reason("data_changed", text),), evidence_key([digest, version]))
+
+
+def evidence_key(parts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:16]
+
+
+def _findings(window: Window) -> list[Reason]:
+    codes = (["drift"] if window.drifted else []) + (["error"] if window.error_worse else [])
+    return [Reason("_and_".join(codes), f"the last window shows {window.findings}")]
