@@ -1,0 +1,71 @@
+"""What the calls of every protocol have in common: how they are reached, what they ask, what they can answer."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from prediction_api.answers import Problem
+from prediction_api.errors import NoModel
+from prediction_api.metrics import Metrics
+from prediction_api.model_store import LiveModel, ModelStore
+from prediction_api.serving import Serving
+from prediction_api.settings import Settings
+
+PROBLEM_STATUSES: dict[int | str, dict[str, object]] = {
+    status: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
+    for status, text in {
+        413: "Body too large",
+        415: "Not a content type that is read here, or not in UTF-8",
+        422: "Does not fit the model; names row and column",
+        503: "No model is loaded",
+    }.items()
+}
+_INLINE_BYTES = 5_000  # a larger body would keep other requests waiting, so it goes to a thread
+
+
+class PlainRoute(APIRoute):
+    """Hands the request straight to the function: FastAPI's reading of parameters costs more than a prediction."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
+async def worked(request: Request, size: int, work: Callable[[], Response]) -> Response:
+    """The answer that `work` gives for a body of so many bytes: at once for a small one, else from a thread."""
+    if size < _INLINE_BYTES:
+        return work()
+    async with request.app.state.batches:
+        return await asyncio.to_thread(work)
+
+
+def live_model_of(request: Request) -> LiveModel:
+    """The model for this whole request. Raises NoModel, saying what the registry and the last refusal said."""
+    store = store_of(request)
+    if store.live is None:
+        refusal = store.refusal
+        refused = f"; version {refusal.version} was refused: {refusal.detail}" if refusal else ""
+        raise NoModel(f"registry: {store.registry_state.detail}{refused}")
+    return store.live
+
+
+def store_of(request: Request) -> ModelStore:
+    store: ModelStore = request.app.state.store
+    return store
+
+
+def serving_of(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+def settings_of(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def metrics_of(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
