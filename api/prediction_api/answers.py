@@ -1,11 +1,13 @@
 """The shapes of what the service answers; they also document it in the OpenAPI schema."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from prediction_api.contract import Contract, DataOrigin, Feature
+from prediction_api.explanation import Explanation
 from prediction_api.model_store import LiveModel, ModelStore
 from prediction_api.predictor import Prediction, seven_digits
 
@@ -45,6 +47,25 @@ class BatchAnswer(BaseModel):
     interval: BatchInterval | None = None
     probabilities: list[dict[str, float]] | None = None
     id: str
+    model: ModelName
+
+
+class ContributionAnswer(BaseModel):
+    """`change`: the prediction, or the predicted label's probability, with the value less that with the typical one."""
+
+    feature: str
+    value: float | str | None
+    typical: float | str
+    prediction_without: float | str
+    change: float
+
+
+class ExplanationAnswer(BaseModel):
+    """Contributions with the largest change first. They need not add up."""
+
+    prediction: float | str
+    typical_prediction: float | str
+    contributions: list[ContributionAnswer]
     model: ModelName
 
 
@@ -110,6 +131,10 @@ def batch_answer(live: LiveModel, predictions: list[Prediction], identifier: str
     answer["id"] = identifier
     answer["model"] = {"name": live.name, "version": live.version}
     return answer
+
+
+def explanation_answer(live: LiveModel, explanation: Explanation) -> Json:
+    return asdict(explanation) | {"model": {"name": live.name, "version": live.version}}
 
 
 def model_answer(live: LiveModel) -> Json:

@@ -22,10 +22,8 @@ from prediction_api.calls import (
     store_of,
     worked,
 )
-from prediction_api.docs_page import docs_page
 from prediction_api.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
 from prediction_api.http import json_response, read_json_body
-from prediction_api.page_files import PAGE_HEADERS, front_page
 
 router = APIRouter(route_class=PlainRoute)
 
@@ -93,15 +91,3 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Counts and times in Prometheus' text format."""
     return Response(metrics_of(request).page(), media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/", include_in_schema=False)
-async def page(_: Request) -> Response:
-    """The page for people."""
-    return front_page()
-
-
-@router.get("/docs", include_in_schema=False)
-async def docs(request: Request) -> Response:
-    """The calls and the live model's features, as a page that needs nothing from the internet."""
-    return Response(docs_page(request.app.openapi()), headers=PAGE_HEADERS, media_type="text/html")

@@ -26,6 +26,7 @@ def openapi_schema(app: FastAPI, live: LiveModel | None) -> dict[str, Any]:
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": MOST_ROWS}
     batch = {"type": "object", "properties": {"rows": rows}, "required": ["rows"], "additionalProperties": False}
     schema["paths"]["/predict"]["post"]["requestBody"] = _body(row, example)
+    schema["paths"]["/explain"]["post"]["requestBody"] = _body(row, example)
     schema["paths"]["/predict/batch"]["post"]["requestBody"] = _body(batch, {"rows": [example, example]})
     told = {"id": "0123456789abcdef-000001", "actual": contract.golden.predictions[0] if contract else 5.0}
     schema["paths"]["/feedback"]["post"]["requestBody"] = _body(feedback_schema(contract), told)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fastapi.testclient import TestClient
 
@@ -15,6 +16,9 @@ from model_files import regression_model
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is no matter of tests
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture

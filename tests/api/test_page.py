@@ -131,6 +131,23 @@ def test_a_mended_field_loses_its_mark(wine: Page) -> None:
     expect(acidity).to_have_accessible_description("3.8 to 15.9")
 
 
+def test_what_moved_the_prediction_is_shown_with_the_largest_first(wine: Page) -> None:
+    wine.get_by_label("fixed acidity").fill("9")
+    wine.get_by_label("alcohol").fill("")
+    wine.get_by_role("button", name="Predict").click()
+    most = wine.get_by_role("list", name="What moved it most").get_by_role("listitem")
+    expect(most).to_have_text(
+        ["fixed acidity+1.0009 instead of 7", "type−1.000red instead of white", "alcohol−0.300empty instead of 10.3"]
+    )
+    expect(most).to_have_class(["up", "down", "down"])
+    expect(wine.locator("#explanation")).to_contain_text("With typical values throughout, the answer is 14.800.")
+    wine.get_by_label("fixed acidity").fill("7")
+    wine.get_by_role("button", name="Predict").click()
+    expect(most).to_have_count(2)
+    wine.get_by_text("1 that moved it less").click()
+    expect(wine.get_by_role("list", name="What moved it less")).to_have_text("fixed acidity0.0007, as is typical")
+
+
 def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, address: str, page: Page) -> None:
     registry.add(classification_model())
     page.goto(address)

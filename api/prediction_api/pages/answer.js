@@ -5,10 +5,11 @@ import { chance, decimalsFor, figure, percent, withDecimals } from "./numbers.js
 
 const MOST_LABELS = 8;
 
-/** How a number of the target is written: as exactly as the interval allows. */
-export function targetFormat(model) {
-  const decimals = model.interval ? decimalsFor(model.interval.half_width) : null;
-  return (value) => (decimals === null ? figure(value) : withDecimals(value, decimals));
+/** How a number of the target is written: as exactly as the interval allows, or the spread of the predictions. */
+export function targetFormat(model, signDisplay = "auto") {
+  const edges = model.prediction_histogram?.edges ?? [];
+  const spread = model.interval?.half_width || (edges.at(-1) - edges[0]) / 10;
+  return (value) => (spread > 0 ? withDecimals(value, decimalsFor(spread), signDisplay) : figure(value, signDisplay));
 }
 
 /** The elements that show an answer of /predict. */
@@ -63,6 +64,7 @@ function scale(model, answer, written) {
     const where = { at: place(edges[bin]), span: place(edges[bin + 1]) - place(edges[bin]), share: density / most };
     line.append(measured(element("span", { class: "bin" }), where));
   });
+  line.append(element("span", { class: "axis" }));
   if (answer.interval) line.append(measured(element("span", { class: "band" }), { at: place(low), span: place(high) - place(low) }));
   line.append(measured(element("span", { class: "tick" }), { at: place(answer.prediction) }));
   const ends = element("p", { class: "ends" }, element("span", {}, written(from)), element("span", {}, written(to)));

@@ -2,6 +2,7 @@
 
 import { answerView } from "./answer.js";
 import { byId, problemNote } from "./dom.js";
+import { explanationView } from "./explanation.js";
 import { buildForm, markErrors, readRow, resetForm } from "./form.js";
 import { moment } from "./numbers.js";
 import { getJson, keepKey, postJson } from "./service.js";
@@ -73,8 +74,10 @@ async function predict() {
     byId("answer-body").replaceChildren(...answerView(asked, answer));
     byId("answer").scrollIntoView({ block: "nearest" });
     if (answer.model.version !== asked.version) await look();
+    byId("explanation").replaceChildren(...explanationView(asked, await postJson("explain", row)));
   } catch (problem) {
     byId("answer-body").replaceChildren(problemNote(problem));
+    byId("explanation").replaceChildren();
     markErrors(asked.features, problem.errors ?? []);
     if ([401, 503].includes(problem.status)) await look();
   } finally {

@@ -13,9 +13,11 @@ export function withDecimals(value, decimals, signDisplay = "auto") {
 }
 
 /** A figure with four significant digits, without needless zeros. */
-export function figure(value) {
-  if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e9)) return value.toExponential(2).replace("-", "−");
-  return new Intl.NumberFormat("en", { maximumSignificantDigits: Math.abs(value) >= 1000 ? 9 : 4 }).format(value);
+export function figure(value, signDisplay = "auto") {
+  const size = Math.abs(value);
+  const notation = value !== 0 && (size < 1e-4 || size >= 1e9) ? "scientific" : "standard";
+  const shown = { maximumSignificantDigits: size >= 1000 && size < 1e9 ? 9 : 4, notation, signDisplay };
+  return new Intl.NumberFormat("en", shown).format(value).replace("-", "−");
 }
 
 /** A value of the input as given: nothing rounded away, an empty one named. */

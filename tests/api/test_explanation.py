@@ -1,0 +1,127 @@
+"""What moved a prediction, for any row that the model takes."""
+
+from typing import Any
+
+import pytest
+from conftest import wait_until
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from model_files import classification_contract, classification_model, regression_model
+from prediction_api.contract import CategoryFeature, NumberFeature
+from prediction_api.explanation import explain, typical
+from prediction_api.main import create_app
+from prediction_api.predictor import Predictor
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+WINE = Predictor.from_bytes(regression_model())  # 0.5 * fixed acidity + alcohol (10 if missing) + (1 if white)
+TYPICAL = [7.0, 10.3, "white"]  # two medians; red was seen once and white twice
+TUMOUR = Predictor.from_bytes(
+    classification_model(
+        classification_contract()
+        | {"features": [{"name": "size", "input": "size", "type": "number", "median": -1.0, "nullable": False}]}
+    )
+)
+acidities = st.floats(0, 100, width=32)
+alcohols = st.none() | st.floats(0, 100, width=32)
+types = st.sampled_from(["red", "white", None])
+rows = st.tuples(acidities, alcohols, types).map(list)
+
+
+@given(rows)
+def test_the_changes_of_an_additive_model_add_up_to_the_way_from_the_typical_row(row: list[Any]) -> None:
+    found = explain(WINE, row)
+    assert sum(one.change for one in found.contributions) == pytest.approx(
+        float(found.prediction) - float(found.typical_prediction), abs=1e-3
+    )
+
+
+@given(rows)
+def test_each_change_is_what_the_two_predictions_say(row: list[Any]) -> None:
+    found = explain(WINE, row)
+    assert found.prediction == WINE.predict([row])[0].value
+    assert found.typical_prediction == WINE.predict([TYPICAL])[0].value
+    assert [one.feature for one in found.contributions] != []
+    for one in found.contributions:
+        place = [feature.name for feature in WINE.contract.features].index(one.feature)
+        replaced = [*row[:place], TYPICAL[place], *row[place + 1 :]]
+        assert (one.value, one.typical) == (row[place], TYPICAL[place])
+        assert one.prediction_without == WINE.predict([replaced])[0].value
+        assert one.change == pytest.approx(float(found.prediction) - float(one.prediction_without), rel=1e-6, abs=1e-6)
+
+
+@given(rows)
+def test_the_largest_change_comes_first(row: list[Any]) -> None:
+    sizes = [abs(one.change) for one in explain(WINE, row).contributions]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 3
+
+
+def test_a_typical_row_was_moved_by_nothing() -> None:
+    found = explain(WINE, TYPICAL)
+    assert found.prediction == found.typical_prediction
+    assert [one.change for one in found.contributions] == [0, 0, 0]
+
+
+@given(st.floats(-20, 20, width=32))
+def test_for_classes_the_change_is_of_the_predicted_labels_probability(size: float) -> None:
+    found = explain(TUMOUR, [size])
+    [one] = found.contributions
+    with_it, without = TUMOUR.predict([[size], [-1.0]])
+    assert with_it.probabilities is not None
+    assert without.probabilities is not None
+    label = str(found.prediction)
+    assert label == max(with_it.probabilities, key=lambda name: with_it.probabilities[name])
+    assert one.change == pytest.approx(with_it.probabilities[label] - without.probabilities[label], abs=1e-6)
+    assert found.typical_prediction == one.prediction_without == "benign"
+
+
+@pytest.mark.parametrize(
+    ("feature", "value"),
+    [
+        (NumberFeature(name="a", input="a", type="number", median=2.0, example=3.0), 2.0),
+        (NumberFeature(name="a", input="a", type="number", median=0.0, example=3.0), 0.0),
+        (NumberFeature(name="a", input="a", type="number", example=3.0), 3.0),
+        (NumberFeature(name="a", input="a", type="number"), None),
+        (CategoryFeature(name="a", input="a", type="category", categories=["x", "y"], example="y"), "y"),
+    ],
+)
+def test_what_is_typical(feature: NumberFeature | CategoryFeature, value: object) -> None:
+    assert typical(feature) == value
+
+
+def test_a_feature_without_a_typical_value_is_left_as_it_is() -> None:
+    contract = classification_contract()
+    contract["features"][0] |= {"example": None}
+    found = explain(Predictor.from_bytes(classification_model(contract)), [2.0])
+    assert (found.contributions, found.prediction, found.typical_prediction) == ([], "malign", "malign")
+
+
+def test_explain_answers_in_the_names_of_the_csv_and_counts_no_prediction(client: TestClient) -> None:
+    body = client.post("/explain", json={"fixed_acidity": 8, "alcohol": None, "type": "red"}).json()
+    assert body == {
+        "prediction": 14.0,
+        "typical_prediction": 14.8,
+        "contributions": [
+            {"feature": "type", "value": "red", "typical": "white", "prediction_without": 15.0, "change": -1.0},
+            {"feature": "fixed acidity", "value": 8.0, "typical": 7.0, "prediction_without": 13.5, "change": 0.5},
+            {"feature": "alcohol", "value": None, "typical": 10.3, "prediction_without": 14.3, "change": -0.3},
+        ],
+        "model": {"name": "wine-quality", "version": "1"},
+    }
+    assert "api_predictions_total 0.0" in client.get("/metrics").text
+
+
+def test_explain_refuses_what_predict_refuses(client: TestClient) -> None:
+    explained, predicted = (client.post(path, json={"alcohol": "x"}).json() for path in ("/explain", "/predict"))
+    assert explained["errors"] == predicted["errors"]
+
+
+def test_explain_without_a_model_says_what_to_do(registry: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/explain", json={}).status_code == 503
+        registry.add(regression_model())
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        example = client.get("/openapi.json").json()["paths"]["/explain"]["post"]["requestBody"]["content"]
+        assert client.post("/explain", json=example["application/json"]["example"]).status_code == 200
