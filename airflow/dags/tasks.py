@@ -5,6 +5,7 @@ Airflow tells the files that it has to parse every few seconds is left out of th
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ OPTIONS = (
     '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'
 )
 ENVIRONMENT = {
-    "PIPELINE_CONFIG": "{{ params.config or 'pipeline.yaml' }}",
-    "DATA_SOURCE": "{{ params.data or '' }}",
-    "MODEL_NAME": "{{ params.name or '' }}",
-    "TRIALS": "{{ params.trials or '' }}",
-    "GATE": "{{ params.gate or '' }}",
+    # `get`, because not every DAG has all of these fields.
+    "PIPELINE_CONFIG": "{{ params.get('config') or 'pipeline.yaml' }}",
+    "DATA_SOURCE": "{{ params.get('data') or '' }}",
+    "MODEL_NAME": "{{ params.get('name') or '' }}",
+    "TRIALS": "{{ params.get('trials') or '' }}",
+    "GATE": "{{ params.get('gate') or '' }}",
     # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
     "PYSPARK_PYTHON": str(Path(os.environ.get("TRAINING_HOME", "/opt/training"), "bin", "python")),
     "SPARK_CONF_DIR": str(Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), "scripts", "conf")),
@@ -45,13 +47,18 @@ class RetryUnlessRefused(RetryPolicy):
         return {}
 
 
-def command(task_id: str, bash_command: str, **options: Any) -> BashOperator:
-    """A task that runs one command in the project's folder, stopped as a whole process group when the task is."""
+def command(
+    task_id: str, bash_command: str, variables: Mapping[str, str] | None = None, **options: Any
+) -> BashOperator:
+    """A task that runs one command in the project's folder, stopped as a whole process group when the task is.
+
+    `variables` are in its environment besides the usual ones.
+    """
     return BashOperator(
         task_id=task_id,
         bash_command=bash_command,
         cwd=os.environ.get("PIPELINE_HOME", "/opt/pipeline"),
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **(variables or {})},
         append_env=True,
         do_xcom_push=False,
         retry_policy=RetryUnlessRefused(),

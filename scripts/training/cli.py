@@ -20,16 +20,26 @@ log = logging.getLogger(__name__)
 Step = Callable[[Config, argparse.Namespace], dict[str, Any]]
 
 
-def main(about: str | None, step: Step, add_options: Callable[[argparse.ArgumentParser], Any] | None = None) -> None:
-    """Parses the options, loads the configuration, runs `step`, prints its result, exits."""
+def main(
+    about: str | None,
+    step: Step,
+    add_options: Callable[[argparse.ArgumentParser], Any] | None = None,
+    training: bool = True,
+) -> None:
+    """Parses the options, loads the configuration, runs `step`, prints its result, exits.
+
+    `training` adds the options that the training's scripts share, because they name the run that a later one looks for.
+    """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
         "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
     )
-    parser.add_argument("--data", default="", metavar="FILE", help="another table than data.source")
     parser.add_argument("--name", help="another name for experiment and model")
-    parser.add_argument("--trials", type=int, metavar="N", help="search.trials")
-    parser.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
+    parser.set_defaults(data="", trials=None, gate=None)
+    if training:
+        parser.add_argument("--data", metavar="FILE", help="another table than data.source")
+        parser.add_argument("--trials", type=int, metavar="N", help="search.trials")
+        parser.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
     parser.add_argument("--schema", action="store_true", help="print the schema of the configuration and stop")
     if add_options:
         add_options(parser)

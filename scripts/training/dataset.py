@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -81,13 +84,22 @@ def session(name: str) -> SparkSession:
     return spark
 
 
+def ship_code(spark: SparkSession) -> None:
+    """Executors need this package to unpickle what they are to do; on a cluster it is not installed there."""
+    package = Path(__file__).parent
+    archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code"
+    spark.sparkContext.addPyFile(shutil.make_archive(str(archive), "zip", package.parent, package.name))
+
+
 def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     """Reads, types, checks, cleans and splits. Raises DataError."""
     spark.catalog.clearCache()  # of an earlier load in this session: Spark knows a file by its path, not its content
-    text = _read(spark, source)
+    text = read(spark, source)
+    if source.format == "parquet":
+        text = text.select(*[F.col(f"`{name}`").cast("string").alias(name) for name in text.columns])
     checks.columns(text.columns, source, config)
     names = [name for name in text.columns if name not in config.data.ignore]
-    text = text.select(*[_present(name).alias(name) for name in names]).cache()
+    text = text.select(*[present(name).alias(name) for name in names]).cache()
     rows, profile = _profile(text, names)
     target = config.data.target
     numbers, categories = checks.types(text, source, config, profile, names)
@@ -122,17 +134,23 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     return Dataset(tuple(ordered[0]), tuple(ordered[1]), report, table)
 
 
-def _read(spark: SparkSession, source: Source) -> DataFrame:
+def read(spark: SparkSession, source: Source, malformed: str | None = None) -> DataFrame:
+    """The rows as they are: cells of CSV as text, columns of Parquet as they are typed.
+
+    With `malformed`, a column of that name holds the line of a CSV row that has too few or too many cells.
+    """
     files = [file.resolve().as_uri() for file in source.files]
     if source.format == "parquet":
-        frame = spark.read.parquet(*files)
-        return frame.select(*[F.col(f"`{name}`").cast("string").alias(name) for name in frame.columns])
-    schema = T.StructType([T.StructField(name, T.StringType()) for name in source.columns])
+        return spark.read.parquet(*files)
+    names = [*source.columns, malformed] if malformed else source.columns
+    schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
     options: dict[str, str | bool] = {"sep": source.separator, "header": True, "quote": '"', "escape": '"'}
+    if malformed:
+        options["columnNameOfCorruptRecord"] = malformed
     return spark.read.csv(files, schema=schema, enforceSchema=True, mode="PERMISSIVE", multiLine=False, **options)  # type: ignore[arg-type]
 
 
-def _present(name: str) -> Column:
+def present(name: str) -> Column:
     """The trimmed cell, null where it holds nothing or a word for nothing."""
     cell = F.trim(F.col(f"`{name}`"))
     return F.when(~F.lower(cell).isin(*MISSING_WORDS), cell)

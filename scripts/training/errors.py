@@ -8,12 +8,17 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── ParityError               the ONNX graph and the fitted model disagree
 ├── NothingToPromote          no model was trained with this data, configuration and code
 ├── GateRefused               the gate was not met, under --strict
+├── WrongModel                a version's file is not the one that was registered
+├── OutputExists              the place to write to is taken
 └── Interruption              exit code 3: something around the job failed; trying again may help
     ├── TrackingError         the tracking server is away or refuses
+    ├── SparkFailed           Spark did not come to the end of a job
     └── NotServed             the prediction service does not serve the promoted version
 
 Each carries a sentence that says what happened and a hint that says what to do.
 """
+
+from pathlib import Path
 
 
 class PipelineError(Exception):
@@ -92,6 +97,36 @@ class GateRefused(PipelineError):
         super().__init__(
             "not promoted: " + "; ".join(reasons),
             "The production model is unchanged. Change data or search, or set gate.mode to 'off' to promote anyway.",
+        )
+
+
+class WrongModel(PipelineError):
+    """The file of a version has another digest than the version's tag."""
+
+    def __init__(self, name: str, version: str, registered: str, found: str) -> None:
+        known = f"expected SHA-256 {registered[:12]}..." if registered else "the tag model_sha256 is missing"
+        super().__init__(
+            f"version {version} of '{name}': {known}, found {found[:12]}...",
+            "The file was changed after training, or the version was registered by something else: use another one.",
+        )
+
+
+class OutputExists(PipelineError):
+    """There is something already where the result should go."""
+
+    def __init__(self, path: Path, replaceable: bool) -> None:
+        hint = "Name another place, or give --overwrite to replace it."
+        if not replaceable:
+            hint = "Name another place: it does not look like an earlier result, so --overwrite does not replace it."
+        super().__init__(f"{path}: expected nothing there yet, found something", hint)
+
+
+class SparkFailed(Interruption):
+    """Spark gave a job up: a worker lost, a full disk, a column that the format cannot hold."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Spark: {reason}", "The lines above say more; nothing was written. Try again once it is mended."
         )
 
 

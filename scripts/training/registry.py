@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from mlflow.exceptions import MlflowException
 
 import mlflow
 from mlflow import MlflowClient
-from training.errors import TrackingError
+from training.errors import TrackingError, WrongModel
 
 KEY_TAG = "pipeline.run_key"
 DIGEST_TAG = "model_sha256"
@@ -90,6 +92,15 @@ class Registry:
                 return None
             raise
 
+    def numbered(self, version: str) -> ModelVersion | None:
+        """The version with this number."""
+        try:
+            return self.client.get_model_version(self.name, version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
     def register(self, model_uri: str, tags: dict[str, str]) -> ModelVersion:
         """Registers a logged model. The run-key tag comes with the version, so that no half-made version is found."""
         return mlflow.register_model(model_uri, self.name, tags=tags)
@@ -99,6 +110,15 @@ class Registry:
         location = self.client.get_model_version_download_uri(self.name, version.version)
         path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder))
         return Path(path).read_bytes()
+
+    def verified_content(self, version: ModelVersion) -> bytes:
+        """The serialized model of a version, whose digest is the one that it was registered with. Raises WrongModel."""
+        with tempfile.TemporaryDirectory() as folder:
+            content = self.model_content(version, Path(folder))
+        found, registered = hashlib.sha256(content).hexdigest(), version.tags.get(DIGEST_TAG, "")
+        if found != registered.lower():
+            raise WrongModel(self.name, version.version, registered, found)
+        return content
 
     def run_file(self, run_id: str, file: str, folder: Path) -> Path:
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=file, dst_path=str(folder)))

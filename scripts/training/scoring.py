@@ -30,7 +30,18 @@ def inputs(features: pd.DataFrame) -> dict[str, Array]:
 
 def run(content: bytes, features: pd.DataFrame) -> tuple[Array, Array | None]:
     """Predictions of a serialized model: (rows,) values and None, or labels and (rows, labels) probabilities."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return predict(open_session(content), features)
+
+
+def open_session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A model ready to predict, on so many threads (0: ONNX Runtime's own choice)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def predict(session: onnxruntime.InferenceSession, features: pd.DataFrame) -> tuple[Array, Array | None]:
+    """As `run`, of a model that is open already."""
     wanted = {put.name for put in session.get_inputs()}
     outputs = session.run(None, {name: value for name, value in inputs(features).items() if name in wanted})
     if len(outputs) == 1:

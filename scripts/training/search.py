@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +33,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBClassifier, XGBRegressor
 
+from training import dataset
 from training.config import LOWER_IS_BETTER, Config
 from training.evaluation import from_mean_loss, losses
 
@@ -173,7 +171,7 @@ def run(
 
     Gives the id of the MLflow run that the trials are children of, and the best trial's parameters.
     """
-    _ship_code(spark)
+    dataset.ship_code(spark)
     metric, seed = config.search_metric, config.split.seed
     candidates: list[str] = list(config.search.candidates)
     columns = rows.features.shape[1]
@@ -208,10 +206,3 @@ def _objective(
         return value
 
     return objective
-
-
-def _ship_code(spark: SparkSession) -> None:
-    """Executors need this package to unpickle the objective; on a cluster it is not installed there."""
-    package = Path(__file__).parent
-    archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code"
-    spark.sparkContext.addPyFile(shutil.make_archive(str(archive), "zip", package.parent, package.name))

@@ -51,7 +51,8 @@ def find(data: Data, quiet: bool = False) -> Source:
         files = _files(data.sample)
     if not files:
         raise SourceError(
-            f"{data.source}: no such file", "Name your file in pipeline.yaml (data.source) or with --data."
+            f"{data.source}: no such file",
+            "Name your file in pipeline.yaml (data.source), or with --data (score.py: --input).",
         )
     sample = Path(data.sample).resolve() if data.sample else None
     synthetic = any(file.resolve() == sample for file in files)
@@ -96,7 +97,7 @@ def _files(pattern: str) -> tuple[Path, ...]:
     if path.is_dir():
         raise SourceError(
             f"{path}: expected a file, found a folder",
-            f"Name a file, or a glob such as '{path}/*.csv', in data.source.",
+            f"Name a file, or a glob such as '{path}/*.csv'.",
         )
     found = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
     return tuple(file for file in found if file.is_file())

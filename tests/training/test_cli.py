@@ -44,3 +44,12 @@ def test_another_table_without_the_segment_goes_without(tmp_path: Path) -> None:
     done = run("check_data.py", "--config", str(ROOT / "pipeline.yaml"), "--data", str(tmp_path / "other.csv"))
     assert done.returncode == 0, done.stderr
     assert "has no column 'type': groups are not judged" in done.stderr
+
+
+def test_scoring_has_no_options_of_training(tmp_path: Path) -> None:
+    options = ["--config", str(ROOT / "pipeline.yaml"), "--input", "absent.csv", "--output", str(tmp_path)]
+    taken = run("score.py", *options)
+    assert taken.returncode == 1
+    assert json.loads(taken.stdout)["detail"] == f"{tmp_path}: expected nothing there yet, found something"
+    assert "unrecognized arguments: --trials 3" in run("score.py", *options, "--trials", "3").stderr
+    assert run("score.py").returncode == 2

@@ -1,0 +1,223 @@
+"""score: a table of any size becomes a table with predictions, and one of the rows that the model does not take.
+
+Nothing is collected. Each output is one pass over the input; both appear under their names only when both are whole.
+A row's prediction is the prediction service's: the same file, checked by the same digest, and the same rounding.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.functions import pandas_udf
+
+from training import acceptance, answers, dataset, scoring
+from training.acceptance import MALFORMED, Reading
+from training.answers import Model
+from training.config import Config
+from training.errors import ConfigError, DataError, OutputExists, SparkFailed
+from training.registry import Registry
+from training.source import Source, find
+
+log = logging.getLogger(__name__)
+
+REASONS = "rejected"
+_ANSWER, _WRONG = "__answer", "__wrong"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a table comes from and where the two results go: folders of part files, as Spark writes them."""
+
+    input: str
+    output: Path
+    rejected: Path
+    format: Literal["parquet", "csv"] = "parquet"
+    overwrite: bool = False
+
+
+def score(config: Config, places: Places, version: str | None = None) -> dict[str, Any]:
+    """Scores `places.input` with a version of the model, by default the one in production; gives a summary.
+
+    Raises DataError, OutputExists, ConfigError for a version that is not there, WrongModel, SparkFailed.
+    """
+    _require_free(places)
+    source = find(config.data.model_copy(update={"source": places.input, "sample": None}))
+    model = _model(config, version)
+    log.info("model: %s version %s, SHA-256 %s", model.name, model.version, model.sha256[:16])
+    spark = dataset.session(f"score {config.name}")
+    dataset.ship_code(spark)
+    with _speaking(), _staging(places) as (scored_folder, rejected_folder):
+        table = dataset.read(spark, source, MALFORMED if source.format == "csv" else None)
+        columns = [name for name in table.columns if name != MALFORMED]
+        _require_no_clash(source, columns, answers.columns(model.contract))
+        found = acceptance.readings(model.contract["features"], table, source)
+        wrong = acceptance.reasons(found, len(columns), source.format == "csv")
+        judged = table.withColumn(_WRONG, wrong)
+        log.info("rejected rows")
+        rejected = _write_rejected(judged, columns, found, rejected_folder, places.format)
+        log.info("predictions")
+        scored = _write_scored(spark, judged, columns, found, model, scored_folder, places.format)
+    log.info("%d rows scored, %d rejected", scored, rejected["rows"])
+    return {
+        "status": "scored",
+        "model": model.name,
+        "version": model.version,
+        "model_sha256": model.sha256,
+        "input": source.name,
+        "output": str(places.output),
+        "rejected_output": str(places.rejected),
+        "rows": scored + rejected["rows"],
+        "scored": scored,
+        "rejected": rejected["rows"],
+        "reasons": rejected["reasons"],
+    }
+
+
+def _model(config: Config, number: str | None) -> Model:
+    registry = Registry(config.name, config.serving.alias)
+    with registry.speaking():
+        version = registry.numbered(number) if number else registry.holder()
+        if version is None:
+            wanted = f"version {number}" if number else f"version with the alias '{registry.alias}'"
+            raise ConfigError(
+                f"'{config.name}' has no {wanted}", "Train and promote one first, or name one: --version."
+            )
+        content = registry.verified_content(version)
+    return Model(config.name, str(version.version), content, scoring.read_contract(content))
+
+
+def _write_rejected(
+    judged: DataFrame, columns: list[str], found: list[Reading], folder: Path, form: str
+) -> dict[str, Any]:
+    """Writes the rows with something wrong; gives how many there are, and how often each thing was wrong."""
+    rows = judged.where(F.size(_WRONG) > 0)
+    counts = Observation("rejected")
+    malformed = F.col(MALFORMED).isNotNull() if MALFORMED in judged.columns else F.lit(False)
+    per_column = [F.count_if(reading.wrong & ~malformed) for reading in found]
+    named = [count.alias(f"feature {place}") for place, count in enumerate(per_column)]
+    rows = rows.observe(counts, F.count(F.lit(1)).alias("rows"), F.count_if(malformed).alias("malformed"), *named)
+    reasons = F.to_json(_WRONG) if form == "csv" else F.col(_WRONG)
+    _write(rows.select(*_plain(columns), reasons.alias(REASONS)), folder, form)
+    seen = counts.get
+    listed = [(reading.column, reading.expected, seen[f"feature {place}"]) for place, reading in enumerate(found)]
+    listed.append(("", f"a line of {len(columns)} cells", seen["malformed"]))
+    return {
+        "rows": seen["rows"],
+        "reasons": [{"column": name, "expected": what, "rows": rows} for name, what, rows in listed if rows],
+    }
+
+
+def _write_scored(
+    spark: SparkSession,
+    judged: DataFrame,
+    columns: list[str],
+    found: list[Reading],
+    model: Model,
+    folder: Path,
+    form: str,
+) -> int:
+    """Writes the rows that the model takes with its answers; gives how many."""
+    rows = judged.where(F.size(_WRONG) == 0)
+    values = F.struct(*[reading.value.alias(reading.feature["input"]) for reading in found])
+    counts = Observation("scored")
+    answered = rows.withColumn(_ANSWER, _answer(spark, model)(values)).observe(counts, F.count(F.lit(1)).alias("rows"))
+    given = [F.col(f"{_ANSWER}.answer_{i}").alias(name) for i, name in enumerate(answers.columns(model.contract))]
+    identity = [F.lit(model.name).alias("model_name"), F.lit(model.version).alias("model_version")]
+    _write(answered.select(*_plain(columns), *given, *identity), folder, form)
+    return int(counts.get["rows"])
+
+
+def _answer(spark: SparkSession, model: Model) -> Any:
+    """A column of features to a column of answers, on the executors.
+
+    Only the features go to Python: what else is in the table stays in the JVM and comes out as it went in, where
+    mapInPandas would turn whole numbers with gaps into floating ones.
+    """
+    content = spark.sparkContext.broadcast(model.content)
+    names, sha256, contract = answers.columns(model.contract), model.sha256, model.contract
+    kinds = [T.StringType() if contract["labels"] and not i else T.DoubleType() for i in range(len(names))]
+    # Numbered, because a label may hold any character and Spark reads a dot in a name as a step into it.
+    fields = [f"answer_{i}" for i in range(len(names))]
+
+    def answer(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        session = answers.kept_session(sha256, lambda: content.value)
+        for batch in batches:
+            yield answers.of(session, contract, batch).set_axis(fields, axis="columns")
+
+    schema = T.StructType([T.StructField(*pair) for pair in zip(fields, kinds, strict=True)])
+    return pandas_udf(answer, schema)  # type: ignore[call-overload]  # the stubs want the kind, which the hints say
+
+
+def _plain(columns: list[str]) -> list[Column]:
+    return [F.col(f"`{name}`") for name in columns]
+
+
+def _write(table: DataFrame, folder: Path, form: str) -> None:
+    if form == "parquet":
+        table.write.parquet(folder.as_uri())
+        return
+    # Spark would trim the cells, and write nothing as a pair of quotes.
+    exact: dict[str, Any] = {"ignoreLeadingWhiteSpace": False, "ignoreTrailingWhiteSpace": False, "emptyValue": ""}
+    table.write.csv(folder.as_uri(), header=True, quote='"', escape='"', **exact)
+
+
+def _require_no_clash(source: Source, columns: list[str], added: list[str]) -> None:
+    if clash := [name for name in [*added, "model_name", "model_version", REASONS] if name in columns]:
+        raise DataError(
+            f"{source.name}: column '{clash[0]}' has the name of a column that scoring adds", "Rename or remove it."
+        )
+
+
+def _require_free(places: Places) -> None:
+    """Raises OutputExists. Only an earlier result is ever replaced, which Spark marks by a file of its own."""
+    for path in (places.output, places.rejected):
+        replaceable = (path / "_SUCCESS").is_file()
+        if path.exists() and not (places.overwrite and replaceable):
+            raise OutputExists(path, replaceable)
+    if places.output.resolve() == places.rejected.resolve():
+        raise ConfigError(f"--output and --rejected are both {places.output}", "Name two places.")
+
+
+@contextmanager
+def _staging(places: Places) -> Iterator[tuple[Path, Path]]:
+    """Where to write the scored and the rejected rows: beside their places, to which they go at the end of the block.
+
+    The scored rows come last: who sees them sees the rejected ones too.
+    """
+    targets = (places.output.resolve(), places.rejected.resolve())
+    folders: list[Path] = []
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folders.append(Path(tempfile.mkdtemp(prefix=".scoring-", dir=target.parent)))
+        scored, rejected = (folder / "new" for folder in folders)
+        yield scored, rejected
+        for folder, target in zip(reversed(folders), reversed(targets), strict=True):
+            if target.exists():
+                target.rename(folder / "old")
+            (folder / "new").rename(target)
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """Turns Spark's failures into SparkFailed."""
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        raise SparkFailed(" ".join(str(error).split())[:500]) from error
