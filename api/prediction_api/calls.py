@@ -14,15 +14,23 @@ from prediction_api.model_store import LiveModel, ModelStore
 from prediction_api.serving import Serving
 from prediction_api.settings import Settings
 
-PROBLEM_STATUSES: dict[int | str, dict[str, object]] = {
-    status: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
-    for status, text in {
-        413: "Body too large",
-        415: "Not a content type that is read here, or not in UTF-8",
-        422: "Does not fit the model; names row and column",
-        503: "No model is loaded",
-    }.items()
+_PROBLEMS = {
+    404: "Another model or version is live",
+    413: "Body too large",
+    415: "Not a content type that is read here, or not in UTF-8",
+    422: "Does not fit the model; names row and column",
+    500: "The model gave no usable prediction, or the service has a fault",
+    503: "No model is loaded",
 }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These statuses as the OpenAPI schema describes them."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
+
+
+PROBLEM_STATUSES = problems(413, 415, 422, 500, 503)  # of every call that predicts
 _INLINE_BYTES = 5_000  # a larger body would keep other requests waiting, so it goes to a thread
 
 

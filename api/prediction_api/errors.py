@@ -3,10 +3,12 @@
 PredictionApiError
 ├── StartRefused              the process cannot start; one line, exit code 2
 ├── RequestRefused            one request is answered with application/problem+json
+│   ├── UnknownModel          404  another model or version than the one that is live
 │   ├── BodyTooLarge          413
 │   ├── WrongContentType      415
 │   ├── NotJson               422  the body is not JSON at all
-│   ├── WrongContent          422  the JSON does not fit the model's contract; names row and column
+│   ├── NotCsv                422  the body cannot be read as CSV
+│   ├── WrongContent          422  the rows do not fit the model's contract; names row and column
 │   ├── WrongFeedback         422  it names no prediction, or its truth is none for the model's task
 │   ├── PredictionFailed      500  the model ran and gave nothing usable
 │   ├── NoModel               503  no model has been promoted yet, or none could be loaded
@@ -66,20 +68,31 @@ class RequestRefused(PredictionApiError):
         self.complaints = complaints
 
 
+class UnknownModel(RequestRefused):
+    """The path names another model, or another version of it, than the one that is live."""
+
+    status = 404
+    title = "This model is not served"
+    hint = "GET /model says which model and version are; leave the version out to take whichever is live."
+
+
 class BodyTooLarge(RequestRefused):
     """The body is larger than the service takes."""
 
     status = 413
     title = "Body too large"
-    hint = "Send fewer rows per call, or raise API_MAX_BODY_BYTES on the server."
+    hint = "Send fewer rows per call, or raise API_MAX_BODY_BYTES (for CSV: API_MAX_CSV_BYTES) on the server."
 
 
 class WrongContentType(RequestRefused):
-    """The body is not announced as JSON in UTF-8."""
+    """The body is not announced as JSON, or where the call takes it as CSV, in UTF-8."""
 
     status = 415
     title = "Unsupported content type"
-    hint = "Send JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json'."
+    hint = (
+        "Send JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json'; "
+        "/predict/batch and /invocations take 'text/csv' too."
+    )
 
 
 class NotJson(RequestRefused):
@@ -90,8 +103,16 @@ class NotJson(RequestRefused):
     hint = "Send one JSON document in UTF-8; /docs shows an example that fits the model."
 
 
+class NotCsv(RequestRefused):
+    """The body cannot be read as CSV."""
+
+    status = 422
+    title = "The body is not valid CSV"
+    hint = "Send UTF-8 text: a line with the names of the features, then a line per row; quote as RFC 4180 says."
+
+
 class WrongContent(RequestRefused):
-    """The JSON does not fit the contract of the model that is loaded."""
+    """The rows do not fit the contract of the model that is loaded."""
 
     status = 422
     title = "The input does not fit the model"

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from typing import Literal
 
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
@@ -65,14 +66,23 @@ async def read_json_body(request: Request, most_bytes: int) -> bytes:
 
 
 def _require_json(headers: Mapping[str, str]) -> None:
-    kind, _, parameters = headers.get("content-type", "").partition(";")
-    kind, parameters = kind.strip().lower(), parameters.replace('"', "").replace(" ", "").lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise WrongContentType(f"the content type is {kind!r}" if kind else "the content type is missing")
-    if parameters.startswith("charset=") and parameters not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
-        raise WrongContentType(f"the text is announced as {parameters[:40]}")
+    if content_kind(headers) != "json":
+        raise WrongContentType("the content type is 'text/csv', and this call takes JSON only")
+
+
+def content_kind(headers: Mapping[str, str]) -> Literal["json", "csv"]:
+    """What the body is announced as. Raises WrongContentType for anything else than JSON or CSV in plain UTF-8."""
+    kind, *parameters = headers.get("content-type", "").lower().replace('"', "").replace(" ", "").split(";")
+    charset = next((one for one in parameters if one.startswith("charset=")), "charset=utf-8")
+    if charset not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
+        raise WrongContentType(f"the text is announced as {charset[:40]}")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise WrongContentType("the body is compressed")
+    if kind == "text/csv":
+        return "csv"
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return "json"
+    raise WrongContentType(f"the content type is {kind[:100]!r}" if kind else "the content type is missing")
 
 
 def json_response(content: object, status: int = 200) -> Response:
@@ -118,4 +128,6 @@ def _problem(
     content["request_id"] = request.state.request_id
     if complaints:
         content["errors"] = complaints
+    if request.url.path.startswith("/v2"):
+        content["error"] = detail  # where clients of the Open Inference Protocol look
     return Response(to_json(content), status, dict(headers or {}), "application/problem+json")

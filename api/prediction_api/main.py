@@ -14,6 +14,7 @@ from prediction_api.model_store import ModelStore
 from prediction_api.page_files import PageFiles
 from prediction_api.page_routes import page_router
 from prediction_api.prediction_log import PredictionLog
+from prediction_api.protocol_routes import protocol_router
 from prediction_api.registry import Registry
 from prediction_api.routes import router
 from prediction_api.schema import TITLE, openapi_schema
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    routes = [*router.routes, *page_router.routes]
+    routes = [*router.routes, *page_router.routes, *protocol_router.routes]
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, docs_url=None, redoc_url=None, telemetry=quiet)
     app.mount("/pages", PageFiles())
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics

@@ -17,6 +17,7 @@ from prediction_api.calls import (
     PlainRoute,
     live_model_of,
     metrics_of,
+    problems,
     serving_of,
     settings_of,
     store_of,
@@ -65,7 +66,7 @@ async def feedback(request: Request) -> Response:
     return json_response({"status": "accepted"}, 202)
 
 
-@router.get("/model", response_model=ModelAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])
+@router.get("/model", response_model=ModelAnswer, responses=problems(503), tags=["model"])
 async def model(request: Request) -> Response:
     """What is served: version, features, metrics, the data it was trained on, and its digest."""
     return json_response(model_answer(live_model_of(request)))
@@ -80,7 +81,7 @@ async def livez(request: Request) -> Response:
     return json_response({"status": "ok", "ready": store_of(request).live is not None})
 
 
-@router.get("/readyz", responses={503: PROBLEM_STATUSES[503]}, tags=["health"])
+@router.get("/readyz", responses=problems(503), tags=["health"])
 async def readyz(request: Request) -> Response:
     """A model is loaded. Says also what the registry last answered and which version was refused last, and why."""
     live_model_of(request)

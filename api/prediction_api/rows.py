@@ -1,6 +1,6 @@
 """From the bytes of a request to rows that the model understands, or to complaints that name row and column."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -71,6 +71,20 @@ class RowReader:
                     break
         return rows
 
+    def check_names(self, names: Sequence[str], place: Place) -> list[Complaint]:
+        """What is wrong with the names of a table's columns: each feature is there once, by either of its names."""
+        complaints, seen = [], set()
+        for name in names:
+            feature = self.accepted.get(name)
+            if feature is None or feature.name in seen:
+                complaints.append(Complaint((*place, name[:100]), self.unknown(name)))
+            else:
+                seen.add(feature.name)
+        for feature in self.features:
+            if feature.name not in seen:
+                complaints.append(Complaint((*place, feature.name), f"missing; expected {expectation(feature)}"))
+        return complaints
+
     def by_position(self, cells: list[Any]) -> dict[str, Any]:
         """An object from values in the order of the contract's features."""
         return dict(zip([feature.name for feature in self.features], cells, strict=True))
@@ -94,7 +108,7 @@ class RowReader:
 
     def _message(self, error: ErrorDetails, nothing: str) -> str:
         """What was expected and what was found, in the words of the contract."""
-        found = nothing if error["input"] is None else _shown(error["input"])
+        found = nothing if error["input"] is None else shown(error["input"])
         if not error["loc"]:
             return f"expected one JSON object of feature and value, found {found}"
         key = str(error["loc"][0])
@@ -107,12 +121,17 @@ class RowReader:
 Envelope = TypeVar("Envelope", bound=BaseModel)
 
 
-def read_envelope(kind: type[Envelope], body: bytes) -> Envelope:
-    """What is around the rows of a body. Raises NotJson or WrongContent."""
+def read_json(body: bytes) -> Any:
+    """The document in a body. Raises NotJson."""
     try:
-        given = from_json(body)  # faster than the model's own reading, which keeps other requests waiting
+        return from_json(body)
     except ValueError as error:
         raise NotJson(str(error)) from None
+
+
+def read_envelope(kind: type[Envelope], body: bytes) -> Envelope:
+    """What is around the rows of a body. Raises NotJson or WrongContent."""
+    given = read_json(body)  # faster than the model's own reading, which keeps other requests waiting
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -126,7 +145,7 @@ def _short(key: str | int) -> str | int:
     return key[:100] if isinstance(key, str) else key
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """The value found, short and named as in JSON."""
     match value:
         case None:

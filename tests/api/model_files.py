@@ -121,6 +121,22 @@ def classification_model(contract: Contract | None = None) -> bytes:
     return _file(graph, contract or classification_contract())
 
 
+def two_numbers_model() -> bytes:
+    """sum = 2 * first + second, and nothing but numbers."""
+    contract = classification_contract() | {
+        "task": "regression",
+        "labels": [],
+        "features": [{"name": name, "input": name, "type": "number", "example": 1.0} for name in ("first", "second")],
+        "golden": {"rows": [{"first": 1.0, "second": 3.0}], "predictions": [5.0]},
+    }
+    nodes = [
+        helper.make_node("Add", ["first", "first"], ["twice"]),
+        helper.make_node("Add", ["twice", "second"], ["variable"]),
+    ]
+    graph = helper.make_graph(nodes, "sum", [_column("first"), _column("second")], [_column("variable")])
+    return _file(graph, contract)
+
+
 def with_external_tensor(content: bytes, place: str) -> bytes:
     """The same model with one more tensor that would be read from another file, at one of the places ONNX has."""
     model = onnx.load_model_from_string(content)
