@@ -10,6 +10,7 @@ from prediction_api.contract import Contract, DataOrigin, Feature
 from prediction_api.explanation import Explanation
 from prediction_api.model_store import LiveModel, ModelStore
 from prediction_api.predictor import Prediction, seven_digits
+from prediction_api.registry import LedgerEntry
 
 Json = dict[str, Any]
 
@@ -67,6 +68,14 @@ class ExplanationAnswer(BaseModel):
     typical_prediction: float | str
     contributions: list[ContributionAnswer]
     model: ModelName
+
+
+class HistoryAnswer(BaseModel):
+    """Decisions about the model, newest first, as of then. `away` says why they are not newer."""
+
+    entries: list[LedgerEntry]
+    as_of: datetime
+    away: str | None
 
 
 class ModelAnswer(BaseModel):

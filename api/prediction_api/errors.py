@@ -153,6 +153,14 @@ class FeedbackNotKept(RequestRefused):
     hint = "Send it again later; on the server, see that PREDICTION_LOG_DIR is set, is writable and has room."
 
 
+class HistoryUnavailable(RequestRefused):
+    """The ledger cannot be read, and was never read before."""
+
+    status = 503
+    title = "The model's history cannot be read"
+    hint = "Predictions go on. Check that the tracking server runs and that MLFLOW_TRACKING_URI names it."
+
+
 class RegistryAway(PredictionApiError):
     """The registry did not answer, or not in its own protocol."""
 

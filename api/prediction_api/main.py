@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from prediction_api.history import History
 from prediction_api.http import RequestRecord, answer_errors_as_problems
 from prediction_api.metrics import Metrics
 from prediction_api.model_copies import ModelCopies
@@ -52,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/pages", PageFiles())
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
     app.state.serving = Serving(metrics, log)
-    app.state.log = log
+    app.state.log, app.state.history = log, History(registry)
     app.state.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
     app.add_middleware(RequestRecord, metrics=metrics)
     answer_errors_as_problems(app)

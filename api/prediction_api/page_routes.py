@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from prediction_api.answers import ExplanationAnswer, explanation_answer
+from prediction_api.answers import ExplanationAnswer, HistoryAnswer, explanation_answer
 from prediction_api.calls import PROBLEM_STATUSES, PlainRoute, live_model_of, settings_of
 from prediction_api.docs_page import docs_page
 from prediction_api.explanation import explain
@@ -33,3 +33,9 @@ async def explanation(request: Request) -> Response:
     live = live_model_of(request)
     row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
     return json_response(explanation_answer(live, explain(live.predictor, row)))
+
+
+@page_router.get("/history", response_model=HistoryAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])
+async def history(request: Request) -> Response:
+    """The last 20 decisions about the model, newest first: what was promoted, refused or rolled back, when and why."""
+    return json_response(await request.app.state.history.read())

@@ -1,9 +1,9 @@
-"""MLflow's registry over its REST interface: whom the alias names, and the version's file."""
+"""MLflow's registry over its REST interface: whom the alias names, the version's file, and what was decided before."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -29,6 +29,24 @@ class Champion:
     changed: int
 
 
+class Reason(BaseModel):
+    """One check of a decision, in plain words; `passed` is None for what was only noted."""
+
+    text: str
+    passed: bool | None = None
+
+
+class LedgerEntry(BaseModel):
+    """One decision about a version. `action`: promoted, refused, rolled_back and what else the training job writes."""
+
+    action: str
+    version: str
+    previous: str | None = None
+    reasons: list[Reason] = []
+    by: str = ""
+    at: str = ""
+
+
 class _Tag(BaseModel):
     key: str
     value: str = ""
@@ -47,6 +65,26 @@ class _AliasAnswer(BaseModel):
 
 class _LocationAnswer(BaseModel):
     artifact_uri: str
+
+
+class _Experiment(BaseModel):
+    experiment_id: str
+
+
+class _ExperimentAnswer(BaseModel):
+    experiment: _Experiment
+
+
+class _RunData(BaseModel):
+    tags: list[_Tag] = []
+
+
+class _Run(BaseModel):
+    data: _RunData
+
+
+class _RunsAnswer(BaseModel):
+    runs: list[_Run] = []
 
 
 class _Trouble(BaseModel):
@@ -70,14 +108,31 @@ class Registry:
 
     async def champion(self) -> Champion:
         """The alias's holder. Raises NoChampion or RegistryAway."""
-        answer = await self._get("registered-models/alias", _AliasAnswer, name=self._name, alias=self._alias)
+        query = {"name": self._name, "alias": self._alias}
+        answer = await self._ask("GET", "registered-models/alias", _AliasAnswer, params=query)
         found = answer.model_version
         sha256 = next((tag.value for tag in found.tags if tag.key == "model_sha256"), None)
         return Champion(found.version, sha256, found.run_id or None, found.last_updated_timestamp)
 
+    async def decisions(self, most: int) -> list[LedgerEntry]:
+        """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""
+        try:
+            name = f"{self._name}-ledger"
+            found = await self._ask(
+                "GET", "experiments/get-by-name", _ExperimentAnswer, params={"experiment_name": name}
+            )
+        except NoChampion:
+            return []
+        search = {"experiment_ids": [found.experiment.experiment_id], "max_results": most}
+        order = {"order_by": ["attributes.start_time DESC"]}
+        answer = await self._ask("POST", "runs/search", _RunsAnswer, json=search | order)
+        texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
+        return [_entry(text) for text in texts]
+
     async def download(self, version: str, target: Path) -> str:
         """Writes the version's file to `target` and gives its SHA-256. Raises ArtifactUnavailable, RegistryAway."""
-        answer = await self._get("model-versions/get-download-uri", _LocationAnswer, name=self._name, version=version)
+        query = {"name": self._name, "version": version}
+        answer = await self._ask("GET", "model-versions/get-download-uri", _LocationAnswer, params=query)
         location = urlsplit(answer.artifact_uri)
         if location.scheme != "mlflow-artifacts":
             raise ArtifactUnavailable(f"version {version} lies at {location.scheme}:, not behind the tracking server")
@@ -102,9 +157,9 @@ class Registry:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _get(self, path: str, kind: type[Answer], **query: str) -> Answer:
+    async def _ask(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
         try:
-            response = await self._client.get(f"{self.uri}/api/2.0/mlflow/{path}", params=query)
+            response = await self._client.request(method, f"{self.uri}/api/2.0/mlflow/{path}", **content)
             if response.is_client_error:
                 trouble = _Trouble.model_validate_json(response.content)
                 # MLflow answers 404 for an unknown model and 400 for an unknown alias
@@ -117,6 +172,17 @@ class Registry:
         except ValidationError:
             detail = f"{path} answered {response.status_code} and not in MLflow's protocol"
             raise RegistryAway(detail) from None
+
+
+def _entry(text: str) -> LedgerEntry:
+    """An entry that cannot be read is shown as one: leaving it out would hide a decision."""
+    try:
+        return LedgerEntry.model_validate_json(text)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "entry"
+        return LedgerEntry(
+            action="unreadable", version="?", reasons=[Reason(text=f"{where}: {error.errors()[0]['msg']}")]
+        )
 
 
 def _require_success(response: httpx.Response) -> None:

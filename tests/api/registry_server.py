@@ -22,8 +22,10 @@ class FakeRegistry:
     name: str = "wine-quality"
     versions: dict[str, StoredVersion] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    ledger: list[dict[str, object]] | None = None  # newest first; None where nothing was ever decided
     downloads: list[str] = field(default_factory=list)
     looks: int = 0
+    ledger_looks: int = 0
     broken: int | None = None  # answer every call with this status
     truncate: bool = False  # end each download before its announced length
     server: ThreadingHTTPServer | None = None
@@ -57,6 +59,11 @@ class FakeRegistry:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                assert asked == {"experiment_ids": ["5"], "max_results": 20, "order_by": ["attributes.start_time DESC"]}
+                self.do_GET()
+
             def log_message(self, *arguments: object) -> None:
                 pass
 
@@ -81,6 +88,8 @@ class FakeRegistry:
             return self._alias(query)
         if parts.path == "/api/2.0/mlflow/model-versions/get-download-uri":
             return _json(200, {"artifact_uri": self.versions[query["version"]].artifact_uri})
+        if (found := self._ledger(parts.path, query)) is not None:
+            return found
         prefix = "/api/2.0/mlflow-artifacts/artifacts/"
         for version, stored in self.versions.items():
             if (
@@ -91,6 +100,17 @@ class FakeRegistry:
                 sent = stored.content[: len(stored.content) // 2] if self.truncate else stored.content
                 return 200, "application/octet-stream", sent, len(stored.content)
         return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such artifact"})
+
+    def _ledger(self, path: str, query: dict[str, str]) -> tuple[int, str, bytes, int] | None:
+        if path == "/api/2.0/mlflow/experiments/get-by-name" and self.ledger is not None:
+            assert query == {"experiment_name": f"{self.name}-ledger"}
+            return _json(200, {"experiment": {"experiment_id": "5", "name": f"{self.name}-ledger"}})
+        if path == "/api/2.0/mlflow/runs/search":
+            self.ledger_looks += 1
+            tags = [{"key": "ledger.entry", "value": json.dumps(entry)} for entry in self.ledger or []]
+            other = {"key": "mlflow.user", "value": "somebody"}
+            return _json(200, {"runs": [{"info": {}, "data": {"tags": [other, tag]}} for tag in tags]})
+        return None
 
     def _alias(self, query: dict[str, str]) -> tuple[int, str, bytes, int]:
         if query["name"] != self.name:

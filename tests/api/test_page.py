@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from browser import Watched, contrasts_too_low, launched_browser, serving
+from conftest import wait_until
+from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
 from playwright.sync_api import Browser, Page, expect
+from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -148,6 +151,68 @@ def test_what_moved_the_prediction_is_shown_with_the_largest_first(wine: Page) -
     expect(wine.get_by_role("list", name="What moved it less")).to_have_text("fixed acidity0.0007, as is typical")
 
 
+def test_the_model_and_its_history_are_shown_with_their_reasons(
+    registry: FakeRegistry, address: str, page: Page
+) -> None:
+    reasons = [{"code": "gain", "passed": False, "text": f"not certain {EVIL}"}, {"text": "within", "passed": True}]
+    entry = {"version": "1", "previous": None, "by": "airflow", "at": "2026-11-23T10:00:00+00:00", "reasons": []}
+    registry.ledger = [
+        entry | {"action": "refused", "version": "2", "previous": "1", "reasons": reasons},
+        entry | {"action": "promoted"},
+        entry | {"action": "looked_at"},
+    ]
+    registry.add(regression_model())
+    page.goto(address)
+    model = page.get_by_role("region", name="The model in production")
+    for text in ("wine-quality, version 1 (production)", "7 rows of data/sample.csv, synthetic", "sha256:00"):
+        expect(model.get_by_text(text)).to_be_visible()
+    expect(model.locator(".metrics")).to_have_text("mae0.5")
+    history = page.get_by_role("region", name="Its history")
+    decisions = history.locator("ol > li")
+    expect(decisions.locator("strong")).to_have_text(
+        ["Version 2 was refused", "Version 1 was promoted", "Version 1 looked at"]
+    )
+    expect(decisions.first).to_contain_text("in favour of version 1")
+    expect(decisions.nth(1)).to_contain_text("23 Nov 2026, 10:00 UTC, by airflow")
+    history.get_by_text("2 reasons").press("Enter")
+    expect(history.locator("li li")).to_have_text([f"failed: not certain {EVIL}", "passed: within"])
+    assert page.locator("img").count() == 0
+
+
+def test_an_empty_history_is_said(wine: Page) -> None:
+    expect(wine.get_by_role("region", name="Its history")).to_contain_text("Nothing was decided")
+
+
+def test_a_history_that_cannot_be_read_is_said_and_predictions_go_on(
+    registry: FakeRegistry, settings: Settings, page: Page
+) -> None:
+    registry.add(regression_model())
+    with TestClient(create_app(settings)) as client:  # keeps a copy of the model
+        wait_until(lambda: client.get("/readyz").status_code == 200 and list(settings.models_dir.glob("*/*.onnx")))
+    registry.stop()
+    with serving(settings) as url:
+        page.goto(url)
+        expect(page.get_by_role("region", name="Its history")).to_contain_text("history cannot be read")
+        page.get_by_role("button", name="Predict").click()
+        expect(page.locator(".headline")).to_be_visible()
+
+
+def test_the_truth_can_be_told_later(registry: FakeRegistry, address: str, page: Page, settings: Settings) -> None:
+    registry.add(regression_model())
+    page.goto(address)
+    page.get_by_role("button", name="Predict").click()
+    truth = page.get_by_label("Know the true quality?")
+    truth.fill("good")
+    truth.press("Enter")
+    expect(truth).to_have_accessible_description("expected a number, found the text 'good'")
+    truth.fill("6.5")
+    with page.expect_response("**/feedback") as told:
+        truth.press("Enter")
+    assert told.value.status == 202
+    expect(truth).to_have_accessible_description("Noted, thank you.")
+    assert told.value.request.post_data_json["actual"] == 6.5
+
+
 def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, address: str, page: Page) -> None:
     registry.add(classification_model())
     page.goto(address)
@@ -160,6 +225,10 @@ def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, 
         "bars => bars.map(bar => parseFloat(getComputedStyle(bar, '::before').width) / bar.clientWidth)"
     )
     assert widths == pytest.approx([0.8807971, 0.1192029], abs=0.01)
+    truth = page.get_by_label("Know the true kind?")
+    truth.select_option("benign")
+    page.get_by_role("button", name="Tell").click()
+    expect(truth).to_have_accessible_description("Noted, thank you.")
 
 
 def test_without_a_model_the_page_says_what_to_do_and_then_finds_one(

@@ -15,8 +15,9 @@ export function targetFormat(model, signDisplay = "auto") {
 /** The elements that show an answer of /predict. */
 export function answerView(model, answer) {
   const made = answer.probabilities ? classView(model, answer) : numberView(model, answer);
-  const by = `${answer.model.name} version ${answer.model.version}`;
-  return [...made, element("p", { class: "hint" }, `by ${by}`)];
+  const behind = answer.probabilities || !model.prediction_histogram ? "" : " Behind it, its predictions for rows that it was tested on.";
+  const by = `By ${answer.model.name} version ${answer.model.version}.${behind}`;
+  return [...made, element("p", { class: "hint" }, by)];
 }
 
 function classView(model, answer) {
@@ -68,6 +69,5 @@ function scale(model, answer, written) {
   if (answer.interval) line.append(measured(element("span", { class: "band" }), { at: place(low), span: place(high) - place(low) }));
   line.append(measured(element("span", { class: "tick" }), { at: place(answer.prediction) }));
   const ends = element("p", { class: "ends" }, element("span", {}, written(from)), element("span", {}, written(to)));
-  const what = counts.length ? "Behind it: the model's predictions for rows it was tested on" : "";
-  return element("div", {}, line, ends, element("p", { class: "hint" }, what));
+  return element("div", {}, line, ends);
 }

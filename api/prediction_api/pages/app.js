@@ -3,7 +3,9 @@
 import { answerView } from "./answer.js";
 import { byId, problemNote } from "./dom.js";
 import { explanationView } from "./explanation.js";
+import { feedbackForm } from "./feedback.js";
 import { buildForm, markErrors, readRow, resetForm } from "./form.js";
+import { historyProblem, historyView, modelView } from "./model.js";
 import { moment } from "./numbers.js";
 import { getJson, keepKey, postJson } from "./service.js";
 
@@ -38,9 +40,16 @@ async function follow(served) {
   byId("title").textContent = `Predict ${model.target}`;
   byId("subtitle").textContent = summary(model);
   buildForm(model.features);
+  byId("model").replaceChildren(...modelView(model));
   showState("with-model");
+  showHistory();
   const changed = `The model changed: version ${model.version} is served now, and the form follows it.`;
   byId("notice").textContent = before ? changed : "";
+}
+
+async function showHistory() {
+  const made = await getJson("history").then(historyView, historyProblem);
+  byId("history").replaceChildren(...made);
 }
 
 function summary({ name, version, trained_at: trained, data }) {
@@ -74,10 +83,11 @@ async function predict() {
     byId("answer-body").replaceChildren(...answerView(asked, answer));
     byId("answer").scrollIntoView({ block: "nearest" });
     if (answer.model.version !== asked.version) await look();
+    byId("feedback").replaceChildren(feedbackForm(asked, answer.id));
     byId("explanation").replaceChildren(...explanationView(asked, await postJson("explain", row)));
   } catch (problem) {
     byId("answer-body").replaceChildren(problemNote(problem));
-    byId("explanation").replaceChildren();
+    for (const id of ["explanation", "feedback"]) byId(id).replaceChildren();
     markErrors(asked.features, problem.errors ?? []);
     if ([401, 503].includes(problem.status)) await look();
   } finally {
