@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from prediction_api.prediction_counts import PredictionCounts
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -17,7 +19,8 @@ class Metrics:
             "api_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=registry
         )
         self._pairs: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking labels up costs more than counting
-        self.predictions = Counter("api_predictions_total", "Rows predicted", registry=registry)
+        self.predictions = PredictionCounts()
+        registry.register(self.predictions)
         self._logged = Counter("api_log_lines_total", "Lines of the prediction log", ["kind"], registry=registry)
         self._log_dropped = Counter(
             "api_log_dropped_total", "Lines that the prediction log lost", ["reason"], registry=registry

@@ -14,6 +14,7 @@ from prediction_api.model_copies import CopyRecord, ModelCopies, check_digest, n
 from prediction_api.predictor import Predictor
 from prediction_api.registry import Champion, Registry
 from prediction_api.rows import RowReader
+from prediction_api.trial import try_out
 
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
 
@@ -131,6 +132,7 @@ class ModelStore:
                 await self._registry.download(champion.version, downloaded)
                 content = await asyncio.to_thread(downloaded.read_bytes)
                 check_digest(content, sha256, f"version {champion.version}")
+                await try_out(content)  # a copy passed this before it was kept
             live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
             self._refused = self.refusal = None
         except BaseException:  # a stop of the service too: no half file is left, and whatever it was goes on upwards

@@ -83,7 +83,8 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._waiting_rows = 0
-        self._trouble = ""  # why the last write failed; empty when it did not
+        self._trouble = ""  # why the last write failed; empty when it did not, or is a while ago
+        self._stopped = False  # from the first write that failed to the next that did not
         self._dropped_for = ""  # the day for which old files were last looked for
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -166,15 +167,15 @@ class PredictionLog:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             self._metrics.log_dropped("disk-full" if full else "unwritable", len(lines))
-            if not self._trouble:
+            if not self._stopped:
                 folder = str(self._files.folder)
                 log_event("prediction log stopped", level=logging.ERROR, folder=folder, detail=error.strerror)
-            self._trouble = error.strerror or type(error).__name__
+            self._trouble, self._stopped = error.strerror or type(error).__name__, True
         else:
             self._metrics.logged(kind, len(lines))
-            if self._trouble:
+            if self._stopped:
                 log_event("prediction log resumed")
-            self._trouble = ""
+            self._trouble, self._stopped = "", False
 
     def _drop_old(self) -> None:
         """Once a day, so that the log does not fill the disk for ever."""

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from prediction_api.contract import Contract, Value
 from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
 
 Row = Sequence[Value]
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _TENSOR = {"number": "tensor(float)", "category": "tensor(string)"}
 
 
@@ -120,6 +121,7 @@ def _read_contract(content: bytes) -> Contract:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
         raise UnsafeGraph(f"not an ONNX file: {str(error)[:200]}") from None
+    _refuse_what_no_export_holds(model)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise UnsafeGraph("the graph keeps tensors in other files")
     text = next((entry.value for entry in model.metadata_props if entry.key == "contract"), None)
@@ -149,25 +151,25 @@ def _open_session(content: bytes) -> Any:
         raise UnsafeGraph(f"ONNX Runtime cannot load the graph: {str(error)[:200]}") from None
 
 
+def _refuse_what_no_export_holds(model: onnx.ModelProto) -> None:
+    """Loops may never end, and operators of other makers are code that nobody here knows."""
+    nodes = list(model.graph.node)
+    if strange := sorted({node.domain for node in nodes} - _DOMAINS):
+        raise UnsafeGraph(f"the graph uses operators of {strange[0][:40]!r}; only {sorted(_DOMAINS)} are known")
+    if inner := next((node.op_type for node in nodes for one in node.attribute if one.graphs or one.HasField("g")), ""):
+        raise UnsafeGraph(f"the graph holds another graph, in {inner[:40]!r}: loops and branches are not taken")
+    if model.functions or model.training_info:
+        raise UnsafeGraph("the file holds functions or training graphs of its own")
+
+
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of the file, in all its graphs, subgraphs, functions and training graphs."""
-    graphs = [model.graph]
-    for training in model.training_info:
-        graphs += [training.initialization, training.algorithm]
-    node_lists: list[Iterable[onnx.NodeProto]] = [function.node for function in model.functions]
-    attribute_lists = [function.attribute_proto for function in model.functions]
-    while graphs or node_lists or attribute_lists:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            node_lists.append(graph.node)
-        elif node_lists:
-            attribute_lists += [node.attribute for node in node_lists.pop()]
-        else:
-            for attribute in attribute_lists.pop():
-                graphs += [attribute.g, *attribute.graphs]
-                yield from (attribute.t, *attribute.tensors)
-                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                    yield from (sparse.values, sparse.indices)
+    """Every tensor of a file that holds one graph and nothing else."""
+    yield from model.graph.initializer
+    attributes = [attribute for node in model.graph.node for attribute in node.attribute]
+    for attribute in attributes:
+        yield from (attribute.t, *attribute.tensors)
+    for sparse in (
+        *model.graph.sparse_initializer,
+        *(one for a in attributes for one in (a.sparse_tensor, *a.sparse_tensors)),
+    ):
+        yield from (sparse.values, sparse.indices)

@@ -26,13 +26,13 @@ class Serving:
     def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
         """The prediction for one row. Raises PredictionFailed."""
         [prediction] = live.predictor.predict([row])
-        self._metrics.predictions.inc()
+        self._metrics.predictions.add(live.version, live.predictor.contract, (prediction,))
         self._log.predicted(live, identifier, (row,), (prediction,), None)
         return prediction
 
     def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
         """Predictions in the order of the rows, which are rows `first` and on of the batch. Raises PredictionFailed."""
         predictions = live.predictor.predict(rows)
-        self._metrics.predictions.inc(len(predictions))
+        self._metrics.predictions.add(live.version, live.predictor.contract, predictions)
         self._log.predicted(live, identifier, rows, predictions, first)
         return predictions

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
 sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
 
 from model_files import regression_model
+from prediction_api import model_store
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
@@ -28,6 +29,16 @@ def registry() -> Iterator[FakeRegistry]:
     fake.start()
     yield fake
     fake.stop()
+
+
+@pytest.fixture(autouse=True)
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are not tried in a process of their own first, which takes a second each; test_mutants does."""
+
+    async def passes(_content: bytes) -> None:
+        pass
+
+    monkeypatch.setattr(model_store, "try_out", passes)
 
 
 @pytest.fixture

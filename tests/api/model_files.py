@@ -149,6 +149,15 @@ def with_external_tensor(content: bytes, place: str) -> bytes:
     elif place == "subgraph":
         inner = helper.make_graph([], "inner", [], [], [outside])
         model.graph.node.append(helper.make_node("If", ["never"], ["unused"], then_branch=inner, else_branch=inner))
+    elif place == "training":
+        model.training_info.add().algorithm.initializer.append(outside)
+    elif place.startswith("sparse"):
+        indices = helper.make_tensor("indices", TensorProto.INT64, [1], [0])
+        sparse = helper.make_sparse_tensor(outside, indices, [1])
+        if place == "sparse":
+            model.graph.sparse_initializer.append(sparse)
+        else:
+            model.graph.node.append(helper.make_node("Constant", [], ["unused"], sparse_value=sparse))
     elif place == "function":
         node = helper.make_node("Constant", [], ["out"], value=outside)
         model.functions.append(helper.make_function("own", "F", [], ["out"], [node], [helper.make_opsetid("", 17)]))

@@ -42,10 +42,38 @@ def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
         Predictor.from_bytes(content)
 
 
-@pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph", "function"])
+@pytest.mark.parametrize("place", ["initializer", "attribute", "sparse", "sparse attribute"])
 def test_a_graph_that_would_read_other_files_is_refused(place: str) -> None:
     with pytest.raises(UnsafeGraph, match="in other files"):
         Predictor.from_bytes(with_external_tensor(regression_model(), place))
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("subgraph", "holds another graph, in 'If'"), ("function", "functions"), ("training", "training graphs")],
+)
+def test_a_file_that_holds_more_than_one_graph_is_refused(place: str, says: str) -> None:
+    with pytest.raises(UnsafeGraph, match=says):
+        Predictor.from_bytes(with_external_tensor(regression_model(), place))
+
+
+@pytest.mark.parametrize("domain", ["com.microsoft", "my.own"])
+def test_operators_of_other_makers_are_refused(domain: str) -> None:
+    model = onnx.load_model_from_string(regression_model())
+    model.graph.node[0].domain = domain
+    with pytest.raises(UnsafeGraph, match=f"operators of '{domain}'"):
+        Predictor.from_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("field", ["opset", "ir_version"])
+def test_a_version_that_nobody_knows_is_refused(field: str) -> None:
+    model = onnx.load_model_from_string(regression_model())
+    if field == "opset":
+        model.opset_import[0].version = 999
+    else:
+        model.ir_version = 99
+    with pytest.raises(UnsafeGraph, match="cannot load"):
+        Predictor.from_bytes(model.SerializeToString())
 
 
 def test_a_graph_that_cannot_run_is_refused() -> None:

@@ -1,0 +1,134 @@
+"""Hundreds of damaged and hostile models: none is loaded, and none takes the service with it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wait_until
+from fastapi.testclient import TestClient
+from model_files import classification_model, regression_model
+from mutants import HOSTILE, damaged, tree_model
+from prediction_api import trial
+from prediction_api.answers import readiness_answer
+from prediction_api.errors import GoldenMismatch, UnsafeGraph
+from prediction_api.main import create_app
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def untried() -> None:
+    """Here models are tried in a process of their own, as in the real service."""
+
+
+def test_a_file_that_was_damaged_on_the_way_is_never_loaded(registry: FakeRegistry, settings: Settings) -> None:
+    """The first layer: whatever differs from what was promoted by one bit has another digest."""
+    sound = regression_model()
+    registry.add(sound)
+    digest = registry.versions["1"].tags["model_sha256"]
+
+    async def offer(mutants: list[bytes]) -> None:
+        app = create_app(settings)
+        store = app.state.store
+        await store.look_once()
+        for mutant in mutants:
+            version = registry.add(mutant, digest)
+            await store.look_once()
+            told = readiness_answer(store)
+            assert (told["model"]["version"], told["refused"]["version"]) == ("1", version)
+            assert told["refused"]["reason"] == "digest-mismatch"
+        page = app.state.metrics.page().decode()
+        assert f'api_model_refusals_total{{reason="digest-mismatch"}} {float(len(mutants))}' in page
+        assert "api_model_swaps_total 1.0" in page
+
+    asyncio.run(offer(list(damaged(sound, 240))))
+
+
+def child_verdicts(folder: Path, files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    """What a process of its own says about each file; it must come to its end, whatever is in them."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    environment = {"PATH": os.defpath, "PYTHONPATH": f"{HERE.parents[1] / 'api'}{os.pathsep}{HERE}"}
+    command = [sys.executable, str(HERE / "mutants.py"), *(str(folder / name) for name in files)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-2_000:]
+    # ONNX's parser prints some complaints of its own
+    found = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"name"')]
+    assert [one["name"] for one in found] == list(files)
+    return {one["name"]: one for one in found}
+
+
+def test_damage_under_a_digest_of_its_own_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """The other layers, without the digest: no crash, and what passes gives the golden predictions of the sound file.
+
+    What passes was damaged where nothing is computed: a description, the producer's name, the unit of a feature.
+    """
+    sound = {
+        "regression": (regression_model(), [14.0, 12.0]),
+        "classes": (classification_model(), ["benign", "malign"]),
+    }
+    files = {
+        f"{kind}-{number}": mutant
+        for kind, (content, _) in sound.items()
+        for number, mutant in enumerate(damaged(content, 150))
+    }
+    found = child_verdicts(tmp_path, files)
+    for name, verdict in found.items():
+        if "refused" not in verdict:
+            assert verdict["predictions"] == sound[name.split("-")[0]][1], name
+    reasons = Counter(verdict.get("refused", "passed") for verdict in found.values())
+    assert reasons.keys() <= {"unsafe-graph", "wrong-contract", "golden-mismatch", "passed"}
+    assert reasons["passed"] < 40, reasons
+
+
+def test_hostile_graphs_are_refused(tmp_path: Path) -> None:
+    files = {name: tree_model(change) for name, change in HOSTILE.items()}
+    found = child_verdicts(tmp_path, {"regression-sound": tree_model(), **files})
+    assert "refused" not in found.pop("regression-sound")
+    assert {name: verdict.get("refused") for name, verdict in found.items() if "refused" not in verdict} == {}
+    for name in ("another leaf", "an index beyond the tensor", "a feature beyond the row"):
+        assert found[name]["refused"] == "golden-mismatch", found[name]
+
+
+def test_a_model_that_fills_the_memory_is_refused_and_the_old_one_goes_on(
+    registry: FakeRegistry, settings: Settings
+) -> None:
+    registry.add(regression_model())
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200, seconds=30)
+        registry.add(tree_model(lambda model: setattr(model.graph.node[1].attribute[0], "i", 10**9)))
+        wait_until(lambda: client.get("/readyz").json()["refused"], seconds=30)
+        told = client.get("/readyz").json()
+        assert (told["model"]["version"], told["refused"]["version"]) == ("1", "2")
+        assert told["refused"]["reason"] in {"golden-mismatch", "unsafe-graph"}
+
+
+def test_the_trial_gives_the_refusal_that_happened_there() -> None:
+    with pytest.raises(GoldenMismatch, match=r"golden row 0: training gave 5\.0, this graph gives 5\.1"):
+        asyncio.run(trial.try_out(tree_model(HOSTILE["another leaf"])))
+
+
+def test_a_model_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "SECONDS", 0.01)
+    with pytest.raises(UnsafeGraph, match=r"did not end within 0\.01 s"):
+        asyncio.run(trial.try_out(regression_model()))
+
+
+@pytest.mark.parametrize(("how", "says"), [("kill -SEGV $$", "SIGSEGV"), ("exit 3", "exit code 3")])
+def test_a_model_that_kills_its_process_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, says: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncat > /dev/null\n{how}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(UnsafeGraph, match=f"ended that process: {says}"):
+        asyncio.run(trial.try_out(regression_model()))
