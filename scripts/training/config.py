@@ -17,7 +17,7 @@ METRICS = {"regression": ("mae", "rmse"), "classification": ("accuracy", "log_lo
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Data(_Section):

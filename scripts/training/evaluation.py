@@ -7,18 +7,14 @@ values or label indices.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from training.config import LOWER_IS_BETTER
-
 Array = np.ndarray[Any, Any]
 
-RESAMPLES = 2000
 SMALLEST_PROBABILITY = 1e-7  # float32 probabilities of 0 would make the log loss infinite
 
 
@@ -73,37 +69,6 @@ def baseline(task: str, train_target: Array, rows: int, classes: int) -> Array:
         return np.full(rows, float(train_target.mean()))
     shares = np.bincount(train_target.astype(np.int64), minlength=classes) / len(train_target)
     return np.tile(shares, (rows, 1))
-
-
-@dataclass(frozen=True)
-class Gain:
-    """By how much the challenger is better (positive is better, in the metric's unit), with a one-sided lower bound."""
-
-    estimate: float
-    lower: float
-    upper: float
-    confidence: float
-
-
-def gain(metric: str, actual: Array, champion: Array, challenger: Array, confidence: float, seed: int) -> Gain:
-    """Paired bootstrap (Efron and Tibshirani 1993, chapter 16): both models on the same resampled rows.
-
-    `lower` is the (1 - confidence) quantile of the resampled gains and `upper` the confidence quantile, so that
-    P(true gain < lower) is about 1 - confidence.
-    """
-    pair = np.stack([losses(metric, actual, champion), losses(metric, actual, challenger)])
-    generator = np.random.default_rng(seed)
-    rows = len(actual)
-    gains = np.empty(RESAMPLES)
-    for index in range(RESAMPLES):
-        gains[index] = _difference(metric, pair[:, generator.integers(0, rows, rows)].mean(axis=1))
-    lower, upper = np.quantile(gains, [1 - confidence, confidence])
-    return Gain(_difference(metric, pair.mean(axis=1)), float(lower), float(upper), confidence)
-
-
-def _difference(metric: str, means: Array) -> float:
-    champion, challenger = from_mean_loss(metric, means)
-    return float(champion - challenger) if metric in LOWER_IS_BETTER else float(challenger - champion)
 
 
 def half_width(actual: Array, predicted: Array, coverage: float) -> float:

@@ -82,7 +82,7 @@ def _decide(registry: Registry, config: Config, version: ModelVersion, holder: M
     action = "promoted" if taken else "refused"
     if config.gate.mode == "dry_run":
         action = "would_promote" if taken else "would_refuse"
-    reasons = list(verdict.reasons)
+    reasons = [reason.as_json() for reason in verdict.reasons]
     if config.gate.mode == "off" and not verdict.passed:
         reasons.append({"code": "gate_off", "passed": True, "text": "gate.mode is off: promoted all the same"})
     previous = holder.version if holder else None
@@ -117,8 +117,6 @@ def _judge(registry: Registry, config: Config, version: ModelVersion, holder: Mo
     else:
         other, named = _scored_by(champion, features, config, labels), f"version {holder.version if holder else ''}"
     ours = _scored_by(challenger, features, config, labels)
-    if ours is None:
-        raise AssertionError("a version scores its own test rows")
     groups = test[config.data.segment].astype(str).to_numpy() if config.data.segment else None
     return judge(config, Evidence(actual.to_numpy(), ours, other, named, groups))
 
