@@ -123,11 +123,16 @@ def prediction_answer(live: LiveModel, prediction: Prediction, identifier: str) 
     if prediction.probabilities is not None:
         answer["probabilities"] = prediction.probabilities
     elif interval is not None and isinstance(prediction.value, float):
-        low, high = prediction.value - interval.half_width, prediction.value + interval.half_width
-        answer["interval"] = {"low": seven_digits(low), "high": seven_digits(high), "coverage": interval.coverage}
+        low, high = bounds(prediction.value, interval.half_width)
+        answer["interval"] = {"low": low, "high": high, "coverage": interval.coverage}
     answer["id"] = identifier
     answer["model"] = {"name": live.name, "version": live.version}
     return answer
+
+
+def bounds(value: float, half_width: float) -> tuple[float, float]:
+    """The interval's ends around a prediction."""
+    return seven_digits(value - half_width), seven_digits(value + half_width)
 
 
 def batch_answer(live: LiveModel, predictions: list[Prediction], identifier: str) -> Json:

@@ -3,7 +3,9 @@
 import re
 import time
 from collections.abc import Mapping
-from typing import Literal
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
+from typing import IO, Literal
 
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
@@ -14,6 +16,7 @@ from prediction_api.errors import BodyTooLarge, NotJson, RequestRefused, WrongCo
 from prediction_api.identifiers import identifier_maker
 from prediction_api.metrics import Metrics
 
+MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -52,9 +55,7 @@ class RequestRecord:
 async def read_json_body(request: Request, most_bytes: int) -> bytes:
     """The body's bytes, never more than `most_bytes` in memory. Raises WrongContentType, BodyTooLarge or NotJson."""
     _require_json(request.headers)
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > most_bytes:
-        raise BodyTooLarge(f"the body has {announced} bytes; at most {most_bytes} are taken")
+    _refuse_announced(request, most_bytes)
     body = bytearray()
     async for block in request.stream():
         body += block
@@ -63,6 +64,25 @@ async def read_json_body(request: Request, most_bytes: int) -> bytes:
     if not body:
         raise NotJson("the body is empty")
     return bytes(body)
+
+
+async def spooled_body(request: Request, most_bytes: int) -> IO[bytes]:
+    """The body as a file that is kept in memory only while it is small. Raises BodyTooLarge."""
+    _refuse_announced(request, most_bytes)
+    with ExitStack() as on_failure:
+        file = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
+        async for block in request.stream():
+            file.write(block)
+            if file.tell() > most_bytes:
+                raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
+        on_failure.pop_all()
+    return file
+
+
+def _refuse_announced(request: Request, most_bytes: int) -> None:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most_bytes:
+        raise BodyTooLarge(f"the body has {announced} bytes; at most {most_bytes} are taken")
 
 
 def _require_json(headers: Mapping[str, str]) -> None:

@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
     app.state.serving = Serving(metrics, log)
     app.state.log, app.state.history = log, History(registry)
-    app.state.batches = asyncio.Semaphore(BATCHES_AT_ONCE)
+    app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     app.add_middleware(RequestRecord, metrics=metrics)
     answer_errors_as_problems(app)
     app.openapi = lambda: openapi_schema(app, store.live)  # type: ignore[method-assign]  # FastAPI's documented way

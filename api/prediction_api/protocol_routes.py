@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from prediction_api.calls import PROBLEM_STATUSES, PlainRoute, live_model_of, problems, serving_of, settings_of, worked
+from prediction_api.csv_batches import INVOCATION_FORM, answer_csv
 from prediction_api.errors import UnknownModel
-from prediction_api.http import json_response, read_json_body
+from prediction_api.http import content_kind, json_response, read_json_body
 from prediction_api.invocations import InvocationAnswer, invocation_answer, read_invocation
 from prediction_api.model_store import LiveModel
 from prediction_api.rows import read_envelope
@@ -26,8 +27,10 @@ _INFERS = {**problems(404), **PROBLEM_STATUSES}
 
 @protocol_router.post("/invocations", response_model=InvocationAnswer, responses=PROBLEM_STATUSES, tags=["protocols"])
 async def invocations(request: Request) -> Response:
-    """MLflow's scoring protocol: dataframe_split, dataframe_records, instances or inputs. 1 to 10,000 rows."""
+    """MLflow's scoring protocol: dataframe_split, dataframe_records, instances or inputs, 1 to 10,000 rows; or CSV."""
     live = live_model_of(request)
+    if content_kind(request.headers) == "csv":
+        return await answer_csv(request, live, INVOCATION_FORM)
     body = await read_json_body(request, settings_of(request).api_max_body_bytes)
     serving = serving_of(request)
 

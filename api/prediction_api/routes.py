@@ -23,8 +23,9 @@ from prediction_api.calls import (
     store_of,
     worked,
 )
+from prediction_api.csv_batches import answer_csv, csv_form, whole
 from prediction_api.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
-from prediction_api.http import json_response, read_json_body
+from prediction_api.http import content_kind, json_response, read_json_body
 
 router = APIRouter(route_class=PlainRoute)
 
@@ -41,14 +42,22 @@ async def predict(request: Request) -> Response:
 
 @router.post("/predict/batch", response_model=BatchAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
 async def predict_batch(request: Request) -> Response:
-    """Predictions for 1 to 10,000 rows, in order. One bad row refuses the batch; the first 20 faults are named."""
+    """Predictions in the order of the rows: 1 to 10,000 as JSON, or CSV of any length.
+
+    One bad row refuses the batch; the first 20 faults are named. CSV is answered with CSV, and JSON too where the
+    request has `Accept: text/csv`.
+    """
     live = live_model_of(request)
+    if content_kind(request.headers) == "csv":
+        return await answer_csv(request, live, csv_form(live.predictor.contract))
     body = await read_json_body(request, settings_of(request).api_max_body_bytes)
     serving = serving_of(request)
     identifier = serving.new_id()
 
     def answer() -> Response:
         predictions = serving.many(live, live.reader.many(body), identifier)
+        if "text/csv" in request.headers.get("accept", ""):
+            return whole(csv_form(live.predictor.contract), predictions, identifier)
         return json_response(batch_answer(live, predictions, identifier))
 
     return await worked(request, len(body), answer)

@@ -1,0 +1,200 @@
+"""Batches as CSV: what is read, what is refused and where, and that an answer is whole or none."""
+
+import csv
+import io
+import threading
+from typing import Any
+
+import pytest
+from conftest import wait_until
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from model_files import classification_model, regression_contract, regression_model
+from prediction_api.csv_rows import CHUNK_ROWS
+from prediction_api.main import create_app
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+CSV = {"Content-Type": "text/csv"}
+HEADER = "fixed acidity,alcohol,type\n"
+ROWS = "8,9,white\n4.0,,\n"
+
+
+def post(client: TestClient, body: str | bytes, path: str = "/predict/batch", **headers: str) -> Any:
+    return client.post(path, content=body, headers=CSV | headers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        HEADER + ROWS,
+        "type,fixed_acidity,alcohol\r\nwhite,8,9\r\n,4,\r\n",
+        "\ufefftype;fixed acidity;alcohol\nwhite;8;9.0\n\n;4;\n\n",
+        'alcohol\t"fixed acidity"\ttype\n9\t 8.0 \t"white"\n""\t4e0\t""',
+        "alcohol, fixed_acidity ,type\n9,8,white\n,4,\n",
+    ],
+)
+def test_csv_is_answered_with_csv_in_the_order_given(client: TestClient, body: str) -> None:
+    answer = post(client, body)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    header, *rows = csv.reader(io.StringIO(answer.text))
+    assert header == ["prediction", "low", "high", "id"]
+    assert [row[:3] for row in rows] == [["14.0", "13.5", "14.5"], ["12.0", "11.5", "12.5"]]
+    identifiers = [row[3].rsplit(".", 1) for row in rows]
+    assert [number for _, number in identifiers] == ["0", "1"]
+    assert len({identifier for identifier, _ in identifiers}) == 1
+
+
+def test_invocations_answers_csv_as_mlflow_does(client: TestClient) -> None:
+    answer = post(client, HEADER + ROWS, "/invocations", **{"Content-Type": "text/csv; charset=utf-8"})
+    assert (answer.headers["content-type"], answer.json()) == ("application/json", {"predictions": [14.0, 12.0]})
+    assert post(client, HEADER, "/invocations", **{"Content-Type": "text/csv; charset=latin-1"}).status_code == 415
+
+
+def test_json_is_answered_with_csv_where_that_is_asked_for(client: TestClient) -> None:
+    rows = [{"fixed acidity": 8, "alcohol": 9, "type": "white"}] * 2
+    answer = client.post("/predict/batch", json={"rows": rows}, headers={"Accept": "text/csv"})
+    assert [line.split(",")[0] for line in answer.text.splitlines()] == ["prediction", "14.0", "14.0"]
+
+
+def test_classes_come_with_a_column_per_label(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(classification_model())
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        lines = post(client, "size\n-2\n2\n").text.splitlines()
+        assert lines[0] == "prediction,probability_benign,probability_malign,id"
+        assert [line.rsplit(",", 1)[0] for line in lines[1:]] == [
+            "benign,0.8807971,0.1192029", "malign,0.1192029,0.8807971",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "loc", "says"),
+    [
+        (HEADER + "8,9,white\n8,strong,red\n", ["line", 3, "alcohol"],
+         "expected a finite number or an empty cell, found the text 'strong'"),
+        (HEADER + ",9,red\n", ["line", 2, "fixed acidity"], "expected a finite number, found an empty cell"),
+        (HEADER + "8,9,rosé\n", ["line", 2, "type"], "expected one of 'red', 'white' or an empty cell"),
+        (HEADER + "1e39,9,red\n", ["line", 2, "fixed acidity"], "found 1e+39"),
+        (HEADER + "nan,9,red\n", ["line", 2, "fixed acidity"], "found nan"),
+        (HEADER + "1_000,9,red\n", ["line", 2, "fixed acidity"], "found the text '1_000'"),
+        (HEADER + '8,9,"red\n"\n', ["line", 3, "type"], "found the text 'red\\n'"),
+        (HEADER + "8,9\n8,9,red,\n", ["line", 2], "expected 3 cells as in the header, found 2"),
+        ("fixed acidity,alcool,type\n8,9,red\n", ["line", 1, "alcool"], "the nearest is 'alcohol'"),
+        ("fixed acidity,alcohol,type,fixed_acidity\n8,9,red,8\n", ["line", 1, "fixed_acidity"], "given twice"),
+        ("fixed acidity,alcohol\n8,9\n", ["line", 1, "type"], "missing; expected one of 'red', 'white' or null"),
+        (ROWS, ["line", 1, "8"], "the model has no such feature"),
+        ("", ["line", 1, "fixed acidity"], "missing"),
+        (HEADER, ["line", 2], "expected a row under the header"),
+        (HEADER + "\n\n", ["line", 2], "expected a row under the header"),
+    ],
+)  # fmt: skip
+def test_a_bad_line_is_named_with_its_column(client: TestClient, body: str, loc: list[Any], says: str) -> None:
+    for path in ("/predict/batch", "/invocations"):
+        answer = post(client, body, path)
+        assert (answer.status_code, answer.json()["type"]) == (422, "/docs#error-wrong-content")
+        assert answer.json()["errors"][0]["loc"] == loc
+        assert says in answer.json()["errors"][0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (HEADER.encode() + b"8,9,ros\xe9\n", "line 2 is not UTF-8"),
+        (HEADER.encode() + b"8,9," + b"x" * 1_000_001, "line 2 is longer than 1000000 bytes"),
+        (HEADER.encode() + b'8,9,"red"x\n', "line 2: "),
+        (HEADER.encode() + b'8,9,"red\n', "line 2: unexpected end of data"),
+        (HEADER.encode() + b"8,9,red\r8,9,red\n", "line 2: new-line character seen in unquoted field"),
+    ],
+)
+def test_what_is_no_csv_is_refused_with_its_line(client: TestClient, body: bytes, says: str) -> None:
+    answer = post(client, body)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs#error-not-csv")
+    assert says in answer.json()["detail"]
+
+
+def test_one_bad_line_after_many_good_ones_refuses_the_whole(client: TestClient) -> None:
+    before = counted(client)
+    answer = post(client, HEADER + "8,9,red\n" * (3 * CHUNK_ROWS) + "8,9,rosé\n8\n")
+    assert answer.status_code == 422
+    assert [one["loc"] for one in answer.json()["errors"]] == [
+        ["line", 3 * CHUNK_ROWS + 2, "type"], ["line", 3 * CHUNK_ROWS + 3],
+    ]  # fmt: skip
+    assert counted(client) == before
+
+
+def counted(client: TestClient) -> list[str]:
+    return [line for line in client.get("/metrics").text.splitlines() if line.startswith("api_predictions_total")]
+
+
+@pytest.mark.parametrize("line", ["8,9,rosé\n", "8,9\n"])
+def test_bad_lines_are_reported_in_a_short_list(client: TestClient, line: str) -> None:
+    problem = post(client, HEADER + line * 5_000).json()
+    assert len(problem["errors"]) == 20
+    assert problem["detail"].endswith("(and at least 19 more)")
+
+
+def test_a_model_that_fails_midway_is_an_error_and_no_half_answer(registry: FakeRegistry, settings: Settings) -> None:
+    contract = regression_contract(slope=2e37)
+    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
+    registry.add(regression_model(2e37, contract))
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        answer = post(client, HEADER + "0,9,red\n" * CHUNK_ROWS + "1e10,9,red\n")
+    assert (answer.status_code, answer.json()["type"]) == (500, "/docs#error-prediction-failed")
+
+
+def test_csv_has_a_limit_of_its_own(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    small = settings.model_copy(update={"api_max_body_bytes": 1_000, "api_max_csv_bytes": 100_000})
+    with TestClient(create_app(small), raise_server_exceptions=False) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        assert post(client, HEADER + "8,9,red\n" * 10_000).status_code == 200
+        assert post(client, HEADER + "8,9,red\n" * 13_000).status_code == 413
+        blocks = iter([HEADER.encode(), *[b"8,9,red\n" * 1_000] * 20])
+        answer = client.post("/predict/batch", content=blocks, headers=CSV)
+        assert answer.status_code == 413
+        assert "API_MAX_CSV_BYTES" in answer.json()["hint"]
+        assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
+
+
+def test_other_requests_are_answered_while_a_csv_is_worked_on(client: TestClient) -> None:
+    answers: list[Any] = []
+    body = HEADER + "8,9,red\n" * 60_000
+    thread = threading.Thread(target=lambda: answers.append(post(client, body)))
+    thread.start()
+    meanwhile = 0
+    while thread.is_alive():
+        assert client.get("/livez").status_code == 200
+        meanwhile += not answers
+    thread.join()
+    assert answers[0].text.count("\n") == 60_001
+    assert meanwhile >= 3
+
+
+CELLS = st.tuples(
+    st.floats(-1e6, 1e6, width=32), st.none() | st.floats(-1e6, 1e6, width=32), st.sampled_from(["red", "white", None])
+)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=5), st.sampled_from(",;\t"))
+@hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_csv_gives_the_predictions_of_json(client: TestClient, rows: list[tuple[Any, ...]], separator: str) -> None:
+    table = io.StringIO()
+    csv.writer(table, delimiter=separator).writerows([["fixed acidity", "alcohol", "type"], *rows])
+    records = [dict(zip(("fixed_acidity", "alcohol", "type"), row, strict=True)) for row in rows]
+    expected = client.post("/predict/batch", json={"rows": records}).json()["predictions"]
+    answer = csv.reader(io.StringIO(post(client, table.getvalue()).text))
+    assert [float(row[0]) for row in list(answer)[1:]] == expected
+
+
+@given(
+    st.binary(max_size=200)
+    | st.text(alphabet='8,;9red\n\r"\t ', max_size=60).map(lambda text: (HEADER + text).encode())
+)
+@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_answered_or_refused(client: TestClient, body: bytes) -> None:
+    assert post(client, body).status_code in (200, 422)
