@@ -125,8 +125,9 @@ def rows(source: Source, config: Config, report: dict[str, Any]) -> None:
             f"{report['rows_repeated']} repeated)",
             "Give more rows, or lower checks.min_rows.",
         )
-    if report["rows_used"] > MOST_LOCAL_ROWS:
+    if config.search.engine == "local" and report["rows_used"] > MOST_LOCAL_ROWS:
         raise DataError(
-            f"{source.name}: {report['rows_used']:,} rows; search.engine 'local' takes up to {MOST_LOCAL_ROWS:,}",
-            "Train on a sample of the rows.",
+            f"{source.name}: expected at most {MOST_LOCAL_ROWS:,} usable rows for search.engine: local, "
+            f"found {report['rows_used']:,}",
+            "Set search: {engine: spark, candidates: [xgboost]} in pipeline.yaml, or train on a sample of the rows.",
         )

@@ -51,13 +51,19 @@ class Split(_Section):
     test: float = Field(default=0.2, gt=0, lt=0.5, description="for the gate")
     calibration: float = Field(default=0.1, gt=0, lt=0.5, description="for the prediction interval")
     seed: int = 7
+    most_rows: PositiveInt = Field(
+        default=50_000,
+        description="of test and of calibration, at most so many rows are used: those with the smallest hashes",
+    )
 
 
 class Search(_Section):
     """Which models are tried, and for how long."""
 
-    engine: Literal["local"] = Field(
-        default="local", description="local: trials on Spark's executors, data collected once"
+    engine: Literal["local", "spark"] = Field(
+        default="local",
+        description="local: trials side by side, each in one process with all rows; spark: each trial on all "
+        "executors, rows never leave them (xgboost only)",
     )
     candidates: list[Literal["extra_trees", "random_forest", "xgboost"]] = Field(
         default=["extra_trees", "random_forest", "xgboost"], min_length=1
@@ -66,6 +72,12 @@ class Search(_Section):
     metric: str | None = Field(default=None, description="mae, rmse; accuracy, log_loss. Default: mae or log_loss")
     folds: int = Field(default=3, ge=2, le=20)
     timeout_s: PositiveInt = 600
+
+    @model_validator(mode="after")
+    def _spark_trains_xgboost(self) -> Search:
+        if self.engine == "spark" and self.candidates != ["xgboost"]:
+            raise ValueError("engine 'spark' trains xgboost only: set candidates: [xgboost]")
+        return self
 
 
 class Gate(_Section):

@@ -11,6 +11,7 @@ from training import evaluation
 from training.config import Config
 from training.dataset import Dataset
 from training.export import LARGEST_DIFFERENCE
+from training.profile import Categories, Numbers, Profile, counts
 from training.scoring import run
 from training.source import identifier
 
@@ -18,7 +19,7 @@ VERSION = 1
 GOLDEN_ROWS = 5
 
 
-def features(config: Config, dataset: Dataset, train: pd.DataFrame) -> list[dict[str, Any]]:
+def features(config: Config, dataset: Dataset, profile: Profile) -> list[dict[str, Any]]:
     """Name, type, range or categories, and training histogram of every feature."""
     nullable = dataset.report["missing"]
     return [
@@ -27,38 +28,33 @@ def features(config: Config, dataset: Dataset, train: pd.DataFrame) -> list[dict
             "input": identifier(name),
             "unit": config.data.units.get(name),
             "nullable": name in nullable,
-            **(_number(train[name]) if name in dataset.numbers else _category(train[name])),
+            **(_number(column) if isinstance(column, Numbers) else _category(column)),
         }
-        for name in dataset.features
+        for name, column in profile.features.items()
     ]
 
 
-def _number(column: pd.Series[Any]) -> dict[str, Any]:
-    present = column.dropna().to_numpy(np.float64)
-    edges = evaluation.edges(present)
-    counts = np.histogram(present, edges)[0] if len(edges) > 1 else np.array([len(present)])
-    median = float(np.median(present))
+def _number(column: Numbers) -> dict[str, Any]:
     return {
         "type": "number",
-        "low": _short(present.min()),
-        "high": _short(present.max()),
-        "median": _short(median),
-        "example": _short(median),
+        "low": _short(column.low),
+        "high": _short(column.high),
+        "median": _short(column.median),
+        "example": _short(column.median),
         "histogram": {
-            "edges": [_short(edge) for edge in edges],
-            "counts": counts.tolist(),
-            "missing": int(column.isna().sum()),
+            "edges": [_short(edge) for edge in column.edges],
+            "counts": column.counts,
+            "missing": column.missing,
         },
     }
 
 
-def _category(column: pd.Series[Any]) -> dict[str, Any]:
-    counts = column[column != ""].value_counts().sort_index()
+def _category(column: Categories) -> dict[str, Any]:
     return {
         "type": "category",
-        "categories": [str(name) for name in counts.index],
-        "example": str(counts.idxmax()),
-        "histogram": {"counts": counts.tolist(), "missing": int((column == "").sum())},
+        "categories": list(column.counts),
+        "example": max(column.counts, key=lambda name: column.counts[name]),
+        "histogram": {"counts": list(column.counts.values()), "missing": column.missing},
     }
 
 
@@ -88,5 +84,4 @@ def _cell(value: Any) -> float | str | None:
 def histogram(values: evaluation.Array) -> dict[str, Any]:
     """Histogram of the predictions on rows that were not fitted."""
     edges = evaluation.edges(values)
-    counts = np.histogram(values, edges)[0] if len(edges) > 1 else np.array([len(values)])
-    return {"edges": edges.tolist(), "counts": counts.tolist()}
+    return {"edges": edges.tolist(), "counts": counts(values, edges).tolist()}

@@ -11,10 +11,12 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -23,13 +25,30 @@ from pyspark.sql import types as T
 from training import checks
 from training.checks import as_number
 from training.config import Config
+from training.errors import DataError
 from training.source import Source, find
 
 log = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
 
 MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "?")
 PARTS = ("train", "calibration", "test")
-_HASH, _PART = "__hash", "__part"
+HASH, PART = "__hash", "__part"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one part in memory: `features` in their order, the target as numbers (label indices for classification)
+    and as the file has it, and the hash, in [0, 1), that tells rows apart by their features."""
+
+    features: pd.DataFrame
+    target: Array
+    given: pd.Series[Any]
+    hash: Array
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return self.features.assign(**{str(self.given.name): self.given})
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,7 @@ class Dataset:
 
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
+    target: str
     report: dict[str, Any]
     table: DataFrame
 
@@ -45,16 +65,42 @@ class Dataset:
     def features(self) -> tuple[str, ...]:
         return self.numbers + self.categories
 
-    def part(self, name: str) -> pd.DataFrame:
-        """Rows of one of PARTS in an order that does not depend on Spark.
+    def part(self, name: str, most: int | None = None) -> pd.DataFrame:
+        """Rows of one of PARTS in an order that does not depend on Spark: all, or the `most` with the smallest hashes.
 
         Numbers are float32 (NaN where missing), categories are text ("" where missing). `__hash` in [0, 1) tells rows
         apart by their features.
         """
-        frame: pd.DataFrame = self.table.where(F.col(_PART) == name).drop(_PART).toPandas()
-        frame = frame.sort_values([_HASH, *frame.columns.drop(_HASH)], ignore_index=True)
+        table = self.table.where(F.col(PART) == name).drop(PART)
+        if most is not None and self.report["parts"][name] > most:
+            table = table.orderBy(HASH, *[F.col(f"`{name}`") for name in table.columns]).limit(most)
+        frame: pd.DataFrame = table.toPandas()
+        frame = frame.sort_values([HASH, *frame.columns.drop(HASH)], ignore_index=True)
         frame[list(self.numbers)] = frame[list(self.numbers)].astype("float32")
         return frame
+
+    def rows(self, name: str, labels: Sequence[str], most: int | None = None) -> Rows:
+        """Rows of a part as a model takes them; `labels` are those of classification, or none. Raises DataError."""
+        frame = self.part(name, most)
+        if labels and not (known := frame[self.target].isin(labels)).all():
+            log.warning("%d rows of %s have a label that training never saw; set aside", (~known).sum(), name)
+            frame = frame[known].reset_index(drop=True)
+        if frame.empty:
+            raise DataError(f"the {name} part is empty", "Give more rows, or a larger share in split.")
+        index = {label: position for position, label in enumerate(labels)}
+        given = frame[self.target]
+        target = given.map(index).to_numpy(np.int64) if labels else given.to_numpy(np.float64)
+        return Rows(frame[list(self.features)], target, given, frame[HASH].to_numpy())
+
+    def labels(self) -> list[str]:
+        """The different texts of the target in the training part, in order. Raises DataError for fewer than two."""
+        found = self.table.where(F.col(PART) == "train").select(f"`{self.target}`").distinct().collect()
+        labels = sorted(row[0] for row in found)
+        if len(labels) < 2:
+            raise DataError(
+                f"column '{self.target}': expected at least two labels, found {labels}", "Check data.target."
+            )
+        return labels
 
 
 def check(config: Config) -> dict[str, Any]:
@@ -116,7 +162,7 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     clean = kept.dropDuplicates() if config.data.duplicates == "drop" else kept
     features = [name for name in names if name != target]
     table = _split(clean, features, config).cache()
-    counts = {row[_PART]: row["count"] for row in table.groupBy(_PART).count().collect()}
+    counts = {row[PART]: row["count"] for row in table.groupBy(PART).count().collect()}
     used = sum(counts.values())
     report = {
         "file": source.name,
@@ -131,7 +177,7 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     }
     checks.rows(source, config, report)
     ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
-    return Dataset(tuple(ordered[0]), tuple(ordered[1]), report, table)
+    return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, table)
 
 
 def read(spark: SparkSession, source: Source, malformed: str | None = None) -> DataFrame:
@@ -175,6 +221,6 @@ def _split(frame: DataFrame, features: list[str], config: Config) -> DataFrame:
     digest = F.sha2(F.concat_ws("\x1f", F.lit(str(config.split.seed)), *cells), 256)
     hashed = F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12)
     test, calibration = config.split.test, config.split.test + config.split.calibration
-    position = F.col(_HASH)
+    position = F.col(HASH)
     part = F.when(position < test, "test").when(position < calibration, "calibration").otherwise("train")
-    return frame.withColumn(_HASH, hashed).withColumn(_PART, part)
+    return frame.withColumn(HASH, hashed).withColumn(PART, part)

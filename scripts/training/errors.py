@@ -13,6 +13,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 └── Interruption              exit code 3: something around the job failed; trying again may help
     ├── TrackingError         the tracking server is away or refuses
     ├── SparkFailed           Spark did not come to the end of a job
+    ├── ClusterError          the Spark cluster has no executors, or loses them again and again
     └── NotServed             the prediction service does not serve the promoted version
 
 Each carries a sentence that says what happened and a hint that says what to do.
@@ -77,6 +78,16 @@ class TrackingError(Interruption):
         super().__init__(
             f"tracking server {uri}: {reason}",
             "Start it (`make run` or `docker compose up mlflow`) or set MLFLOW_TRACKING_URI to where it listens.",
+        )
+
+
+class ClusterError(Interruption):
+    """The Spark cluster has no executor to run on, or loses them again and again."""
+
+    def __init__(self, master: str) -> None:
+        super().__init__(
+            f"{master}: no executors, or they are lost again and again",
+            "See the master's page: are there workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
         )
 
 

@@ -63,12 +63,9 @@ def summary(task: str, actual: Array, predicted: Array) -> dict[str, float]:
     return figures
 
 
-def baseline(task: str, train_target: Array, rows: int, classes: int) -> Array:
-    """What a model must beat to be one: the training mean, or the training shares of the labels."""
-    if task == "regression":
-        return np.full(rows, float(train_target.mean()))
-    shares = np.bincount(train_target.astype(np.int64), minlength=classes) / len(train_target)
-    return np.tile(shares, (rows, 1))
+def baseline(constant: Array, rows: int) -> Array:
+    """What a model must beat to be one: always the training mean, (1,), or the training shares of the labels."""
+    return np.full(rows, constant[0]) if len(constant) == 1 else np.tile(constant, (rows, 1))
 
 
 def half_width(actual: Array, predicted: Array, coverage: float) -> float:

@@ -21,7 +21,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from training.errors import ParityError
 from training.scoring import CONTRACT_KEY, run
-from training.search import TrainingRows, predict
+from training.search import Columns, predict
 from training.source import identifier
 
 Array = np.ndarray[Any, Any]
@@ -30,14 +30,14 @@ OPSET = {"": 15, "ai.onnx.ml": 3}
 LARGEST_DIFFERENCE = 1e-4  # of the target's standard deviation; absolute for probabilities
 
 
-def graph(model: Pipeline, rows: TrainingRows, labels: list[str]) -> onnx.ModelProto:
+def graph(model: Pipeline, columns: Columns, labels: list[str]) -> onnx.ModelProto:
     """The pipeline as ONNX: one input per feature, named by `identifier`, (rows,) float32 or text.
 
     Gives `variable` (rows, 1), or `label` (rows,) text and `probabilities` (rows, labels).
     """
     _register_xgboost()
-    types = [(name, FloatTensorType([None, 1])) for name in rows.numbers]
-    types += [(name, StringTensorType([None, 1])) for name in rows.categories]
+    types = [(name, FloatTensorType([None, 1])) for name in columns.numbers]
+    types += [(name, StringTensorType([None, 1])) for name in columns.categories]
     options = {id(model): {"zipmap": False}} if labels else None
     converted: onnx.ModelProto = convert_sklearn(
         model, initial_types=types, target_opset=OPSET, options=options, name="model"
@@ -110,14 +110,14 @@ def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:
     )
 
 
-def check_parity(content: bytes, model: Pipeline, features: pd.DataFrame, rows: TrainingRows, spread: float) -> float:
+def check_parity(content: bytes, model: Pipeline, features: pd.DataFrame, columns: Columns, spread: float) -> float:
     """Largest difference between graph and model over `features`; raises ParityError above the limit.
 
     `spread` is the target's standard deviation (1 for probabilities).
     """
     values, probabilities = run(content, features)
     ours = values if probabilities is None else probabilities
-    difference = float(np.max(np.abs(ours - predict(model, features, rows.classes))))
+    difference = float(np.max(np.abs(ours - predict(model, features, columns.classes))))
     if not difference <= LARGEST_DIFFERENCE * spread:
         raise ParityError(difference, LARGEST_DIFFERENCE * spread)
     return difference

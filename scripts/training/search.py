@@ -1,4 +1,4 @@
-"""Candidates and trials: Optuna proposes, Spark's executors cross-validate, the winner is refitted.
+"""Candidates and trials: what may be tried, who proposes it, and what of it was best. An `engine` does the trying.
 
 Trials see the training part only. They are child runs of the training run in MLflow, which is Optuna's storage, so a
 search that was interrupted goes on where it stopped.
@@ -6,20 +6,15 @@ search that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
 import pandas as pd
 from mlflow.optuna.storage import MlflowStorage
-from mlflow.pyspark.optuna.study import MlflowSparkStudy
-from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -33,27 +28,23 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBClassifier, XGBRegressor
 
-from training import dataset
-from training.config import LOWER_IS_BETTER, Config
-from training.evaluation import from_mean_loss, losses
+from training.config import LOWER_IS_BETTER
 
 Parameters = dict[str, Any]
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class TrainingRows:
-    """What the trials fit on: features as the graph will take them, the target, and a fold number per row.
+class Columns:
+    """What a model takes and gives: its number and category columns in order, and how many classes (0: regression)."""
 
-    `target` is float64 for regression and the label's index (int64) for classification.
-    """
-
-    features: pd.DataFrame
-    target: Array
-    fold: Array
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     classes: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.numbers + self.categories
 
 
 # The first trial of each candidate: values that do well on most small tables (Probst et al. 2019 for the forests).
@@ -117,11 +108,11 @@ def suggest(trial: optuna.Trial, candidates: Sequence[str], columns: int) -> Par
     }
 
 
-def build(parameters: Parameters, rows: TrainingRows, seed: int, jobs: int = 1) -> Pipeline:
+def build(parameters: Parameters, columns: Columns, seed: int, jobs: int = 1) -> Pipeline:
     """An unfitted pipeline. All that serving needs is in it, so that all of it is in the graph."""
     options = dict(parameters)
     kind = options.pop("candidate")
-    classify = rows.classes > 0
+    classify = columns.classes > 0
     models: dict[str, tuple[type[BaseEstimator], type[BaseEstimator]]] = {
         "extra_trees": (ExtraTreesRegressor, ExtraTreesClassifier),
         "random_forest": (RandomForestRegressor, RandomForestClassifier),
@@ -129,30 +120,16 @@ def build(parameters: Parameters, rows: TrainingRows, seed: int, jobs: int = 1) 
     }
     model = models[kind][classify](random_state=seed, n_jobs=jobs, **options)
     steps = []
-    if rows.numbers:
+    if columns.numbers:
         # Constant columns of nothing but gaps cannot occur: the checks refuse them.
-        steps.append(("numbers", SimpleImputer(strategy="median"), list(rows.numbers)))
-    if rows.categories:
+        steps.append(("numbers", SimpleImputer(strategy="median"), list(columns.numbers)))
+    if columns.categories:
         encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-        steps.append(("categories", encoder, list(rows.categories)))
+        steps.append(("categories", encoder, list(columns.categories)))
     return Pipeline([("columns", ColumnTransformer(steps)), ("model", model)])
 
 
-def cross_validate(parameters: Parameters, rows: TrainingRows, metric: str, seed: int) -> float:
-    """`metric` over the folds: each row is judged by a model that was fitted without its fold."""
-    mean_losses = []
-    for fold in np.unique(rows.fold):
-        fit, held = rows.fold != fold, rows.fold == fold
-        target, present = rows.target[fit], np.arange(rows.classes)
-        if rows.classes:  # a rare label may be absent from a fold, and XGBoost wants labels without holes
-            present, target = np.unique(target, return_inverse=True)
-        model = build(parameters, rows, seed).fit(rows.features[fit], target)
-        predicted = predict(model, rows.features[held], rows.classes, present)
-        mean_losses.append(float(losses(metric, rows.target[held], predicted).mean()))
-    return float(from_mean_loss(metric, float(np.mean(mean_losses))))
-
-
-def predict(model: Pipeline, features: pd.DataFrame, classes: int, present: Array | None = None) -> Array:
+def predict(model: Any, features: pd.DataFrame | Array, classes: int, present: Array | None = None) -> Array:
     """(rows,) values for regression, (rows, classes) probabilities for classification.
 
     `present` are the label indices that the model was fitted on, all by default; the others get probability 0.
@@ -164,45 +141,22 @@ def predict(model: Pipeline, features: pd.DataFrame, classes: int, present: Arra
     return probabilities
 
 
-def run(
-    spark: SparkSession, experiment_id: str, study_name: str, config: Config, rows: TrainingRows, jobs: int = 2
-) -> tuple[str, Parameters]:
-    """Runs what is left of the configured trials on Spark's executors.
+def storage(experiment_id: str) -> MlflowStorage:
+    """Optuna's storage: the study is a run of the experiment, each trial a child run."""
+    return MlflowStorage(experiment_id=experiment_id, batch_flush_interval=0.2)
 
-    Gives the id of the MLflow run that the trials are children of, and the best trial's parameters.
-    """
-    dataset.ship_code(spark)
-    metric, seed = config.search_metric, config.split.seed
-    candidates: list[str] = list(config.search.candidates)
-    columns = rows.features.shape[1]
-    objective = _objective(candidates, columns, rows, metric, seed, config.search.trials)
-    storage = MlflowStorage(experiment_id=experiment_id, batch_flush_interval=0.2)
-    study = MlflowSparkStudy(
-        study_name,
-        storage,
-        sampler=StartingSampler(candidates, seed),
-        direction="minimize" if metric in LOWER_IS_BETTER else "maximize",
-    )
-    left = config.search.trials - study.completed_trials_count
-    if left > 0:
-        study.optimize(objective, n_trials=left, n_jobs=min(jobs, left), timeout=config.search.timeout_s)
-    finished = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+
+def direction(metric: str) -> Literal["minimize", "maximize"]:
+    """Optuna's word for which way the metric improves."""
+    return "minimize" if metric in LOWER_IS_BETTER else "maximize"
+
+
+def best(
+    trials: Sequence[optuna.trial.FrozenTrial], metric: str, candidates: Sequence[str], columns: int
+) -> Parameters:
+    """Parameters of the best finished trial."""
+    finished = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
     sign = 1 if metric in LOWER_IS_BETTER else -1
-    best = min(finished, key=lambda trial: sign * float(trial.value or 0.0))
-    replayed: Any = optuna.trial.FixedTrial(best.params)
-    return str(storage.get_study_id_from_name(study_name)), suggest(replayed, candidates, columns)
-
-
-def _objective(
-    candidates: Sequence[str], columns: int, rows: TrainingRows, metric: str, seed: int, trials: int
-) -> Callable[[optuna.Trial], float]:
-    def objective(trial: optuna.Trial) -> float:
-        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        parameters = suggest(trial, candidates, columns)
-        value = cross_validate(parameters, rows, metric, seed)
-        # MLflow's links for every trial would bury the progress, which goes to the executor's own stderr.
-        print(f"trial {trial.number + 1} of {trials}: {parameters['candidate']}, {metric} {value:.4g}", file=sys.stderr)
-        return value
-
-    return objective
+    winner = min(finished, key=lambda trial: sign * float(trial.value or 0.0))
+    replayed: Any = optuna.trial.FixedTrial(winner.params)
+    return suggest(replayed, candidates, columns)

@@ -29,6 +29,7 @@ def test_the_projects_own_file_is_valid() -> None:
         ("gate:\n  mode: maybe\n", 6, "gate.mode"),
         ("colour: red\n", 5, "colour: unknown key"),
         ("search:\n  candidates: [xgboost, oracle]\n", 6, "search.candidates.1"),
+        ("search:\n  engine: spark\n", 5, "set candidates: [xgboost]"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, addition: str, line: int, told: str) -> None:

@@ -35,9 +35,9 @@ def test_the_interval_covers_what_it_promises() -> None:
     assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
 
-def test_the_baseline_is_the_training_mean_or_shares() -> None:
-    assert evaluation.baseline("regression", np.array([1.0, 3.0]), 2, 0).tolist() == [2.0, 2.0]
-    assert evaluation.baseline("classification", np.array([0, 0, 1, 0]), 1, 2).tolist() == [[0.75, 0.25]]
+def test_the_baseline_says_the_same_of_every_row() -> None:
+    assert evaluation.baseline(np.array([2.0]), 2).tolist() == [2.0, 2.0]
+    assert evaluation.baseline(np.array([0.75, 0.25]), 1).tolist() == [[0.75, 0.25]]
 
 
 def test_summary_of_two_labels_has_the_area_under_the_curve() -> None:

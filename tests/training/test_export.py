@@ -7,9 +7,9 @@ import onnx
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
-from training import contract, export, scoring, search
+from training import contract, export, local_engine, scoring, search
 from training.errors import ParityError
-from training.search import TrainingRows
+from training.local_engine import TrainingRows
 
 SMALL = {"extra_trees": {"n_estimators": 20}, "random_forest": {"n_estimators": 20}, "xgboost": {"n_estimators": 20}}
 CANDIDATES = sorted(SMALL)
@@ -22,13 +22,13 @@ def mixed(table: pd.DataFrame) -> TrainingRows:
     features.loc[::7, "height"] = np.nan
     features.loc[::11, "colour"] = ""
     fold = np.arange(len(features)) % 2
-    return TrainingRows(features, table["y"].to_numpy(), fold, ("body mass", "height"), ("colour",), 0)
+    return TrainingRows(("body mass", "height"), ("colour",), 0, features, table["y"].to_numpy(), fold)
 
 
 @pytest.fixture
 def labelled(mixed: TrainingRows) -> TrainingRows:
     target = np.digitize(mixed.target, np.quantile(mixed.target, [0.3, 0.6]))
-    return TrainingRows(mixed.features, target, mixed.fold, mixed.numbers, mixed.categories, 3)
+    return TrainingRows(mixed.numbers, mixed.categories, 3, mixed.features, target, mixed.fold)
 
 
 def fitted(kind: str, rows: TrainingRows) -> search.Pipeline:
@@ -56,7 +56,7 @@ def test_classification_agrees_and_names_labels(kind: str, labelled: TrainingRow
 def test_numbers_only(table: pd.DataFrame) -> None:
     iris = load_iris(as_frame=True)
     rows = TrainingRows(
-        iris.data.astype("float32"), iris.target.to_numpy(), np.zeros(150), tuple(iris.data.columns), (), 3
+        tuple(iris.data.columns), (), 3, iris.data.astype("float32"), iris.target.to_numpy(), np.zeros(150)
     )
     model = fitted("extra_trees", rows)
     graph = export.graph(model, rows, ["a", "b", "c"])
@@ -65,7 +65,7 @@ def test_numbers_only(table: pd.DataFrame) -> None:
 
 
 def test_a_graph_of_another_model_is_refused(mixed: TrainingRows) -> None:
-    other = TrainingRows(mixed.features, mixed.target + 5, mixed.fold, mixed.numbers, mixed.categories, 0)
+    other = TrainingRows(mixed.numbers, mixed.categories, 0, mixed.features, mixed.target + 5, mixed.fold)
     content = export.graph(fitted("extra_trees", other), mixed, []).SerializeToString()
     with pytest.raises(ParityError, match="differ by"):
         export.check_parity(content, fitted("extra_trees", mixed), mixed.features, mixed, 1.0)
@@ -99,6 +99,6 @@ def test_golden_rows_are_json_with_null_for_missing(mixed: TrainingRows) -> None
 def test_a_label_that_a_fold_lacks_gets_probability_zero(labelled: TrainingRows) -> None:
     target = labelled.target.copy()
     target[:] = np.where(labelled.fold == 0, target, np.minimum(target, 1))
-    rows = TrainingRows(labelled.features, target, labelled.fold, labelled.numbers, labelled.categories, 3)
+    rows = TrainingRows(labelled.numbers, labelled.categories, 3, labelled.features, target, labelled.fold)
     for kind in CANDIDATES:
-        assert search.cross_validate({"candidate": kind, **SMALL[kind]}, rows, "log_loss", 1) > 0
+        assert local_engine.cross_validate({"candidate": kind, **SMALL[kind]}, rows, "log_loss", 1) > 0

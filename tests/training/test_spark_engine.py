@@ -1,0 +1,133 @@
+"""The engine for data beyond one machine gives what the local one gives, and keeps the training part there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from training import dataset, engine, export, local_engine, promotion, scoring, search, steps
+from training.config import Config
+from training.dataset import Dataset
+from training.errors import DataError
+from training.local_engine import LocalEngine
+from training.profile import Categories, Numbers
+from training.registry import Registry
+from training.source import find
+from training.spark_engine import SparkEngine
+
+Configured = Callable[..., Config]
+SMALL = {"candidate": "xgboost", "n_estimators": 30, "learning_rate": 0.2, "max_depth": 4}
+ON_SPARK = {"engine": "spark", "candidates": ["xgboost"], "trials": 1}
+
+
+@pytest.fixture
+def gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers and a category, each with gaps."""
+    frame = table.copy()
+    frame.loc[::9, "height"] = None
+    frame.loc[::8, "colour"] = None
+    return frame
+
+
+@pytest.fixture
+def stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails whoever collects the training part."""
+    part = Dataset.part
+
+    def held_back(self: Dataset, name: str, most: int | None = None) -> pd.DataFrame:
+        assert name != "train"
+        return part(self, name, most)
+
+    monkeypatch.setattr(Dataset, "part", held_back)
+
+
+def load(spark: SparkSession, config: Config) -> Dataset:
+    return dataset.load(spark, find(config.data), config)
+
+
+def test_profiles_and_scores_are_those_of_the_local_engine(
+    spark: SparkSession, gaps: pd.DataFrame, configured: Configured
+) -> None:
+    loaded = load(spark, configured(gaps))
+    here = engine.start(spark, configured(gaps), loaded, [])
+    there = engine.start(spark, configured(gaps, search=ON_SPARK), loaded, [])
+    assert isinstance(here, LocalEngine)
+    assert isinstance(there, SparkEngine)
+    assert there.columns == here.columns
+    assert there.profile.baseline == pytest.approx(here.profile.baseline)
+    assert there.profile.spread == pytest.approx(here.profile.spread)
+    for name, local in here.profile.features.items():
+        remote = there.profile.features[name]
+        assert remote.missing == local.missing
+        if isinstance(local, Categories):
+            assert remote == local
+        elif isinstance(remote, Numbers):
+            assert (remote.low, remote.high) == (local.low, local.high)
+            assert remote.median == pytest.approx(local.median, abs=0.1)
+            assert np.array(remote.edges) == pytest.approx(np.array(local.edges), abs=0.5)
+            assert sum(remote.counts) == sum(local.counts)
+
+    ours = local_engine.cross_validate(SMALL, here.rows, "mae", 7)
+    assert there._cross_validate(SMALL) == pytest.approx(ours, rel=0.05)
+    model = there.fit(SMALL)
+    held = loaded.rows("test", [])
+    content = export.graph(model, there.columns, []).SerializeToString()
+    assert export.check_parity(content, model, held.features, there.columns, 1.0) < 1e-4
+    local_error = np.abs(search.predict(here.fit(SMALL), held.features, 0) - held.target).mean()
+    remote_error = np.abs(search.predict(model, held.features, 0) - held.target).mean()
+    assert remote_error == pytest.approx(local_error, rel=0.1)
+    assert (
+        search.predict(there.fit(SMALL), held.features, 0).tolist() == search.predict(model, held.features, 0).tolist()
+    )
+
+
+@pytest.mark.usefixtures("tracking", "stays_there")
+def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver(
+    spark: SparkSession, tmp_path: Path, gaps: pd.DataFrame, configured: Configured
+) -> None:
+    config = configured(gaps, name="on-spark", data={"segment": "colour"}, search=ON_SPARK, split={"most_rows": 30})
+    first = steps.train(config)
+    assert first["metrics"]["mae"] < 0.6 * first["metrics"]["baseline_mae"]
+    assert steps.train(config)["status"] == "unchanged"
+    assert promotion.promote(config)["action"] == "promoted"
+    registry = Registry("on-spark", "production")
+    holder = registry.holder()
+    assert holder is not None
+    contract = scoring.read_contract(registry.model_content(holder, tmp_path))
+    assert [feature["name"] for feature in contract["features"]] == ["body mass", "height", "colour"]
+    assert len(pd.read_parquet(registry.run_file(first["run_id"], "test-rows.parquet", tmp_path))) == 30
+
+
+def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, configured: Configured) -> None:
+    frame = table.assign(y=np.where(table["y"] > table["y"].median(), "tall", "low"))
+    frame.loc[5, "y"] = "middle"  # one row: it falls into one fold, and the model of the other fold never sees it
+    config = configured(frame, data={"task": "classification"}, search=ON_SPARK, split={"test": 0.01, "seed": 3})
+    loaded = load(spark, config)
+    assert loaded.labels() == ["low", "middle", "tall"]
+    there = engine.start(spark, config, loaded, loaded.labels())
+    assert isinstance(there, SparkEngine)
+    assert 0 < there._cross_validate(SMALL) < 1
+    model = there.fit(SMALL)
+    held = loaded.rows("test", loaded.labels())
+    content = export.graph(model, there.columns, loaded.labels()).SerializeToString()
+    assert export.check_parity(content, model, held.features, there.columns, 1.0) < 1e-4
+
+
+def test_held_back_rows_are_those_with_the_smallest_hashes(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured
+) -> None:
+    loaded = load(spark, configured(table))
+    every, some = loaded.rows("test", []), loaded.rows("test", [], 20)
+    pd.testing.assert_frame_equal(some.frame, every.frame.head(20))
+
+
+def test_the_local_engine_names_the_other_one_for_more_rows(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.checks.MOST_LOCAL_ROWS", 300)
+    with pytest.raises(DataError, match=r"at most 300 usable rows for search.engine: local, found 400") as caught:
+        load(spark, configured(table))
+    assert "engine: spark" in caught.value.hint
+    assert load(spark, configured(table, search=ON_SPARK)).report["rows_used"] == 400
