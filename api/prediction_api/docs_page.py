@@ -4,7 +4,7 @@ import json
 from html import escape
 from typing import Any
 
-from prediction_api.errors import RequestRefused
+from prediction_api.errors import ModelRefused, RequestRefused
 
 
 def docs_page(schema: dict[str, Any]) -> str:
@@ -23,6 +23,7 @@ def docs_page(schema: dict[str, Any]) -> str:
         *calls,
         _features(schema),
         _errors(),
+        _refusals(),
     ]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -58,3 +59,12 @@ def _errors() -> str:
         for kind in RequestRefused.__subclasses__()
     )
     return f"<h2>Errors</h2><table>{rows}</table>"
+
+
+def _refusals() -> str:
+    rows = "".join(
+        f'<tr id="refused-{kind.code()}"><td>{kind.code()}</td><td>{escape(kind.__doc__ or "")}</td>'
+        f"<td>{escape(kind.hint)}</td></tr>"
+        for kind in ModelRefused.__subclasses__()
+    )
+    return f"<h2>Why a version is not served</h2><p>The one before it goes on serving.</p><table>{rows}</table>"

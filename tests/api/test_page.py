@@ -1,9 +1,7 @@
 """The page at /, used in a real browser as a person would."""
 
-from collections.abc import Iterator
-
 import pytest
-from browser import Watched, contrasts_too_low, launched_browser, serving
+from browser import Watched, contrasts_too_low, serving
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
@@ -13,40 +11,7 @@ from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
 EVIL = "<img src=x onerror=\"console.error('script ran')\">"
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched_browser() as started:
-        yield started
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty tab. Whatever the test does: no script fails in it, and the content policy refuses nothing."""
-    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
-    watched = Watched(context.new_page())
-    watched.page.set_default_timeout(10_000)
-    yield watched.page
-    context.close()
-    assert watched.errors == []
-
-
-@pytest.fixture
-def address(settings: Settings) -> Iterator[str]:
-    """The running service; a test gives its registry a model."""
-    with serving(settings) as url:
-        yield url
-
-
-@pytest.fixture
-def wine(registry: FakeRegistry, address: str, page: Page) -> Page:
-    """The page with the wine model's form."""
-    registry.add(regression_model())
-    page.goto(address)
-    expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
-    return page
+PHONE = {"width": 360, "height": 740}
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -177,6 +142,14 @@ def test_the_model_and_its_history_are_shown_with_their_reasons(
     history.get_by_text("2 reasons").press("Enter")
     expect(history.locator("li li")).to_have_text([f"failed: not certain {EVIL}", "passed: within"])
     assert page.locator("img").count() == 0
+
+
+def test_a_version_that_is_not_served_is_said_with_what_it_means(registry: FakeRegistry, wine: Page) -> None:
+    registry.add(regression_model(slope=0.25), sha256="0" * 64)
+    trouble = wine.get_by_role("region", name="The model in production").locator(".callout")
+    expect(trouble).to_contain_text("Version 2 is not served: ")
+    trouble.get_by_role("link", name="What this means").click()
+    expect(wine.locator("tr:target")).to_contain_text("digest-mismatch")
 
 
 def test_an_empty_history_is_said(wine: Page) -> None:

@@ -1,16 +1,19 @@
 // The page's life: which model is served, the form for it, the answer; and again when the model changes.
 
 import { answerView } from "./answer.js";
+import { startBatch } from "./batch.js";
 import { byId, problemNote } from "./dom.js";
 import { explanationView } from "./explanation.js";
 import { feedbackForm } from "./feedback.js";
 import { buildForm, markErrors, readRow, resetForm } from "./form.js";
-import { historyProblem, historyView, modelView } from "./model.js";
+import { historyProblem, historyView, modelView, troubleView } from "./model.js";
 import { moment } from "./numbers.js";
 import { getJson, keepKey, postJson } from "./service.js";
 
 const LOOK_EVERY_MS = 3000;
 let model = null;
+let away = false;
+let trouble = "";
 
 /** Shows one of the three states: "key", "no-model", "with-model". */
 function showState(state) {
@@ -21,20 +24,23 @@ function showState(state) {
 /** Asks which model is served and follows it. A service that is away for a moment changes nothing but the notice. */
 async function look() {
   try {
-    await follow(await getJson("model"));
+    const state = await getJson("readyz");
+    const news = JSON.stringify([state.registry.reachable, state.refused]);
+    if (news !== trouble) byId("trouble").replaceChildren(...troubleView(state));
+    trouble = news; // what has not changed stays untouched: somebody may be on its link
+    if (state.model.loaded_at !== model?.loaded_at || byId("with-model").hidden) follow(await getJson("model"));
+    else if (away) say("");
+    away = false;
   } catch (problem) {
     if (problem.status === 401) askForKey();
     else if (problem.status === 503) showNoModel(problem);
-    else byId("notice").textContent = `${problem.message} ${problem.hint ?? ""}`;
+    else say(`${problem.message} ${problem.hint}`);
+    away = !problem.status;
   }
 }
 
-async function follow(served) {
+function follow(served) {
   const before = model;
-  if (before?.sha256 === served.sha256 && before?.version === served.version && !byId("with-model").hidden) {
-    if (byId("notice").textContent.startsWith("The service does not")) byId("notice").textContent = "";
-    return;
-  }
   model = served;
   document.title = `Predict ${model.target}`;
   byId("title").textContent = `Predict ${model.target}`;
@@ -43,8 +49,12 @@ async function follow(served) {
   byId("model").replaceChildren(...modelView(model));
   showState("with-model");
   showHistory();
-  const changed = `The model changed: version ${model.version} is served now, and the form follows it.`;
-  byId("notice").textContent = before ? changed : "";
+  const changed = before && before.loaded_at !== model.loaded_at;
+  say(changed ? `The model changed: version ${model.version} is served now, and the form follows it.` : "");
+}
+
+function say(text) {
+  byId("notice").textContent = text;
 }
 
 async function showHistory() {
@@ -75,7 +85,7 @@ function askForKey() {
 async function predict() {
   const asked = model;
   const row = readRow(asked.features);
-  byId("notice").textContent = "";
+  say("");
   byId("predict").disabled = true;
   try {
     const answer = await postJson("predict", row);
@@ -109,8 +119,9 @@ byId("form").addEventListener("reset", () => setTimeout(() => resetForm(model.fe
 byId("key").addEventListener("submit", async (event) => {
   event.preventDefault();
   keepKey(byId("key-field").value);
-  byId("notice").textContent = "";
+  say("");
   await look();
-  if (!byId("key").hidden) byId("notice").textContent = "The service did not take this key.";
+  if (!byId("key").hidden) say("The service did not take this key.");
 });
+startBatch(() => model.features);
 lookForEver();

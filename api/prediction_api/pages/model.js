@@ -41,6 +41,19 @@ export function historyView({ entries, as_of: asOf, away }) {
   return made;
 }
 
+/** What GET /readyz says is not as it should be: a version that is not served, a registry that is away. */
+export function troubleView({ registry, refused }) {
+  const made = [];
+  if (refused) {
+    const why = element("a", { href: `docs#refused-${refused.reason}` }, "What this means");
+    made.push(element("p", { class: "callout" }, `Version ${refused.version} is not served: ${refused.detail}. `, why));
+  }
+  if (registry.reachable === false) {
+    made.push(element("p", { class: "callout" }, `The registry is away (${registry.detail}). The model goes on serving from its copy.`));
+  }
+  return made;
+}
+
 /** In place of the history, why there is none. */
 export const historyProblem = (problem) => [problemNote(problem)];
 

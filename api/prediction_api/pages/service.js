@@ -1,6 +1,7 @@
 // The calls to the service. Addresses are relative, so that the page also works behind a proxy's prefix.
 
 const KEY = "api-key";
+const AWAY = { status: 0, detail: "The service does not answer.", hint: "Is it running? Try again shortly." };
 
 /** What the service refused, as its problem document says it. */
 export class Problem extends Error {
@@ -12,27 +13,54 @@ export class Problem extends Error {
 
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
-/** The response to a call. Throws Problem for every answer but a success, also when the service is away. */
-export async function call(path, options = {}) {
-  const headers = { ...options.headers };
-  const key = sessionStorage.getItem(KEY);
-  if (key) headers["X-API-Key"] = key;
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem({ status: 0, detail: "The service does not answer.", hint: "Is it running? Try again shortly." });
-  }
-  if (response.ok) return response;
-  const fallback = { status: response.status, detail: `The service answered ${response.status}.` };
-  throw new Problem(await response.json().catch(() => fallback));
+export const getJson = (path) => call(path);
+
+export function postJson(path, content) {
+  return call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
 }
 
-export const getJson = async (path) => (await call(path)).json();
-
-export async function postJson(path, content) {
-  const headers = { "Content-Type": "application/json" };
-  const response = await call(path, { method: "POST", headers, body: JSON.stringify(content) });
+/** The answer's JSON. Throws Problem for every answer but a success, also when the service is away. */
+async function call(path, options = {}) {
+  const response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } }).catch(() => null);
+  if (response === null) throw new Problem(AWAY);
+  if (!response.ok) throw problemOf(response.status, await response.text());
   return response.json();
+}
+
+/**
+ * Sends a CSV file and gives the answer as a Blob. `tell(what, share)` hears how far it is; a share of null is not
+ * known. Only XMLHttpRequest tells of the sending. Throws Problem, or AbortError once `signal` says stop.
+ */
+export function sendFile(path, file, signal, tell) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.responseType = "blob";
+    request.setRequestHeader("Content-Type", "text/csv");
+    for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => tell("Sending…", event.loaded / event.total);
+    request.upload.onload = () => tell("The service checks and predicts…", null);
+    request.onprogress = (event) => tell("Receiving…", event.lengthComputable ? event.loaded / event.total : null);
+    request.onerror = () => reject(new Problem(AWAY));
+    request.onabort = () => reject(new DOMException("stopped", "AbortError"));
+    request.onload = async () => {
+      if (request.status === 200) resolve(request.response);
+      else reject(problemOf(request.status, await request.response.text()));
+    };
+    signal.addEventListener("abort", () => request.abort());
+    request.send(file);
+  });
+}
+
+function keyHeader() {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { "X-API-Key": key } : {};
+}
+
+function problemOf(status, text) {
+  try {
+    return new Problem(JSON.parse(text));
+  } catch {
+    return new Problem({ status, detail: `The service answered ${status}.` });
+  }
 }

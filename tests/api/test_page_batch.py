@@ -1,0 +1,124 @@
+"""Many rows on the page: a CSV file goes in, the service's own answer comes out."""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from model_files import classification_model
+from playwright.sync_api import Page, expect
+from registry_server import FakeRegistry
+
+EVIL = "<img src=x onerror=\"console.error('script ran')\">"
+
+ROWS = "fixed acidity,alcohol,type\n" + "".join(f"{number},9.5,white\n" for number in range(4, 14))
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "my wines.csv"
+    path.write_text(ROWS)
+    return path
+
+
+def drop(page: Page, name: str, text: str) -> None:
+    """Drops a file from the desktop."""
+    make = "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }"
+    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle(make, [name, text])})
+
+
+def answered(address: str, text: str) -> list[list[str]]:
+    """The service's own answer, without the ids, which are another for each call."""
+    answer = httpx.post(f"{address}/predict/batch", content=text, headers={"Content-Type": "text/csv"}, trust_env=False)
+    assert answer.status_code == 200
+    return without_ids(answer.text)
+
+
+def without_ids(text: str) -> list[list[str]]:
+    return [line.split(",")[:-1] for line in text.splitlines()]
+
+
+def downloaded(page: Page) -> tuple[str, str]:
+    with page.expect_download() as download:
+        page.get_by_role("link", name=re.compile("Download")).press("Enter")
+    return download.value.suggested_filename, Path(download.value.path()).read_text()
+
+
+def test_a_chosen_file_is_predicted_and_the_download_is_the_services_answer(
+    wine: Page, address: str, csv: Path
+) -> None:
+    wine.get_by_label("Choose a CSV file").set_input_files(csv)
+    look = wine.get_by_role("region", name=f"my wines.csv, {len(ROWS)} bytes: 3 columns, the first rows")
+    expect(look.get_by_role("row")).to_have_count(6)
+    expect(look.get_by_role("row").nth(1)).to_have_text("49.5white")
+    wine.get_by_role("button", name="Predict all rows").press("Enter")
+    expect(wine.locator("#outcome")).to_contain_text("10 predictions, in the order of the rows.")
+    name, text = downloaded(wine)
+    assert name == "my wines-predictions.csv"
+    assert without_ids(text) == answered(address, ROWS)
+    assert len(text.splitlines()) == 11
+
+
+def test_a_dropped_file_is_taken_and_columns_that_are_no_features_are_left_out(wine: Page, address: str) -> None:
+    lines = ROWS.splitlines()
+    notes = ["note;with", *(f'"says ""{number}"";\nand more"' for number in range(10))]
+    drop(wine, "noted.csv", "\r\n".join(f"{note},{line}" for note, line in zip(notes, lines, strict=True)))
+    expect(wine.locator("#batch")).to_contain_text("Left out, because the model has no such feature: note;with")
+    wine.get_by_role("button", name="Predict all rows").click()
+    expect(wine.locator("#outcome")).to_contain_text("10 predictions")
+    assert without_ids(downloaded(wine)[1]) == answered(address, ROWS)
+
+
+def test_semicolons_part_as_well(wine: Page, address: str) -> None:
+    drop(wine, "rows.csv", ROWS.replace(",", ";"))
+    wine.get_by_role("button", name="Predict all rows").click()
+    expect(wine.locator("#outcome")).to_contain_text("10 predictions")
+    assert without_ids(downloaded(wine)[1]) == answered(address, ROWS)
+
+
+def test_each_fault_is_shown_with_its_place_as_the_service_says_it(wine: Page) -> None:
+    drop(wine, "bad.csv", ROWS.replace("5,9.5", "5,strong").replace("7,9.5,white", f"7,9.5,{EVIL}"))
+    wine.get_by_role("button", name="Predict all rows").click()
+    expect(wine.locator("#outcome").get_by_role("alert")).to_contain_text("The input does not fit the model")
+    faults = wine.locator(".faults li")
+    expect(faults).to_have_count(2)
+    expect(faults.first).to_have_text(
+        "line 3 alcohol: expected a finite number or an empty cell, found the text 'strong'"
+    )
+    expect(faults.last).to_contain_text("line 5 type: expected one of 'red', 'white' or an empty cell, found the text")
+
+
+def test_no_text_of_a_file_becomes_markup(wine: Page) -> None:
+    drop(wine, f"{EVIL}.csv", f"fixed acidity,alcohol,type,{EVIL}\n7,9,red,{EVIL}\n")
+    expect(wine.get_by_role("cell", name=EVIL)).to_be_visible()
+    wine.get_by_role("button", name="Predict all rows").click()
+    expect(wine.locator("#outcome")).to_contain_text("1 prediction, in the order")
+    assert wine.locator("img").count() == 0
+
+
+def test_an_empty_file_is_said(wine: Page) -> None:
+    drop(wine, "nothing.csv", "\n\n")
+    expect(wine.locator("#batch").get_by_role("alert")).to_have_text("nothing.csv is empty.")
+
+
+def test_probabilities_are_in_the_answer_for_classes(registry: FakeRegistry, address: str, page: Page) -> None:
+    registry.add(classification_model())
+    page.goto(address)
+    expect(page.get_by_label("size")).to_be_visible()
+    drop(page, "sizes.csv", "size\n-2\n2\n")
+    page.get_by_role("button", name="Predict all rows").click()
+    answer = page.get_by_role("region", name="The first predictions")
+    expect(answer.get_by_role("columnheader")).to_have_text(
+        ["prediction", "probability_benign", "probability_malign", "id"]
+    )
+    expect(answer.get_by_role("row").nth(2)).to_contain_text("malign0.11920290.8807971")
+
+
+def test_the_many_rows_can_be_stopped(wine: Page) -> None:
+    wine.route("**/predict/batch", lambda _: None)  # never answered
+    drop(wine, "rows.csv", ROWS)
+    wine.get_by_role("button", name="Predict all rows").click()
+    expect(wine.get_by_role("progressbar")).to_be_visible()
+    wine.get_by_role("button", name="Stop").press("Enter")
+    expect(wine.locator("#outcome")).to_have_text("Stopped.")
+    expect(wine.get_by_role("button", name="Predict all rows")).to_be_enabled()
