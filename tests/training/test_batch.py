@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
@@ -179,7 +179,14 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[Any]]]:
     return kinds, draw(st.lists(st.tuples(*cells).map(list), min_size=40, max_size=80))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+# Each example is a Spark job or three: a failure is shown as it was found, not made smaller for minutes.
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
 @given(tables())
 def test_what_the_service_refuses_is_rejected(
     models: Path, score, serve, spark: SparkSession, tmp_path: Path, drawn: tuple[list[str], list[list[Any]]]
