@@ -1,238 +1,173 @@
-"""This service beside `mlflow models serve`: the same forest, the same machine, one run.
+"""This prediction service beside its peers: the same forest, the same machine, one run.
 
-    .venvs/training/bin/python benchmarks/predict.py [--seconds 10] [--connections 8]
+    .venvs/training/bin/python benchmarks/predict.py [--seconds 10] [--connections 8] [--rate 500] [--only NAME ...]
 
-A scikit-learn forest of 200 trees is logged to a tracking server of its own, once as scikit-learn model for
-`mlflow models serve` and once as ONNX with its contract for the api. Each server gets one row per request from a closed
-loop of keep-alive connections, sent by a separate process of raw sockets. Prints one table.
+A forest of 200 trees is served by each in turn, while the others are stopped; `peers/servers.py` says how each is set
+up. Before it is measured, a server must give the forest's own predictions for a hundred rows. Then it gets those rows,
+one per request, in a closed loop (how much can it do) and, if it can do that much, in an open loop at a fixed rate (how
+long does it take). Peers are installed with uv into var/peers at the first run. Prints one table; what could not be
+measured is in it, with the reason. Exit code 1 where that is this service itself or the echo.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import platform
-import selectors
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType
-from sklearn.ensemble import RandomForestRegressor
+from peers import load, model, servers
+from peers.load import Load, Target
+from peers.model import Forest
+from peers.programs import VENVS, NotMeasured, free_port, running
+from peers.servers import Server
 
-import mlflow
-
-ROOT = Path(__file__).resolve().parent.parent
-TRAINING, API = ROOT / ".venvs/training/bin", ROOT / ".venvs/api/bin"
-NAMES = [f"feature_{number}" for number in range(11)]
-MODEL = "benchmark"
+WARM_UP = 2.0  # seconds
+OPEN_CONNECTIONS = 64  # so many requests may be under way in the open loop
+TOLERANCE = 1e-5  # relative; the graph computes in float32
 
 
 @dataclass(frozen=True)
-class Load:
-    """What one closed loop measured; times in milliseconds."""
+class Measured:
+    """`steady` is None for a server that cannot do the open loop's rate."""
 
-    per_second: float
-    median: float
-    p99: float
-
-
-@dataclass
-class Connection:
-    """One keep-alive connection with one request under way."""
-
-    stream: socket.socket
-    sent_at: float = 0.0
-    received: bytes = b""
-
-    def send(self, request: bytes) -> None:
-        self.received = b""
-        self.sent_at = time.perf_counter()
-        self.stream.sendall(request)
-
-    def is_answered(self) -> bool:
-        """Reads what is there. True when the whole answer is; raises unless it is a 200."""
-        self.received += self.stream.recv(65536)
-        head, separator, body = self.received.partition(b"\r\n\r\n")
-        if not separator:
-            return False
-        length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-        if b" 200 " not in head.split(b"\r\n", 1)[0]:
-            raise RuntimeError(self.received.decode(errors="replace")[:500])
-        return len(body) >= length
+    closed: Load
+    steady: Load | None
 
 
-def closed_loop(port: int, path: str, content: str, connections: int, seconds: float) -> Load:
-    """Each connection sends its next request when the last one is answered, for so many seconds."""
-    body = content.encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    request = head.encode() + b"\r\n\r\n" + body
-    times: list[float] = []
-    with selectors.DefaultSelector() as selector:
-        for _ in range(connections):
-            stream = socket.create_connection(("127.0.0.1", port))
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(stream)
-            selector.register(stream, selectors.EVENT_READ, connection)
-            connection.send(request)
-        started = now = time.perf_counter()
-        while now - started < seconds:
-            for key, _ in selector.select():
-                if key.data.is_answered():
-                    now = time.perf_counter()
-                    times.append(now - key.data.sent_at)
-                    key.data.send(request)
-        for key in list(selector.get_map().values()):
-            key.data.stream.close()
-    times.sort()
-    p99 = times[int(len(times) * 0.99)]
-    return Load(len(times) / (now - started), statistics.median(times) * 1000, p99 * 1000)
+def measure(server: Server, forest: Forest, pool: ProcessPoolExecutor, options: argparse.Namespace) -> Measured:
+    """Starts the server, checks its answers, measures it. Raises NotMeasured."""
+    started = server.start(forest.folder)
+    bodies = tuple(json.dumps(server.body(row)).encode() for row in forest.rows)
+    target = Target(started.port, server.path, bodies)
+    ready = f"http://127.0.0.1:{started.port}{started.ready}"
+    with running(started.command, ready, forest.folder, started.variables):
+        try:
+            _check(server, forest, target, pool.submit(load.ask, target).result())
+            pool.submit(load.closed_loop, target, options.connections, min(WARM_UP, options.seconds)).result()
+            closed = pool.submit(load.closed_loop, target, options.connections, options.seconds).result()
+            if closed.per_second <= options.rate:
+                return Measured(closed, None)
+            steady = pool.submit(load.open_loop, target, OPEN_CONNECTIONS, options.rate, options.seconds).result()
+            return Measured(closed, steady)
+        except (RuntimeError, OSError, KeyError) as error:
+            raise NotMeasured(f"failed: {str(error)[:300]}") from error
 
 
-def log_models(uri: str) -> tuple[str, dict[str, float]]:
-    """Fits the forest, logs it both ways; gives the scikit-learn model's address and one row."""
-    random = np.random.default_rng(7)
-    rows = random.normal(size=(6497, len(NAMES))).astype(np.float32)
-    target = rows[:, 0] * 2 + rows[:, 1] * rows[:, 2] + random.normal(size=len(rows))
-    forest = RandomForestRegressor(n_estimators=200, random_state=7, n_jobs=-1).fit(rows, target)
-    forest.n_jobs = 1  # one row: threads only cost
+def _check(server: Server, forest: Forest, target: Target, answers: list[bytes]) -> None:
+    if server.prediction is None:
+        same = answers == list(target.bodies)
+    else:
+        given = [server.prediction(json.loads(answer)) for answer in answers]
+        same = np.allclose(given, forest.predictions, rtol=TOLERANCE, atol=TOLERANCE)
+    if not same:
+        raise NotMeasured("does not give the forest's predictions")
 
-    whole = convert_sklearn(forest, "forest", [("joined", FloatTensorType([None, len(NAMES)]))], target_opset=17)
-    graph = whole.graph
-    del graph.input[:]
-    graph.input.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in NAMES)
-    graph.initializer.append(onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [len(NAMES), -1]))
-    nodes = [
-        onnx.helper.make_node("Concat", NAMES, ["stacked"], axis=0),
-        onnx.helper.make_node("Reshape", ["stacked", "shape"], ["lines"]),
-        onnx.helper.make_node("Transpose", ["lines"], ["joined"], perm=[1, 0]),
-        *graph.node,
+
+def table(found: dict[Server, Measured | str], rate: float) -> str:
+    """The servers, the slowest first; the ratio is to `mlflow models serve`."""
+    base = fastest(found, "mlflow")
+    lines = [
+        f"| server | with | requests/s | median ms | p99 ms | ratio | at {rate:g}/s: median ms | p99 ms |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    row = {name: float(value) for name, value in zip(NAMES, rows[0], strict=True)}
-    contract = {
-        "version": 1,
-        "name": MODEL,
-        "task": "regression",
-        "target": "target",
-        "features": [{"name": name, "input": name, "type": "number", "example": row[name]} for name in NAMES],
-        "golden": {"rows": [row], "predictions": [float(forest.predict(rows[:1])[0])], "tolerance": 1e-4},
-    }
-    whole.metadata_props.add(key="contract", value=json.dumps(contract))
-
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment(MODEL)
-    with mlflow.start_run(), tempfile.TemporaryDirectory() as folder:
-        needs = ["scikit-learn"]
-        logged = mlflow.sklearn.log_model(
-            forest, name="forest", pip_requirements=needs, input_example=rows[:1], serialization_format="cloudpickle"
-        )
-        kept = mlflow.onnx.log_model(whole, name="onnx", pip_requirements=["onnx"], save_as_external_data=False)
-        files = Path(mlflow.artifacts.download_artifacts(kept.model_uri, dst_path=folder))
-        digest = hashlib.sha256((files / "model.onnx").read_bytes()).hexdigest()
-    version = mlflow.register_model(kept.model_uri, MODEL)
-    client = mlflow.MlflowClient()
-    client.set_model_version_tag(MODEL, version.version, "model_sha256", digest)
-    client.set_registered_model_alias(MODEL, "production", version.version)
-    return logged.model_uri, row
+    measured = [(server, one) for server, one in found.items() if isinstance(one, Measured)]
+    for server, one in sorted(measured, key=lambda pair: pair[1].closed.per_second):
+        closed, steady = one.closed, one.steady
+        ratio = f"{closed.per_second / base:.3g}" if base else ""
+        slow = f"{steady.median:.2f} | {steady.p99:.2f}" if steady else "cannot | "
+        figures = f"{closed.per_second:,.0f} | {closed.median:.2f} | {closed.p99:.2f} | {ratio} | {slow}"
+        lines.append(f"| {server.name} | {server.how} | {figures} |")
+    lines += [
+        f"| {server.name} | {server.how} | not measured: {one} |"
+        for server, one in found.items()
+        if isinstance(one, str)
+    ]
+    return "\n".join(lines)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def fastest(found: dict[Server, Measured | str], *names: str) -> float:
+    """Requests per second of the fastest server with one of these in its name; 0 where none was measured."""
+    rates = [
+        one.closed.per_second
+        for server, one in found.items()
+        if isinstance(one, Measured) and any(name in server.name for name in names)
+    ]
+    return max(rates, default=0.0)
 
 
-@contextmanager
-def running(command: list[Any], address: str, folder: Path, **environment: str) -> Iterator[None]:
-    """The command as a process, from when `address` answers 200 until the end of the block."""
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    path = f"{TRAINING}{os.pathsep}{os.environ['PATH']}"  # mlflow starts uvicorn by its bare name
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=folder,
-        env=os.environ | quiet | environment | {"PATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(address):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command[0]} did not come up at {address}")
-            time.sleep(0.2)
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
+def verdicts(found: dict[Server, Measured | str], ours: Server, rate: float) -> list[str]:
+    """How this service stands to what it is meant to reach, where both were measured."""
+    mine = found.get(ours)
+    if not isinstance(mine, Measured):
+        return []
+    goals = []
+    if base := fastest(found, "mlflow"):
+        times = mine.closed.per_second / base
+        goals.append((times >= 100, f"{times:.0f} times `mlflow models serve` (at least 100)"))
+    if peer := fastest(found, "mlflow", "MLServer", "BentoML", "plain"):
+        times = mine.closed.per_second / peer
+        goals.append((times > 1, f"{times:.1f} times the fastest peer (more than 1)"))
+    if limit := fastest(found, "echo"):
+        share = mine.closed.per_second / limit
+        goals.append((share >= 0.6, f"{share:.2f} of the echo (at least 0.6)"))
+    p99 = mine.steady.p99 if mine.steady else float("inf")
+    goals.append((p99 <= 10, f"p99 {p99:.1f} ms at {rate:g} requests a second (at most 10)"))
+    return [f"{'met' if met else 'MISSED'}: {text}" for met, text in goals]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=500.0, help="requests per second in the open loop")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="NAME", help="servers whose name has one of these in it"
+    )
     options = parser.parse_args()
-    command, registry, peer, ours = TRAINING / "mlflow", free_port(), free_port(), free_port()
-    uri = f"http://127.0.0.1:{registry}"
+    found: dict[Server, Measured | str] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-
-        def measure(port: int, path: str, body: object) -> Load:
-            pool.submit(closed_loop, port, path, json.dumps(body), options.connections, 2.0).result()  # warm up
-            arguments = (port, path, json.dumps(body), options.connections, options.seconds)
-            return pool.submit(closed_loop, *arguments).result()
-
+        print("fitting the forest", file=sys.stderr)
+        forest = model.make(folder)
+        port = free_port()
         store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-        stack.enter_context(
-            running([command, "server", "--port", registry, "--workers", 1, *store], f"{uri}/health", folder)
-        )
-        print("fitting and logging the forest", file=sys.stderr)
-        model, row = log_models(uri)
-        split = {"dataframe_split": {"columns": NAMES, "data": [list(row.values())]}}
-        serve = [command, "models", "serve", "-m", model, "--port", peer, "--env-manager", "local"]
-        with running(serve, f"http://127.0.0.1:{peer}/ping", folder, MLFLOW_TRACKING_URI=uri):
-            theirs = measure(peer, "/invocations", split)
-        names = {"MLFLOW_TRACKING_URI": uri, "MODEL_NAME": MODEL, "API_PORT": str(ours), "MODELS_DIR": str(folder)}
-        api = [API / "python", "-m", "prediction_api"]
-        with running(api, f"http://127.0.0.1:{ours}/readyz", folder, PYTHONPATH=str(ROOT / "api"), **names):
-            mine = measure(ours, "/predict", row)
+        registry = [VENVS / "training/bin/mlflow", "server", "--port", port, "--workers", 1, *store]
+        uri = f"http://127.0.0.1:{port}"
+        stack.enter_context(running(registry, f"{uri}/health", folder, {}))
+        model.register(forest, uri)
+        ours = servers.ours(uri)
+        peers = [servers.plain(), servers.mlflow_serve(), servers.mlserver()]
+        peers += [servers.bentoml("sklearn"), servers.bentoml("onnx")]
+        for server in [ours, servers.echo(), *peers]:
+            if not any(part in f"{server.name} {server.how}" for part in options.only):
+                continue
+            print(f"{server.name}, {server.how}", file=sys.stderr)
+            try:
+                found[server] = measure(server, forest, pool, options)
+            except NotMeasured as reason:
+                found[server] = str(reason)
+        logged = sum(file.read_bytes().count(b"\n") for file in (folder / servers.LOG).rglob("predictions-*.jsonl"))
+    print(f"\nOne row per request; {options.connections} connections in the closed loop; {options.seconds:g} s each.")
+    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n")
+    print(table(found, options.rate))
+    busiest = max((one.closed.busy for one in found.values() if isinstance(one, Measured)), default=0.0)
+    print(f"\nThe generator was busy for at most {busiest:.0%} of a core. {logged:,} predictions were logged.")
+    print("\n".join(verdicts(found, ours, options.rate)))
+    needed = [server for server in found if server is ours or server.prediction is None]
+    return int(any(isinstance(found[server], str) for server in needed))
 
-    print(f"\nOne row per request, {options.connections} connections, one process each, {options.seconds:g} s.")
-    print(f"Machine: {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n")
-    print("| server | requests/s | median ms | p99 ms | ratio |\n| --- | ---: | ---: | ---: | ---: |")
-    for name, load in (("mlflow models serve", theirs), ("prediction_api", mine)):
-        ratio = load.per_second / theirs.per_second
-        print(f"| {name} | {load.per_second:,.0f} | {load.median:.2f} | {load.p99:.2f} | {ratio:.0f} |")
-    return 0
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

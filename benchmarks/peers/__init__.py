@@ -1,0 +1,1 @@
+"""The servers that `benchmarks/predict.py` measures, and what it measures them with."""

@@ -1,0 +1,120 @@
+"""One forest in every form that a server wants it in."""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Read at MLflow's import: stdout is for the table.
+os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+import joblib
+import numpy as np
+import onnx
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import RandomForestRegressor
+
+import mlflow
+
+NAMES = [f"feature_{number}" for number in range(11)]
+NAME = "benchmark"
+TREES, TRAINING_ROWS, SENT_ROWS = 200, 6497, 100
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The folder with `forest.joblib`, `forest.onnx` and `mlflow/`, the rows to send, and scikit-learn's predictions.
+
+    `rows` is (SENT_ROWS, 11) float32, `predictions` (SENT_ROWS,).
+    """
+
+    folder: Path
+    rows: Any
+    predictions: Any
+
+
+def make(folder: Path) -> Forest:
+    """Fits the forest and writes it in each form."""
+    random = np.random.default_rng(7)
+    rows = random.normal(size=(TRAINING_ROWS, len(NAMES))).round(3).astype(np.float32)
+    target = rows[:, 0] * 2 + rows[:, 1] * rows[:, 2] + random.normal(size=len(rows))
+    model = RandomForestRegressor(n_estimators=TREES, random_state=7, n_jobs=-1).fit(rows, target)
+    model.n_jobs = 1  # one row: threads only cost
+    sent = rows[:SENT_ROWS]
+    predictions = model.predict(sent)
+    joblib.dump(model, folder / "forest.joblib")
+    mlflow.sklearn.save_model(
+        model,
+        str(folder / "mlflow"),
+        pip_requirements=["scikit-learn"],
+        input_example=sent[:1],
+        serialization_format="cloudpickle",
+    )
+    graph = convert_sklearn(model, "forest", [("joined", FloatTensorType([None, len(NAMES)]))], target_opset=17)
+    _take_columns(graph)
+    _attach_contract(graph, sent[0], float(predictions[0]))
+    onnx.save(graph, folder / "forest.onnx")
+    return Forest(folder, sent, predictions)
+
+
+def _take_columns(model: onnx.ModelProto) -> None:
+    """One input per feature, as the training job makes its graphs."""
+    graph = model.graph
+    del graph.input[:]
+    graph.input.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in NAMES)
+    graph.initializer.append(onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [len(NAMES), -1]))
+    nodes = [
+        onnx.helper.make_node("Concat", NAMES, ["stacked"], axis=0),
+        onnx.helper.make_node("Reshape", ["stacked", "shape"], ["lines"]),
+        onnx.helper.make_node("Transpose", ["lines"], ["joined"], perm=[1, 0]),
+        *graph.node,
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _attach_contract(model: onnx.ModelProto, row: Any, prediction: float) -> None:
+    example = named(row)
+    contract = {
+        "version": 1,
+        "name": NAME,
+        "task": "regression",
+        "target": "target",
+        "features": [{"name": name, "input": name, "type": "number", "example": example[name]} for name in NAMES],
+        "golden": {"rows": [example], "predictions": [prediction], "tolerance": 1e-4},
+    }
+    model.metadata_props.add(key="contract", value=json.dumps(contract))
+
+
+def named(row: Any) -> dict[str, float]:
+    """A row as an object of feature and value."""
+    return dict(zip(NAMES, short(row), strict=True))
+
+
+def short(row: Any) -> list[float]:
+    """The values by their shortest decimal form, as a client would write them."""
+    return [float(str(value)) for value in row]
+
+
+def register(forest: Forest, uri: str) -> None:
+    """Puts the ONNX form into the registry of a tracking server, as the training job does."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment(NAME)
+    with mlflow.start_run():
+        graph = onnx.load(forest.folder / "forest.onnx")
+        kept = mlflow.onnx.log_model(graph, name="onnx", pip_requirements=["onnx"], save_as_external_data=False)
+        files = Path(mlflow.artifacts.download_artifacts(kept.model_uri, dst_path=str(forest.folder)))
+    digest = hashlib.sha256((files / "model.onnx").read_bytes()).hexdigest()
+    version = mlflow.register_model(kept.model_uri, NAME)
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(NAME, version.version, "model_sha256", digest)
+    client.set_registered_model_alias(NAME, "production", version.version)
