@@ -35,12 +35,15 @@ def docs_page(schema: dict[str, Any]) -> str:
 
 def _call(method: str, path: str, call: dict[str, Any]) -> str:
     text = f"<h2>{method} {escape(path)}</h2><p>{escape(call.get('description', ''))}</p>"
-    example = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-    if example is None:
-        return text
-    shown = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
-    command = f"curl -X {method} http://HOST:PORT{path} -H 'Content-Type: application/json' -d '{shown}'"
-    return f"{text}<pre>{escape(command)}</pre>"
+    contents = call.get("requestBody", {}).get("content", {}).items()
+    return text + "".join(_command(method, path, kind, content["example"]) for kind, content in contents)
+
+
+def _command(method: str, path: str, kind: str, example: object) -> str:
+    shown = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+    quoted = shown.replace("'", "'\\''")
+    command = f"curl -X {method} http://HOST:PORT{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
+    return f"<pre>{escape(command)}</pre>"
 
 
 def _features(schema: dict[str, Any]) -> str:

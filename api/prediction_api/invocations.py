@@ -77,6 +77,8 @@ def _split(reader: RowReader, given: Any, place: Place) -> list[Row]:
     if not isinstance(given, dict) or not {"columns", "data"} <= given.keys() <= {"columns", "data", "index"}:
         raise _wrong(place, f"expected an object of columns, data and perhaps index, found {shown(given)}")
     columns, rows = given["columns"], _some_rows(given["data"], (*place, "data"))
+    if not isinstance(given.get("index"), list | None):
+        raise _wrong((*place, "index"), f"expected a list, found {shown(given['index'])}")
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise _wrong((*place, "columns"), "expected a list of names")
     if complaints := reader.check_names(columns, (*place, "columns")):

@@ -1,6 +1,7 @@
 """The HTTP calls: read, ask one thing, shape the answer. What is refused is raised and becomes a problem in `http`."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from prediction_api.answers import (
@@ -28,6 +29,7 @@ from prediction_api.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
 from prediction_api.http import content_kind, json_response, read_json_body
 
 router = APIRouter(route_class=PlainRoute)
+_BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **PROBLEM_STATUSES}
 
 
 @router.post("/predict", response_model=PredictionAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
@@ -40,7 +42,7 @@ async def predict(request: Request) -> Response:
     return json_response(prediction_answer(live, serving.one(live, row, identifier), identifier))
 
 
-@router.post("/predict/batch", response_model=BatchAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+@router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
 async def predict_batch(request: Request) -> Response:
     """Predictions in the order of the rows: 1 to 10,000 as JSON, or CSV of any length.
 
@@ -97,7 +99,7 @@ async def readyz(request: Request) -> Response:
     return json_response(readiness_answer(store_of(request)))
 
 
-@router.get("/metrics", tags=["health"])
+@router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
 async def metrics(request: Request) -> Response:
     """Counts and times in Prometheus' text format."""
     return Response(metrics_of(request).page(), media_type=CONTENT_TYPE_LATEST)

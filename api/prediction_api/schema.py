@@ -5,33 +5,61 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from prediction_api.body_schemas import (
+    ROW,
+    example_row,
+    infer_body,
+    invocation_body,
+    json_body,
+    rows_of,
+    with_csv,
+)
 from prediction_api.feedback import feedback_schema
 from prediction_api.model_store import LiveModel
-from prediction_api.rows import MOST_ROWS
 
 TITLE = "Prediction service"
+_REQUEST_ID = {"description": "The id given, or one made here", "required": True, "schema": {"type": "string"}}
 
 
 def openapi_schema(app: FastAPI, live: LiveModel | None) -> dict[str, Any]:
-    """The schema with the live model's features as the bodies of both predict calls, or with any object before that."""
+    """The schema with the live model's features in the bodies of the calls, or with any object before there is one."""
     version = f"{live.name} version {live.version}" if live else "no model"
     schema = get_openapi(title=TITLE, version=version, description=f"Serving {version}.", routes=app.routes)
     contract = live.predictor.contract if live else None
     row: dict[str, Any] = {"type": "object"}
     example: dict[str, Any] = {}
+    invocation = infer = json_body(row, example)
     if live:
         schema["components"]["schemas"]["Features"] = live.reader.model.model_json_schema()
-        row = {"$ref": "#/components/schemas/Features"}
-        example = {feature.name: feature.example for feature in live.predictor.contract.features}
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": MOST_ROWS}
-    batch = {"type": "object", "properties": {"rows": rows}, "required": ["rows"], "additionalProperties": False}
-    schema["paths"]["/predict"]["post"]["requestBody"] = _body(row, example)
-    schema["paths"]["/explain"]["post"]["requestBody"] = _body(row, example)
-    schema["paths"]["/predict/batch"]["post"]["requestBody"] = _body(batch, {"rows": [example, example]})
+        row, example = ROW, example_row(live)
+        invocation, infer = invocation_body(live), infer_body(live)
+    batch = {
+        "type": "object",
+        "properties": {"rows": rows_of(row)},
+        "required": ["rows"],
+        "additionalProperties": False,
+    }
     told = {"id": "0123456789abcdef-000001", "actual": contract.golden.predictions[0] if contract else 5.0}
-    schema["paths"]["/feedback"]["post"]["requestBody"] = _body(feedback_schema(contract), told)
+    bodies = {
+        "/predict": json_body(row, example),
+        "/explain": json_body(row, example),
+        "/predict/batch": with_csv(json_body(batch, {"rows": [example, example]}), live),
+        "/invocations": with_csv(invocation, live),
+        "/v2/models/{name}/infer": infer,
+        "/v2/models/{name}/versions/{version}/infer": infer,
+        "/feedback": json_body(feedback_schema(contract), told),
+    }
+    for path, body in bodies.items():
+        schema["paths"][path]["post"]["requestBody"] = body
+    known = [("name", live.name if live else None), ("version", live.version if live else None)]
+    for path, calls in schema["paths"].items():
+        for call in calls.values():
+            call["parameters"] = [_path_parameter(*one) for one in known if f"{{{one[0]}}}" in path]
+            for response in call["responses"].values():
+                response["headers"] = {"X-Request-ID": _REQUEST_ID}
     return schema
 
 
-def _body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+def _path_parameter(name: str, value: str | None) -> dict[str, Any]:
+    known = {"enum": [value]} if value else {"type": "string"}
+    return {"name": name, "in": "path", "required": True, "schema": known}

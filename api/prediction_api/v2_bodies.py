@@ -2,11 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from prediction_api.rows import MOST_ROWS
 
-Size = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+
+def _whole(given: Any) -> Any:
+    """In JSON 3.0 is an integer too."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+Size = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_ROWS)]
 
 
 class Part(BaseModel):

@@ -56,6 +56,16 @@ def regression_contract(slope: float = 0.5, name: str = "wine-quality") -> Contr
     }
 
 
+def bounded_model() -> bytes:
+    """The regression model with its sum clipped, so that every input that the contract allows has a finite answer."""
+    model = onnx.load_model_from_string(regression_model())
+    model.graph.node[-1].output[0] = "unbounded"
+    for name, value in (("least", -1e9), ("most", 1e9)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [value]))
+    model.graph.node.append(helper.make_node("Clip", ["unbounded", "least", "most"], ["variable"]))
+    return model.SerializeToString()
+
+
 def regression_model(slope: float = 0.5, contract: Contract | None = None, constant: bytes | None = None) -> bytes:
     """Imputes, looks the text up and adds, all inside the graph. `constant` replaces the slope's raw tensor."""
     nodes = [

@@ -25,13 +25,13 @@ def records() -> list[dict[str, Any]]:
     return [dict(zip(NAMES, row, strict=True)) for row in ROWS]
 
 
-def tensor(name: str, data: list[Any], datatype: str = "FP32", shape: list[int] | None = None) -> dict[str, Any]:
+def tensor(name: str, data: list[Any], datatype: str = "FP32", shape: list[Any] | None = None) -> dict[str, Any]:
     return {"name": name, "shape": shape or [len(data)], "datatype": datatype, "data": data}
 
 
 def tensors() -> list[dict[str, Any]]:
     return [
-        tensor("type", ["white", None], "BYTES", [2, 1]),
+        tensor("type", ["white", None], "BYTES", [2.0, 1]),
         tensor("fixed_acidity", [[8], [4.0]], "FP64", [2, 1]),
         tensor("alcohol", [9, None], "INT64"),
     ]
@@ -69,6 +69,7 @@ def test_invocations_takes_one_row_of_single_values_as_inputs(client: TestClient
         ({"rows": ROWS}, ["rows"], "expected one of dataframe_split"),
         ({"instances": ROWS, "params": 3}, ["params"], "expected an object, found 3"),
         ({"dataframe_split": {"columns": NAMES}}, ["dataframe_split"], "expected an object of columns, data"),
+        ({"dataframe_split": {"columns": NAMES, "data": ROWS, "index": 3}}, ["dataframe_split", "index"], "found 3"),
         ({"dataframe_split": {"columns": 3, "data": ROWS}}, ["dataframe_split", "columns"], "expected a list of names"),
         ({"dataframe_split": {"columns": [*NAMES, "alcool"], "data": ROWS}}, ["dataframe_split", "columns", "alcool"],
          "the nearest is 'alcohol'"),

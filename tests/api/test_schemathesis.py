@@ -1,0 +1,121 @@
+"""The service beside its own OpenAPI schema: every check that Schemathesis has, over HTTP, with fixed seeds."""
+
+import copy
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+import uvicorn
+from conftest import wait_until
+from model_files import bounded_model, classification_model
+from prediction_api.main import create_app
+from prediction_api.one_write import OneWriteProtocol
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+CONFIG = {
+    "seed": 1,
+    "continue-on-failure": True,
+    "generation": {"max-examples": 100, "deterministic": True, "database": "none"},
+}
+
+
+@schemathesis.serializer("text/csv")
+def as_text(_: Any, value: Any) -> bytes:
+    return str(value).encode()
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    """Makes true what JSON schema cannot say: a CSV has the model's columns, and columns are equally long.
+
+    Lists only grow, by their own values, so what is wrong with one of them stays wrong.
+    """
+    if case.media_type == "text/csv" and isinstance(case.body, str):
+        content = case.operation.definition.raw["requestBody"]["content"]
+        case.body = content["text/csv"]["example"] + "\n" * (len(case.body) % 3)
+    elif isinstance(case.body, dict):
+        case.body = copy.deepcopy(case.body)
+        _even_out(case.body.get("inputs"))
+
+
+def _even_out(inputs: Any) -> None:
+    if isinstance(inputs, dict):
+        _lengthen(list(inputs.values()))
+    if not isinstance(inputs, list) or not all(isinstance(one, dict) for one in inputs):
+        return
+    _lengthen([one.get("data") for one in inputs])
+    for tensor in inputs:
+        shape, data = tensor.get("shape"), tensor.get("data")
+        if isinstance(data, list) and isinstance(shape, list) and shape and _is_size(shape[0]):
+            shape[0] = len(data)
+
+
+def _lengthen(columns: list[Any]) -> None:
+    if all(isinstance(column, list) and column for column in columns):
+        most = max(map(len, columns), default=0)
+        for column in columns:
+            column.extend(column[place % len(column)] for place in range(len(column), most))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) in (int, float) and 1 <= value <= 10_000 and value == int(value)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The real server with these settings, at the address given."""
+    config = uvicorn.Config(create_app(settings), http=OneWriteProtocol, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started and httpx.get(f"{address}/readyz").status_code == 200)
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("model", "least"), [(bounded_model(), 2_900), (classification_model(), 2_100)], ids=["regression", "classes"]
+)
+def test_every_answer_is_as_the_schema_says(
+    registry: FakeRegistry, settings: Settings, model: bytes, least: int
+) -> None:
+    registry.add(model)
+    failures: Counter[str] = Counter()
+    requests, statuses = 0, Counter[int]()
+    with serving(settings.model_copy(update={"api_poll_seconds": 60.0})) as address:
+        schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=SchemathesisConfig.from_dict(CONFIG))
+        for event in from_schema(schema).execute():
+            if isinstance(event, events.NonFatalError | events.FatalError):
+                failures[str(event.__dict__)] += 1
+            if isinstance(event, events.ScenarioFinished):
+                recorder = event.recorder
+                requests += len(recorder.interactions)
+                statuses.update(one.response.status_code for one in recorder.interactions.values() if one.response)
+                failures.update(_failures(recorder))
+    assert not failures
+    assert requests >= least
+    assert {200, 202, 404, 405, 415, 422} <= statuses.keys()  # it was not all refused, nor all accepted
+
+
+def _failures(recorder: Any) -> Iterator[str]:
+    for number, checks in recorder.checks.items():
+        for check in checks:
+            if check.failure_info is not None:
+                case = recorder.cases[number].value
+                answer = recorder.interactions[number].response
+                seen = f"{answer.status_code} {answer.content[:300]}" if answer else "no answer"
+                yield f"{check.name}: {case.method} {case.path} {str(case.body)[:300]} -> {seen}"
