@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from training import evaluation
+from training.calibration import Calibrator
 from training.config import Config
 from training.dataset import Dataset
 from training.export import LARGEST_DIFFERENCE
+from training.measurement import Measurement
 from training.profile import Categories, Numbers, Profile, counts
 from training.scoring import run
 from training.source import identifier
@@ -85,3 +87,13 @@ def histogram(values: evaluation.Array) -> dict[str, Any]:
     """Histogram of the predictions on rows that were not fitted."""
     edges = evaluation.edges(values)
     return {"edges": edges.tolist(), "counts": counts(values, edges).tolist()}
+
+
+def calibrated(measured: Measurement, calibrator: Calibrator | None, rows: int) -> dict[str, Any]:
+    """How interval or probabilities were made, on how many rows, and how well they hold on the test rows."""
+    if calibrator is None:
+        return {"method": "split conformal", "rows": rows, "coverage_on_test": measured.metrics["interval_coverage"]}
+    found = {"method": calibrator.method, "rows": rows, "error_on_test": measured.metrics["calibration_error"]}
+    if calibrator.sharpness:
+        found |= {"temperature": 1 / calibrator.sharpness, "floor": calibrator.floor}
+    return found

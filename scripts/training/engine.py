@@ -13,7 +13,7 @@ from training.config import Config
 from training.dataset import Dataset
 from training.local_engine import LocalEngine
 from training.profile import Profile
-from training.search import Columns, Parameters
+from training.search import Columns, Found, Parameters
 from training.spark_engine import SparkEngine
 
 
@@ -30,11 +30,8 @@ class Engine(Protocol):
         """What the training part looks like."""
         ...
 
-    def search(self, experiment_id: str, study_name: str) -> tuple[str, Parameters]:
-        """Runs what is left of the configured trials.
-
-        Gives the id of the MLflow run that the trials are children of, and the best trial's parameters.
-        """
+    def search(self, experiment_id: str, study_name: str) -> Found:
+        """Runs what is left of the configured trials."""
         ...
 
     def fit(self, parameters: Parameters) -> Pipeline:

@@ -19,9 +19,10 @@ from skl2onnx.common.shape_calculator import (
 from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBRegressor
 
+from training.calibration import Calibrator
 from training.errors import ParityError
-from training.scoring import CONTRACT_KEY, run
-from training.search import Columns, predict
+from training.scoring import CONTRACT_KEY, predictor
+from training.search import Columns
 from training.source import identifier
 
 Array = np.ndarray[Any, Any]
@@ -30,10 +31,12 @@ OPSET = {"": 15, "ai.onnx.ml": 3}
 LARGEST_DIFFERENCE = 1e-4  # of the target's standard deviation; absolute for probabilities
 
 
-def graph(model: Pipeline, columns: Columns, labels: list[str]) -> onnx.ModelProto:
+def graph(
+    model: Pipeline, columns: Columns, labels: list[str], calibrator: Calibrator | None = None
+) -> onnx.ModelProto:
     """The pipeline as ONNX: one input per feature, named by `identifier`, (rows,) float32 or text.
 
-    Gives `variable` (rows, 1), or `label` (rows,) text and `probabilities` (rows, labels).
+    Gives `variable` (rows, 1), or `label` (rows,) text and `probabilities` (rows, labels), calibrated.
     """
     _register_xgboost()
     types = [(name, FloatTensorType([None, 1])) for name in columns.numbers]
@@ -44,7 +47,7 @@ def graph(model: Pipeline, columns: Columns, labels: list[str]) -> onnx.ModelPro
     )
     _take_columns(converted)
     if labels:
-        _name_labels(converted, labels)
+        _name_labels(converted, labels, calibrator)
     onnx.checker.check_model(converted)
     return converted
 
@@ -91,16 +94,31 @@ def _take_columns(model: onnx.ModelProto) -> None:
     model.graph.node.extend([*columns, *nodes])
 
 
-def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:
-    """The graph chooses a label's index; one more node looks the label up."""
-    index, probabilities = (output.name for output in model.graph.output)
+def _name_labels(model: onnx.ModelProto, labels: list[str], calibrator: Calibrator | None) -> None:
+    """Calibrates the probabilities as `Calibrator` does; the label is that of the greatest."""
+    raw = "raw probabilities"
+    index, given = (output.name for output in model.graph.output)
+    renamed = {index: "uncalibrated label", given: raw}
     for node in model.graph.node:
-        node.output[:] = ["label index" if name == index else name for name in node.output]
-    names = numpy_helper.from_array(np.array(labels, dtype=object), "labels")
-    model.graph.initializer.append(names)
-    model.graph.node.append(helper.make_node("Gather", ["labels", "label index"], ["label"]))
-    if probabilities != "probabilities":
-        model.graph.node.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    constants: dict[str, Any] = {"labels": np.array(labels, dtype=object)}
+    if calibrator and calibrator.sharpness:
+        constants |= {"floor": np.float32(calibrator.floor), "sharpness": np.float32(calibrator.sharpness)}
+        steps = [
+            helper.make_node("Add", [raw, "floor"], ["floored"]),
+            helper.make_node("Log", ["floored"], ["logarithms"]),
+            helper.make_node("Mul", ["logarithms", "sharpness"], ["powers"]),
+            helper.make_node("Softmax", ["powers"], ["probabilities"], axis=1),
+        ]
+    else:
+        steps = [helper.make_node("Identity", [raw], ["probabilities"])]
+    steps.append(helper.make_node("ArgMax", ["probabilities"], ["label index"], axis=1, keepdims=0))
+    steps.append(helper.make_node("Gather", ["labels", "label index"], ["label"]))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
+    model.graph.node.extend(steps)
     del model.graph.output[:]
     model.graph.output.extend(
         [
@@ -110,14 +128,13 @@ def _name_labels(model: onnx.ModelProto, labels: list[str]) -> None:
     )
 
 
-def check_parity(content: bytes, model: Pipeline, features: pd.DataFrame, columns: Columns, spread: float) -> float:
-    """Largest difference between graph and model over `features`; raises ParityError above the limit.
+def check_parity(content: bytes, features: pd.DataFrame, expected: Array, spread: float) -> float:
+    """Largest difference of the graph's predictions over `features` from Python's; raises ParityError above the limit.
 
-    `spread` is the target's standard deviation (1 for probabilities).
+    `expected` are (rows,) values or (rows, labels) calibrated probabilities; `spread` is the target's standard
+    deviation (1 for probabilities).
     """
-    values, probabilities = run(content, features)
-    ours = values if probabilities is None else probabilities
-    difference = float(np.max(np.abs(ours - predict(model, features, columns.classes))))
+    difference = float(np.max(np.abs(predictor(content)(features) - expected)))
     if not difference <= LARGEST_DIFFERENCE * spread:
         raise ParityError(difference, LARGEST_DIFFERENCE * spread)
     return difference

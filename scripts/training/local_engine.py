@@ -22,7 +22,7 @@ from training.config import Config
 from training.dataset import Dataset
 from training.evaluation import from_mean_loss, losses
 from training.profile import Profile
-from training.search import Columns, Parameters
+from training.search import Columns, Found, Parameters
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -55,7 +55,7 @@ class LocalEngine:
     def profile(self) -> Profile:
         return profile.of_frame(self.rows.features, self.rows.target, self.columns.classes)
 
-    def search(self, experiment_id: str, study_name: str) -> tuple[str, Parameters]:
+    def search(self, experiment_id: str, study_name: str) -> Found:
         metric, seed, trials = self.config.search_metric, self.config.split.seed, self.config.search.trials
         candidates = list(self.config.search.candidates)
         storage = search.storage(experiment_id)
@@ -66,8 +66,8 @@ class LocalEngine:
             jobs = min(self.spark.sparkContext.defaultParallelism, left)
             objective = _objective(candidates, self.rows, metric, seed, trials)
             study.optimize(objective, n_trials=left, n_jobs=jobs, timeout=self.config.search.timeout_s)
-        best = search.best(study.trials, metric, candidates, len(self.columns.names))
-        return str(storage.get_study_id_from_name(study_name)), best
+        run_id = str(storage.get_study_id_from_name(study_name))
+        return search.found(run_id, study.trials, metric, candidates, len(self.columns.names))
 
     def fit(self, parameters: Parameters) -> Pipeline:
         model = search.build(parameters, self.columns, self.config.split.seed, jobs=-1)

@@ -16,6 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 import mlflow
 from training import plots
+from training.card import Card, page, render
 from training.config import Config
 from training.dataset import Dataset
 from training.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, MODEL_FILE, TEST_ROWS_FILE, Registry
@@ -35,14 +36,17 @@ def record(
     table: Dataset,
     test_rows: pd.DataFrame,
     result: Result,
-    best: dict[str, Any],
     key: str,
 ) -> str:
     """Logs into the search's own run, registers the model, gives the version. The version comes last: an
     interrupted task leaves none, and its repetition writes the same again."""
-    with mlflow.start_run(run_id=result.run_id):
-        mlflow.log_params({**best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)})
-        mlflow.log_metrics({**result.metrics, "onnx_difference": result.parity})
+    found, measured = result.found, result.measured
+    card = Card(result.contract, table.report, measured, found.best, len(found.trials), config.data.segment)
+    with mlflow.start_run(run_id=found.run_id):
+        mlflow.log_params(
+            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)}
+        )
+        mlflow.log_metrics({**measured.metrics, **measured.details, "onnx_difference": result.parity})
         mlflow.set_tags(
             {
                 KEY_TAG: key,
@@ -59,12 +63,9 @@ def record(
             test_rows, source=place, targets=config.data.target, name=config.name, digest=source.digest[:36]
         )
         mlflow.log_input(data, context="training")
-        mlflow.log_dict(table.report, "data-report.json")
-        _log_pictures(config, table, result)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / TEST_ROWS_FILE
-            test_rows.to_parquet(path, index=False)
-            mlflow.log_artifact(str(path))
+            _write_files(Path(folder), config, table, test_rows, result, card)
+            mlflow.log_artifacts(folder)
         logged = mlflow.onnx.log_model(
             onnx.load_from_string(result.content),
             name="model",
@@ -77,21 +78,25 @@ def record(
         )
         digest = _stored_digest(logged.artifact_path)
     tags = {KEY_TAG: key, DIGEST_TAG: digest, "data_synthetic": str(source.synthetic).lower()}
-    return str(registry.register(logged.model_uri, tags).version)
+    return str(registry.register(logged.model_uri, tags, page(card)).version)
 
 
 def _split(config: Config) -> dict[str, Any]:
     return {f"split_{name}": value for name, value in config.split.model_dump().items()}
 
 
-def _log_pictures(config: Config, table: Dataset, result: Result) -> None:
-    labels = result.contract["labels"]
-    if labels:
-        mlflow.log_figure(plots.confusion(result.actual, result.predicted, labels), "plots/confusion-matrix.png")
-    else:
-        picture = plots.residuals(result.actual, result.predicted, config.data.target)
-        mlflow.log_figure(picture, "plots/residuals.png")
-    mlflow.log_figure(plots.importance(list(table.features), result.importance), "plots/importance.png")
+def _write_files(
+    folder: Path, config: Config, table: Dataset, test_rows: pd.DataFrame, result: Result, card: Card
+) -> None:
+    """What people look at, and the rows that the gate will judge on."""
+    (folder / "model-card.md").write_text(render(card), encoding="utf-8")
+    (folder / "data-report.json").write_text(json.dumps(table.report, indent=2), encoding="utf-8")
+    test_rows.to_parquet(folder / TEST_ROWS_FILE, index=False)
+    terms, data = result.contract, config.data
+    names = plots.Names(data.target, terms["target_unit"], terms["labels"], data.segment, config.serving.coverage)
+    (folder / "plots").mkdir()
+    for name, picture in plots.draw(result.measured, result.found.trials, config.search_metric, names).items():
+        picture.savefig(folder / "plots" / name)
 
 
 def _signature(contract: dict[str, Any]) -> ModelSignature:

@@ -24,6 +24,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdou
 import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 import mlflow
 from mlflow import MlflowClient
@@ -101,9 +102,21 @@ class Registry:
                 return None
             raise
 
-    def register(self, model_uri: str, tags: dict[str, str]) -> ModelVersion:
-        """Registers a logged model. The run-key tag comes with the version, so that no half-made version is found."""
-        return mlflow.register_model(model_uri, self.name, tags=tags)
+    def register(self, model_uri: str, tags: dict[str, str], description: str) -> ModelVersion:
+        """Registers a logged model. Tags and page come with the version, so that no half-made version is found."""
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        model_id = model_uri.rpartition("/")[2]
+        version = self.client.create_model_version(
+            self.name, model_uri, tags=tags, description=description, model_id=model_id
+        )
+        # By this the page of the logged model links to the version.
+        link = json.dumps([{"name": version.name, "version": version.version}])
+        self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
+        return version
 
     def model_content(self, version: ModelVersion, folder: Path) -> bytes:
         """The serialized model of a version."""

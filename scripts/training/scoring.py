@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at ONNX Runtime's import; it would call its maker
@@ -47,6 +48,17 @@ def predict(session: onnxruntime.InferenceSession, features: pd.DataFrame) -> tu
     if len(outputs) == 1:
         return outputs[0].reshape(-1).astype(np.float64), None
     return outputs[0], outputs[1].astype(np.float64)
+
+
+def predictor(content: bytes) -> Callable[[pd.DataFrame], Array]:
+    """A serialized model, opened once: rows to (rows,) values or (rows, labels) probabilities."""
+    session = open_session(content)
+
+    def predictions(features: pd.DataFrame) -> Array:
+        values, probabilities = predict(session, features)
+        return values if probabilities is None else probabilities
+
+    return predictions
 
 
 def read_contract(content: bytes) -> dict[str, Any]:

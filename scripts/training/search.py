@@ -29,6 +29,7 @@ from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBClassifier, XGBRegressor
 
 from training.config import LOWER_IS_BETTER
+from training.measurement import Trial
 
 Parameters = dict[str, Any]
 Array = np.ndarray[Any, Any]
@@ -151,12 +152,22 @@ def direction(metric: str) -> Literal["minimize", "maximize"]:
     return "minimize" if metric in LOWER_IS_BETTER else "maximize"
 
 
-def best(
-    trials: Sequence[optuna.trial.FrozenTrial], metric: str, candidates: Sequence[str], columns: int
-) -> Parameters:
-    """Parameters of the best finished trial."""
+@dataclass(frozen=True)
+class Found:
+    """What a search gave: the MLflow run that its trials are children of, the best parameters, the finished trials."""
+
+    run_id: str
+    best: Parameters
+    trials: tuple[Trial, ...]
+
+
+def found(
+    run_id: str, trials: Sequence[optuna.trial.FrozenTrial], metric: str, candidates: Sequence[str], columns: int
+) -> Found:
+    """What came of these trials, finished or not."""
     finished = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
     sign = 1 if metric in LOWER_IS_BETTER else -1
     winner = min(finished, key=lambda trial: sign * float(trial.value or 0.0))
     replayed: Any = optuna.trial.FixedTrial(winner.params)
-    return suggest(replayed, candidates, columns)
+    seen = tuple(Trial(one.number + 1, one.params["candidate"], float(one.value or 0.0)) for one in finished)
+    return Found(run_id, suggest(replayed, candidates, columns), seen)

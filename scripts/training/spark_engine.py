@@ -26,7 +26,7 @@ from training.config import Config
 from training.dataset import HASH, PART, Dataset
 from training.evaluation import from_mean_loss, losses
 from training.profile import Numbers, Profile
-from training.search import Columns, Parameters
+from training.search import Columns, Found, Parameters
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,7 @@ class SparkEngine:
         columns, target = self.columns, self.config.data.target
         return profile.of_table(self.train, columns.numbers, columns.categories, target, columns.classes)
 
-    def search(self, experiment_id: str, study_name: str) -> tuple[str, Parameters]:
+    def search(self, experiment_id: str, study_name: str) -> Found:
         metric, trials = self.config.search_metric, self.config.search.trials
         candidates = list(self.config.search.candidates)
         storage = search.storage(experiment_id)
@@ -67,8 +67,8 @@ class SparkEngine:
         left = trials - sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials)
         if left > 0:
             study.optimize(objective, n_trials=left, timeout=self.config.search.timeout_s)
-        best = search.best(study.trials, metric, candidates, len(self.columns.names))
-        return str(storage.get_study_id_from_name(study_name)), best
+        run_id = str(storage.get_study_id_from_name(study_name))
+        return search.found(run_id, study.trials, metric, candidates, len(self.columns.names))
 
     def fit(self, parameters: Parameters) -> Pipeline:
         model = self._fit(parameters, self._matrix, list(range(self.columns.classes)))

@@ -10,11 +10,24 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from training import contract, dataset, engine, evaluation, export, recording, search
+from training import (
+    calibration,
+    contract,
+    dataset,
+    engine,
+    evaluation,
+    export,
+    measurement,
+    recording,
+    scoring,
+    search,
+)
 from training.config import Config, code_version
 from training.dataset import Dataset, Rows
 from training.engine import Engine
+from training.measurement import Held, Measurement
 from training.registry import Registry
+from training.search import Found
 from training.source import Source, find
 
 log = logging.getLogger(__name__)
@@ -50,73 +63,68 @@ def train(config: Config) -> dict[str, Any]:
     parts = Parts(table, labels, engine.start(spark, config, table, labels), **held)
     log.info("search: %d trials over %s", config.search.trials, ", ".join(config.search.candidates))
     with registry.speaking():
-        run_id, best = parts.training.search(experiment, f"train-{key}")
-    log.info("winner: %s", best)
-    model = parts.training.fit(best)
-    result = _evaluate(config, source, parts, model, run_id)
-    log.info("test: %s", ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))
+        found = parts.training.search(experiment, f"train-{key}")
+    log.info("winner: %s", found.best)
+    model = parts.training.fit(found.best)
+    result = _evaluate(config, source, parts, model, found)
+    metrics = result.measured.metrics
+    log.info("test: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     with registry.speaking():
-        version = recording.record(registry, config, source, table, parts.test.frame, result, best, key)
+        version = recording.record(registry, config, source, table, parts.test.frame, result, key)
     log.info("registered version %s of %s", version, config.name)
-    return {"status": "trained", "version": version, "run_id": run_id, "run_key": key, "metrics": result.metrics}
+    return {"status": "trained", "version": version, "run_id": found.run_id, "run_key": key, "metrics": metrics}
 
 
 @dataclass(frozen=True)
 class Result:
-    """A fitted model, its checked graph with the contract, and what is known of it."""
+    """A fitted model as its checked graph with the contract, how it came about, and what is known of it."""
 
-    run_id: str
+    found: Found
     content: bytes
     contract: dict[str, Any]
-    metrics: dict[str, float]
     parity: float
     baseline: list[float]
-    actual: Array
-    predicted: Array
-    importance: Array
+    measured: Measurement
 
 
-def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, run_id: str) -> Result:
-    """Exports the model, checks the graph against it on all test rows, and measures it through the graph."""
-    columns, profile = parts.training.columns, parts.training.profile
-    test, actual, spread = parts.test.features, parts.test.target, profile.spread
-    graph = export.graph(model, columns, parts.labels)
+def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, found: Found) -> Result:
+    """Calibrates on the calibration part, exports, checks the graph against the model on all test rows, measures."""
+    columns, profile, seed, labels = parts.training.columns, parts.training.profile, config.split.seed, parts.labels
+    test, frame, calibrator, width = parts.test.features, parts.test.frame, None, None
+    held, raw = (search.predict(model, rows.features, columns.classes) for rows in (parts.calibration, parts.test))
+    if labels:
+        calibrator = calibration.fit(held, parts.calibration.target, seed)
+        held, predicted = calibrator(held), calibrator(raw)
+    else:
+        width, predicted = evaluation.half_width(parts.calibration.target, held, config.serving.coverage), raw
+    graph = export.graph(model, columns, labels, calibrator)
     bare = bytes(graph.SerializeToString())
-    parity = export.check_parity(bare, model, test, columns, spread)
-    predicted = search.predict(model, test, columns.classes)
-    metrics = evaluation.summary(config.data.task, actual, predicted)
-    task = config.data.task
-    baseline = evaluation.baseline(profile.baseline, len(actual))
-    metrics[f"baseline_{config.gate_metric}"] = evaluation.score(config.gate_metric, actual, baseline)
-    held = search.predict(model, parts.calibration.features, columns.classes)
-    interval = None
-    if task == "regression":
-        width = evaluation.half_width(parts.calibration.target, held, config.serving.coverage)
-        interval = {"coverage": config.serving.coverage, "half_width": width}
-        metrics["interval_coverage"] = float((np.abs(actual - predicted) <= width).mean())
+    parity = export.check_parity(bare, test, predicted, profile.spread)
+    groups = frame[config.data.segment].astype(str).to_numpy() if config.data.segment else None
+    rows = Held(test, parts.test.target, groups)
+    score = scoring.predictor(bare)
+    measured = measurement.measure(config.gate_metric, rows, (raw, predicted), width, profile.baseline, score, seed)
     terms = {
         "version": contract.VERSION,
         "name": config.name,
-        "task": task,
+        "task": config.data.task,
         "target": config.data.target,
-        "labels": parts.labels,
+        "target_unit": config.data.units.get(config.data.target),
+        "labels": labels,
         "features": contract.features(config, parts.table, profile),
-        "prediction_histogram": contract.histogram(held if task == "regression" else held.max(axis=1)),
-        "interval": interval,
-        "golden": contract.golden(bare, test, list(test.columns), spread),
-        "metrics": metrics,
+        "prediction_histogram": contract.histogram(held.max(axis=1) if labels else held),
+        "interval": None if labels else {"coverage": config.serving.coverage, "half_width": width},
+        "calibration": contract.calibrated(measured, calibrator, len(held)),
+        "golden": contract.golden(bare, test, list(test.columns), profile.spread),
+        "metrics": measured.metrics,
         "data": {
             "source": source.files[0].name,
             "digest": f"sha256:{source.digest}",
             "rows": parts.table.report["rows_used"],
             "synthetic": source.synthetic,
         },
-        "run_id": run_id,
+        "run_id": found.run_id,
         "trained_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "code_version": code_version(),
     }
-    weights = evaluation.permutation_importance(
-        config.gate_metric, actual, test, lambda frame: search.predict(model, frame, columns.classes), config.split.seed
-    )
-    content = export.attach(graph, terms)
-    return Result(run_id, content, terms, metrics, parity, profile.baseline.tolist(), actual, predicted, weights)
+    return Result(found, export.attach(graph, terms), terms, parity, profile.baseline.tolist(), measured)

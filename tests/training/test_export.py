@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from training import contract, export, local_engine, scoring, search
+from training.calibration import Calibrator
 from training.errors import ParityError
 from training.local_engine import TrainingRows
 
@@ -39,18 +40,31 @@ def fitted(kind: str, rows: TrainingRows) -> search.Pipeline:
 def test_regression_agrees(kind: str, mixed: TrainingRows) -> None:
     model = fitted(kind, mixed)
     content = export.graph(model, mixed, []).SerializeToString()
-    assert export.check_parity(content, model, mixed.features, mixed, 1.0) < 1e-4
+    assert export.check_parity(content, mixed.features, search.predict(model, mixed.features, 0), 1.0) < 1e-4
 
 
 @pytest.mark.parametrize("kind", CANDIDATES)
 def test_classification_agrees_and_names_labels(kind: str, labelled: TrainingRows) -> None:
     model = fitted(kind, labelled)
     content = export.graph(model, labelled, ["low", "middle", "tall"]).SerializeToString()
-    assert export.check_parity(content, model, labelled.features, labelled, 1.0) < 1e-4
+    assert export.check_parity(content, labelled.features, search.predict(model, labelled.features, 3), 1.0) < 1e-4
     labels, probabilities = scoring.run(content, labelled.features)
     assert probabilities is not None
     assert probabilities.shape == (400, 3)
     assert set(labels) == {"low", "middle", "tall"}
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 0.4, 3.0])
+def test_probabilities_are_calibrated_inside_the_graph(sharpness: float, labelled: TrainingRows) -> None:
+    model, calibrator = fitted("random_forest", labelled), Calibrator(sharpness, 1e-3, 100)
+    expected = calibrator(search.predict(model, labelled.features, 3))
+    names = ["low", "middle", "tall"]
+    content = export.graph(model, labelled, names, calibrator).SerializeToString()
+    assert export.check_parity(content, labelled.features, expected, 1.0) < 1e-5
+    labels, probabilities = scoring.run(content, labelled.features)
+    assert probabilities is not None
+    assert labels.tolist() == [names[index] for index in probabilities.argmax(axis=1)]
+    assert (labels == np.array(names)[search.predict(model, labelled.features, 3).argmax(axis=1)]).mean() > 0.99
 
 
 def test_numbers_only(table: pd.DataFrame) -> None:
@@ -61,14 +75,16 @@ def test_numbers_only(table: pd.DataFrame) -> None:
     model = fitted("extra_trees", rows)
     graph = export.graph(model, rows, ["a", "b", "c"])
     assert graph.graph.input[0].name == "sepal_length__cm_"
-    export.check_parity(graph.SerializeToString(), model, rows.features, rows, 1.0)
+    export.check_parity(graph.SerializeToString(), rows.features, search.predict(model, rows.features, 3), 1.0)
 
 
 def test_a_graph_of_another_model_is_refused(mixed: TrainingRows) -> None:
     other = TrainingRows(mixed.numbers, mixed.categories, 0, mixed.features, mixed.target + 5, mixed.fold)
     content = export.graph(fitted("extra_trees", other), mixed, []).SerializeToString()
     with pytest.raises(ParityError, match="differ by"):
-        export.check_parity(content, fitted("extra_trees", mixed), mixed.features, mixed, 1.0)
+        export.check_parity(
+            content, mixed.features, search.predict(fitted("extra_trees", mixed), mixed.features, 0), 1.0
+        )
 
 
 def test_a_column_is_a_plain_vector_and_one_row_gives_what_many_give(mixed: TrainingRows) -> None:

@@ -30,6 +30,10 @@ def served_content(name: str, folder: Path) -> bytes:
     return registry.model_content(holder, folder)
 
 
+def rows_of_part(run_id: str, part: str) -> int:
+    return int(mlflow.artifacts.load_dict(f"runs:/{run_id}/data-report.json")["parts"][part])
+
+
 def test_a_table_becomes_a_promoted_model_once(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="once", data={"segment": "colour", "units": {"height": "cm"}})
     first = steps.train(config)
@@ -50,11 +54,17 @@ def test_a_table_becomes_a_promoted_model_once(tmp_path: Path, table: pd.DataFra
     assert features["height"]["unit"] == "cm"
     assert features["colour"]["categories"] == ["blue", "green", "red"]
     assert contract["interval"]["half_width"] > 0
+    assert contract["calibration"] == {
+        "method": "split conformal",
+        "rows": rows_of_part(version.run_id, "calibration"),
+        "coverage_on_test": contract["metrics"]["interval_coverage"],
+    }
+    assert "plots/segments.png" in {file.path for file in MlflowClient().list_artifacts(version.run_id, "plots")}
     golden = pd.DataFrame(contract["golden"]["rows"]).astype({"body_mass": "float32", "height": "float32"})
     assert scoring.run(content, golden)[0] == pytest.approx(contract["golden"]["predictions"], abs=1e-5)
 
 
-def test_a_run_leaves_what_a_person_looks_for(table: pd.DataFrame, configured: Configured) -> None:
+def test_a_run_leaves_what_a_person_looks_for(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="evidence")
     result = steps.train(config)
     client = MlflowClient()
@@ -64,7 +74,13 @@ def test_a_run_leaves_what_a_person_looks_for(table: pd.DataFrame, configured: C
     assert run.data.tags["pipeline.data_synthetic"] == "false"
     assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["pipeline.data_digest"][:36]
     plots = {file.path for file in client.list_artifacts(result["run_id"], "plots")}
-    assert plots == {"plots/residuals.png", "plots/importance.png"}
+    assert plots == {f"plots/{name}.png" for name in ("residuals", "importance", "calibration", "trials")}
+    assert run.data.metrics["mae_low"] < run.data.metrics["mae"] < run.data.metrics["mae_high"]
+    version = client.get_model_version("evidence", result["version"])
+    assert (version.run_id, version.tags["pipeline.run_key"]) == (result["run_id"], result["run_key"])
+    assert version.description.endswith("## Gate verdict\nnot judged yet\n")
+    written = client.download_artifacts(result["run_id"], "model-card.md", str(tmp_path))
+    assert Path(written).read_text().startswith("Predicts **y** from 3 features (regression)")
     children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     assert len(children) == config.search.trials
     model = mlflow.models.get_model_info(f"models:/evidence/{result['version']}")
@@ -167,12 +183,17 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
     frame = table.assign(size=pd.cut(table["y"], 3, labels=["small", "middle", "large"]).astype(str)).drop(columns="y")
     frame.loc[::9, "height"] = None
     frame.loc[::8, "colour"] = None
-    config = configured(frame, target="size", name="text", data={"task": "classification"})
+    frame.loc[:5, "size"] = "rare"
+    config = configured(frame, target="size", name="text", data={"task": "classification", "segment": "colour"})
     result = steps.train(config)
     assert result["metrics"]["log_loss"] < result["metrics"]["baseline_log_loss"]
     promotion.promote(config)
     contract = scoring.read_contract(served_content("text", tmp_path))
-    assert contract["labels"] == ["large", "middle", "small"]
+    assert contract["labels"] == ["large", "middle", "rare", "small"]
+    assert contract["calibration"]["method"] in ("temperature", "none")
+    assert contract["calibration"]["error_on_test"] == result["metrics"]["calibration_error"]
+    plots = {file.path.removeprefix("plots/") for file in MlflowClient().list_artifacts(result["run_id"], "plots")}
+    assert plots == {"confusion-matrix.png", "calibration.png", "importance.png", "segments.png", "trials.png"}
     assert {feature["name"]: feature["nullable"] for feature in contract["features"]} == {
         "body mass": False,
         "height": True,

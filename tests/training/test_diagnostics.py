@@ -1,0 +1,84 @@
+"""Bootstrap, groups, reliability and permutation importance: against known values and by simulation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+from training import diagnostics, evaluation
+from training.diagnostics import Bin, Estimate
+
+
+def test_the_bootstrap_interval_holds_the_truth_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean absolute value of a normal is sqrt(2 / pi). 150 draws at 95 %: at least 133 (binomial, 0.1 % tail)."""
+    monkeypatch.setattr(diagnostics, "RESAMPLES", 200)
+    held = 0
+    for draw in range(150):
+        errors = np.random.default_rng(draw).normal(size=200)
+        found = diagnostics.estimates("regression", errors, np.zeros(200), draw)["mae"]
+        held += found.low <= np.sqrt(2 / np.pi) <= found.high
+    assert 133 <= held < 150
+
+
+def test_every_figure_has_an_interval_around_it_and_the_same_each_time() -> None:
+    generator = np.random.default_rng(4)
+    labels, probabilities = generator.integers(0, 2, 300), generator.dirichlet([1, 1], 300)
+    found = diagnostics.estimates("classification", labels, probabilities, 3)
+    assert set(found) == {"accuracy", "log_loss", "f1_macro", "roc_auc"}
+    assert all(one.low < one.value < one.high for one in found.values())
+    assert diagnostics.estimates("classification", labels, probabilities, 3) == found
+
+
+def test_f1_and_area_agree_with_scikit_learn_with_ties_and_labels_that_never_occur() -> None:
+    generator = np.random.default_rng(4)
+    labels, chosen = generator.integers(0, 4, 300), generator.integers(1, 4, 300)
+    assert evaluation.f1_macro(labels, chosen, 6) == pytest.approx(sk.f1_score(labels, chosen, average="macro"))
+    ones, scores = generator.integers(0, 2, 300), generator.integers(0, 9, 300) / 9
+    assert evaluation.roc_auc(ones, scores) == pytest.approx(sk.roc_auc_score(ones, scores))
+
+
+def test_a_constant_target_has_no_r2() -> None:
+    assert set(evaluation.summary("regression", np.ones(5), np.zeros(5))) == {"mae", "rmse"}
+
+
+def test_groups_come_largest_first_with_their_own_error() -> None:
+    actual, groups = np.zeros(100), np.array(["a"] * 20 + ["b"] * 80)
+    found = diagnostics.by_group("rmse", actual, np.where(groups == "a", 2.0, 1.0), groups, 1)
+    assert [(group.name, group.rows, group.metric.value) for group in found] == [("b", 80, 1.0), ("a", 20, 2.0)]
+
+
+def test_reliability_of_probabilities_that_are_off() -> None:
+    probabilities = np.tile([0.2, 0.8], (1000, 1))
+    (found,) = diagnostics.reliability(probabilities, (np.arange(1000) % 2).astype(int))
+    assert (found.rows, found.predicted, found.seen.value) == (1000, pytest.approx(0.8), 0.5)
+    assert diagnostics.calibration_error([found]) == pytest.approx(0.3)
+    good = Bin(1000, 0.5, Estimate(0.5, 0.4, 0.6))
+    assert diagnostics.calibration_error([found, good]) == pytest.approx(0.15)
+
+
+def test_a_shares_interval_is_wilsons() -> None:
+    """Newcombe 1998, table I: 81 of 263."""
+    found = diagnostics.share(np.arange(263) < 81)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert diagnostics.share(np.ones(10, bool)).high == 1.0
+
+
+def test_a_feature_that_matters_is_told_from_noise() -> None:
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame({"signal": generator.normal(size=400), "noise": generator.normal(size=400)})
+    target = frame["signal"].to_numpy()
+    found = diagnostics.importance("mae", target, frame, lambda rows: rows["signal"].to_numpy(), 1)
+    assert found.names == ("signal", "noise")
+    assert found.mean[0] > 20 * found.spread[0] > 0
+    assert (found.mean[1], found.spread[1]) == (0.0, 0.0)
+
+
+def test_importance_predicts_a_bounded_number_of_rows() -> None:
+    frame = pd.DataFrame(np.zeros((5000, 100)), columns=[f"f{i}" for i in range(100)])
+    asked = []
+
+    def predict(rows: pd.DataFrame) -> np.ndarray:
+        asked.append(len(rows))
+        return np.zeros(len(rows))
+
+    diagnostics.importance("mae", np.ones(5000), frame, predict, 1)
+    assert sum(asked) <= 101 * diagnostics.FEWEST_PERMUTED * diagnostics.REPEATS
