@@ -92,10 +92,12 @@ def _require_json(headers: Mapping[str, str]) -> None:
 
 def content_kind(headers: Mapping[str, str]) -> Literal["json", "csv"]:
     """What the body is announced as. Raises WrongContentType for anything else than JSON or CSV in plain UTF-8."""
-    kind, *parameters = headers.get("content-type", "").lower().replace('"', "").replace(" ", "").split(";")
-    charset = next((one for one in parameters if one.startswith("charset=")), "charset=utf-8")
-    if charset not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
-        raise WrongContentType(f"the text is announced as {charset[:40]}")
+    kind, _, parameters = headers.get("content-type", "").lower().partition(";")
+    kind = kind.strip()
+    if parameters:
+        for one in parameters.replace('"', "").replace(" ", "").split(";"):
+            if one.startswith("charset=") and one not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
+                raise WrongContentType(f"the text is announced as {one[:40]}")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise WrongContentType("the body is compressed")
     if kind == "text/csv":
