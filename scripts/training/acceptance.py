@@ -72,18 +72,20 @@ def readings(features: list[Feature], table: DataFrame, source: Source) -> list[
 
 
 def _reading(feature: Feature, column: str, types: dict[str, T.DataType], as_text: bool) -> Reading:
+    """The expressions are kept small: Spark compiles them, and a method of its Java code must not exceed 64 kB."""
     cell = present(column) if as_text else F.col(f"`{column}`")
     numeric = isinstance(types[column], T.NumericType)
+    nothing = F.lit(None)
     if feature["type"] == "number":
-        value = F.when(cell.rlike(DECIMAL), as_number(column)) if as_text else F.lit(None).cast("double")
-        value = cell.cast("double") if numeric else value
-        bad = value.isNull() | F.isnan(value) | (F.abs(value) > FLOAT32_MAX)
+        value = cell.cast("double") if numeric else nothing.cast("double")
+        value = F.when(cell.rlike(DECIMAL), as_number(column)) if as_text else value
+        right = F.abs(value) <= FLOAT32_MAX  # not so for NaN, which Spark orders behind every number
     else:
-        value = cell.cast("string")
-        bad = F.lit(numeric) | ~value.isin(feature["categories"])
+        value = nothing.cast("string") if numeric else cell.cast("string")
+        right = value.isin(feature["categories"])
         value = F.coalesce(value, F.lit(""))
-    wrong = F.when(cell.isNull(), F.lit(not feature.get("nullable"))).otherwise(bad)
-    return Reading(feature, column, value, wrong)
+    may_be_nothing = cell.isNull() if feature.get("nullable") else F.lit(False)
+    return Reading(feature, column, value, ~F.coalesce(right, may_be_nothing))
 
 
 def reasons(found: list[Reading], columns: int, malformed: bool) -> Column:
@@ -95,8 +97,13 @@ def reasons(found: list[Reading], columns: int, malformed: bool) -> Column:
     if not malformed:
         return wrong
     line = F.concat(F.lit("'"), F.substring(F.col(MALFORMED), 1, MOST_SHOWN), F.lit("'"))
-    whole = F.array(_reason("", F.lit(f"a line of {columns} cells"), line))
+    whole = F.array(_reason("", F.lit(line_of(columns)), line))
     return F.when(F.col(MALFORMED).isNotNull(), whole).otherwise(wrong)
+
+
+def line_of(columns: int) -> str:
+    """What a malformed line should have been."""
+    return f"a line of {columns} cells"
 
 
 def _reason(column: str, expected: Column, found: Column) -> Column:

@@ -103,21 +103,26 @@ def _write_rejected(
     judged: DataFrame, columns: list[str], found: list[Reading], folder: Path, form: str
 ) -> dict[str, Any]:
     """Writes the rows with something wrong; gives how many there are, and how often each thing was wrong."""
-    rows = judged.where(F.size(_WRONG) > 0)
+    wrong = [(reading.column, reading.expected) for reading in found] + [("", acceptance.line_of(len(columns)))]
     counts = Observation("rejected")
-    malformed = F.col(MALFORMED).isNotNull() if MALFORMED in judged.columns else F.lit(False)
-    per_column = [F.count_if(reading.wrong & ~malformed) for reading in found]
-    named = [count.alias(f"feature {place}") for place, count in enumerate(per_column)]
-    rows = rows.observe(counts, F.count(F.lit(1)).alias("rows"), F.count_if(malformed).alias("malformed"), *named)
+    # Observed before they are filtered: Spark would otherwise judge every row twice.
+    observed = judged.observe(
+        counts,
+        F.count_if(F.size(_WRONG) > 0).alias("rows"),
+        *[F.count_if(_names(column)).alias(f"reason {place}") for place, (column, _) in enumerate(wrong)],
+    )
     reasons = F.to_json(_WRONG) if form == "csv" else F.col(_WRONG)
-    _write(rows.select(*_plain(columns), reasons.alias(REASONS)), folder, form)
+    rows = observed.where(F.size(_WRONG) > 0).select(*_plain(columns), reasons.alias(REASONS))
+    _write(rows, folder, form)
     seen = counts.get
-    listed = [(reading.column, reading.expected, seen[f"feature {place}"]) for place, reading in enumerate(found)]
-    listed.append(("", f"a line of {len(columns)} cells", seen["malformed"]))
-    return {
-        "rows": seen["rows"],
-        "reasons": [{"column": name, "expected": what, "rows": rows} for name, what, rows in listed if rows],
-    }
+    times = [(column, expected, seen[f"reason {place}"]) for place, (column, expected) in enumerate(wrong)]
+    reasons_seen = [{"column": column, "expected": expected, "rows": rows} for column, expected, rows in times if rows]
+    return {"rows": seen["rows"], "reasons": reasons_seen}
+
+
+def _names(column: str) -> Column:
+    """Whether a row's reasons name the column."""
+    return F.exists(_WRONG, lambda reason: reason["column"] == column)
 
 
 def _write_scored(
@@ -130,10 +135,10 @@ def _write_scored(
     form: str,
 ) -> int:
     """Writes the rows that the model takes with its answers; gives how many."""
-    rows = judged.where(F.size(_WRONG) == 0)
-    values = F.struct(*[reading.value.alias(reading.feature["input"]) for reading in found])
     counts = Observation("scored")
-    answered = rows.withColumn(_ANSWER, _answer(spark, model)(values)).observe(counts, F.count(F.lit(1)).alias("rows"))
+    rows = judged.observe(counts, F.count_if(F.size(_WRONG) == 0).alias("rows")).where(F.size(_WRONG) == 0)
+    values = F.struct(*[reading.value.alias(reading.feature["input"]) for reading in found])
+    answered = rows.withColumn(_ANSWER, _answer(spark, model)(values))
     given = [F.col(f"{_ANSWER}.answer_{i}").alias(name) for i, name in enumerate(answers.columns(model.contract))]
     identity = [F.lit(model.name).alias("model_name"), F.lit(model.version).alias("model_version")]
     _write(answered.select(*_plain(columns), *given, *identity), folder, form)
