@@ -82,6 +82,8 @@ def use(settings: Settings, report: steps.Report) -> None:
             step.result = steps.describe_model(model)
         with report.step("POST /predict") as step:
             step.result = steps.describe_prediction(steps.predict(api, model))
+        with report.step("GET /history") as step:
+            step.result = steps.last_decision(api, model)
     with steps.client(settings.url("rag")) as rag:
         with report.step("POST /documents") as step:
             documents = sorted(path for path in (settings.root / "rag" / "documents").iterdir() if path.is_file())

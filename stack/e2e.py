@@ -86,6 +86,7 @@ class EndToEnd:
         with steps.client(self.settings.url("api")) as api, self.report.step(name) as step:
             model = wait_for_model(api)
             step.result = f"{steps.describe_prediction(steps.predict(api, model))}, {steps.describe_model(model)}"
+            self.report.add("  GET /history", 0, steps.last_decision(api, model))
         return model
 
     def give_document(self) -> None:

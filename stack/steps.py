@@ -125,6 +125,15 @@ def describe_prediction(answer: dict[str, Any]) -> str:
     return str(answer["prediction"])
 
 
+def last_decision(api: httpx.Client, model: dict[str, Any]) -> str:
+    """One line: the last decision in the ledger about what is served. Raises StepFailed where there is none."""
+    for entry in content(api.get("/history"))["entries"]:
+        if entry["version"] == model["version"]:
+            reasons = "; ".join(reason["text"] for reason in entry["reasons"])
+            return f"version {entry['version']} {entry['action']} by {entry['by']}: {reasons}"
+    raise StepFailed(f"version {model['version']} is served, and the ledger does not say why", "see MLflow's page")
+
+
 def give_documents(rag: httpx.Client, paths: list[Path]) -> str:
     """Uploads `paths`; gives the verdicts counted. Raises StepFailed when one failed or there is none."""
     files = [("files", (path.name, path.read_bytes())) for path in paths]

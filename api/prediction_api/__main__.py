@@ -6,10 +6,10 @@ import sys
 
 import uvicorn
 
+from prediction_api.door_protocol import DoorProtocol
 from prediction_api.errors import StartRefused
 from prediction_api.events import log_event, send_events_to_stderr
 from prediction_api.main import create_app
-from prediction_api.one_write import OneWriteProtocol
 from prediction_api.settings import Settings, read_settings
 
 
@@ -25,7 +25,7 @@ def main() -> int:
     log_event("listening", host=settings.api_host, port=listener.getsockname()[1])
     config = uvicorn.Config(
         create_app(settings),
-        http=OneWriteProtocol,
+        http=DoorProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -57,7 +57,7 @@ def _features(schema: dict[str, Any]) -> str:
 
 def _errors() -> str:
     rows = "".join(
-        f'<tr id="error-{kind.code()}"><td>{kind.status}</td><td>{escape(kind.title)}</td>'
+        f'<tr id="error-{kind.code()}"><td class="code">{kind.status}</td><td>{escape(kind.title)}</td>'
         f"<td>{escape(kind.hint)}</td></tr>"
         for kind in RequestRefused.__subclasses__()
     )
@@ -66,7 +66,7 @@ def _errors() -> str:
 
 def _refusals() -> str:
     rows = "".join(
-        f'<tr id="refused-{kind.code()}"><td>{kind.code()}</td><td>{escape(kind.__doc__ or "")}</td>'
+        f'<tr id="refused-{kind.code()}"><td class="code">{kind.code()}</td><td>{escape(kind.__doc__ or "")}</td>'
         f"<td>{escape(kind.hint)}</td></tr>"
         for kind in ModelRefused.__subclasses__()
     )

@@ -4,12 +4,17 @@ PredictionApiError
 ├── StartRefused              the process cannot start; one line, exit code 2
 ├── RequestRefused            one request is answered with application/problem+json
 │   ├── UnknownModel          404  another model or version than the one that is live
+│   ├── WrongKey              401  the service asks for a key, and none or another one was given
+│   ├── TooSlow               408  the request did not arrive in time
 │   ├── BodyTooLarge          413
 │   ├── WrongContentType      415
 │   ├── NotJson               422  the body is not JSON at all
 │   ├── NotCsv                422  the body cannot be read as CSV
 │   ├── WrongContent          422  the rows do not fit the model's contract; names row and column
 │   ├── WrongFeedback         422  it names no prediction, or its truth is none for the model's task
+│   ├── TooBusy               429  more is waiting than can be answered soon
+│   ├── TooManyConnections    429
+│   ├── HeadTooLarge          431
 │   ├── PredictionFailed      500  the model ran and gave nothing usable
 │   ├── NoModel               503  no model has been promoted yet, or none could be loaded
 │   └── FeedbackNotKept       503  the prediction log is off, full or cannot be written
@@ -62,6 +67,7 @@ class RequestRefused(PredictionApiError):
     """A request that is answered with a problem document."""
 
     status: ClassVar[int] = 400
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, detail: str, complaints: tuple[Complaint, ...] = ()) -> None:
         super().__init__(detail)
@@ -74,6 +80,49 @@ class UnknownModel(RequestRefused):
     status = 404
     title = "This model is not served"
     hint = "GET /model says which model and version are; leave the version out to take whichever is live."
+
+
+class WrongKey(RequestRefused):
+    """No key was given, or none that is known."""
+
+    status = 401
+    title = "No valid key"
+    hint = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="prediction service"'}
+
+
+class TooSlow(RequestRefused):
+    """A client began a request and did not end it."""
+
+    status = 408
+    title = "The request took too long to arrive"
+    hint = "Send it again over a better connection, in smaller parts, or raise API_REQUEST_SECONDS on the server."
+
+
+class TooBusy(RequestRefused):
+    """The answer would come too late, so none is attempted."""
+
+    status = 429
+    title = "Too busy"
+    hint = "Wait for the seconds in Retry-After and send it again; for many rows use fewer, larger batches."
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class TooManyConnections(RequestRefused):
+    """One connection more than the process takes."""
+
+    status = 429
+    title = "Too many connections"
+    hint = "Send several requests over one connection."
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class HeadTooLarge(RequestRefused):
+    """The request line and headers are larger than the service takes."""
+
+    status = 431
+    title = "Request head too large"
+    hint = "Send fewer or shorter headers; what is to be predicted belongs into the body."
 
 
 class BodyTooLarge(RequestRefused):

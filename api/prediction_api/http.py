@@ -10,22 +10,36 @@ from typing import IO, Literal
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prediction_api.errors import BodyTooLarge, NotJson, RequestRefused, WrongContentType
+from prediction_api.events import log_event
 from prediction_api.identifiers import identifier_maker
 from prediction_api.metrics import Metrics
 
 MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID = rb"[A-Za-z0-9._:-]{1,128}"
+_REQUEST_ID = re.compile(REQUEST_ID)
+# For answers that are data: a browser that shows one must not guess what it is, nor load or frame anything.
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 
 class RequestRecord:
-    """Outermost middleware, plain ASGI: takes or makes X-Request-ID, gives it back, counts and times the answer."""
+    """Outermost middleware, plain ASGI: request id, security headers, the answer's count, time and log line.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    X-Request-ID is taken or made, and given back. A failure (500 and above) is always logged, the rest on request.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, log_all: bool) -> None:
         self._app = app
         self._metrics = metrics
+        self._log_from = 0 if log_all else 500
         self._new_id = identifier_maker()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,22 +48,41 @@ class RequestRecord:
             return
         given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else self._new_id().encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id.decode()
         started = time.perf_counter()
         status = 500
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                headers = [*message["headers"], (b"x-request-id", request_id)]
+                if not any(name == b"content-security-policy" for name, _ in headers):  # a page has its own
+                    headers += _SECURITY
+                message["headers"] = headers
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # a fault of ours: noted here, answered and traced further out
+            state["failure"] = f"{type(error).__name__}: {str(error)[:300]}"
+            raise
         finally:
-            route = scope.get("route")
-            self._metrics.answered(getattr(route, "path", "other"), status, time.perf_counter() - started)
+            route = getattr(scope.get("route"), "path", "other")
+            seconds = time.perf_counter() - started
+            self._metrics.answered(route, status, seconds)
+            probed = status == 503 and scope["method"] == "GET"  # before the first model that is no news
+            if status >= self._log_from and not probed:
+                _log_request(scope, route, status, seconds)
+
+
+def _log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
+    fields = {"request_id": scope["state"]["request_id"], "method": scope["method"], "path": route, "status": status}
+    fields["milliseconds"] = round(seconds * 1000, 1)
+    if failure := scope["state"].get("failure"):
+        fields["detail"] = failure
+    log_event("request failed" if status >= 500 else "request", **fields)
 
 
 async def read_json_body(request: Request, most_bytes: int) -> bytes:
@@ -115,9 +148,8 @@ def answer_errors_as_problems(app: FastAPI) -> None:
     """The one place where exceptions become HTTP."""
 
     async def refused(request: Request, error: RequestRefused) -> Response:
-        complaints: list[dict[str, object]] = [{"loc": one.loc, "msg": one.msg} for one in error.complaints]
-        where = f"/docs#error-{error.code()}"
-        return _problem(request, error.status, where, error.title, error.detail, error.hint, complaints)
+        request.state.failure = error.detail
+        return problem_of(request, error)
 
     async def framework(request: Request, error: HTTPException) -> Response:
         titles = {404: ("Not found", "/docs lists every call."), 405: ("Method not allowed", "/docs lists every call.")}
@@ -128,12 +160,32 @@ def answer_errors_as_problems(app: FastAPI) -> None:
     async def bug(request: Request, error: Exception) -> Response:
         hint = "This is a fault of the service; its log has the details under this request id."
         answer = _problem(request, 500, "about:blank", "Internal error", type(error).__name__, hint)
-        answer.headers["x-request-id"] = request.state.request_id  # sent from outside RequestRecord
+        # sent from outside RequestRecord
+        answer.headers.update(SECURITY_HEADERS | {"x-request-id": request.state.request_id})
         return answer
 
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody hears it; 499 is what nginx calls this in its counts
+
     app.exception_handler(RequestRefused)(refused)
+    app.exception_handler(ClientDisconnect)(gone)
     app.exception_handler(HTTPException)(framework)
     app.exception_handler(Exception)(bug)
+
+
+def problem_content(error: RequestRefused, request_id: str) -> dict[str, object]:
+    """RFC 9457's members and ours; `request_id` is the last of them."""
+    kind = f"/docs#error-{error.code()}"
+    content: dict[str, object] = {"type": kind, "title": error.title, "status": error.status, "detail": error.detail}
+    return content | {"hint": error.hint, "request_id": request_id}
+
+
+def problem_of(request: Request, error: RequestRefused) -> Response:
+    """The answer that tells of this error."""
+    content = problem_content(error, request.state.request_id)
+    if error.complaints:
+        content["errors"] = [{"loc": one.loc, "msg": one.msg} for one in error.complaints]
+    return _response(request, content, error.headers)
 
 
 def _problem(
@@ -143,13 +195,14 @@ def _problem(
     title: str,
     detail: str,
     hint: str,
-    complaints: list[dict[str, object]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     content: dict[str, object] = {"type": kind, "title": title, "status": status, "detail": detail, "hint": hint}
     content["request_id"] = request.state.request_id
-    if complaints:
-        content["errors"] = complaints
+    return _response(request, content, headers)
+
+
+def _response(request: Request, content: dict[str, object], headers: Mapping[str, str] | None) -> Response:
     if request.url.path.startswith("/v2"):
-        content["error"] = detail  # where clients of the Open Inference Protocol look
-    return Response(to_json(content), status, dict(headers or {}), "application/problem+json")
+        content["error"] = content["detail"]  # where clients of the Open Inference Protocol look
+    return Response(to_json(content), int(str(content["status"])), dict(headers or {}), "application/problem+json")

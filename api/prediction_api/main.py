@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from prediction_api.admission import Admission, Doorkeeper
 from prediction_api.history import History
 from prediction_api.http import RequestRecord, answer_errors_as_problems
 from prediction_api.metrics import Metrics
@@ -31,6 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
     name, alias = settings.model_name, settings.model_alias
     registry = Registry(settings.mlflow_tracking_uri, name, alias)
     store = ModelStore(registry, ModelCopies(settings.models_dir / name), name, alias, metrics)
+    door = Doorkeeper(metrics)
     log_folder = settings.prediction_log_dir and settings.prediction_log_dir / name
     log = PredictionLog(log_folder, settings.prediction_log_days, metrics)
 
@@ -39,10 +41,12 @@ def create_app(settings: Settings) -> FastAPI:
         await store.load_newest_copy()
         log.start()
         following = asyncio.create_task(store.follow(settings.api_poll_seconds))
+        watching = asyncio.create_task(door.end_slow_connections(min(1.0, settings.api_request_seconds / 2)))
         yield
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in (following, watching):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await registry.close()
         await asyncio.to_thread(log.close)
 
@@ -55,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.serving = Serving(metrics, log)
     app.state.log, app.state.history = log, History(registry)
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
-    app.add_middleware(RequestRecord, metrics=metrics)
+    app.state.door = door
+    app.add_middleware(Admission, door=door)
+    app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
     answer_errors_as_problems(app)
     app.openapi = lambda: openapi_schema(app, store.live)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

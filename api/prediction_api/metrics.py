@@ -1,5 +1,7 @@
 """What the service counts, in a Prometheus registry of its own (so that two apps in one process do not mix)."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from prediction_api.prediction_counts import PredictionCounts
@@ -27,6 +29,14 @@ class Metrics:
         )
         for reason in ("queue-full", "disk-full", "unwritable"):
             self._log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
+        self._turned_away = Counter(
+            "api_turned_away_total", "Requests and connections that were refused unread", ["reason"], registry=registry
+        )
+        self._admission = {
+            "waiting": Gauge("api_requests_waiting", "Requests that have arrived and not begun", registry=registry),
+            "in_hand": Gauge("api_requests_in_hand", "Requests with a body that have begun", registry=registry),
+            "connections": Gauge("api_connections", "Connections that are open", registry=registry),
+        }
         self._swaps = Counter("api_model_swaps_total", "Models that went live", registry=registry)
         self._refusals = Counter("api_model_refusals_total", "Models refused", ["reason"], registry=registry)
         self._model = Gauge("api_model_info", "1 for the live model", ["name", "version"], registry=registry)
@@ -54,6 +64,14 @@ class Metrics:
 
     def log_dropped(self, reason: str, lines: int) -> None:
         self._log_dropped.labels(reason).inc(lines)
+
+    def turned_away(self, reason: str) -> None:
+        self._turned_away.labels(reason).inc()
+
+    def watch_admission(self, **sources: Callable[[], float]) -> None:
+        """Where the gauges of this name read their values when they are asked for."""
+        for name, source in sources.items():
+            self._admission[name].set_function(source)
 
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""

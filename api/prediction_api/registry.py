@@ -13,6 +13,7 @@ from prediction_api.errors import ArtifactUnavailable, NoChampion, RegistryAway
 
 ARTIFACT = "model.onnx"
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
+_SEARCH_TIMEOUT = httpx.Timeout(2.0, read=10.0)  # the tracking server searches slowly while the machine trains a model
 _DOWNLOAD_TIMEOUT = httpx.Timeout(2.0, read=30.0)  # the server may fetch from a slow object store first
 
 
@@ -125,7 +126,8 @@ class Registry:
             return []
         search = {"experiment_ids": [found.experiment.experiment_id], "max_results": most}
         order = {"order_by": ["attributes.start_time DESC"]}
-        answer = await self._ask("POST", "runs/search", _RunsAnswer, json=search | order)
+        query: dict[str, Any] = {"json": search | order, "timeout": _SEARCH_TIMEOUT}
+        answer = await self._ask("POST", "runs/search", _RunsAnswer, **query)
         texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
         return [_entry(text) for text in texts]
 

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
     api_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
+    api_request_seconds: float = Field(default=60.0, gt=0, le=3600)
+    api_access_log: bool = False
     api_max_body_bytes: int = Field(default=8_000_000, ge=1_000)
     api_max_csv_bytes: int = Field(default=32_000_000, ge=1_000)
     mlflow_tracking_uri: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://\S+$")

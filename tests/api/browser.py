@@ -36,8 +36,8 @@ def launched_browser() -> Iterator[Browser]:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """The service behind a free port; gives its address."""
-    listener = open_listener(settings.model_copy(update={"api_port": 0}))
+    """The running service; gives its address."""
+    listener = open_listener(settings)
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

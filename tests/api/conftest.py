@@ -46,6 +46,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(registry: FakeRegistry, tmp_path: Path) -> Settings:
     return Settings(
         mlflow_tracking_uri=registry.uri,
+        api_port=0,  # a free one
         models_dir=tmp_path / "models",
         prediction_log_dir=tmp_path / "predictions",
         api_poll_seconds=0.02,

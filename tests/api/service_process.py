@@ -44,8 +44,12 @@ class Service:
     def events(self) -> list[str]:
         return self._log.read_text().splitlines()
 
-    def wait_ready(self) -> None:
+    def wait_listening(self) -> None:
         wait_until(self.events, seconds=60)
+        assert httpx.get(f"{self.address}/livez", timeout=20).status_code == 200
+
+    def wait_ready(self) -> None:
+        self.wait_listening()
         wait_until(lambda: httpx.get(f"{self.address}/readyz", timeout=10).status_code == 200, seconds=60)
 
     def predict(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The page at /, used in a real browser as a person would."""
 
+import json
+
 import pytest
 from browser import Watched, contrasts_too_low, serving
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
+from prediction_api import history
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
@@ -75,7 +78,7 @@ def test_nullable_features_may_stay_empty(wine: Page) -> None:
 def test_what_the_service_refuses_is_shown_at_its_field(wine: Page) -> None:
     acidity = wine.get_by_label("fixed acidity")
     acidity.fill("7,4")
-    acidity.press("Enter")
+    wine.get_by_role("button", name="Predict").click()
     expect(acidity).to_have_attribute("aria-invalid", "true")
     expect(acidity).to_have_accessible_description("3.8 to 15.9 expected a finite number, found the text '7,4'")
     expect(acidity).to_be_focused()
@@ -132,15 +135,15 @@ def test_the_model_and_its_history_are_shown_with_their_reasons(
     for text in ("wine-quality, version 1 (production)", "7 rows of data/sample.csv, synthetic", "sha256:00"):
         expect(model.get_by_text(text)).to_be_visible()
     expect(model.locator(".metrics")).to_have_text("mae0.5")
-    history = page.get_by_role("region", name="Its history")
-    decisions = history.locator("ol > li")
+    told = page.get_by_role("region", name="Its history")
+    decisions = told.locator("ol > li")
     expect(decisions.locator("strong")).to_have_text(
         ["Version 2 was refused", "Version 1 was promoted", "Version 1 looked at"]
     )
     expect(decisions.first).to_contain_text("in favour of version 1")
     expect(decisions.nth(1)).to_contain_text("23 Nov 2026, 10:00 UTC, by airflow")
-    history.get_by_text("2 reasons").press("Enter")
-    expect(history.locator("li li")).to_have_text([f"failed: not certain {EVIL}", "passed: within"])
+    told.get_by_text("2 reasons").press("Enter")
+    expect(told.locator("li li")).to_have_text([f"failed: not certain {EVIL}", "passed: within"])
     assert page.locator("img").count() == 0
 
 
@@ -168,6 +171,16 @@ def test_a_history_that_cannot_be_read_is_said_and_predictions_go_on(
         expect(page.get_by_role("region", name="Its history")).to_contain_text("history cannot be read")
         page.get_by_role("button", name="Predict").click()
         expect(page.locator(".headline")).to_be_visible()
+
+
+def test_a_history_from_before_says_its_age(
+    registry: FakeRegistry, wine: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "KEPT_SECONDS", 0.0)
+    registry.stop()
+    wine.reload()
+    expect(wine.get_by_role("region", name="Its history")).to_contain_text("The registry does not answer now; this is")
+    expect(wine.get_by_role("region", name="The model in production")).to_contain_text("goes on serving from its copy")
 
 
 def test_the_truth_can_be_told_later(registry: FakeRegistry, address: str, page: Page, settings: Settings) -> None:
@@ -226,6 +239,41 @@ def test_another_model_is_noticed_and_its_form_built(registry: FakeRegistry, win
     expect(wine.get_by_label("fixed acidity")).to_have_value("6")  # what was typed stays
     wine.get_by_role("button", name="Predict").click()
     expect(wine.locator(".headline")).to_contain_text("14.500")
+
+
+def test_a_restart_with_the_same_model_is_no_news(registry: FakeRegistry, settings: Settings, page: Page) -> None:
+    registry.add(regression_model())
+    with serving(settings) as url:
+        page.goto(url)
+        expect(page.get_by_label("fixed acidity")).to_be_visible()
+        page.get_by_label("fixed acidity").fill("6")
+    expect(page.get_by_role("status").first).to_contain_text("The service does not answer.")
+    with serving(settings.model_copy(update={"api_port": int(url.rpartition(":")[2])})):
+        expect(page.get_by_role("status").first).to_have_text("")
+        expect(page.get_by_label("fixed acidity")).to_have_value("6")
+
+
+def test_a_key_is_asked_for_where_the_service_wants_one(wine: Page) -> None:
+    def with_key(route: Route) -> None:
+        if route.request.headers.get("x-api-key") == "right":
+            route.continue_()
+        else:
+            problem = {"title": "No valid key", "status": 401, "detail": "no key", "hint": "", "errors": []}
+            route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
+
+    wine.route("**/model", with_key)
+    wine.route("**/predict", with_key)
+    wine.reload()
+    key = wine.get_by_label("API key")
+    expect(key).to_be_focused()
+    key.fill("wrong")
+    key.press("Enter")
+    expect(wine.get_by_role("status").first).to_have_text("The service did not take this key.")
+    key.fill("right")
+    key.press("Enter")
+    wine.get_by_role("button", name="Predict").click()
+    expect(wine.locator(".headline")).to_be_visible()
+    assert wine.evaluate("localStorage.length + document.cookie.length") == 0  # the key ends with the tab
 
 
 def test_a_service_that_is_away_is_said(registry: FakeRegistry, settings: Settings, page: Page) -> None:

@@ -63,6 +63,7 @@ def test_a_dropped_file_is_taken_and_columns_that_are_no_features_are_left_out(w
     lines = ROWS.splitlines()
     notes = ["note;with", *(f'"says ""{number}"";\nand more"' for number in range(10))]
     drop(wine, "noted.csv", "\r\n".join(f"{note},{line}" for note, line in zip(notes, lines, strict=True)))
+    expect(wine.get_by_role("row").nth(1)).to_have_text('says "0";\nand more49.5white', use_inner_text=False)
     expect(wine.locator("#batch")).to_contain_text("Left out, because the model has no such feature: note;with")
     wine.get_by_role("button", name="Predict all rows").click()
     expect(wine.locator("#outcome")).to_contain_text("10 predictions")
@@ -94,6 +95,15 @@ def test_no_text_of_a_file_becomes_markup(wine: Page) -> None:
     wine.get_by_role("button", name="Predict all rows").click()
     expect(wine.locator("#outcome")).to_contain_text("1 prediction, in the order")
     assert wine.locator("img").count() == 0
+
+
+def test_a_wide_file_does_not_widen_the_page_of_a_phone(wine: Page) -> None:
+    wine.set_viewport_size({"width": 360, "height": 740})
+    drop(wine, f"{'long' * 20}.csv", "fixed acidity,alcohol,type\n" + f"7,9,{'red' * 50}\n")
+    expect(wine.get_by_role("cell", name="redred")).to_be_visible()
+    wine.get_by_role("button", name="Predict all rows").click()
+    expect(wine.locator(".faults")).to_be_visible()
+    assert wine.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_an_empty_file_is_said(wine: Page) -> None:

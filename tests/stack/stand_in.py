@@ -19,11 +19,13 @@ MODEL = {
 }
 CITATION = {"document": "volatile-acidity.md", "page": None, "quote": "It tastes of vinegar."}
 ANSWER = {"answer": "of vinegar", "abstained": False, "answered_by": "extractive", "citations": [CITATION]}
+DECISION = {"action": "promoted", "version": "1", "by": "somebody", "reasons": [{"text": "it is the first"}]}
 SERVICES = {
     "mlflow": {"GET /health": "OK"},
     "prediction_api": {
         "GET /livez": {},
         "GET /model": MODEL,
+        "GET /history": {"entries": [DECISION]},
         "POST /predict": {"prediction": 5.4, "interval": None, "model": {"version": "1"}},
     },
     "rag_service": {

@@ -44,6 +44,18 @@ def test_another_version_than_the_one_described_is_a_failure(json_server) -> Non
         steps.predict(api, MODEL)
 
 
+def test_the_last_decision_about_what_is_served_is_told(json_server) -> None:
+    entries = [
+        {"action": "refused", "version": "4", "by": "airflow", "reasons": []},
+        {"action": "promoted", "version": "3", "by": "airflow", "reasons": [{"text": "better"}, {"text": "in limits"}]},
+    ]
+    url = json_server({"GET /history": (200, {"entries": entries})})
+    with steps.client(url) as api:
+        assert steps.last_decision(api, MODEL) == "version 3 promoted by airflow: better; in limits"
+        with pytest.raises(StepFailed, match="version 5 is served, and the ledger does not say why"):
+            steps.last_decision(api, MODEL | {"version": "5"})
+
+
 def test_no_model_yet_is_no_failure(json_server) -> None:
     url = json_server({"GET /model": [(503, {"title": "No model yet"}), (200, MODEL)]})
     with steps.client(url) as api:

@@ -49,7 +49,7 @@ function follow(served) {
   byId("model").replaceChildren(...modelView(model));
   showState("with-model");
   showHistory();
-  const changed = before && before.loaded_at !== model.loaded_at;
+  const changed = before && before.sha256 !== model.sha256;
   say(changed ? `The model changed: version ${model.version} is served now, and the form follows it.` : "");
 }
 

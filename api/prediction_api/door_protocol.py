@@ -1,0 +1,135 @@
+"""uvicorn's HTTP protocol with a doorkeeper: it refuses cheaply when all is taken, and ends what clients leave undone.
+
+A refusal here costs a fraction of one from the application, so that they leave the time to those that are served.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+from pydantic_core import to_json
+
+from prediction_api.admission import MOST_WAITING
+from prediction_api.errors import HeadTooLarge, RequestRefused, TooBusy, TooManyConnections, TooSlow
+from prediction_api.http import REQUEST_ID, SECURITY_HEADERS, problem_content
+from prediction_api.identifiers import identifier_maker
+from prediction_api.one_write import OneWriteProtocol
+
+MOST_CONNECTIONS = 800  # below the 1,024 open files that systems allow a process at first
+MOST_HEAD_BYTES = 65_536
+KEEP_ALIVE_SECONDS = 5.0
+_WHOLE_POST = re.compile(rb"POST /(?!v2)[^\r\n]* HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*?content-length: *(\d{1,5})\r\n", re.I)
+_GIVEN_ID = re.compile(rb"\r\nx-request-id: *(" + REQUEST_ID + rb")\r\n", re.I)
+_CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.I)
+
+
+class DoorProtocol(OneWriteProtocol):
+    """Given to uvicorn as its `http` implementation; the application's state holds the doorkeeper."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        state = self.config.app.state  # type: ignore[union-attr]
+        self._door, self._slowest = state.door, state.settings.api_request_seconds
+        self._began: float | None = None  # when the first byte of a request came that is not answered yet
+        self._heard_at = self.loop.time()  # when the last byte came, or an answer was done
+        self._deaf_since: float | None = None  # since when the client does not read what it is sent
+        self._head_bytes = 0  # of a head that is not whole yet
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._door.connections = self.connections
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._end_with(TooManyConnections(f"{MOST_CONNECTIONS} connections are open already"))
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
+        if self._began is None:
+            if self._door.is_full() and self._refuse_whole(data):
+                return
+            self._began = self._heard_at
+            self._head_bytes = len(data)
+        elif self._head_bytes:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._end_with(HeadTooLarge(f"the request's head has more than {MOST_HEAD_BYTES} bytes"))
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_headers_complete()
+        self._door.arrived(self.scope)
+
+    def on_response_complete(self) -> None:
+        self._began = self.loop.time() if self.pipeline else None
+        self._heard_at = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        self._deaf_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._deaf_since = None
+        super().resume_writing()
+
+    def end_if_slow(self, now: float) -> None:
+        """Called every second: ends the connection of a client that does not send, or not read, what it has begun."""
+        if self._began is None:
+            # uvicorn's own timer for this is not running where the last answer was a refusal, or there was none yet
+            if self.timeout_keep_alive_task is None and now - self._heard_at > KEEP_ALIVE_SECONDS:
+                self.transport.close()
+        elif self._deaf_since is not None:
+            if now - self._deaf_since > self._slowest:
+                self.transport.abort()
+        elif self.cycle and self.cycle.response_started and not self.cycle.response_complete:
+            if self._is_sending() and now - self._heard_at > self._slowest:
+                self.transport.close()
+        elif self._is_sending() and now - self._began > self._slowest:
+            self._end_with(TooSlow(f"the request was not whole after {self._slowest:g} s"))
+
+    def _is_sending(self) -> bool:
+        """The rest of a request is still to come, and it is not we who do not read it."""
+        under_way = self._head_bytes > 0 or (self.cycle is not None and self.cycle.more_body)
+        return under_way and not self.flow.read_paused
+
+    def _refuse_whole(self, data: bytes) -> bool:
+        """Answers 429 to a request that came in one piece; anything else takes the longer way."""
+        match = _WHOLE_POST.match(data)
+        head = data.find(b"\r\n\r\n")
+        if not match or head + 4 + int(match[1]) != len(data):
+            return False
+        self._unset_keepalive_if_required()
+        self._door.refused("queue")
+        given = _GIVEN_ID.search(data, 0, head + 2)
+        closes = _CLOSES.search(data, 0, head + 2)
+        self.transport.write(_BUSY.answer(given[1] if given else _new_id().encode(), closes is not None))
+        if closes:
+            self.transport.close()
+        return True
+
+    def _end_with(self, error: RequestRefused) -> None:
+        self._door.refused(error.code())
+        self.transport.write(_Canned(error).answer(_new_id().encode(), True))
+        self.transport.close()
+
+
+class _Canned:
+    """A problem document as the bytes of a whole answer, but for the request's id."""
+
+    def __init__(self, error: RequestRefused) -> None:
+        lines = [f"HTTP/1.1 {error.status} {error.title}", "content-type: application/problem+json"]
+        lines += [f"{name.lower()}: {value}" for name, value in error.headers.items()]
+        lines += [f"{name.lower()}: {value}" for name, value in SECURITY_HEADERS.items()]
+        self._head = "\r\n".join([*lines, "x-request-id: "]).encode()
+        self._body = to_json(problem_content(error, "")).removesuffix(b'"}')
+
+    def answer(self, request_id: bytes, closes: bool) -> bytes:
+        length = len(self._body) + len(request_id) + 2
+        close = b"\r\nconnection: close" if closes else b""
+        return b'%b%b\r\ncontent-length: %d%b\r\n\r\n%b%b"}' % (
+            self._head, request_id, length, close, self._body, request_id
+        )  # fmt: skip
+
+
+_new_id = identifier_maker()
+_BUSY = _Canned(TooBusy(f"{MOST_WAITING} requests are waiting already"))

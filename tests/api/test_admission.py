@@ -1,0 +1,164 @@
+"""What is refused before it is read, and what gets through in spite of it."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import wait_until
+from fastapi.testclient import TestClient
+from model_files import regression_model
+from prediction_api import admission
+from prediction_api.door_protocol import MOST_HEAD_BYTES
+from registry_server import FakeRegistry
+from service_process import Service
+
+ROW = {"fixed_acidity": 8.0, "alcohol": 9.0, "type": "white"}
+BODY = json.dumps(ROW).encode()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One real process for all: each test leaves it as good as new."""
+    registry = FakeRegistry()
+    registry.start()
+    registry.add(regression_model())
+    folder = tmp_path_factory.mktemp("service")
+    with Service(folder, MLFLOW_TRACKING_URI=registry.uri, API_REQUEST_SECONDS="1") as service:
+        service.wait_ready()
+        yield service
+    registry.stop()
+
+
+def post(path: str = "/predict", more: str = "", body: bytes = BODY) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{more}Content-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def answer(stream: socket.socket) -> tuple[int, dict[str, str], Any]:
+    """Status, headers in lower case, and the JSON body of the next answer."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += stream.recv(65536) or pytest.fail(f"closed after {received!r}")
+    head, body = received.split(b"\r\n\r\n", 1)
+    status, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    while len(body) < int(headers["content-length"]):
+        body += stream.recv(65536)
+    return int(status.split()[1]), headers, json.loads(body)
+
+
+def test_a_crowd_is_served_up_to_the_limit_and_the_rest_told_at_once(service: Service) -> None:
+    with ExitStack() as stack:
+        health, *crowd = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20)) for _ in range(301)
+        ]
+        paths = ["/predict", "/v2/models/wine-quality/infer"] * 150  # refused by the protocol; by the application
+        os.kill(service.process.pid, signal.SIGSTOP)  # so that all of them wait when it goes on
+        for number, (stream, path) in enumerate(zip(crowd, paths, strict=True)):
+            stream.sendall(post(path, f"X-Request-ID: mine-{number}\r\n"))
+        health.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        os.kill(service.process.pid, signal.SIGCONT)
+        assert answer(health)[0] == 200
+        answers = [answer(stream) for stream in crowd]
+        for stream in crowd:  # every connection is as good as before
+            stream.sendall(post())
+            assert answer(stream)[0] in (200, 429)
+    refused = {number: one for number, one in enumerate(answers) if one[0] == 429}
+    assert admission.MOST_WAITING <= 300 - len(refused) < 300
+    assert {status for status, _, _ in answers[::2]} == {200, 429}
+    assert {status for status, _, _ in answers[1::2]} == {422, 429}
+    for number, (_, headers, problem) in refused.items():
+        assert (headers["retry-after"], headers["content-type"]) == ("1", "application/problem+json")
+        assert headers["x-request-id"] == problem["request_id"] == f"mine-{number}"
+        assert (problem["type"], problem["status"]) == ("/docs#error-too-busy", 429)
+        assert headers["x-content-type-options"] == "nosniff"
+        assert number % 2 == 0 or problem["error"] == problem["detail"]  # where clients of that protocol look
+    assert service.metric('api_turned_away_total{reason="queue"}') >= len(refused)
+    assert service.metric("api_requests_waiting") == 0
+    service.predict(ROW)
+
+
+def test_a_client_that_begins_and_does_not_end_is_told_and_dropped(service: Service) -> None:
+    for begun in (b"POST /predict HT", post()[:-5]):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as stream:
+            stream.sendall(begun)
+            status, headers, problem = answer(stream)
+            assert (status, headers["connection"], problem["type"]) == (408, "close", "/docs#error-too-slow")
+            assert stream.recv(10) == b""
+    assert service.metric('api_turned_away_total{reason="too-slow"}') == 2
+    assert service.metric("api_requests_in_hand") == 0
+
+
+def test_a_head_without_end_is_refused(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as stream:
+        stream.sendall(b"GET /livez HTTP/1.1\r\n")
+        line = b"X-More: " + b"x" * 8_000 + b"\r\n"
+        for _ in range(MOST_HEAD_BYTES // len(line)):
+            stream.sendall(line)
+            time.sleep(0.001)
+        stream.sendall(line * 2)
+        assert answer(stream)[0] == 431
+
+
+def test_a_connection_that_says_nothing_is_closed(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as stream:
+        assert stream.recv(10) == b""
+
+
+def test_an_answer_that_nobody_reads_is_given_up(service: Service) -> None:
+    with socket.socket() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        stream.connect(("127.0.0.1", service.port))
+        stream.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 150)
+        wait_until(lambda: service.metric("api_connections") > 1)
+        wait_until(lambda: service.metric("api_connections") == 1, seconds=30)  # the one that asks
+
+
+@pytest.mark.parametrize(("limit", "rows", "reason"), [("MOST_LARGE", 1_000, "large"), ("MOST_SMALL", 1, "small")])
+def test_no_more_bodies_are_in_hand_than_allowed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, limit: str, rows: int, reason: str
+) -> None:
+    monkeypatch.setattr(admission, limit, 0)
+    refused = client.post("/predict/batch", json={"rows": [ROW] * rows})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert f'api_turned_away_total{{reason="{reason}"}} 1.0' in client.get("/metrics").text
+    monkeypatch.undo()
+    assert client.post("/predict/batch", json={"rows": [ROW] * rows}).status_code == 200
+
+
+def test_large_batches_do_not_keep_single_predictions_out(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MOST_LARGE", 0)
+    assert client.post("/predict", json=ROW).status_code == 200
+
+
+def test_answers_that_are_data_say_so_to_a_browser(client: TestClient) -> None:
+    for found in (client.get("/livez"), client.post("/predict", json={}), client.get("/nowhere")):
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert found.headers["referrer-policy"] == "no-referrer"
+        assert found.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    page = client.get("/").headers.get_list("content-security-policy")
+    assert len(page) == 1
+    assert "script-src 'self'" in page[0]
+
+
+def test_failures_are_logged_and_the_rest_on_request(registry: FakeRegistry, tmp_path: Path) -> None:
+    with Service(tmp_path, MLFLOW_TRACKING_URI=registry.uri, API_ACCESS_LOG="true") as service:
+        service.wait_listening()
+        for headers in ({}, {"X-Request-ID": "mine"}):
+            httpx.post(f"{service.address}/predict", json=ROW, headers=headers)
+        httpx.get(f"{service.address}/readyz")
+        service.stop()
+        lines = [json.loads(line) for line in service.events()]
+    failed = [line for line in lines if line["event"] == "request failed"]
+    assert [(line["path"], line["status"]) for line in failed] == [("/predict", 503)] * 2
+    assert failed[1]["request_id"] == "mine"
+    assert failed[1]["detail"].startswith("registry: ")
+    assert {line["path"] for line in lines if line["event"] == "request"} == {"/livez"}
