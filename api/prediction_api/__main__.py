@@ -17,6 +17,7 @@ def main() -> int:
     """Runs the service; gives the exit code."""
     try:
         settings = read_settings()
+        app = create_app(settings)
         listener = open_listener(settings)
     except StartRefused as error:
         sys.stderr.write(f"{error.detail}\n")
@@ -24,7 +25,7 @@ def main() -> int:
     send_events_to_stderr()
     log_event("listening", host=settings.api_host, port=listener.getsockname()[1])
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http=DoorProtocol,
         log_config=None,
         access_log=False,

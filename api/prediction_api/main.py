@@ -10,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from prediction_api.admission import Admission, Doorkeeper
 from prediction_api.history import History
 from prediction_api.http import RequestRecord, answer_errors_as_problems
+from prediction_api.keys import KeyCheck, KeyRing
 from prediction_api.metrics import Metrics
 from prediction_api.model_copies import ModelCopies
 from prediction_api.model_store import ModelStore
@@ -27,7 +28,10 @@ BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The whole service for these settings. It reads the disk and asks the registry only once it is started."""
+    """The whole service for these settings. It reads keys now, the models and the registry once it is started.
+
+    Raises StartRefused for a key that could be guessed.
+    """
     metrics = Metrics()
     name, alias = settings.model_name, settings.model_alias
     registry = Registry(settings.mlflow_tracking_uri, name, alias)
@@ -60,6 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.log, app.state.history = log, History(registry)
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     app.state.door = door
+    if keys := KeyRing(settings.api_key, settings.api_key_file):
+        app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Admission, door=door)
     app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
     answer_errors_as_problems(app)

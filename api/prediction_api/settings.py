@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prediction_api.errors import StartRefused
 
 RegistryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$")]  # also a folder's name
 
-Folder = Annotated[Path | None, BeforeValidator(lambda given: given or None)]  # empty switches it off
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]  # empty switches it off
 
 
 class Settings(BaseSettings):
@@ -29,8 +29,10 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://\S+$")
     model_name: RegistryName = "wine-quality"
     model_alias: RegistryName = "production"
+    api_key: Annotated[SecretStr | None, BeforeValidator(lambda given: given or None)] = None
+    api_key_file: OptionalPath = None
     models_dir: Path = Path("models")
-    prediction_log_dir: Folder = Path("var/predictions")
+    prediction_log_dir: OptionalPath = Path("var/predictions")
     prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
 
 

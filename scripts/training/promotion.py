@@ -211,6 +211,7 @@ def verify(config: Config) -> dict[str, Any]:
 
 def _served(url: str) -> dict[str, Any]:
     try:
-        return dict(requests.get(f"{url}/model", timeout=2).json())
+        told = dict(requests.get(f"{url}/readyz", timeout=2).json())  # /model may ask for a key
+        return dict(told["model"]) if told.get("model") else told
     except (requests.RequestException, ValueError) as error:
         return {"error": type(error).__name__}
