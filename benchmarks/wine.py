@@ -29,8 +29,9 @@ from sklearn.model_selection import GroupKFold, KFold
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from training import search
-from training.search import STARTING_POINTS, TrainingRows
+from training import local_engine, search
+from training.local_engine import TrainingRows
+from training.search import STARTING_POINTS
 
 FOLDS, INNER_FOLDS = 5, 3
 TARGET = "quality"
@@ -84,7 +85,7 @@ def cross_validate(wines: pd.DataFrame, candidates: Sequence[str], seed: int, to
     for fit, held in folds:
         inner = (group[fit] if together else np.arange(len(fit))) % INNER_FOLDS
         names = tuple(features.columns)
-        rows = TrainingRows(features.iloc[fit].reset_index(drop=True), actual[fit], inner, names, (), classes=0)
+        rows = TrainingRows(names, (), 0, features.iloc[fit].reset_index(drop=True), actual[fit], inner)
         model = search.build(chosen(candidates, rows, seed), rows, seed, jobs=-1).fit(rows.features, rows.target)
         predicted[held] = search.predict(model, features.iloc[held], classes=0)
     return judge(actual, predicted)
@@ -95,7 +96,7 @@ def chosen(candidates: Sequence[str], rows: TrainingRows, seed: int) -> search.P
     offered = [{"candidate": name, **start(name)} for name in candidates]
     if len(offered) == 1:
         return offered[0]
-    return min(offered, key=lambda parameters: search.cross_validate(parameters, rows, "mae", seed))
+    return min(offered, key=lambda parameters: local_engine.cross_validate(parameters, rows, "mae", seed))
 
 
 def start(candidate: str) -> search.Parameters:

@@ -108,7 +108,7 @@ def reliability(before: Sequence[Bin], after: Sequence[Bin], names: Names) -> Fi
     seen = f"share that is {of}" if len(names.labels) == 2 else "share that is right"
     axes.set(xlabel=f"probability of {of}", ylabel=seen, title="Do the probabilities hold? Tenths of the test rows")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="best", framealpha=0.7)
     return figure
 
 
@@ -190,8 +190,9 @@ def _points(axes: Any, bins: Sequence[Bin], label: str) -> None:
 
 
 def _short(name: str) -> str:
-    """Long names would push the picture aside; a dollar sign would start a formula."""
-    text = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    """Long names would push the picture aside, and often differ at their end; a dollar sign would start a formula."""
+    half = LONGEST_NAME // 2
+    text = name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
     return text.replace("$", r"\$")
 
 

@@ -87,9 +87,9 @@ def test_the_card_says_what_a_person_must_know() -> None:
     for part in (
         "t.csv",
         "1,000 rows read; set aside: 97 repeated, 3 without a target; used: 900 (523 train, 77 calibration, 300 test)",
-        "| mae | **",
+        "| mae | &emsp;**",
         "Prediction ± 0.4 kg",
-        "| group 0 | 150 |",
+        "| group 0 | &emsp;150 |",
         "xgboost, the best of 6 trials: max_depth 7",
         "number 2 -3.2 to 3.1 g",
     ):
