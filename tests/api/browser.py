@@ -71,6 +71,17 @@ class Watched:
             self.errors.append(message.text)
 
 
+def look_again(page: Page) -> None:
+    """Lets the page ask the service now, and not only after its few seconds."""
+    page.clock.fast_forward(3_000)
+
+
+def drop(page: Page, name: str, text: str) -> None:
+    """Drops a file from the desktop."""
+    make = "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }"
+    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle(make, [name, text])})
+
+
 def contrasts_too_low(page: Page) -> list[str]:
     """Texts whose contrast with what is behind them is under WCAG 2.2's 4.5 to 1, or 3 to 1 where they are large."""
     found: list[str] = page.evaluate(_CONTRAST)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
 sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
 
 from model_files import regression_model
-from page_fixtures import address, browser, page, wine  # noqa: F401  # fixtures
+from page_fixtures import address, browser, own_wine, page, wine, wine_address  # noqa: F401  # fixtures
 from prediction_api import model_store
 from prediction_api.main import create_app
 from prediction_api.settings import Settings

@@ -24,6 +24,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=DESKTOP, color_scheme="light")
     watched = Watched(context.new_page())
     watched.page.set_default_timeout(10_000)
+    watched.page.clock.install()  # goes as always, and can be put forward
     yield watched.page
     context.close()
     assert watched.errors == []
@@ -31,15 +32,37 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def address(settings: Settings) -> Iterator[str]:
-    """The running service; a test gives its registry a model."""
+    """A service of the test's own; the test gives its registry a model."""
     with serving(settings) as url:
         yield url
 
 
-@pytest.fixture
-def wine(registry: FakeRegistry, address: str, page: Page) -> Page:
-    """The page with the wine model's form."""
+@pytest.fixture(scope="session")
+def wine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One service with the wine model, for all tests that only ask."""
+    registry, folder = FakeRegistry(), tmp_path_factory.mktemp("wine")
+    registry.start()
     registry.add(regression_model())
+    folders = {"models_dir": folder / "models", "prediction_log_dir": folder / "predictions"}
+    with serving(Settings(mlflow_tracking_uri=registry.uri, api_port=0, api_poll_seconds=0.02, **folders)) as url:
+        yield url
+    registry.stop()
+
+
+@pytest.fixture
+def wine(wine_address: str, page: Page) -> Page:
+    """The page with the wine model's form."""
+    return with_form(page, wine_address)
+
+
+@pytest.fixture
+def own_wine(registry: FakeRegistry, address: str, page: Page) -> Page:
+    """The same on a service of the test's own."""
+    registry.add(regression_model())
+    return with_form(page, address)
+
+
+def with_form(page: Page, address: str) -> Page:
     page.goto(address)
     expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
     return page

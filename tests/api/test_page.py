@@ -1,20 +1,25 @@
 """The page at /, used in a real browser as a person would."""
 
-import json
-
+import httpx
 import pytest
-from browser import Watched, contrasts_too_low, serving
+from browser import Watched, contrasts_too_low, drop, look_again, serving
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 from prediction_api import history
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
+from pydantic import SecretStr
 from registry_server import FakeRegistry
 
 EVIL = "<img src=x onerror=\"console.error('script ran')\">"
 PHONE = {"width": 360, "height": 740}
+
+
+def answer_of(page: Page, path: str) -> httpx.Response:
+    """What the service itself answers now."""
+    return httpx.get(page.url + path, trust_env=False)
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -147,12 +152,14 @@ def test_the_model_and_its_history_are_shown_with_their_reasons(
     assert page.locator("img").count() == 0
 
 
-def test_a_version_that_is_not_served_is_said_with_what_it_means(registry: FakeRegistry, wine: Page) -> None:
+def test_a_version_that_is_not_served_is_said_with_what_it_means(registry: FakeRegistry, own_wine: Page) -> None:
     registry.add(regression_model(slope=0.25), sha256="0" * 64)
-    trouble = wine.get_by_role("region", name="The model in production").locator(".callout")
+    wait_until(lambda: answer_of(own_wine, "readyz").json()["refused"])
+    look_again(own_wine)
+    trouble = own_wine.get_by_role("region", name="The model in production").locator(".callout")
     expect(trouble).to_contain_text("Version 2 is not served: ")
     trouble.get_by_role("link", name="What this means").click()
-    expect(wine.locator("tr:target")).to_contain_text("digest-mismatch")
+    expect(own_wine.locator("tr:target")).to_contain_text("digest-mismatch")
 
 
 def test_an_empty_history_is_said(wine: Page) -> None:
@@ -174,25 +181,28 @@ def test_a_history_that_cannot_be_read_is_said_and_predictions_go_on(
 
 
 def test_a_history_from_before_says_its_age(
-    registry: FakeRegistry, wine: Page, monkeypatch: pytest.MonkeyPatch
+    registry: FakeRegistry, own_wine: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "KEPT_SECONDS", 0.0)
     registry.stop()
-    wine.reload()
-    expect(wine.get_by_role("region", name="Its history")).to_contain_text("The registry does not answer now; this is")
-    expect(wine.get_by_role("region", name="The model in production")).to_contain_text("goes on serving from its copy")
+    wait_until(lambda: answer_of(own_wine, "readyz").json()["registry"]["reachable"] is False)
+    own_wine.reload()
+    expect(own_wine.get_by_role("region", name="Its history")).to_contain_text(
+        "The registry does not answer now; this is"
+    )
+    expect(own_wine.get_by_role("region", name="The model in production")).to_contain_text(
+        "goes on serving from its copy"
+    )
 
 
-def test_the_truth_can_be_told_later(registry: FakeRegistry, address: str, page: Page, settings: Settings) -> None:
-    registry.add(regression_model())
-    page.goto(address)
-    page.get_by_role("button", name="Predict").click()
-    truth = page.get_by_label("Know the true quality?")
+def test_the_truth_can_be_told_later(wine: Page) -> None:
+    wine.get_by_role("button", name="Predict").click()
+    truth = wine.get_by_label("Know the true quality?")
     truth.fill("good")
     truth.press("Enter")
     expect(truth).to_have_accessible_description("expected a number, found the text 'good'")
     truth.fill("6.5")
-    with page.expect_response("**/feedback") as told:
+    with wine.expect_response("**/feedback") as told:
         truth.press("Enter")
     assert told.value.status == 202
     expect(truth).to_have_accessible_description("Noted, thank you.")
@@ -223,22 +233,27 @@ def test_without_a_model_the_page_says_what_to_do_and_then_finds_one(
     page.goto(address)
     waiting = page.get_by_role("region", name="No model is served yet")
     expect(waiting).to_contain_text("Train and promote a model")
+    look_again(page)
     expect(waiting).to_contain_text("Registered model alias production not found")
     registry.add(regression_model())
+    wait_until(lambda: answer_of(page, "readyz").is_success)
+    look_again(page)
     expect(page.get_by_label("fixed acidity")).to_be_visible()
     expect(waiting).to_be_hidden()
 
 
-def test_another_model_is_noticed_and_its_form_built(registry: FakeRegistry, wine: Page) -> None:
-    wine.get_by_label("fixed acidity").fill("6")
+def test_another_model_is_noticed_and_its_form_built(registry: FakeRegistry, own_wine: Page) -> None:
+    own_wine.get_by_label("fixed acidity").fill("6")
     contract = regression_contract()
     contract["features"][1] |= {"name": "strength", "example": 11.5}
     registry.add(regression_model(contract=contract))
-    expect(wine.get_by_label("strength")).to_have_value("11.5")
-    expect(wine.get_by_role("status")).to_contain_text("version 2 is served now")
-    expect(wine.get_by_label("fixed acidity")).to_have_value("6")  # what was typed stays
-    wine.get_by_role("button", name="Predict").click()
-    expect(wine.locator(".headline")).to_contain_text("14.500")
+    wait_until(lambda: answer_of(own_wine, "model").json()["version"] == "2")
+    look_again(own_wine)
+    expect(own_wine.get_by_label("strength")).to_have_value("11.5")
+    expect(own_wine.get_by_role("status")).to_contain_text("version 2 is served now")
+    expect(own_wine.get_by_label("fixed acidity")).to_have_value("6")  # what was typed stays
+    own_wine.get_by_role("button", name="Predict").click()
+    expect(own_wine.locator(".headline")).to_contain_text("14.500")
 
 
 def test_a_restart_with_the_same_model_is_no_news(registry: FakeRegistry, settings: Settings, page: Page) -> None:
@@ -247,33 +262,33 @@ def test_a_restart_with_the_same_model_is_no_news(registry: FakeRegistry, settin
         page.goto(url)
         expect(page.get_by_label("fixed acidity")).to_be_visible()
         page.get_by_label("fixed acidity").fill("6")
+    look_again(page)
     expect(page.get_by_role("status").first).to_contain_text("The service does not answer.")
     with serving(settings.model_copy(update={"api_port": int(url.rpartition(":")[2])})):
+        look_again(page)
         expect(page.get_by_role("status").first).to_have_text("")
         expect(page.get_by_label("fixed acidity")).to_have_value("6")
 
 
-def test_a_key_is_asked_for_where_the_service_wants_one(wine: Page) -> None:
-    def with_key(route: Route) -> None:
-        if route.request.headers.get("x-api-key") == "right":
-            route.continue_()
-        else:
-            problem = {"title": "No valid key", "status": 401, "detail": "no key", "hint": "", "errors": []}
-            route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
-
-    wine.route("**/model", with_key)
-    wine.route("**/predict", with_key)
-    wine.reload()
-    key = wine.get_by_label("API key")
-    expect(key).to_be_focused()
-    key.fill("wrong")
-    key.press("Enter")
-    expect(wine.get_by_role("status").first).to_have_text("The service did not take this key.")
-    key.fill("right")
-    key.press("Enter")
-    wine.get_by_role("button", name="Predict").click()
-    expect(wine.locator(".headline")).to_be_visible()
-    assert wine.evaluate("localStorage.length + document.cookie.length") == 0  # the key ends with the tab
+def test_a_key_is_asked_for_where_the_service_wants_one(registry: FakeRegistry, settings: Settings, page: Page) -> None:
+    registry.add(regression_model())
+    right = "0f9a6c1e5d7b48e2a3c0"
+    with serving(settings.model_copy(update={"api_key": SecretStr(right)})) as url:
+        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).is_success)
+        page.goto(url)
+        key = page.get_by_label("API key")
+        expect(key).to_be_focused()
+        key.fill("another key, not the right one")
+        key.press("Enter")
+        expect(page.get_by_role("status").first).to_have_text("The service did not take this key.")
+        key.fill(right)
+        key.press("Enter")
+        drop(page, "rows.csv", "fixed acidity,alcohol,type\n7,9,red\n")
+        page.get_by_role("button", name="Predict all rows").click()
+        expect(page.locator("#outcome")).to_contain_text("1 prediction")
+        page.get_by_role("button", name="Predict", exact=True).click()
+        expect(page.locator("#explanation")).to_contain_text("What moved it most")
+        assert page.evaluate("localStorage.length + document.cookie.length") == 0  # the key ends with the tab
 
 
 def test_a_service_that_is_away_is_said(registry: FakeRegistry, settings: Settings, page: Page) -> None:

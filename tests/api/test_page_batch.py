@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from browser import drop
 from model_files import classification_model
 from playwright.sync_api import Page, expect
 from registry_server import FakeRegistry
@@ -21,15 +22,9 @@ def csv(tmp_path: Path) -> Path:
     return path
 
 
-def drop(page: Page, name: str, text: str) -> None:
-    """Drops a file from the desktop."""
-    make = "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }"
-    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle(make, [name, text])})
-
-
-def answered(address: str, text: str) -> list[list[str]]:
+def answered(page: Page, text: str) -> list[list[str]]:
     """The service's own answer, without the ids, which are another for each call."""
-    answer = httpx.post(f"{address}/predict/batch", content=text, headers={"Content-Type": "text/csv"}, trust_env=False)
+    answer = httpx.post(f"{page.url}predict/batch", content=text, headers={"Content-Type": "text/csv"}, trust_env=False)
     assert answer.status_code == 200
     return without_ids(answer.text)
 
@@ -44,9 +39,7 @@ def downloaded(page: Page) -> tuple[str, str]:
     return download.value.suggested_filename, Path(download.value.path()).read_text()
 
 
-def test_a_chosen_file_is_predicted_and_the_download_is_the_services_answer(
-    wine: Page, address: str, csv: Path
-) -> None:
+def test_a_chosen_file_is_predicted_and_the_download_is_the_services_answer(wine: Page, csv: Path) -> None:
     wine.get_by_label("Choose a CSV file").set_input_files(csv)
     look = wine.get_by_role("region", name=f"my wines.csv, {len(ROWS)} bytes: 3 columns, the first rows")
     expect(look.get_by_role("row")).to_have_count(6)
@@ -55,11 +48,11 @@ def test_a_chosen_file_is_predicted_and_the_download_is_the_services_answer(
     expect(wine.locator("#outcome")).to_contain_text("10 predictions, in the order of the rows.")
     name, text = downloaded(wine)
     assert name == "my wines-predictions.csv"
-    assert without_ids(text) == answered(address, ROWS)
+    assert without_ids(text) == answered(wine, ROWS)
     assert len(text.splitlines()) == 11
 
 
-def test_a_dropped_file_is_taken_and_columns_that_are_no_features_are_left_out(wine: Page, address: str) -> None:
+def test_a_dropped_file_is_taken_and_columns_that_are_no_features_are_left_out(wine: Page) -> None:
     lines = ROWS.splitlines()
     notes = ["note;with", *(f'"says ""{number}"";\nand more"' for number in range(10))]
     drop(wine, "noted.csv", "\r\n".join(f"{note},{line}" for note, line in zip(notes, lines, strict=True)))
@@ -67,14 +60,14 @@ def test_a_dropped_file_is_taken_and_columns_that_are_no_features_are_left_out(w
     expect(wine.locator("#batch")).to_contain_text("Left out, because the model has no such feature: note;with")
     wine.get_by_role("button", name="Predict all rows").click()
     expect(wine.locator("#outcome")).to_contain_text("10 predictions")
-    assert without_ids(downloaded(wine)[1]) == answered(address, ROWS)
+    assert without_ids(downloaded(wine)[1]) == answered(wine, ROWS)
 
 
-def test_semicolons_part_as_well(wine: Page, address: str) -> None:
+def test_semicolons_part_as_well(wine: Page) -> None:
     drop(wine, "rows.csv", ROWS.replace(",", ";"))
     wine.get_by_role("button", name="Predict all rows").click()
     expect(wine.locator("#outcome")).to_contain_text("10 predictions")
-    assert without_ids(downloaded(wine)[1]) == answered(address, ROWS)
+    assert without_ids(downloaded(wine)[1]) == answered(wine, ROWS)
 
 
 def test_each_fault_is_shown_with_its_place_as_the_service_says_it(wine: Page) -> None:
