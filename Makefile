@@ -15,7 +15,7 @@ export
 MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check up down e2e train status rollback password logs data bench lock
+.PHONY: help setup demo run test check up down e2e train status history rollback password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,7 +59,10 @@ train: setup  ## (containers) run train_model and follow it  [TRIALS= DATA=data/
 	@$(DRIVE) stack.operate train
 
 status:  ## (containers) what is in production, and since when
-	@$(TRAINING) scripts/status.py
+	@$(TRAINING) scripts/status.py > /dev/null
+
+history:  ## (containers) every decision on the model, or what served at a time  [AT=2026-11-24T10:00]
+	@$(TRAINING) scripts/history.py $(if $(AT),--at $(AT)) > /dev/null
 
 rollback:  ## (containers) move the alias back  [VERSION=]
 	@$(TRAINING) scripts/rollback.py $(if $(VERSION),--to $(VERSION))

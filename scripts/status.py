@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    from training import promotion  # takes seconds: only once the options are known to be right
+    from training import overview  # takes seconds: only once the options are known to be right
 
-    return promotion.status(config)
+    return overview.status(config)
 
 
 if __name__ == "__main__":

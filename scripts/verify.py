@@ -1,4 +1,4 @@
-"""Waits until the prediction service serves the promoted version."""
+"""Waits until the prediction service serves the promoted version; moves the alias back when it refuses it."""
 
 import argparse
 from typing import Any
@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    from training import promotion  # takes seconds: only once the options are known to be right
+    from training import verification  # takes seconds: only once the options are known to be right
 
-    return promotion.verify(config)
+    return verification.verify(config)
 
 
 if __name__ == "__main__":

@@ -176,6 +176,8 @@ def readiness_answer(store: ModelStore) -> Json:
         "ready": live is not None,
         "model": live and {"name": live.name, "version": live.version, "loaded_at": live.loaded_at},
         "registry": {
+            "model": store.name,
+            "alias": store.alias,
             "reachable": registry.reachable,
             "detail": registry.detail,
             "checked_at": registry.checked_at,

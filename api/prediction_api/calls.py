@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from prediction_api.answers import Problem
+from prediction_api.answers import Problem, readiness_answer
 from prediction_api.errors import NoModel
 from prediction_api.metrics import Metrics
 from prediction_api.model_store import LiveModel, ModelStore
@@ -55,7 +55,7 @@ def live_model_of(request: Request) -> LiveModel:
     if store.live is None:
         refusal = store.refusal
         refused = f"; version {refusal.version} was refused: {refusal.detail}" if refusal else ""
-        raise NoModel(f"registry: {store.registry_state.detail}{refused}")
+        raise NoModel(f"registry: {store.registry_state.detail}{refused}", members=readiness_answer(store))
     return store.live
 
 

@@ -29,6 +29,7 @@ PredictionApiError
     └── GoldenMismatch        it does not give the predictions that training computed
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -69,9 +70,13 @@ class RequestRefused(PredictionApiError):
     status: ClassVar[int] = 400
     headers: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, detail: str, complaints: tuple[Complaint, ...] = ()) -> None:
+    def __init__(
+        self, detail: str, complaints: tuple[Complaint, ...] = (), members: Mapping[str, object] | None = None
+    ) -> None:
+        """`members` are further members of the problem document."""
         super().__init__(detail)
         self.complaints = complaints
+        self.members = members or {}
 
 
 class UnknownModel(RequestRefused):

@@ -182,7 +182,7 @@ def problem_content(error: RequestRefused, request_id: str) -> dict[str, object]
 
 def problem_of(request: Request, error: RequestRefused) -> Response:
     """The answer that tells of this error."""
-    content = problem_content(error, request.state.request_id)
+    content = {**error.members, **problem_content(error, request.state.request_id)}
     if error.complaints:
         content["errors"] = [{"loc": one.loc, "msg": one.msg} for one in error.complaints]
     return _response(request, content, error.headers)

@@ -62,8 +62,8 @@ class ModelStore:
         self.registry_state = RegistryState()
         self._registry = registry
         self._copies = copies
-        self._name = name
-        self._alias = alias
+        self.name = name
+        self.alias = alias
         self._metrics = metrics
         self._refused: Champion | None = None
         self._retry_at = 0.0
@@ -93,7 +93,7 @@ class ModelStore:
         """Asks whom the alias names and adopts that version if it is another than the live one."""
         try:
             champion = await self._registry.champion()
-            self._note_registry(True, f"version {champion.version} is {self._alias}")
+            self._note_registry(True, f"version {champion.version} is {self.alias}")
             if self._is_live(champion) or self._is_refused(champion):
                 return
             await self._adopt(champion)
@@ -157,10 +157,10 @@ class ModelStore:
         started = time.perf_counter()
         predictor = await asyncio.to_thread(Predictor.from_bytes, content)
         reader = await asyncio.to_thread(RowReader, predictor.contract)
-        self.live = LiveModel(self._name, version, self._alias, sha256, run_id, now(), predictor, reader)
-        self._metrics.swapped(self._name, version)
+        self.live = LiveModel(self.name, version, self.alias, sha256, run_id, now(), predictor, reader)
+        self._metrics.swapped(self.name, version)
         seconds = round(time.perf_counter() - started, 3)
-        log_event("model loaded", model=self._name, version=version, origin=origin, sha256=sha256, seconds=seconds)
+        log_event("model loaded", model=self.name, version=version, origin=origin, sha256=sha256, seconds=seconds)
         return self.live
 
     def _note_refusal(self, version: str, refused: ModelRefused) -> None:

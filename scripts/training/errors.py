@@ -8,10 +8,13 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── ParityError               the ONNX graph and the fitted model disagree
 ├── NothingToPromote          no model was trained with this data, configuration and code
 ├── GateRefused               the gate was not met, under --strict
+├── RefusedByService          the prediction service does not take the promoted version
+├── NothingServed             nothing was in production at the time asked for
 ├── WrongModel                a version's file is not the one that was registered
 ├── OutputExists              the place to write to is taken
 └── Interruption              exit code 3: something around the job failed; trying again may help
     ├── TrackingError         the tracking server is away or refuses
+    ├── AliasMoved            somebody else moved the alias in the midst of it
     ├── SparkFailed           Spark did not come to the end of a job
     ├── ClusterError          the Spark cluster has no executors, or loses them again and again
     └── NotServed             the prediction service does not serve the promoted version
@@ -138,6 +141,34 @@ class SparkFailed(Interruption):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"Spark: {reason}", "The lines above say more; nothing was written. Try again once it is mended."
+        )
+
+
+class RefusedByService(PipelineError):
+    """The prediction service refused the promoted version, and the alias was moved back."""
+
+    def __init__(self, alias: str, refusal: str, back_to: str) -> None:
+        now = (
+            f"{alias} is version {back_to} again" if back_to else f"{alias} names no version now: there was none before"
+        )
+        super().__init__(
+            f"{refusal}; {now}",
+            "The service goes on with the model that it had. Mend what it names and train again, or offer it the "
+            "version once more: rollback.py --to.",
+        )
+
+
+class NothingServed(PipelineError):
+    """The ledger has no version for this time."""
+
+
+class AliasMoved(Interruption):
+    """The alias names another version than when the decision was begun."""
+
+    def __init__(self, alias: str, before: str | None, now: str | None) -> None:
+        super().__init__(
+            f"{alias} was moved from version {before or '(none)'} to {now or '(none)'} meanwhile; nothing was changed",
+            "Try again: the decision is then made on what is in production now.",
         )
 
 

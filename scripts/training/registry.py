@@ -1,18 +1,13 @@
-"""Runs, versions, aliases and the ledger. The only module that speaks with MLflow (the search's storage aside)."""
+"""Runs, versions and aliases, as the tracking server has them."""
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 # The client's own defaults block for minutes when the server is away, and it phones home; both are decided at import.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -33,24 +28,10 @@ from training.errors import TrackingError, WrongModel
 KEY_TAG = "pipeline.run_key"
 DIGEST_TAG = "model_sha256"
 BASELINE_TAG = "pipeline.baseline"
-DECISION_TAG = "ledger.decision_key"
+SETTLED_TAG = "ledger.settled"
 MODEL_FILE = "model.onnx"
 TEST_ROWS_FILE = "test-rows.parquet"
 DEFAULT_URI = "http://127.0.0.1:5001"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One line of the ledger. `action`: promoted, refused, would_promote, would_refuse, rolled_back."""
-
-    action: str
-    version: str
-    previous: str | None
-    reasons: list[dict[str, Any]]
-    evidence: dict[str, Any]
-    key: str
-    by: str = ""
-    at: str = ""
 
 
 class Registry:
@@ -136,43 +117,27 @@ class Registry:
     def run_file(self, run_id: str, file: str, folder: Path) -> Path:
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=file, dst_path=str(folder)))
 
+    def versions(self) -> list[str]:
+        """Every version that there is, the oldest first."""
+        found = self.client.search_model_versions(f"name = '{self.name}'")
+        return sorted((str(version.version) for version in found), key=int)
+
     def point_alias(self, version: str) -> None:
         self.client.set_registered_model_alias(self.name, self.alias, version)
 
-    def decision(self, key: str) -> Decision | None:
-        """The ledger's entry with this key."""
-        runs = self._ledger_runs(f"tags.`{DECISION_TAG}` = '{key}'", 1)
-        return runs[0] if runs else None
+    def remove_alias(self) -> None:
+        self.client.delete_registered_model_alias(self.name, self.alias)
 
-    def decisions(self, most: int = 100) -> list[Decision]:
-        """The ledger, newest first."""
-        return self._ledger_runs("", most)
+    def settled(self) -> str | None:
+        """The id of the ledger's entry whose move was last brought to its end; None before the first."""
+        tags: dict[str, str] = self.client.get_registered_model(self.name).tags
+        return tags.get(f"{SETTLED_TAG}.{self.alias}")
 
-    def _ledger_runs(self, where: str, most: int) -> list[Decision]:
-        experiment = self.experiment(f"{self.name}-ledger")
-        runs = self.client.search_runs([experiment], where, max_results=most, order_by=["attributes.start_time DESC"])
-        return [
-            Decision(**json.loads(run.data.tags["ledger.entry"])) for run in runs if "ledger.entry" in run.data.tags
-        ]
+    def settle(self, entry_id: str) -> None:
+        self.client.set_registered_model_tag(self.name, f"{SETTLED_TAG}.{self.alias}", entry_id)
 
-    def append(self, decision: Decision) -> Decision:
-        """Writes one entry; entries are never changed."""
-        moment = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = Decision(**{**vars(decision), "by": getpass.getuser(), "at": moment})
-        run = self.client.create_run(
-            self.experiment(f"{self.name}-ledger"),
-            run_name=f"{entry.action} version {entry.version}",
-            tags={
-                DECISION_TAG: entry.key,
-                "ledger.entry": json.dumps(vars(entry)),
-                "ledger.action": entry.action,
-                "ledger.from": entry.previous or "",
-                "ledger.to": entry.version,
-                "mlflow.note.content": "\n".join(f"- {reason['text']}" for reason in entry.reasons),
-            },
-        )
-        for name, value in entry.evidence.items():
-            if isinstance(value, int | float):
-                self.client.log_metric(run.info.run_id, name, float(value))
-        self.client.set_terminated(run.info.run_id)
-        return entry
+    def describe(self, version: ModelVersion, description: str, gate: str) -> None:
+        """Sets the version's page and the tag that lists of versions show."""
+        if (version.description, version.tags.get("gate")) != (description, gate):
+            self.client.update_model_version(self.name, version.version, description)
+            self.client.set_model_version_tag(self.name, version.version, "gate", gate)

@@ -234,6 +234,22 @@ def test_without_a_model_every_prediction_says_what_to_do(settings: Settings) ->
             assert answer.json()["hint"].startswith("Train and promote a model")
 
 
+def test_a_first_version_that_is_refused_is_told_to_programs_too(settings: Settings, registry: FakeRegistry) -> None:
+    registry.add(regression_model(), sha256="0" * 64)
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").json()["refused"])
+        answer = client.get("/readyz")
+        said = answer.json()
+        assert (answer.status_code, said["ready"], said["model"], said["title"]) == (
+            503,
+            False,
+            None,
+            "No model is loaded",
+        )
+        assert (said["refused"]["version"], said["refused"]["reason"]) == ("1", "digest-mismatch")
+        assert (said["registry"]["model"], said["registry"]["alias"]) == (settings.model_name, settings.model_alias)
+
+
 def test_request_id_is_taken_and_given_back(client: TestClient) -> None:
     answer = client.post("/predict", json={}, headers={"X-Request-ID": "mine-1"})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "mine-1"

@@ -10,9 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from training import config as configuration
-from training import dataset, promotion, scoring, steps
+from training import dataset, overview, promotion, scoring, steps
 from training.config import Config
-from training.errors import ConfigError, GateRefused, NothingToPromote, NotServed, TrackingError
+from training.errors import GateRefused, NothingToPromote, TrackingError
 from training.registry import Registry
 
 import mlflow
@@ -44,7 +44,7 @@ def test_a_table_becomes_a_promoted_model_once(tmp_path: Path, table: pd.DataFra
     assert (again["status"], again["version"]) == ("unchanged", first["version"])
     assert promotion.promote(config)["action"] == "unchanged"
     assert len(MlflowClient().search_model_versions("name = 'once'")) == 1
-    assert [entry["action"] for entry in promotion.status(config)["decisions"]] == ["promoted"]
+    assert [entry["action"] for entry in overview.status(config)["decisions"]] == ["promoted"]
 
     version = MlflowClient().get_model_version("once", first["version"])
     content = served_content("once", tmp_path)
@@ -110,42 +110,10 @@ def test_a_model_that_is_not_clearly_better_is_refused(
     assert verdict["action"] == "refused"
     assert {reason["code"] for reason in verdict["reasons"] if not reason["passed"]} == {"gain"}
     assert promotion.promote(worse) == verdict
-    assert [entry["action"] for entry in promotion.status(worse)["decisions"]] == ["refused", "promoted"]
+    assert [entry["action"] for entry in overview.status(worse)["decisions"]] == ["refused", "promoted"]
     with pytest.raises(GateRefused, match="gain"):
         promotion.promote(worse, strict=True)
     assert scoring.read_contract(served_content("refused", tmp_path))["data"]["digest"] == f"sha256:{digest}"
-
-
-def test_modes_and_rollback(table: pd.DataFrame, configured: Configured) -> None:
-    config = configured(table, name="modes")
-    first = steps.train(config)["version"]
-    assert promotion.promote(config)["action"] == "promoted"
-    half = table.iloc[:300]
-    dry = configured(half, name="modes", gate={"mode": "dry_run"})
-    second = steps.train(dry)["version"]
-    assert promotion.promote(dry)["action"] in ("would_promote", "would_refuse")
-    assert promotion.status(dry)["production"] == first
-    off = configured(half, name="modes", gate={"mode": "off", "limits": {"mae": 0.0001}})
-    assert promotion.promote(off)["action"] == "promoted"
-    assert promotion.status(off)["production"] == second
-    assert promotion.rollback(config)["version"] == first
-    assert promotion.status(config)["production"] == first
-    again = promotion.promote(off)
-    assert (again["action"], again["reasons"][-1]["code"]) == ("refused", "rolled_back")
-    assert promotion.status(config)["production"] == first
-    with pytest.raises(ConfigError, match="no version 99"):
-        promotion.rollback(config, "99")
-
-
-def test_a_promotion_cut_short_is_brought_to_its_end(table: pd.DataFrame, configured: Configured) -> None:
-    config = configured(table, name="cut-short")
-    version = steps.train(config)["version"]
-    promotion.promote(config)
-    MlflowClient().delete_registered_model_alias("cut-short", "production")  # as if the last call had not come
-    assert promotion.promote(config)["action"] == "promoted"
-    status = promotion.status(config)
-    assert status["production"] == version
-    assert len(status["decisions"]) == 1
 
 
 def test_a_champion_with_other_columns_blocks(table: pd.DataFrame, configured: Configured) -> None:
@@ -155,7 +123,7 @@ def test_a_champion_with_other_columns_blocks(table: pd.DataFrame, configured: C
     fewer = configured(table.drop(columns="colour"), name="other-columns")
     steps.train(fewer)
     failed = {reason["code"] for reason in promotion.promote(fewer)["reasons"] if not reason["passed"]}
-    assert failed == {"champion_cannot_score"}
+    assert failed == {"champion_cannot_score", "champion_saw_rows"}
 
 
 def test_classes_breast_cancer(tmp_path: Path, configured: Configured) -> None:
@@ -212,19 +180,6 @@ def test_a_tracking_server_that_is_away(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9: no answer"):
         steps.train(configured(table))
-
-
-def test_verify_tells_what_the_api_says(
-    table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configured(table, name="verified")
-    assert promotion.verify(config)["status"] == "nothing in production"
-    steps.train(config)
-    promotion.promote(config)
-    monkeypatch.setenv("API_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(promotion, "VERIFY_SECONDS", 0.0)
-    with pytest.raises(NotServed, match="does not serve version 1 of verified"):
-        promotion.verify(config)
 
 
 def test_the_projects_sample_passes_its_own_checks() -> None:

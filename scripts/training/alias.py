@@ -1,0 +1,53 @@
+"""Moving the alias, so that ledger and alias agree whenever a kill comes: entry, alias, then the mark of its end."""
+
+from __future__ import annotations
+
+import logging
+
+from training import history
+from training.errors import AliasMoved
+from training.gate import Reason
+from training.ledger import Entry, Ledger
+from training.registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+def move(registry: Registry, ledger: Ledger, entry: Entry) -> Entry:
+    """Appends the entry and moves the alias from `entry.previous` to `entry.version`.
+
+    Raises AliasMoved, and changes nothing, when the alias names another version by now.
+    """
+    holder = registry.holder()
+    if (holder.version if holder else None) != entry.previous:
+        raise AliasMoved(registry.alias, entry.previous, holder.version if holder else None)
+    written = ledger.append(entry)
+    _carry_out(registry, written)
+    return written
+
+
+def settle(registry: Registry, ledger: Ledger) -> None:
+    """Brings a move to its end that was cut short after its entry; writes down one that was made by other means."""
+    last = history.course(ledger.entries()).last
+    holder = registry.holder()
+    present, wanted = holder.version if holder else "", last.version if last else ""
+    if last and registry.settled() != last.id:
+        log.info("version %s: %s on %s, brought to its end now", last.version, last.action, f"{last.at:%F %T}")
+        _carry_out(registry, last)
+    elif present != wanted:
+        text = f"{registry.alias} was found on {_named(present)}, moved from {_named(wanted)} by other means"
+        entry = Entry("found", present, wanted or None, (Reason("found", True, text),))
+        registry.settle(ledger.append(entry).id)
+        log.warning("%s", text)
+
+
+def _carry_out(registry: Registry, entry: Entry) -> None:
+    if entry.version:
+        registry.point_alias(entry.version)
+    else:
+        registry.remove_alias()
+    registry.settle(entry.id)
+
+
+def _named(version: str) -> str:
+    return f"version {version}" if version else "no version"

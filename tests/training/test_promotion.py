@@ -1,0 +1,272 @@
+"""Who serves, and why: promotion, rollback, and the ledger of both, on a real tracking server."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import versions
+from training import alias, overview, promotion
+from training.config import Config
+from training.errors import AliasMoved, ConfigError, GateRefused
+from training.ledger import Ledger
+from training.registry import Registry
+
+from mlflow import MlflowClient
+
+pytestmark = pytest.mark.usefixtures("tracking")
+POOR, FAIR, GOOD, BEST = 1.8, 1.9, 1.97, 1.995  # slopes; the truth is 2
+
+
+class Model:
+    """A pipeline with its own data file, in which versions can be made, promoted and moved back."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name, self.data = folder, name, 0
+
+    def config(self, data: int | None = None, **sections: Any) -> Config:
+        """The configuration, for the data of a month (by default the last)."""
+        path = self.folder / "table.csv"
+        versions.table(self.data if data is None else data).to_csv(path, index=False)
+        return Config.model_validate({"name": self.name, "data": {"source": str(path), "target": "y"}, **sections})
+
+    def train(self, slope: float, **settings: Any) -> str:
+        """A new version, from new data."""
+        self.data += 1
+        return versions.register(self.config(), slope, self.folder, **settings)
+
+    def promote(self, data: int | None = None, **sections: Any) -> dict[str, Any]:
+        return promotion.promote(self.config(data, **sections))
+
+    def production(self) -> str | None:
+        holder = Registry(self.name, "production").holder()
+        return holder.version if holder else None
+
+    def ledger(self) -> list[tuple[str, str, str | None]]:
+        entries = Ledger(Registry(self.name, "production")).entries()
+        return [(entry.action, entry.version, entry.previous) for entry in entries]
+
+
+@pytest.fixture
+def model(tmp_path: Path, request: pytest.FixtureRequest) -> Model:
+    return Model(tmp_path, re.sub("[^A-Za-z0-9]+", "-", request.node.name)[:80].strip("-"))
+
+
+def failed(answer: dict[str, Any]) -> set[str]:
+    return {reason["code"] for reason in answer["reasons"] if not reason["passed"]}
+
+
+def test_a_better_version_takes_over_and_the_ledger_has_it_all(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.train(FAIR)
+    model.promote()
+    model.train(GOOD)
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "train_model")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "manual__1")
+    answer = model.promote()
+    assert (answer["action"], model.production()) == ("promoted", "2")
+    entry = Ledger(Registry(model.name, "production")).entries()[-1]
+    version = MlflowClient().get_model_version(model.name, "2")
+    assert (entry.action, entry.version, entry.previous) == ("promoted", "2", "1")
+    assert (entry.by, entry.run_id, entry.code_version) == ("airflow: train_model, manual__1", version.run_id, "abc")
+    assert entry.data_digest
+    assert entry.figures["gain_lower"] > 0
+    assert [reason.as_json() for reason in entry.reasons] == answer["reasons"]
+    assert MlflowClient().get_run(entry.id).data.metrics["gain"] == pytest.approx(entry.figures["gain"])
+
+
+def test_the_verdict_is_a_section_of_the_versions_page(model: Model) -> None:
+    version = model.train(GOOD)
+    card = "# Model card\n\nWhat it is.\n\n## Gate verdict\n\nnone yet\n\n## Limits of use\n\nMany."
+    MlflowClient().update_model_version(model.name, version, card)
+    model.promote()
+    page = MlflowClient().get_model_version(model.name, version)
+    assert page.tags["gate"] == "promoted"
+    assert page.description.startswith("# Model card\n\nWhat it is.\n\n## Gate verdict\n\n**promoted**")
+    assert page.description.endswith("\n\n## Limits of use\n\nMany.")
+    assert "- pass: mae gain over the majority or mean predictor" in page.description
+    assert "none yet" not in page.description
+
+
+def test_a_worse_version_is_refused_once(model: Model) -> None:
+    model.train(GOOD)
+    model.promote()
+    model.train(POOR)
+    answer = model.promote()
+    assert (answer["action"], failed(answer), model.production()) == ("refused", {"gain"}, "1")
+    assert model.promote() == answer
+    assert model.ledger() == [("promoted", "1", None), ("refused", "2", "1")]
+    with pytest.raises(GateRefused, match="gain"):
+        promotion.promote(model.config(), strict=True)
+
+
+def test_dry_run_says_what_it_would_do_and_off_always_promotes(model: Model) -> None:
+    model.train(GOOD)
+    model.promote()
+    model.train(BEST)
+    assert model.promote(gate={"mode": "dry_run"})["action"] == "would_promote"
+    model.train(POOR)
+    assert model.promote(gate={"mode": "dry_run"})["action"] == "would_refuse"
+    assert model.production() == "1"
+    answer = model.promote(gate={"mode": "off"})
+    assert (answer["action"], answer["reasons"][-1]["code"], model.production()) == ("promoted", "gate_off", "3")
+
+
+def test_going_back_twice_goes_back_twice_and_bars_both(model: Model) -> None:
+    for slope in (POOR, FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    assert [promotion.rollback(model.config())["version"] for _ in range(2)] == ["2", "1"]
+    with pytest.raises(ConfigError, match="no version to go back to from version 1"):
+        promotion.rollback(model.config())
+    for data in (2, 3):
+        answer = model.promote(data, gate={"mode": "off"})
+        assert (answer["action"], failed(answer)) == ("refused", {"rolled_back"})
+    assert model.promote(3, gate={"mode": "off"}) == answer
+    assert (model.production(), len(model.ledger())) == ("1", 7)
+
+
+def test_a_person_brings_a_version_back(model: Model) -> None:
+    for slope in (FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    promotion.rollback(model.config())
+    assert promotion.rollback(model.config(), "2") == {"action": "rolled_back", "version": "2", "previous": "1"}
+    assert model.promote()["action"] == "unchanged"
+    assert promotion.rollback(model.config(), "2")["action"] == "unchanged"
+    with pytest.raises(ConfigError, match="no version 99"):
+        promotion.rollback(model.config(), "99")
+
+
+def test_new_evidence_may_promote_after_a_rollback(model: Model) -> None:
+    for slope in (FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    promotion.rollback(model.config())
+    model.train(BEST)
+    assert model.promote()["action"] == "promoted"
+    assert promotion.rollback(model.config())["version"] == "1"
+
+
+def test_a_move_cut_short_is_brought_to_its_end(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between entry and alias, and between alias and the mark of its end."""
+    model.train(FAIR)
+    model.promote()
+    model.train(GOOD)
+    for call in ("point_alias", "settle"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Registry, call, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                model.promote() if call == "point_alias" else promotion.rollback(model.config())
+        ledger = model.ledger()
+        assert model.production() == "1"
+        answer = model.promote()
+        if call == "point_alias":
+            assert (answer["action"], model.production(), model.ledger()) == ("unchanged", "2", ledger)
+            assert "**promoted** over version 1" in MlflowClient().get_model_version(model.name, "2").description
+        else:
+            assert (answer["action"], failed(answer), model.production()) == ("refused", {"rolled_back"}, "1")
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_alias_moved_by_other_means_is_written_down(model: Model) -> None:
+    for slope in (FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    MlflowClient().set_registered_model_alias(model.name, "production", "1")
+    status = overview.status(model.config())
+    assert (status["production"], status["agrees_with_ledger"], status["since"]) == ("1", False, None)
+    assert failed(model.promote()) == {"found"}
+    assert model.ledger()[2:] == [("found", "1", "2"), ("refused", "2", "1")]
+    MlflowClient().delete_registered_model_alias(model.name, "production")
+    assert failed(model.promote(1)) == {"found"}
+    assert promotion.rollback(model.config(), "1")["previous"] is None
+
+
+def test_a_decision_on_what_is_no_longer_so_changes_nothing(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    for slope in (POOR, FAIR):
+        model.train(slope)
+        model.promote()
+    model.train(GOOD)
+    judged = promotion.judge
+
+    def moved_meanwhile(*arguments: Any) -> Any:
+        MlflowClient().set_registered_model_alias(model.name, "production", "1")
+        return judged(*arguments)
+
+    monkeypatch.setattr(promotion, "judge", moved_meanwhile)
+    with pytest.raises(AliasMoved, match="moved from version 2 to 1 meanwhile"):
+        model.promote()
+    assert (model.production(), len(model.ledger())) == ("1", 2)
+
+
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        pytest.param({"seed": 8, "test": 0.2}, "seed 8 -> 7", id="seed"),
+        pytest.param({"seed": 7, "test": 0.1}, "test share 0.1 -> 0.2", id="share"),
+        pytest.param({"calibration": 0.1}, "is not known", id="unknown"),
+    ],
+)
+def test_a_champion_that_may_have_seen_the_rows_blocks(model: Model, split: dict[str, float], told: str) -> None:
+    model.train(POOR, split=split)
+    model.promote()
+    model.train(GOOD)
+    answer = model.promote()
+    assert (answer["action"], failed(answer)) == ("refused", {"champion_saw_rows"})
+    assert told in answer["reasons"][0]["text"]
+
+
+def test_a_champion_of_other_features_blocks_and_a_smaller_test_part_does_not(model: Model) -> None:
+    other = versions.contract(model.name, POOR)
+    other["features"].append({"name": "colour", "type": "category"})
+    model.train(POOR, terms=other, split={"seed": 7, "test": 0.3})
+    model.promote()
+    model.train(FAIR)
+    answer = model.promote()
+    assert failed(answer) == {"champion_saw_rows"}
+    assert "other features (colour)" in answer["reasons"][0]["text"]
+    model.promote(gate={"mode": "off"})
+    model.train(GOOD, split={"seed": 7, "test": 0.1})
+    assert model.promote()["action"] == "promoted"
+
+
+def test_a_champion_whose_file_was_changed_can_be_replaced(model: Model) -> None:
+    model.train(FAIR)
+    model.promote()
+    MlflowClient().set_model_version_tag(model.name, "1", "model_sha256", "0" * 64)
+    model.train(GOOD)
+    answer = model.promote()
+    assert (answer["action"], failed(answer)) == ("refused", {"champion_cannot_score"})
+    assert model.promote(gate={"mode": "off"})["action"] == "promoted"
+
+
+def test_a_version_without_finite_predictions_is_refused(model: Model) -> None:
+    model.train(FAIR)
+    model.promote()
+    model.train(float("nan"))
+    answer = model.promote()
+    assert failed(answer) == {"challenger_not_finite"}
+    assert json.dumps(answer, allow_nan=False)
+
+
+def test_every_alias_has_its_own_course(model: Model) -> None:
+    for slope in (FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    staging = model.config(serving={"alias": "staging"})
+    assert overview.status(staging)["production"] is None
+    assert Ledger(Registry(model.name, "staging")).entries() == []
+    alias.settle(Registry(model.name, "staging"), Ledger(Registry(model.name, "staging")))
+    assert len(model.ledger()) == 2
+
+
+@pytest.fixture(autouse=True)
+def _no_airflow(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda: None
