@@ -15,7 +15,7 @@ ABOUT = """
 | `check` | `scripts/check_data.py` | every row read and judged; a bad file fails here, by row and column |
 | `train` | `scripts/train.py`, through `spark-submit` | the winner as `model.onnx`, a new version in the registry |
 | `promote` | `scripts/promote.py` | the alias `production` moved, or left, with the reasons written down |
-| `verify` | `scripts/verify.py` | the prediction service serves the promoted version, or refused it and the alias is back |
+| `verify` | `scripts/verify.py` | the prediction service serves that version, or refused it and the alias is back |
 
 Press the triangle at the top to start it. Each field may stay empty: then `pipeline.yaml` decides. A file of your own
 goes into the folder `data/`; write `data/your-file.csv` as the data source, and its columns into a pipeline file.
