@@ -1,0 +1,160 @@
+"""What is left of the prediction service when four times as much is asked of it as it can do.
+
+    .venvs/training/bin/python benchmarks/overload.py [--seconds 30] [--connections 8]
+
+A forest of 200 trees, one row per request. First the peak: a closed loop of so many connections. Then four times that:
+a closed loop of four times the connections, and an open loop at four times the peak's rate, whose requests become due
+whatever the service does, over at most 500 connections, with no regard to Retry-After. Goodput is what is answered with
+200. Last, 500 connections whose clients wait for the second that Retry-After asks for. Prints one table.
+"""
+
+import argparse
+import json
+import os
+import selectors
+import socket
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from peers import model, servers
+from peers.load import Target
+from peers.programs import VENVS, free_port, running
+
+CROWD = 500  # connections of the open loop
+TIMES = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Answers with 200 and with 429 a second, and the median times to them in milliseconds (0 where there was none).
+
+    `busy` is the generator's share of a core: near 1, it was the limit.
+    """
+
+    good: float
+    refused: float
+    good_median: float
+    refused_median: float
+    busy: float
+
+
+@dataclass
+class Client:
+    """One keep-alive connection with at most one request under way, timed from `since`."""
+
+    stream: socket.socket
+    since: float = 0.0
+    received: bytearray = field(default_factory=bytearray)
+
+    def status(self) -> int | None:
+        """Reads what is there; the answer's status once it is whole. Raises RuntimeError unless 200 or 429."""
+        part = self.stream.recv(65536)
+        if not part:
+            raise RuntimeError("the service closed a connection")
+        self.received += part
+        head, end, body = bytes(self.received).partition(b"\r\n\r\n")
+        if not end or len(body) < int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]):
+            return None
+        self.received.clear()
+        status = int(head[9:12])
+        if status not in (200, 429):
+            raise RuntimeError(f"{head!r} {body!r}")
+        return status
+
+
+def drive(target: Target, connections: int, seconds: float, rate: float | None, patience: float) -> Outcome:
+    """A closed loop, or with a rate an open one. Who was refused waits `patience` seconds."""
+    requests, times = target.requests, {200: [], 429: []}
+    selector = selectors.EpollSelector()
+    free: deque[Client] = deque()
+    for _ in range(connections):
+        stream = socket.create_connection(("127.0.0.1", target.port), timeout=30)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        free.append(Client(stream))
+        selector.register(stream, selectors.EVENT_READ, free[-1])
+    resting: deque[tuple[float, Client]] = deque()
+    sent, started, cpu = 0, time.perf_counter(), time.process_time()
+    while (now := time.perf_counter()) - started < seconds:
+        while resting and resting[0][0] <= now:
+            free.append(resting.popleft()[1])
+        while free and (rate is None or sent / rate <= now - started):
+            client = free.popleft()
+            client.since = now if rate is None else started + sent / rate
+            client.stream.sendall(requests[sent % len(requests)])
+            sent += 1
+        for key, _ in selector.select(0 if free else 0.005):
+            status = key.data.status()
+            if status:
+                now = time.perf_counter()
+                times[status].append(now - key.data.since)
+                if status == 429 and patience:
+                    resting.append((now + patience, key.data))
+                else:
+                    free.append(key.data)
+    took, used = time.perf_counter() - started, time.process_time() - cpu
+    for key in list(selector.get_map().values()):
+        key.data.stream.close()
+    medians = {status: statistics.median(found) * 1000 if found else 0.0 for status, found in times.items()}
+    return Outcome(len(times[200]) / took, len(times[429]) / took, medians[200], medians[429], used / took)
+
+
+def resident_mib(port: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
+        line = next(line for line in page if line.startswith(b"process_resident_memory_bytes "))
+    return float(line.split()[1]) / 2**20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--connections", type=int, default=8)
+    options = parser.parse_args()
+    print("fitting the forest", file=sys.stderr)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
+        forest, port = model.make(folder), free_port()
+        uri = f"http://127.0.0.1:{port}"
+        store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
+        registry = [VENVS / "training/bin/mlflow", "server", "--port", port, "--workers", 1, *store]
+        stack.enter_context(running(registry, f"{uri}/health", folder, {}))
+        model.register(forest, uri)
+        server = servers.ours(uri)
+        started = server.start(forest.folder)
+        target = Target(started.port, server.path, tuple(json.dumps(server.body(row)).encode() for row in forest.rows))
+
+        def measure(connections: int, rate: float | None = None, patience: float = 0.0) -> Outcome:
+            return pool.submit(drive, target, connections, options.seconds, rate, patience).result()
+
+        with running(
+            started.command, f"http://127.0.0.1:{started.port}{started.ready}", forest.folder, started.variables
+        ):
+            measure(options.connections)  # warm up
+            peak, before = measure(options.connections), resident_mib(started.port)
+            lines = {
+                f"peak: closed loop, {options.connections} connections": peak,
+                f"closed loop, {TIMES * options.connections} connections": measure(TIMES * options.connections),
+                f"open loop, {TIMES * peak.good:,.0f}/s offered": measure(CROWD, TIMES * peak.good),
+                f"closed loop, {CROWD} connections, Retry-After kept": measure(CROWD, patience=1.0),
+            }
+            grown = resident_mib(started.port) - before
+    print(f"\n{options.seconds:g} s each, {os.cpu_count()} cores. Memory grew by {grown:.1f} MiB.\n")
+    print("| load | goodput/s | of the peak | median ms | refused/s | refusal: median ms | generator |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, one in lines.items():
+        figures = f"{one.good:,.0f} | {one.good / peak.good:.0%} | {one.good_median:.2f} | {one.refused:,.0f}"
+        print(f"| {name} | {figures} | {one.refused_median:.2f} | {one.busy:.0%} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
