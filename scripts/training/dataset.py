@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ Array = np.ndarray[Any, Any]
 MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "?")
 PARTS = ("train", "calibration", "test")
 HASH, PART = "__hash", "__part"
+ROWS_A_PARTITION = 200_000  # of a shuffle: a few dozen megabytes
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,17 @@ def check(config: Config) -> dict[str, Any]:
 
 def session(name: str) -> SparkSession:
     """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
-    builder = SparkSession.Builder().appName(name).master(os.environ.get("SPARK_MASTER", "local[2]"))
+    master = os.environ.get("SPARK_MASTER", "local[2]")
+    # Executors on other machines call back, by address: XGBoost's tracker takes no names.
+    address = "127.0.0.1" if master.startswith("local") else socket.gethostbyname(socket.gethostname())
+    builder = SparkSession.Builder().appName(name).master(master)
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "2",
-        "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", "127.0.0.1"),
+        "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", address),
         "spark.sql.session.timeZone": "UTC",
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # `executors` asks again, with what is left
         # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     }
@@ -147,6 +153,7 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     names = [name for name in text.columns if name not in config.data.ignore]
     text = text.select(*[present(name).alias(name) for name in names]).cache()
     rows, profile = _profile(text, names)
+    spark.conf.set("spark.sql.shuffle.partitions", max(2, rows // ROWS_A_PARTITION))
     target = config.data.target
     numbers, categories = checks.types(text, source, config, profile, names)
     checks.missing(source, config, profile, rows, [name for name in names if name != target])
@@ -163,6 +170,7 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     features = [name for name in names if name != target]
     table = _split(clean, features, config).cache()
     counts = {row[PART]: row["count"] for row in table.groupBy(PART).count().collect()}
+    text.unpersist()
     used = sum(counts.values())
     report = {
         "file": source.name,

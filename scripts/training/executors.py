@@ -16,19 +16,18 @@ from training.errors import ClusterError
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-GRACE_SECONDS = 20.0  # within which a restarted worker is back, and Spark repeats the stage by itself
+GRACE_SECONDS = 20.0  # within which a restarted worker is back
 WAIT_SECONDS = 120.0  # for the first executor of a cluster that has none
 ATTEMPTS = 4
+# How Spark says that a barrier stage lost one of its tasks, or found too few slots to begin. It repeats no such stage.
+LOST = ("ExecutorLostFailure", "Python worker exited unexpectedly", "requires more slots")
 
 
 def slots(spark: SparkSession) -> int:
     """How many tasks can run side by side now. Raises ClusterError when there are none for long."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (found := _slots(spark)) == 0:
-        if time.monotonic() > deadline:
-            raise ClusterError(str(spark.sparkContext.master))
-        time.sleep(0.5)
-    return found
+    if not _wait_for(spark, 1, WAIT_SECONDS):
+        raise ClusterError(str(spark.sparkContext.master))
+    return _slots(spark)
 
 
 def _slots(spark: SparkSession) -> int:
@@ -36,11 +35,20 @@ def _slots(spark: SparkSession) -> int:
     return int(context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()))
 
 
-def surviving(spark: SparkSession, job: Callable[[int], Result]) -> Result:
-    """Runs `job(slots)`, a barrier stage on that many slots, and again on those that are left when some are lost.
+def _wait_for(spark: SparkSession, wanted: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _slots(spark) < wanted:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
-    Spark itself repeats a barrier stage, but waits for as many slots as before, for ever if need be. Here it may wait
-    GRACE_SECONDS; then the job is cancelled and begun anew with fewer. Raises ClusterError when that happens too often.
+
+def surviving(spark: SparkSession, job: Callable[[int], Result]) -> Result:
+    """Runs `job(slots)`, a barrier stage on that many slots, and again when an executor is lost.
+
+    A lost executor has GRACE_SECONDS to come back; then the job runs on the slots that are left. Raises ClusterError
+    when there are none, or when executors are lost again and again.
     """
     for _ in range(ATTEMPTS):
         wanted = slots(spark)
@@ -50,21 +58,23 @@ def surviving(spark: SparkSession, job: Callable[[int], Result]) -> Result:
         watch.start()
         try:
             return job(wanted)
-        except Exception:
-            if not watch.cancelled:
+        except Exception as error:
+            if not (watch.cancelled or any(sign in str(error) for sign in LOST)):
                 raise
-            log.warning(
-                "%d of %d slots are left on %s: fitting again", _slots(spark), wanted, spark.sparkContext.master
-            )
         finally:
             watch.ended.set()
             watch.join()
             spark.sparkContext.removeJobTag(tag)
+        _wait_for(spark, wanted, GRACE_SECONDS)
+        log.warning("an executor was lost, %d of %d slots are left: fitting again", _slots(spark), wanted)
     raise ClusterError(str(spark.sparkContext.master))
 
 
 class _Watch(threading.Thread):
-    """Cancels the jobs with `tag` once fewer than `wanted` slots have been there for GRACE_SECONDS."""
+    """Cancels the jobs with `tag` once fewer than `wanted` slots have been there for GRACE_SECONDS.
+
+    A barrier stage that was submitted and whose tasks have not begun would wait for ever.
+    """
 
     def __init__(self, spark: SparkSession, tag: str, wanted: int) -> None:
         super().__init__(name="watch on executors", daemon=True)

@@ -1,0 +1,76 @@
+"""A real standalone cluster on loopback: a master and two workers of one core each, without containers."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+
+HOME = Path(pyspark.__file__).parent
+START_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`master` is what SPARK_MASTER takes; `workers` lead process groups of their own, executors included."""
+
+    master: str
+    workers: list["subprocess.Popen[bytes]"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def started(folder: Path, memory: str = "1g") -> Iterator[Cluster]:
+    """Starts the processes, waits until both workers are known to the master, and stops them at the end."""
+    port, page = free_port(), free_port()
+    master = f"spark://127.0.0.1:{port}"
+    start = [str(HOME / "bin" / "spark-class")]
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def run(name: str, *arguments: str) -> None:
+        environment = os.environ | {"SPARK_HOME": str(HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
+        with (folder / f"{name}.log").open("wb") as log:
+            command = [*start, *arguments]
+            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
+
+    try:
+        address = ["--host", "127.0.0.1", "--webui-port", str(page)]
+        run("master", "org.apache.spark.deploy.master.Master", *address, "--port", str(port))
+        for index in range(2):
+            options = ["--host", "127.0.0.1", "--webui-port", "0", "-c", "1", "-m", memory]
+            options += ["-d", str(folder / f"worker-{index}")]
+            run(f"worker-{index}", "org.apache.spark.deploy.worker.Worker", *options, master)
+        _wait_for_workers(f"http://127.0.0.1:{page}/json/", 2)
+        yield Cluster(master, processes[1:])
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _wait_for_workers(page: str, count: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(page, timeout=2) as answer:
+                if json.load(answer)["aliveworkers"] == count:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"{page}: no {count} workers after {START_SECONDS:.0f} s")
