@@ -1,7 +1,6 @@
 """How a task runs one command of the project: the options it gets, its environment, and what is tried again.
 
-Nothing of the training job is imported here; it lives in an environment of its own, `$TRAINING_HOME`. The word by which
-Airflow tells the files that it has to parse every few seconds is left out of this one, which has nothing for it.
+Nothing of the training job is imported here; it lives in an environment of its own, `$TRAINING_HOME`.
 """
 
 import os
@@ -10,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Context, RetryDecision, RetryPolicy
+from airflow.sdk import Asset, Context, Param, RetryDecision, RetryPolicy
+
+# Updated when training is asked for; what the event carries says of which model.
+TRAINING_REQUEST = Asset(name="training-request", uri="model://training-request")
+
+CONFIG = Param("pipeline.yaml", type="string", minLength=1, maxLength=500, title="Pipeline file")
+NAME = Param(
+    None,
+    type=["null", "string"],
+    pattern="^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$",
+    title="Model name",
+    description="The registered model. Empty: as configured.",
+)
 
 # Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
 # All four commands get the same options, because these name the run that a later command looks for.
@@ -18,11 +29,13 @@ OPTIONS = (
     '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"} '
     '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'
 )
+# A run that a request started has no form: which model it is about comes with the request.
+REQUESTED = "(triggering_asset_events.values() | map('last') | map(attribute='extra') | list + [params])[0]"
 ENVIRONMENT = {
     # `get`, because not every DAG has all of these fields.
-    "PIPELINE_CONFIG": "{{ params.get('config') or 'pipeline.yaml' }}",
+    "PIPELINE_CONFIG": f"{{{{ {REQUESTED}.get('config') or 'pipeline.yaml' }}}}",
+    "MODEL_NAME": f"{{{{ {REQUESTED}.get('name') or '' }}}}",
     "DATA_SOURCE": "{{ params.get('data') or '' }}",
-    "MODEL_NAME": "{{ params.get('name') or '' }}",
     "TRIALS": "{{ params.get('trials') or '' }}",
     "GATE": "{{ params.get('gate') or '' }}",
     # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
@@ -45,6 +58,10 @@ class RetryUnlessRefused(RetryPolicy):
 
     def serialize(self) -> dict[str, object]:
         return {}
+
+
+PYTHON = '"$TRAINING_HOME/bin/python"'
+SPARK_SUBMIT = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER"'
 
 
 def command(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Asset, Param, dag
-from tasks import OPTIONS, command
+from tasks import CONFIG, NAME, OPTIONS, PYTHON, SPARK_SUBMIT, TRAINING_REQUEST, command
 
 PROMOTED_MODEL = Asset(name="production-model", uri="model://production")
 
@@ -17,8 +17,10 @@ ABOUT = """
 | `promote` | `scripts/promote.py` | the alias `production` moved, or left, with the reasons written down |
 | `verify` | `scripts/verify.py` | the prediction service serves that version, or refused it and the alias is back |
 
-Press the triangle at the top to start it. Each field may stay empty: then `pipeline.yaml` decides. A file of your own
-goes into the folder `data/`; write `data/your-file.csv` as the data source, and its columns into a pipeline file.
+`monitor_model` starts it through the asset `training-request`, when live traffic or a changed data file calls for it.
+Press the triangle at the top to start it yourself. Each field may stay empty: then `pipeline.yaml` decides. A file of
+your own goes into the folder `data/`; write `data/your-file.csv` as the data source, and its columns into a pipeline
+file.
 
 Running it again without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final and
 not tried again; anything else that goes wrong in `train`, `promote` or `verify` is tried once more.
@@ -27,7 +29,7 @@ not tried again; anything else that goes wrong in `train`, `promote` or `verify`
 
 @dag(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    schedule=None,
+    schedule=[TRAINING_REQUEST],
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
@@ -56,24 +58,16 @@ not tried again; anything else that goes wrong in `train`, `promote` or `verify`
             title="Gate",
             description="What a challenger that is not better meets. Empty: as configured.",
         ),
-        "name": Param(
-            None,
-            type=["null", "string"],
-            pattern="^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$",
-            title="Model name",
-            description="The registered model. Empty: as configured.",
-        ),
-        "config": Param("pipeline.yaml", type="string", minLength=1, maxLength=500, title="Pipeline file"),
+        "name": NAME,
+        "config": CONFIG,
     },
 )
 def train_model() -> None:
     """Four commands in a row; each finds what the one before left in the tracking server."""
-    python = '"$TRAINING_HOME/bin/python"'
-    spark_submit = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER"'
-    check = command("check", f"{python} scripts/check_data.py {OPTIONS}", retries=0)
-    train = command("train", f"{spark_submit} scripts/train.py {OPTIONS}", execution_timeout=timedelta(hours=2))
-    promote = command("promote", f"{python} scripts/promote.py {OPTIONS}")
-    verify = command("verify", f"{python} scripts/verify.py {OPTIONS}", outlets=[PROMOTED_MODEL])
+    check = command("check", f"{PYTHON} scripts/check_data.py {OPTIONS}", retries=0)
+    train = command("train", f"{SPARK_SUBMIT} scripts/train.py {OPTIONS}", execution_timeout=timedelta(hours=2))
+    promote = command("promote", f"{PYTHON} scripts/promote.py {OPTIONS}")
+    verify = command("verify", f"{PYTHON} scripts/verify.py {OPTIONS}", outlets=[PROMOTED_MODEL])
     check >> train >> promote >> verify
 
 

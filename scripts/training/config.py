@@ -35,6 +35,9 @@ class Data(_Section):
     duplicates: Literal["drop", "keep"] = Field(
         default="drop", description="what becomes of rows that repeat another exactly"
     )
+    feedback: bool = Field(
+        default=False, description="true: predictions whose truth was told later (POST /feedback) are training rows too"
+    )
 
 
 class Checks(_Section):

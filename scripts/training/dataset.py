@@ -23,10 +23,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from training import checks
+from training import checks, feedback
 from training.checks import as_number
 from training.config import Config
 from training.errors import DataError
+from training.feedback import Joined, Labelled
 from training.source import Source, find
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class Dataset:
 def check(config: Config) -> dict[str, Any]:
     """Reads and checks the table; gives what was found. Raises DataError."""
     source = find(config.data)
-    checked = load(session(f"check {config.name}"), source, config)
+    spark = session(f"check {config.name}")
+    checked = load(spark, source, config, feedback.read(spark, config) if config.data.feedback else None)
     log.info("usable: %s rows, %s features", checked.report["rows_used"], len(checked.features))
     return {"status": "ok", "data_digest": source.digest, "synthetic": source.synthetic, **checked.report}
 
@@ -143,8 +145,8 @@ def ship_code(spark: SparkSession) -> None:
     spark.sparkContext.addPyFile(shutil.make_archive(str(archive), "zip", package.parent, package.name))
 
 
-def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
-    """Reads, types, checks, cleans and splits. Raises DataError."""
+def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled | None = None) -> Dataset:
+    """Reads, types, checks, adds `labelled` rows, cleans and splits. Raises DataError."""
     spark.catalog.clearCache()  # of an earlier load in this session: Spark knows a file by its path, not its content
     text = read(spark, source)
     if source.format == "parquet":
@@ -166,8 +168,10 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
     )
     checks.numbers(text, source, config, numeric)
     kept = typed.where(F.col(f"`{target}`").isNotNull() & (F.col(f"`{target}`").cast("string") != ""))
-    clean = kept.dropDuplicates() if config.data.duplicates == "drop" else kept
     features = [name for name in names if name != target]
+    gaps = {name: rows - profile[name]["present"] for name in features if profile[name]["present"] < rows}
+    told = feedback.join(kept, labelled, config, numeric, set(gaps)) if labelled else Joined(kept, 0, 0)
+    clean = told.table.dropDuplicates() if config.data.duplicates == "drop" else told.table
     table = _split(clean, features, config).cache()
     counts = {row[PART]: row["count"] for row in table.groupBy(PART).count().collect()}
     text.unpersist()
@@ -176,13 +180,17 @@ def load(spark: SparkSession, source: Source, config: Config) -> Dataset:
         "file": source.name,
         "rows": rows,
         "rows_without_target": rows - profile[target]["present"],
-        "rows_repeated": profile[target]["present"] - used,
+        "rows_repeated": profile[target]["present"] + told.used - used,
         "rows_used": used,
-        "missing": {name: rows - profile[name]["present"] for name in features if profile[name]["present"] < rows},
+        "missing": gaps,
         "numbers": sorted(numbers),
         "categories": sorted(categories),
         "parts": {part: counts.get(part, 0) for part in PARTS},
     }
+    if labelled:
+        found = {"feedback_rows": told.used, "feedback_set_aside": told.set_aside, "feedback_digest": labelled.digest}
+        log.info("feedback: %d labelled rows, %d set aside", told.used, told.set_aside)
+        report |= found
     checks.rows(source, config, report)
     ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
     return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, table)

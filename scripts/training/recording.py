@@ -19,7 +19,16 @@ from training import plots
 from training.card import Card, page, render
 from training.config import Config
 from training.dataset import Dataset
-from training.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, MODEL_FILE, TEST_ROWS_FILE, Registry
+from training.registry import (
+    BASELINE_TAG,
+    DIGEST_TAG,
+    FEEDBACK_TAG,
+    KEY_TAG,
+    MODEL_FILE,
+    SOURCE_TAG,
+    TEST_ROWS_FILE,
+    Registry,
+)
 from training.source import Source
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ def record(
             {
                 KEY_TAG: key,
                 "pipeline.data": source.name,
+                SOURCE_TAG: config.data.source,
                 "pipeline.data_digest": source.digest,
                 "pipeline.data_synthetic": str(source.synthetic).lower(),
                 "pipeline.code_version": result.contract["code_version"],
@@ -78,6 +88,7 @@ def record(
         )
         digest = _stored_digest(logged.artifact_path)
     tags = {KEY_TAG: key, DIGEST_TAG: digest, "data_synthetic": str(source.synthetic).lower()}
+    tags |= {FEEDBACK_TAG: table.report.get("feedback_digest", "")}
     return str(registry.register(logged.model_uri, tags, page(card)).version)
 
 

@@ -29,6 +29,8 @@ from training.errors import TrackingError, WrongModel
 KEY_TAG = "pipeline.run_key"
 DIGEST_TAG = "model_sha256"
 BASELINE_TAG = "pipeline.baseline"
+FEEDBACK_TAG = "pipeline.feedback_digest"  # of a version: which labelled predictions it was trained on besides the file
+SOURCE_TAG = "pipeline.data_source"  # of a run: data.source as configured, whatever file stood in for it
 SETTLED_TAG = "ledger.settled"
 MODEL_FILE = "model.onnx"
 TEST_ROWS_FILE = "test-rows.parquet"

@@ -17,6 +17,7 @@ from training import (
     engine,
     evaluation,
     export,
+    feedback,
     measurement,
     recording,
     scoring,
@@ -26,7 +27,7 @@ from training.config import Config, code_version
 from training.dataset import Dataset, Rows
 from training.engine import Engine
 from training.measurement import Held, Measurement
-from training.registry import Registry
+from training.registry import FEEDBACK_TAG, Registry
 from training.search import Found
 from training.source import Source, find
 
@@ -46,24 +47,29 @@ class Parts:
 
 
 def train(config: Config) -> dict[str, Any]:
-    """Trains and registers a version, unless one was already trained with this data, configuration and code."""
+    """Trains and registers a version, unless one was already trained with this data, configuration and code.
+
+    The data are the file, and under data.feedback the labelled predictions: new ones are new data for the same run key.
+    """
     source = find(config.data)
     key = config.training_key(source.digest)
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
         known = registry.version_with_key(key)
         experiment = registry.experiment(config.name)
-    if known:
+    labelled = feedback.read(dataset.session(f"train {config.name}"), config) if config.data.feedback else None
+    told = labelled.digest if labelled else ""
+    if known and known.tags.get(FEEDBACK_TAG, "") == told:
         log.info("nothing to do: version %s has run key %s", known.version, key)
         return {"status": "unchanged", "version": known.version, "run_id": known.run_id, "run_key": key}
     spark = dataset.session(f"train {config.name}")
-    table = dataset.load(spark, source, config)
+    table = dataset.load(spark, source, config, labelled)
     labels = table.labels() if config.data.task == "classification" else []
     held = {part: table.rows(part, labels, config.split.most_rows) for part in ("calibration", "test")}
     parts = Parts(table, labels, engine.start(spark, config, table, labels), **held)
     log.info("search: %d trials over %s", config.search.trials, ", ".join(config.search.candidates))
     with registry.speaking():
-        found = parts.training.search(experiment, f"train-{key}")
+        found = parts.training.search(experiment, f"train-{key}{told[:8]}")
     log.info("winner: %s", found.best)
     model = parts.training.fit(found.best)
     result = _evaluate(config, source, parts, model, found)

@@ -18,7 +18,8 @@ from pathlib import Path
 here = Path({here!r})
 script = next(Path(argument).stem for argument in sys.argv if argument.endswith(".py"))
 line = {{"program": Path(sys.argv[0]).name, "argv": sys.argv[1:], "script": script, "folder": os.getcwd(),
-        "environment": {{name: os.environ.get(name) for name in ("PYSPARK_PYTHON", "MLFLOW_TRACKING_URI")}}}}
+        "environment": {{name: os.environ.get(name) for name in ("PYSPARK_PYTHON", "MLFLOW_TRACKING_URI",
+        "AIRFLOW_CTX_DAG_RUN_ID")}}}}
 with (here / "calls.jsonl").open("a") as calls:
     calls.write(json.dumps(line) + "\\n")
 

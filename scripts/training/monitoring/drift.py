@@ -155,7 +155,15 @@ def chance_limit(pairs: Sequence[tuple[int, int]], columns: int) -> float:
     return float((1 / live + 1 / trained) * stats.chi2.ppf(1 - FALSE_ALARMS / columns, bins - 1))
 
 
-def live_error(metric: str, rows: int, mean: float, spread: float, tested: float, growth: float) -> LiveError:
+def live_error(
+    metric: str,
+    rows: int,
+    mean: float,
+    spread: float,
+    tested: float,
+    growth: float,
+    coverage: float | None = None,
+) -> LiveError:
     """From `rows` losses (see `evaluation.losses`) with their mean and standard deviation: the error, its interval by
     the normal approximation, and the limit that `tested` (the metric on the test rows) allows with this `growth`."""
     half = TWO_SIDED * spread / math.sqrt(rows)
@@ -163,4 +171,4 @@ def live_error(metric: str, rows: int, mean: float, spread: float, tested: float
     if metric == "rmse":
         bounds = [math.sqrt(value) for value in bounds]
     promised = tested if metric in LOWER_IS_BETTER else 1 - tested
-    return LiveError(metric, rows, bounds[1], bounds[0], bounds[2], promised, promised * (1 + growth))
+    return LiveError(metric, rows, bounds[1], bounds[0], bounds[2], promised, promised * (1 + growth), coverage)

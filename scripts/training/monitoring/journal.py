@@ -1,0 +1,102 @@
+"""The monitor's memory in MLflow: one run for each window and one for each request, in the experiment <name>-monitor.
+
+A window's run gets its tag last, so an interrupted task leaves none that counts. A request is one call.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from mlflow.entities import Metric, Run
+
+from training.monitoring.policy import Decision, Window
+from training.registry import Registry
+
+WINDOW_TAG = "monitor.window"
+REQUEST_TAG = "monitor.request"
+VERSION_TAG = "monitor.version"
+ASKED_BY_TAG = "monitor.asked_by"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Training was asked for, by the DAG run or the person `asked_by`, for these reasons."""
+
+    key: str
+    at: datetime
+    asked_by: str
+    text: str
+
+
+class Journal:
+    """Windows and requests of one model."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._client = registry.client
+        self._experiment = registry.experiment(f"{registry.name}-monitor")
+
+    def windows(self, version: str, since: datetime | None, most: int) -> list[Window]:
+        """The last `most` windows of a version that ended after `since`, oldest first."""
+        runs = self._runs(f"tags.`{VERSION_TAG}` = '{version}'", most)
+        found = [_window(run.data.tags[WINDOW_TAG]) for run in runs if WINDOW_TAG in run.data.tags]
+        return sorted((w for w in found if since is None or w.end > since), key=lambda window: window.end)
+
+    def last_request(self) -> Request | None:
+        """The newest request, whichever version it was about."""
+        return next(iter(self._requests("tags.`monitor.kind` = 'request'")), None)
+
+    def request(self, key: str) -> Request | None:
+        """The request that this evidence led to."""
+        return next(iter(self._requests(f"tags.`monitor.key` = '{key}'")), None)
+
+    def asked_by(self, asker: str) -> Request | None:
+        """The request that this DAG run made."""
+        return next(iter(self._requests(f"tags.`{ASKED_BY_TAG}` = '{asker}'")), None)
+
+    def record_window(self, window: Window, metrics: Mapping[str, float], files: Mapping[str, str], note: str) -> str:
+        """Writes a window with its figures and files; gives the id of its run."""
+        name = f"version {window.version}, {window.start:%Y-%m-%d %H:%M} to {window.end:%m-%d %H:%M}"
+        run = self._client.create_run(self._experiment, run_name=name, tags={"mlflow.note.content": note})
+        moment, run_id = int(time.time() * 1000), str(run.info.run_id)
+        self._client.log_batch(run_id, [Metric(key, value, moment, 0) for key, value in metrics.items()])
+        for file, text in files.items():
+            self._client.log_text(run_id, text, file)
+        self._client.set_tag(run_id, VERSION_TAG, window.version)
+        self._client.set_tag(run_id, WINDOW_TAG, json.dumps(asdict(window), default=datetime.isoformat))
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def record_request(self, decision: Decision, asker: str) -> None:
+        """Writes that training was asked for."""
+        at = datetime.now(UTC)
+        request = {"key": decision.key, "at": at.isoformat(), "asked_by": asker, "text": decision.text[:2000]}
+        run = self._client.create_run(
+            self._experiment,
+            run_name=f"training asked for, {at:%Y-%m-%d %H:%M}",
+            tags={
+                "monitor.kind": "request",
+                "monitor.key": decision.key,
+                ASKED_BY_TAG: asker,
+                REQUEST_TAG: json.dumps(request),
+                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in decision.reasons),
+            },
+        )
+        self._client.set_terminated(run.info.run_id)
+
+    def _requests(self, where: str) -> list[Request]:
+        found = [json.loads(run.data.tags[REQUEST_TAG]) for run in self._runs(where, 10)]
+        return [Request(**{**request, "at": datetime.fromisoformat(request["at"])}) for request in found]
+
+    def _runs(self, where: str, most: int) -> list[Run]:
+        order = ["attributes.start_time DESC"]
+        return list(self._client.search_runs([self._experiment], where, max_results=most, order_by=order))
+
+
+def _window(text: str) -> Window:
+    kept = json.loads(text)
+    moments = {name: datetime.fromisoformat(kept[name]) for name in ("start", "end")}
+    return Window(**{**kept, **moments, "drifted": tuple(kept["drifted"])})

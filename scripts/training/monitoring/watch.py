@@ -1,0 +1,184 @@
+"""monitor, top to bottom like a recipe: look at the traffic since the last window, judge it, decide, write it down."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from training import dataset, feedback, scoring, traffic
+from training.config import Config
+from training.errors import DataError
+from training.ledger import Ledger
+from training.monitoring import chart, drift, measures, policy, report
+from training.monitoring.findings import Findings, Measured
+from training.monitoring.journal import Journal
+from training.monitoring.measures import Span
+from training.monitoring.policy import Decision, Situation, Window
+from training.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
+from training.source import Source, find, identifier
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 30.0  # a data file that was written to a moment ago may be half copied
+
+
+@dataclass(frozen=True)
+class Production:
+    """The version that serves, since when, and what it carries."""
+
+    version: str
+    since: datetime | None
+    contract: Mapping[str, Any]
+
+
+def watch(config: Config, dry_run: bool = False, now: datetime | None = None) -> dict[str, Any]:
+    """Measures the traffic since the last window, records it, and asks for training where the policy says so.
+
+    `dry_run` measures and decides, and writes nothing. Raises TrackingError.
+    """
+    registry = Registry(config.name, config.serving.alias)
+    with registry.speaking():
+        production = _production(registry)
+        if production is None:
+            return _told("wait", f"'{config.name}' has no version in production yet, so there is nothing to watch", [])
+        journal = Journal(registry)
+        last = journal.last_request()
+        past = journal.windows(production.version, production.since, config.monitor.of)
+        source = _source(config)
+        changed = _data_changed(config, registry, journal, source)
+        learnable = source is not None and _learnable(config, registry, source)
+    measured = _measure(config, production, past, now)
+    windows = past if isinstance(measured, str) else [*past, measured.window]
+    situation = Situation(now or datetime.now(UTC), last.at if last else None, production.since, learnable)
+    decision = changed or policy.decide(config.monitor, windows, situation)
+    if isinstance(measured, str):
+        text = decision.text if decision.action == "retrain" else f"{measured}; {decision.text}"
+        answer = _told(decision.action, text, decision.reasons) | {"window": None}
+    else:
+        findings = Findings(config.name, measured, past, decision)
+        answer = _told(decision.action, findings.headline, decision.reasons)
+        answer |= {"window": measured.window.id, "rows": measured.window.rows, "drifted": measured.window.drifted}
+        if not dry_run:
+            with registry.speaking():
+                journal.record_window(measured.window, findings.metrics(), _files(findings), findings.headline)
+    if decision.action == "retrain" and not dry_run:
+        with registry.speaking():
+            journal.record_request(decision, asker())
+    return answer | {"version": production.version, "dry_run": dry_run}
+
+
+def asked(config: Config) -> dict[str, Any]:
+    """Whether this DAG run (or person) asked for training."""
+    registry = Registry(config.name, config.serving.alias)
+    with registry.speaking():
+        request = Journal(registry).asked_by(asker())
+    return {"asked": request is not None, "text": request.text if request else "training was not asked for"}
+
+
+def asker() -> str:
+    """The DAG run that this belongs to, or who runs it by hand."""
+    return os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", getpass.getuser()).replace("'", "")
+
+
+def _measure(config: Config, production: Production, past: list[Window], now: datetime | None) -> Measured | str:
+    """The window since the last one, or why there is none yet."""
+    start = past[-1].end if past else production.since
+    if not traffic.files(config.name, "predictions", start):
+        return f"no predictions of version {production.version} were logged yet"
+    spark = dataset.session(f"monitor {config.name}")
+    spark.catalog.clearCache()  # of an earlier look in this session: Spark knows a file by its path, not its content
+    found = traffic.read(spark, config.name, production.since)
+    span = Span(production.version, start, (now or datetime.now(UTC)) - traffic.SETTLING)
+    count, first = measures.rows(found, span)
+    if count < config.monitor.min_rows or first is None:
+        since = f" since {start:%d %B %H:%M} UTC" if start else ""
+        return f"waiting for rows: {count} of {config.monitor.min_rows} predictions of version {span.version}{since}"
+    contract, metric = production.contract, config.gate_metric
+    known = drift.histograms(contract)
+    counted = measures.count_bins(found, span, known)
+    interval = contract["interval"]
+    truths = measures.measure_truths(found, span, metric, interval["half_width"] if interval else None)
+    columns = drift.compare(known, counted, config.monitor.psi)
+    error = None
+    if truths.rows > 1 and metric in contract["metrics"]:
+        growth, promised = config.monitor.max_error_growth, contract["metrics"][metric]
+        error = drift.live_error(metric, truths.rows, truths.mean, truths.spread, promised, growth, truths.coverage)
+    content = [config.name, span.version, str(start or first), str(span.end), counted, str(truths)]
+    window = Window(
+        id=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16],
+        version=span.version,
+        start=start or first,
+        end=span.end,
+        rows=count,
+        drifted=tuple(column.name for column in columns if column.drifted),
+        error_worse=bool(error and error.worse),
+    )
+    return Measured(window, columns, error, truths, found.unreadable)
+
+
+def _production(registry: Registry) -> Production | None:
+    holder = registry.holder()
+    if holder is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        contract = scoring.read_contract(registry.model_content(holder, Path(folder)))
+    moves = [entry for entry in Ledger(registry).entries() if entry.moves and entry.version == holder.version]
+    since = moves[-1].at if moves else None
+    return Production(str(holder.version), since, contract)
+
+
+def _source(config: Config) -> Source | None:
+    """The data file, or None where it cannot be used: training would say so, and watching goes on."""
+    try:
+        return find(config.data, quiet=True)
+    except DataError as error:
+        log.warning("%s (%s)", error.message, error.hint)
+        return None
+
+
+def _learnable(config: Config, registry: Registry, source: Source) -> bool:
+    """Whether training would see anything that the newest version by the same file, configuration and code did not."""
+    known = registry.version_with_key(config.training_key(source.digest))
+    if known is None or not config.data.feedback:
+        return known is None
+    labelled = feedback.read(dataset.session(f"monitor {config.name}"), config)
+    return bool(known.tags.get(FEEDBACK_TAG, "") != labelled.digest)
+
+
+def _data_changed(config: Config, registry: Registry, journal: Journal, source: Source | None) -> Decision | None:
+    """The decision that a changed data file calls for, once for each content.
+
+    Compared with the newest version, if that was trained on what the configuration names and not on a table of its own.
+    """
+    if source is None or max(file.stat().st_mtime for file in source.files) > time.time() - QUIET_SECONDS:
+        return None
+    versions = registry.client.search_model_versions(f"name = '{registry.name}'")
+    newest = max(versions, key=lambda version: int(version.version))
+    tags = registry.client.get_run(str(newest.run_id)).data.tags
+    same_place = Path(tags.get(SOURCE_TAG, "")).resolve() == Path(config.data.source).resolve()
+    if not same_place or tags["pipeline.data_digest"] == source.digest:
+        return None
+    decision = policy.data_changed(source.name, source.digest, str(newest.version))
+    return None if journal.request(decision.key) else decision
+
+
+def _files(findings: Findings) -> dict[str, str]:
+    """The report, and a picture of each column."""
+    charts = {column.name: chart.draw(column) for column in findings.measured.columns}
+    pictures = {f"plots/{identifier(name).strip('_')}.svg": picture for name, picture in charts.items()}
+    return {"report.html": report.page(findings, charts), **pictures}
+
+
+def _told(action: str, text: str, reasons: Any) -> dict[str, Any]:
+    log.info("%s: %s", action, text)
+    return {"action": action, "text": text, "reasons": [vars(reason) for reason in reasons]}

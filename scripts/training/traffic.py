@@ -1,0 +1,86 @@
+"""What the prediction service wrote down of its traffic: every prediction, and the truth where it was told later.
+
+JSON lines by day and process, below PREDICTION_LOG_DIR/<model>/ (default: var/predictions):
+
+predictions-YYYY-MM-DD-*.jsonl   {"id", "at", "version", "row": {feature: value}, "prediction", "probabilities"}
+feedback-YYYY-MM-DD-*.jsonl      {"id", "at", "actual"}
+
+Lines that cannot be read (the last of a process that was killed may be torn) are left out; unknown keys are no matter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+LOG_DIR = "var/predictions"
+SETTLING = timedelta(seconds=5)  # the prediction service writes its lines within one second; later, all are there
+_DAY = re.compile(r"(?:predictions|feedback)-(\d{4}-\d\d-\d\d)-[^/]*\.jsonl")
+_TEXT, _WORDS = T.StringType(), T.MapType(T.StringType(), T.StringType())
+_PREDICTIONS = T.StructType(
+    [
+        T.StructField("id", _TEXT),
+        T.StructField("at", _TEXT),
+        T.StructField("version", _TEXT),
+        T.StructField("row", _WORDS),  # as text: which features there are, and which are numbers, is the model's affair
+        T.StructField("prediction", _TEXT),
+        T.StructField("probabilities", T.MapType(T.StringType(), T.DoubleType())),
+    ]
+)
+_FEEDBACK = T.StructType([T.StructField(name, _TEXT) for name in ("id", "at", "actual")])
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """`predictions`: id, at (timestamp), version, row (name to text), prediction (text), probabilities (by label).
+
+    `feedback`: id, at (timestamp), actual (text); an id may come more than once. `unreadable` lines were left out.
+    """
+
+    predictions: DataFrame
+    feedback: DataFrame
+    unreadable: int
+
+
+def files(name: str, kind: str, since: datetime | None = None) -> list[Path]:
+    """The files of `kind` (predictions, feedback) on the model `name`, from the UTC day of `since` on.
+
+    PREDICTION_LOG_DIR set to nothing switches the log off, for its readers too.
+    """
+    folder = os.environ.get("PREDICTION_LOG_DIR", LOG_DIR)
+    first = f"{since:%Y-%m-%d}" if since else ""
+    paths = sorted(Path(folder, name).glob(f"{kind}-*.jsonl")) if folder else []
+    found = [(path, _DAY.fullmatch(path.name)) for path in paths]
+    return [path for path, match in found if match and match[1] >= first]
+
+
+def read(spark: SparkSession, name: str, since: datetime | None = None) -> Traffic:
+    """The traffic of the model `name` from the UTC day of `since` on. Nothing written down is no error."""
+    predictions, torn = _lines(spark, files(name, "predictions", since), _PREDICTIONS, ["id", "at", "version", "row"])
+    feedback, torn_too = _lines(spark, files(name, "feedback", since), _FEEDBACK, ["id", "at", "actual"])
+    return Traffic(predictions, feedback, torn + torn_too)
+
+
+def labelled(traffic: Traffic) -> DataFrame:
+    """Every prediction whose truth is known, with `told` (timestamp) and `actual`; of several the last counts."""
+    last = traffic.feedback.groupBy("id").agg(F.max(F.struct("at", "actual")).alias("last"))
+    truth = last.select("id", F.col("last.at").alias("told"), F.col("last.actual").alias("actual"))
+    return traffic.predictions.dropDuplicates(["id"]).join(truth, "id")
+
+
+def _lines(spark: SparkSession, paths: list[Path], schema: T.StructType, needed: list[str]) -> tuple[DataFrame, int]:
+    """The lines as columns, and how many could not be read."""
+    if not paths:
+        return spark.createDataFrame([], schema).withColumn("at", F.lit(None).cast("timestamp")), 0
+    text = spark.read.text([path.resolve().as_uri() for path in paths]).where(F.trim("value") != "")
+    parsed = text.select(F.from_json("value", schema).alias("line")).select("line.*")
+    parsed = parsed.withColumn("at", F.try_to_timestamp("at")).cache()
+    whole = parsed.dropna(subset=needed)
+    return whole, parsed.count() - whole.count()

@@ -1,0 +1,109 @@
+"""The monitor's DAG run for real; only the two programs that its tasks start are stand-ins."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from conftest import dag_bag
+
+
+@pytest.fixture
+def dags(airflow_home):
+    """Parsed anew for each test: a run leaves its parameters in the object."""
+    return dag_bag().dags
+
+
+def run(dag, **conf: object) -> dict[str, str]:
+    """The states of its tasks after a run."""
+    return {task.task_id: str(task.state) for task in dag.test(run_conf=conf).get_task_instances()}
+
+
+def events() -> list[dict[str, object]]:
+    """What every update of the request's asset carried, oldest first."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.query(AssetEvent).order_by(AssetEvent.id).all()
+        return [dict(event.extra) for event in found if event.asset.name == "training-request"]
+
+
+def test_asks_for_training_with_the_model_named(dags, programs) -> None:
+    calls = programs()
+    before = len(events())
+    states = run(dags["monitor_model"], config="other.yaml", name="mine")
+    assert states == {"monitor": "success", "request_training": "success"}
+    assert [call["program"] for call in calls()] == ["spark-submit", "python"]
+    assert [call["script"] for call in calls()] == ["monitor", "retraining"]
+    wanted = ["--config", "other.yaml", "--name", "mine"]
+    assert [call["argv"][-4:] for call in calls()] == [wanted] * 2
+    assert events()[before:] == [{"config": "other.yaml", "name": "mine"}]
+
+
+def test_nothing_to_ask_for_is_no_event(dags, programs) -> None:
+    programs(retraining=99)
+    before = len(events())
+    assert run(dags["monitor_model"]) == {"monitor": "success", "request_training": "skipped"}
+    assert len(events()) == before
+
+
+def test_both_commands_know_the_run(dags, programs) -> None:
+    calls = programs()
+    run(dags["monitor_model"])
+    ids = {call["environment"]["AIRFLOW_CTX_DAG_RUN_ID"] for call in calls()}
+    assert len(ids) == 1
+    assert None not in ids
+
+
+def test_a_dry_run_says_so_to_the_monitor(dags, programs) -> None:
+    calls = programs(retraining=99)
+    run(dags["monitor_model"], dry_run=True)
+    assert calls()[0]["argv"][-1] == "--dry-run"
+    run(dags["monitor_model"], dry_run=False)
+    assert "--dry-run" not in calls()[2]["argv"]
+
+
+def test_the_request_starts_training(dags) -> None:
+    outlets = {asset.name for asset in dags["monitor_model"].get_task("request_training").outlets}
+    assert outlets == {"training-request"}
+    assert [asset.name for asset in dags["train_model"].timetable.asset_condition.objects] == ["training-request"]
+
+
+def test_looks_every_hour_one_run_at_a_time(dags) -> None:
+    dag = dags["monitor_model"]
+    assert dag.start_date == datetime(2026, 1, 1, tzinfo=UTC)
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("@hourly", False, 1)
+
+
+@pytest.mark.parametrize(
+    ("requested", "config", "name"),
+    [
+        ([], "form.yaml", "form"),
+        ([{"config": "other.yaml", "name": "mine"}], "other.yaml", "mine"),
+        ([{"config": "other.yaml", "name": "mine"}, {"config": "last.yaml", "name": None}], "last.yaml", ""),
+        ([{"from_rest_api": True}], "pipeline.yaml", ""),
+    ],
+)
+def test_training_that_was_asked_for_is_of_the_model_that_asked(
+    dags, requested: list[dict[str, object]], config: str, name: str
+) -> None:
+    task = dags["train_model"].get_task("train")
+    updates = {"training-request": [SimpleNamespace(extra=extra) for extra in requested]} if requested else {}
+    context = {"params": {"config": "form.yaml", "name": "form"}, "triggering_asset_events": updates}
+    rendered = task.render_template(task.env, context)
+    assert (rendered["PIPELINE_CONFIG"], rendered["MODEL_NAME"]) == (config, name)
+
+
+def test_the_page_explains_itself(dags) -> None:
+    dag = dags["monitor_model"]
+    assert all(f"`{task}`" in dag.doc_md for task in dag.task_ids)
+    assert all(dag.params.get_param(name).schema.get("title") for name in dag.params)
+
+
+def test_the_scheduler_can_store_both(dags) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    store: Callable[..., dict[str, object]] = DagSerialization.to_dict
+    for name in ("monitor_model", "train_model"):
+        assert DagSerialization.from_dict(store(dags[name])).task_ids == dags[name].task_ids
