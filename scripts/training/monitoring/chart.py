@@ -75,7 +75,11 @@ def _labels(column: Column, names: list[str], slot: float) -> list[str]:
         places = [(LEFT + index * slot, f"{edge:.4g}") for index, edge in enumerate(edges) if index % 2 == 0]
         extra = range(len(edges) - 1, len(names))
         places += [(LEFT + (index + 0.6) * slot, names[index]) for index in extra]
-    return [f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{escape(text)}</text>' for x, text in places]
+    anchor = ["end" if x > WIDTH - RIGHT - 12 else "middle" for x, _ in places]  # the last bound would be cut off
+    return [
+        f'<text x="{x:.1f}" y="{y}" text-anchor="{where}">{escape(text)}</text>'
+        for (x, text), where in zip(places, anchor, strict=True)
+    ]
 
 
 def _cut(text: str, length: int) -> str:
