@@ -43,6 +43,20 @@ class Airflow:
                 return str(content(answer)["dag_run_id"])
             time.sleep(POLL_SECONDS)
 
+    def run_ids(self, dag: str = DAG) -> set[str]:
+        """The ids of all runs so far."""
+        found = content(self._http.get(f"/api/v2/dags/{dag}/dagRuns", params={"limit": 100}))["dag_runs"]
+        return {run["dag_run_id"] for run in found}
+
+    def next_run(self, known: set[str], seconds: float, dag: str = DAG) -> str:
+        """The id of the first run that is not among `known`, once there is one. Raises StepFailed."""
+        deadline = time.monotonic() + seconds
+        while not (new := self.run_ids(dag) - known):
+            if time.monotonic() > deadline:
+                raise StepFailed(f"no run of {dag} was started within {seconds:.0f} s", "is the DAG's asset updated?")
+            time.sleep(POLL_SECONDS)
+        return min(new)
+
     def follow(self, run_id: str, seconds: float, on_end: Callable[[TaskState], None], dag: str = DAG) -> None:
         """Returns when the run has succeeded, telling `on_end` of each task that ends. Raises StepFailed otherwise."""
         deadline = time.monotonic() + seconds

@@ -15,7 +15,7 @@ def check_ports(settings: Settings, names: tuple[str, ...]) -> None:
 
 def mlflow(settings: Settings) -> Program:
     """The tracking server. It runs from the training environment, which has MLflow in full."""
-    home = settings.root / "mlruns"
+    home = settings.home / "mlruns"
     home.mkdir(exist_ok=True)
     command = [
         settings.python("training"), "-m", "mlflow", "server",
@@ -31,7 +31,7 @@ def mlflow(settings: Settings) -> Program:
 def api(settings: Settings) -> Program:
     """The prediction service. Alive is enough here: before the first training it has no model."""
     extra = {"PYTHONPATH": "api", "API_HOST": HOST, "API_PORT": str(settings.ports["api"])}
-    extra |= {"MODEL_NAME": settings.model_name, "MODELS_DIR": str(settings.root / "models")}
+    extra |= {"MODEL_NAME": settings.model_name, "MODELS_DIR": str(settings.home / "models")}
     extra |= {"PREDICTION_LOG_DIR": prediction_log(settings)}
     return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")
 
@@ -83,7 +83,7 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
         "TRAINING_HOME": str(training),
         "API_URL": settings.url("api"),
         "PREDICTION_LOG_DIR": prediction_log(settings),
-        "JAVA_HOME": java_home(settings.var),
+        "JAVA_HOME": java_home(settings.root),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_LOCAL_DIRS": str(settings.var / "spark"),
     }
@@ -116,9 +116,9 @@ def prediction_log(settings: Settings) -> str:
     return settings.environment.get("PREDICTION_LOG_DIR", str(settings.var / "predictions"))
 
 
-def java_home(var: Path) -> str:
+def java_home(root: Path) -> str:
     """The Java that `make setup` found or provided."""
-    return (var / "java_home").read_text(encoding="utf-8").strip()
+    return (root / "var" / "java_home").read_text(encoding="utf-8").strip()
 
 
 ALL = tuple(PORTS)

@@ -17,7 +17,8 @@ PORTS = {"airflow": 8080, "mlflow": 5001, "api": 8000, "rag": 8001}
 
 @dataclass(frozen=True)
 class Settings:
-    """`data`: the user's own file, else None. `model_name`: what the run registers and the api serves."""
+    """`data`: the user's own file, else None. `model_name`: what the run registers and the api serves. `state`: the
+    folder for all that the programs keep, the project's own unless a driver wants one of its own."""
 
     root: Path
     ports: Mapping[str, int]
@@ -25,6 +26,7 @@ class Settings:
     data: Path | None
     model_name: str
     environment: Mapping[str, str]
+    state: Path | None = None
 
     def url(self, program: str) -> str:
         """Where `program` answers."""
@@ -37,7 +39,12 @@ class Settings:
     @property
     def var(self) -> Path:
         """The git-ignored folder for state and logs."""
-        return self.root / "var"
+        return self.home / "var"
+
+    @property
+    def home(self) -> Path:
+        """Where var/, mlruns/ and models/ are."""
+        return self.state or self.root
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:

@@ -40,7 +40,7 @@ def run_suite(settings: Settings, suite: Suite, options: Sequence[str]) -> int:
     environment = dict(settings.environment) | {
         "PYTHONPATH": str(settings.root / suite.path),
         "COVERAGE_FILE": str(settings.var / "coverage" / f".coverage.{suite.name}"),
-        "JAVA_HOME": java_home(settings.var),
+        "JAVA_HOME": java_home(settings.root),
         "PYSPARK_PYTHON": settings.python(suite.venv),
     }
     sources = [f"--cov={source}" for source in suite.source]

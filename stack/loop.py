@@ -1,0 +1,184 @@
+"""`make loop`: the closed loop in one go. What a year of operation brings happens here in minutes.
+
+A model is trained and served; other wines come than it has seen; the monitor sees the drift and has the model trained
+again, with the truth that came back; a bad model is refused; a good one takes over under traffic, and is rolled back.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from stack import steps
+from stack.airflow_client import Airflow
+from stack.errors import ProgramFailed, StackError, StepFailed
+from stack.loop_data import TARGET, Wines, features, labelled, write_pipeline, write_table
+from stack.places import Place, as_containers, as_processes
+from stack.settings import Settings, read_settings
+from stack.traffic import SteadyTraffic, send_labelled
+
+MODEL = "wine-loop"
+RUN_SECONDS = 900.0
+SWAP_SECONDS = 30.0
+STEADY_RATE = 50.0  # requests a second
+MOST_WINDOWS = 3
+
+
+class Loop:
+    """One pass over the story. Every method is one chapter, and raises StackError when it does not end as it should."""
+
+    def __init__(self, place: Place, report: steps.Report, folder: Path, wines: Wines) -> None:
+        self.place, self.report, self.folder, self.wines = place, report, folder, wines
+        self.airflow = Airflow(place.settings.url("airflow"), place.password())
+        self.api: httpx.Client = steps.client(place.settings.url("api"))
+        self.conf = {"config": place.config}
+
+    def train_first(self) -> None:
+        """White wines only; the first model has the mean to beat."""
+        write_table(self.folder, self.wines.first())
+        self.train("train on white wines")
+        self.expect_served("1")
+
+    def train(self, name: str) -> None:
+        """Triggers `train_model` by hand and follows it."""
+        with self.report.step(name) as step:
+            run_id = self.airflow.trigger(self.conf)
+            self.follow(run_id, "train_model")
+            step.result = self.verdict()
+
+    def drift(self) -> None:
+        """Red wines come, window after window, each followed by its true grade, until the monitor has had enough."""
+        known = self.airflow.run_ids("train_model")
+        for number in range(MOST_WINDOWS):
+            with self.report.step(f"red wines, window {number + 1}") as step:
+                rows = labelled(self.wines.window(number))
+                step.result = f"{send_labelled(self.api, rows, TARGET)} predictions, each with its truth"
+            if self.monitor():
+                break
+        else:
+            raise StepFailed("the monitor did not ask for training", "see the log of monitor_model")
+        with self.report.step("retrained by drift") as step:
+            self.follow(self.airflow.next_run(known, RUN_SECONDS), "train_model")
+            step.result = self.verdict()
+        self.expect_served("2")
+
+    def monitor(self) -> bool:
+        """Runs `monitor_model`; gives whether it asked for training."""
+        with self.report.step("  monitor") as step:
+            run_id = self.airflow.trigger(self.conf, dag="monitor_model")
+            self.follow(run_id, "monitor_model")
+            step.result = self.finding()
+        states = {task.name: task.state for task in self.airflow.tasks(run_id, "monitor_model")}
+        return states["request_training"] == "success"
+
+    def finding(self) -> str:
+        """The first line of what the monitor wrote down last, in MLflow."""
+        with steps.client(self.place.settings.url("mlflow")) as mlflow:
+            named = mlflow.get(
+                "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"{MODEL}-monitor"}
+            )
+            experiment = steps.content(named)["experiment"]["experiment_id"]
+            body = {"experiment_ids": [experiment], "max_results": 1, "order_by": ["attributes.start_time DESC"]}
+            [run] = steps.content(mlflow.post("/api/2.0/mlflow/runs/search", json=body))["runs"]
+        tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+        return str(tags["mlflow.note.content"]).splitlines()[0]
+
+    def refuse(self) -> None:
+        """A table whose grades are out of step passes every check; its model does not pass the gate."""
+        write_table(self.folder, self.wines.out_of_step())
+        self.train("grades out of step")
+        self.expect_served("2")
+
+    def promote(self) -> None:
+        """All wines with their own grades, while requests go on: the model changes and no request fails."""
+        write_table(self.folder, self.wines.whole())
+        rows = features(self.wines.white[-200:])
+        with SteadyTraffic(self.place.settings.url("api"), rows, STEADY_RATE) as traffic:
+            self.train("all wines, under traffic")
+            self.expect_served("4")
+            with self.report.step("rollback, under traffic") as step:
+                step.result = f"to version {json.loads(self.place.script('rollback.py'))['version']}"
+            self.expect_served("2")
+        with self.report.step("traffic meanwhile") as step:
+            if traffic.faults or set(traffic.versions) != {"2", "4"}:
+                raise StepFailed(f"{len(traffic.faults)} faults {traffic.faults[:3]}, {dict(traffic.versions)}", "")
+            by_version = ", ".join(f"{count} by version {name}" for name, count in sorted(traffic.versions.items()))
+            step.result = f"{traffic.versions.total()} requests, none failed: {by_version}"
+
+    def history(self) -> None:
+        """What the ledger says of all that."""
+        for entry in self.decisions():
+            self.report.add("  ledger", 0, f"{entry['action']} version {entry['version']} (from {entry['previous']})")
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """The ledger, oldest first."""
+        return list(json.loads(self.place.script("history.py"))["decisions"])
+
+    def follow(self, run_id: str, dag: str) -> None:
+        """Follows a run to its success."""
+        self.airflow.follow(run_id, RUN_SECONDS, lambda _: None, dag=dag)
+
+    def verdict(self) -> str:
+        """The ledger's newest entry in one line."""
+        entry = self.decisions()[-1]
+        failed = [reason["text"] for reason in entry["reasons"] if not reason["passed"]]
+        why = failed or [reason["text"] for reason in entry["reasons"] if reason["code"] == "gain"]
+        return f"version {entry['version']} {entry['action']}: {'; '.join(why)}"
+
+    def expect_served(self, version: str) -> None:
+        """Returns once the api serves `version`. Raises StepFailed when it does not, in SWAP_SECONDS."""
+        deadline = time.monotonic() + SWAP_SECONDS
+        while True:
+            model = steps.served_model(self.api)
+            if model is not None and model["version"] == version:
+                return
+            if time.monotonic() > deadline:
+                found = model and model["version"]
+                raise StepFailed(f"version {version} should be served, it is {found}", "see `make history`")
+            time.sleep(0.2)
+
+
+def run_chapters(loop: Loop) -> None:
+    """The whole story in order."""
+    loop.train_first()
+    loop.drift()
+    loop.refuse()
+    loop.promote()
+    loop.history()
+
+
+def run_loop(settings: Settings, report: steps.Report, containers: bool) -> None:
+    """Makes the tables, starts the stack, tells the story. Raises StackError; everything is stopped either way."""
+    folder = settings.root / "data" / "loop"
+    folder.mkdir(exist_ok=True)
+    write_pipeline(folder, MODEL)
+    settings = replace(settings, model_name=MODEL)
+    place: Callable[..., Any] = as_containers if containers else as_processes
+    with place(settings, folder / "loop.yaml") as running:
+        run_chapters(Loop(running, report, folder, Wines.read(settings.root / "data" / "wine-sample.csv")))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 when the story ended as it should; otherwise 1 and what to do. 130 when interrupted."""
+    report = steps.Report()
+    try:
+        run_loop(read_settings(), report, "containers" in arguments)
+    except StackError as error:
+        if isinstance(error, ProgramFailed):
+            print(error.tail, file=sys.stderr)
+        print(f"loop: {error}\n  hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("loop: interrupted; everything is stopped", file=sys.stderr)
+        return 130
+    report.print_table("The closed loop")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
