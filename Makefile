@@ -15,7 +15,7 @@ export
 MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check up down e2e train status history rollback password logs data bench lock
+.PHONY: help setup demo run test check up down e2e loop train status history rollback password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ down:  ## stop the containers; the volumes stay
 
 e2e: setup  ## the Compose stack from nothing, driven as a user would, and removed again
 	@$(DRIVE) stack.e2e
+
+loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap under traffic, rollback  [STACK=containers]
+	@$(DRIVE) stack.loop $(STACK)
 
 train: setup  ## (containers) run train_model and follow it  [TRIALS= DATA=data/your.csv]
 	@$(DRIVE) stack.operate train

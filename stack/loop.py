@@ -77,16 +77,16 @@ class Loop:
         return states["request_training"] == "success"
 
     def finding(self) -> str:
-        """The first line of what the monitor wrote down last, in MLflow."""
+        """What the monitor wrote down in MLflow of the last window."""
         with steps.client(self.place.settings.url("mlflow")) as mlflow:
             named = mlflow.get(
                 "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"{MODEL}-monitor"}
             )
             experiment = steps.content(named)["experiment"]["experiment_id"]
-            body = {"experiment_ids": [experiment], "max_results": 1, "order_by": ["attributes.start_time DESC"]}
-            [run] = steps.content(mlflow.post("/api/2.0/mlflow/runs/search", json=body))["runs"]
-        tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
-        return str(tags["mlflow.note.content"]).splitlines()[0]
+            body = {"experiment_ids": [experiment], "max_results": 2, "order_by": ["attributes.start_time DESC"]}
+            runs = steps.content(mlflow.post("/api/2.0/mlflow/runs/search", json=body)).get("runs", [])
+        tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
+        return next((str(one["mlflow.note.content"]) for one in tags if "monitor.window" in one), "no window yet")
 
     def refuse(self) -> None:
         """A table whose grades are out of step passes every check; its model does not pass the gate."""

@@ -8,7 +8,7 @@ from typing import Any
 
 TARGET, KIND = "quality", "type"
 FIRST_ROWS = 800
-WINDOW_ROWS = 250
+WINDOW_ROWS = 500
 
 Row = dict[str, Any]
 

@@ -1,10 +1,13 @@
 """Look at the live traffic every hour; ask for training where it drifted, predictions went wrong, or new data came."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Context, Param, dag
 from tasks import CONFIG, NAME, OPTIONS, PYTHON, SPARK_SUBMIT, TRAINING_REQUEST, command
+
+SCHEDULE = os.environ.get("MONITOR_SCHEDULE") or "@hourly"  # a cron expression or preset; none: only by hand
 
 ABOUT = """
 ### Live traffic asks for training
@@ -29,7 +32,7 @@ def name_the_model(context: Context, _: Any) -> None:
 
 @dag(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    schedule="@hourly",
+    schedule=None if SCHEDULE == "none" else SCHEDULE,
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
