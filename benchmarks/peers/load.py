@@ -8,6 +8,7 @@ open loop     requests become due at a fixed rate, whatever the server does, and
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -123,13 +124,13 @@ def open_loop(target: Target, connections: int, rate: float, seconds: float) -> 
     Raises RuntimeError when not all are answered PATIENCE seconds after the last one was due.
     """
     loop = Loop(target, connections)
-    free = list(loop.connections)
+    free = deque(loop.connections)  # in turn, so that none is idle until the server closes it
     total = int(rate * seconds)
     started, cpu = time.perf_counter(), time.process_time()
     while len(loop.times) < total:
         now = time.perf_counter() - started
         while free and loop.sent < total and loop.sent / rate <= now:
-            loop.send(free.pop(), started + loop.sent / rate)
+            loop.send(free.popleft(), started + loop.sent / rate)
         if now > seconds + PATIENCE:
             raise RuntimeError(f"{len(loop.times)} of {total} requests at {rate:.0f}/s were answered")
         waiting = free and loop.sent < total
