@@ -27,6 +27,7 @@ def main() -> int:
     config = uvicorn.Config(
         app,
         http=DoorProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -32,8 +32,10 @@ class DoorProtocol(OneWriteProtocol):
         self._door, self._slowest = state.door, state.settings.api_request_seconds
         self._began: float | None = None  # when the first byte of a request came that is not answered yet
         self._heard_at = self.loop.time()  # when the last byte came, or an answer was done
+        self._answered_at = self._heard_at  # when the last answer was done
         self._deaf_since: float | None = None  # since when the client does not read what it is sent
         self._head_bytes = 0  # of a head that is not whole yet
+        self._in_body = False  # from the end of a head to the end of its request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,7 +45,7 @@ class DoorProtocol(OneWriteProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
-        if self._began is None:
+        if self._began is None and not self._in_body:
             if self._door.is_full() and self._refuse_whole(data):
                 return
             self._began = self._heard_at
@@ -55,13 +57,23 @@ class DoorProtocol(OneWriteProtocol):
             self._end_with(HeadTooLarge(f"the request's head has more than {MOST_HEAD_BYTES} bytes"))
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = 0
+        self._head_bytes, self._in_body = 0, True
+        if self._began is None:  # it came together with the rest of a body
+            self._began = self._heard_at
         super().on_headers_complete()
-        self._door.arrived(self.scope)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        # Not where the head is complete: a pipelined request waits for the one before it, and may never begin.
+        self._door.arrived(cycle.scope)
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         self._began = self.loop.time() if self.pipeline else None
-        self._heard_at = self.loop.time()
+        self._heard_at = self._answered_at = self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -76,7 +88,9 @@ class DoorProtocol(OneWriteProtocol):
         """Called every second: ends the connection of a client that does not send, or not read, what it has begun."""
         if self._began is None:
             # uvicorn's own timer for this is not running where the last answer was a refusal, or there was none yet
-            if self.timeout_keep_alive_task is None and now - self._heard_at > KEEP_ALIVE_SECONDS:
+            silent = self.timeout_keep_alive_task is None and now - self._heard_at > KEEP_ALIVE_SECONDS
+            # what is answered before its body is there is read to its end, but not for ever
+            if silent or (self._in_body and now - self._answered_at > self._slowest):
                 self.transport.close()
         elif self._deaf_since is not None:
             if now - self._deaf_since > self._slowest:

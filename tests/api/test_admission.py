@@ -120,6 +120,27 @@ def test_an_answer_that_nobody_reads_is_given_up(service: Service) -> None:
         stream.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 150)
         wait_until(lambda: service.metric("api_connections") > 1)
         wait_until(lambda: service.metric("api_connections") == 1, seconds=30)  # the one that asks
+    assert service.metric("api_requests_waiting") == 0  # those that never began wait no longer
+
+
+def test_what_never_becomes_a_request_takes_no_room(service: Service) -> None:
+    head = (
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    )
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as stream:
+            stream.sendall(head + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+            assert answer(stream)[0] == 200  # as if it had not asked for another protocol
+    assert service.metric("api_requests_waiting") == 0
+
+
+def test_a_body_that_comes_after_its_refusal_is_not_taken_for_the_next_request(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as stream:
+        whole = post("/v2/models/other/infer", body=b"x" * 200_000)
+        stream.sendall(whole[:200])
+        assert answer(stream)[0] == 404
+        stream.sendall(whole[200:] + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer(stream)[0] == 200
 
 
 @pytest.mark.parametrize(("limit", "rows", "reason"), [("MOST_LARGE", 1_000, "large"), ("MOST_SMALL", 1, "small")])
