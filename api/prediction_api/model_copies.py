@@ -43,11 +43,17 @@ class ModelCopies:
         return Path(path)
 
     def read(self, version: str, sha256: str) -> bytes | None:
-        """The copy's bytes, or None where there is none. Raises DigestMismatch when it is not what was promoted."""
+        """The copy's bytes, or None where there is none.
+
+        Raises DigestMismatch when it is not what was promoted, ArtifactUnavailable when it cannot be read.
+        """
         path = self._model_file(version)
-        if not path.is_file():
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
             return None
-        content = path.read_bytes()
+        except OSError as error:
+            raise ArtifactUnavailable(f"the copy {path.name} cannot be read: {error.strerror}") from None
         check_digest(content, sha256, f"the copy {path.name}")
         return content
 

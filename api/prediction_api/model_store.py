@@ -131,7 +131,7 @@ class ModelStore:
                 downloaded = await asyncio.to_thread(self._copies.new_file)
                 await self._registry.download(champion.version, downloaded)
                 content = await asyncio.to_thread(downloaded.read_bytes)
-                check_digest(content, sha256, f"version {champion.version}")
+                await asyncio.to_thread(check_digest, content, sha256, f"version {champion.version}")
                 await try_out(content)  # a copy passed this before it was kept
             live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
             self._refused = self.refusal = None

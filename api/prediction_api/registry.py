@@ -1,6 +1,5 @@
 """MLflow's registry over its REST interface: whom the alias names, the version's file, and what was decided before."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,15 +130,15 @@ class Registry:
         texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
         return [_entry(text) for text in texts]
 
-    async def download(self, version: str, target: Path) -> str:
-        """Writes the version's file to `target` and gives its SHA-256. Raises ArtifactUnavailable, RegistryAway."""
+    async def download(self, version: str, target: Path) -> None:
+        """Writes the version's file to `target`. Raises ArtifactUnavailable, also on a full disk, or RegistryAway."""
         query = {"name": self._name, "version": version}
         answer = await self._ask("GET", "model-versions/get-download-uri", _LocationAnswer, params=query)
         location = urlsplit(answer.artifact_uri)
         if location.scheme != "mlflow-artifacts":
             raise ArtifactUnavailable(f"version {version} lies at {location.scheme}:, not behind the tracking server")
         url = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{quote(location.path.strip('/'))}/{ARTIFACT}"
-        digest, size = hashlib.sha256(), 0
+        size = 0
         try:
             async with self._client.stream("GET", url, timeout=_DOWNLOAD_TIMEOUT) as response:
                 if response.status_code == httpx.codes.NOT_FOUND:
@@ -150,11 +149,11 @@ class Registry:
                         size += len(block)
                         if size > LARGEST_ARTIFACT:
                             raise ArtifactUnavailable(f"{ARTIFACT} is larger than {LARGEST_ARTIFACT} bytes")
-                        digest.update(block)
                         file.write(block)
         except httpx.HTTPError as error:
             raise RegistryAway(_reason(error)) from None
-        return digest.hexdigest()
+        except OSError as error:
+            raise ArtifactUnavailable(f"cannot write to {target.parent}: {error.strerror}") from None
 
     async def close(self) -> None:
         await self._client.aclose()

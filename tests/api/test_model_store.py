@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from model_files import regression_contract, regression_model
 from prediction_api import model_store
 from prediction_api.main import create_app
+from prediction_api.model_copies import ModelCopies
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -249,6 +250,33 @@ def test_a_folder_that_cannot_be_written_is_named(registry: FakeRegistry, settin
     registry.add(regression_model())
     with service(settings) as client:
         wait_until(lambda: "cannot write to" in client.get("/readyz").json()["detail"])
+
+
+def test_a_disk_that_is_full_while_downloading_is_named(
+    registry: FakeRegistry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: ModelCopies) -> Path:
+        path = tmp_path / "full.part"
+        path.symlink_to("/dev/full")
+        return path
+
+    monkeypatch.setattr(ModelCopies, "new_file", full)
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: "No space left on device" in client.get("/readyz").json()["detail"])
+        assert refused(client) == "artifact-unavailable"
+    assert registry.downloads == ["1"]  # not again at every look
+
+
+def test_a_copy_that_cannot_be_read_is_fetched_again(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until((folder_of(settings) / "1.json").exists)
+    copy = folder_of(settings) / "1.onnx"
+    copy.unlink()
+    copy.mkdir()  # as good as a file without the right to read it, also for root
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
 
 
 def _digest() -> str:
