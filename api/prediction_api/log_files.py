@@ -42,6 +42,15 @@ class LogFiles:
         except OSError:
             self._token = secrets.token_hex(4)
 
+    def try_out(self) -> None:
+        """Raises OSError while a few lines would find no room."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"room-{self._token}"
+        try:
+            path.write_bytes(bytes(4_096))
+        finally:
+            path.unlink(missing_ok=True)
+
     def drop_older(self, days: int) -> list[str]:
         """Removes what is older than so many days, going by the files' names; gives the names. Raises OSError."""
         first_kept = datetime.now(UTC).date() - timedelta(days=days)

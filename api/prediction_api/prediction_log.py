@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -83,7 +84,7 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._waiting_rows = 0
-        self._trouble = ""  # why the last write failed; empty when it did not, or is a while ago
+        self._trouble = ""  # why the last write failed; empty when it did not, or the next one will not
         self._stopped = False  # from the first write that failed to the next that did not
         self._dropped_for = ""  # the day for which old files were last looked for
         self._stop = threading.Event()
@@ -114,7 +115,7 @@ class PredictionLog:
             self._metrics.log_dropped("queue-full", len(rows))
 
     def told(self, identifier: str, actual: float | str) -> None:
-        """Notes the truth about a prediction. Raises FeedbackNotKept, so that a 202 is never given for nothing."""
+        """Notes the truth about a prediction. Raises FeedbackNotKept where it is known that it would be lost."""
         if not self._files:
             raise FeedbackNotKept("the prediction log is switched off")
         if self._trouble:
@@ -136,8 +137,8 @@ class PredictionLog:
             stopping = self._stop.wait(FLUSH_SECONDS)
             with self._lock:
                 entries, self._waiting, self._waiting_rows = self._waiting, [], 0
-            if not entries:
-                self._trouble = ""  # nothing tells whether it still holds: the next line will
+            if self._trouble and not entries:
+                self._guarded(self._look_again)
             for (kind, day), group in groupby(entries, _file_of):
                 self._guarded(self._write, kind, day, group)
             self._guarded(self._drop_old)
@@ -176,6 +177,13 @@ class PredictionLog:
             if self._stopped:
                 log_event("prediction log resumed")
             self._trouble, self._stopped = "", False
+
+    def _look_again(self) -> None:
+        """Feedback is refused while there is trouble, so that no line may ever come that tells of its end."""
+        assert self._files is not None  # noqa: S101
+        with suppress(OSError):
+            self._files.try_out()
+            self._trouble = ""
 
     def _drop_old(self) -> None:
         """Once a day, so that the log does not fill the disk for ever."""

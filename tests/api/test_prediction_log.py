@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,7 +145,11 @@ def test_a_folder_that_cannot_be_written_never_stops_serving(client: TestClient,
     folder.write_text("a file where the folder should be")
     assert client.post("/predict", json=ROW).status_code == 200
     wait_until(lambda: 'api_log_dropped_total{reason="unwritable"} 1.0' in client.get("/metrics").text)
+    told = {"id": "0123456789abcdef-000001", "actual": 5}
+    time.sleep(3 * prediction_log.FLUSH_SECONDS)  # without anything to write it is not forgotten
+    assert client.post("/feedback", json=told).status_code == 503
     folder.unlink()
+    wait_until(lambda: client.post("/feedback", json=told).status_code == 202)
     client.post("/predict", json=ROW)
     wait_until(lambda: len(lines(settings, "predictions")) == 1)
 
