@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, dag
-from tasks import command
+from tasks import CONFIG, NAME, SPARK_SUBMIT, command
 
 ABOUT = """
 Predicts every row of a table with the model in production, or with another version of it.
@@ -17,7 +17,7 @@ aside in a folder beside the output, each with its reasons; the last line of the
 written before all of it is, and an earlier result stays unless you say that it may be replaced.
 """
 
-# Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
+# Besides those of tasks.py.
 VARIABLES = {
     "SCORE_INPUT": "{{ params.input }}",
     "SCORE_OUTPUT": "{{ params.output }}",
@@ -26,7 +26,7 @@ VARIABLES = {
     "SCORE_OVERWRITE": "{{ 'yes' if params.overwrite else '' }}",
 }
 SCORE = (
-    '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER" scripts/score.py '
+    f"{SPARK_SUBMIT} scripts/score.py "
     '--config "$PIPELINE_CONFIG" ${MODEL_NAME:+--name "$MODEL_NAME"} '
     '--input "$SCORE_INPUT" --output "$SCORE_OUTPUT" --format "$SCORE_FORMAT" '
     '${SCORE_VERSION:+--version "$SCORE_VERSION"} ${SCORE_OVERWRITE:+--overwrite}'
@@ -66,14 +66,8 @@ SCORE = (
             description="Of the model. Empty: the one in production.",
         ),
         "overwrite": Param(False, type="boolean", title="Replace an earlier result"),
-        "name": Param(
-            None,
-            type=["null", "string"],
-            pattern="^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$",
-            title="Model name",
-            description="The registered model. Empty: as configured.",
-        ),
-        "config": Param("pipeline.yaml", type="string", minLength=1, maxLength=500, title="Pipeline file"),
+        "name": NAME,
+        "config": CONFIG,
     },
 )
 def score_table() -> None:

@@ -24,7 +24,7 @@ NAME = Param(
 )
 
 # Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
-# All four commands get the same options, because these name the run that a later command looks for.
+# All commands of train_model and monitor_model get the same options: they name the run that a later one looks for.
 OPTIONS = (
     '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"} '
     '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'

@@ -85,10 +85,6 @@ class RowReader:
                 complaints.append(Complaint((*place, feature.name), f"missing; expected {expectation(feature)}"))
         return complaints
 
-    def by_position(self, cells: list[Any]) -> dict[str, Any]:
-        """An object from values in the order of the contract's features."""
-        return dict(zip([feature.name for feature in self.features], cells, strict=True))
-
     def unknown(self, name: str) -> str:
         """What is wrong with a name that is no feature's, or is one's a second time."""
         near = get_close_matches(name[:100], self.accepted, n=1)
