@@ -94,7 +94,7 @@ async function predict() {
     byId("answer").scrollIntoView({ block: "nearest" });
     if (answer.model.version !== asked.version) await look();
     byId("feedback").replaceChildren(feedbackForm(asked, answer.id));
-    byId("explanation").replaceChildren(...explanationView(asked, await postJson("explain", row)));
+    byId("explanation").replaceChildren(...(await explain(asked, row)));
   } catch (problem) {
     byId("answer-body").replaceChildren(problemNote(problem));
     for (const id of ["explanation", "feedback"]) byId(id).replaceChildren();
@@ -103,6 +103,11 @@ async function predict() {
   } finally {
     byId("predict").disabled = false;
   }
+}
+
+/** What moved the prediction, or why that cannot be said now: the answer stays in either case. */
+function explain(asked, row) {
+  return postJson("explain", row).then((made) => explanationView(asked, made), (problem) => [problemNote(problem)]);
 }
 
 /** Looks again and again, but not while nobody is there, nor with a key that was refused. */
