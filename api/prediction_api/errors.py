@@ -17,7 +17,8 @@ PredictionApiError
 │   ├── HeadTooLarge          431
 │   ├── PredictionFailed      500  the model ran and gave nothing usable
 │   ├── NoModel               503  no model has been promoted yet, or none could be loaded
-│   └── FeedbackNotKept       503  the prediction log is off, full or cannot be written
+│   ├── FeedbackNotKept       503  the prediction log is off, full or cannot be written
+│   └── HistoryUnavailable    503  the ledger cannot be read, and was never read before
 ├── RegistryAway              the registry did not answer; the live model goes on
 ├── NoChampion                the registry answers, but no version carries the alias
 └── ModelRefused              a version is not served; the live model goes on
