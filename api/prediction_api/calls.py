@@ -20,7 +20,7 @@ _PROBLEMS = {
     415: "Not a content type that is read here, or not in UTF-8",
     422: "Does not fit the model; names row and column",
     500: "The model gave no usable prediction, or the service has a fault",
-    503: "No model is loaded",
+    503: "No model is loaded, or what the call needs is full or away",
 }
 
 

@@ -21,6 +21,7 @@ from prediction_api.answers import bounds
 from prediction_api.calls import serving_of, settings_of
 from prediction_api.contract import Contract
 from prediction_api.csv_rows import CsvRows
+from prediction_api.errors import NoRoom
 from prediction_api.http import MEMORY_BYTES, spooled_body
 from prediction_api.model_store import LiveModel
 from prediction_api.predictor import Prediction
@@ -65,10 +66,13 @@ INVOCATION_FORM = Form("application/json", '{"predictions":[', _invocation_rows,
 
 
 async def answer_csv(request: Request, live: LiveModel, form: Form) -> Response:
-    """The predictions for the CSV in the body. Raises BodyTooLarge, NotCsv, WrongContent or PredictionFailed."""
-    async with request.app.state.tables:  # from the first byte on: so many bodies are kept at once, and no more
-        with await spooled_body(request, settings_of(request).api_max_csv_bytes) as body:
-            answer = await _predicted(request, live, form, body)
+    """The predictions for the CSV in the body. Raises BodyTooLarge, NoRoom, NotCsv, WrongContent, PredictionFailed."""
+    try:
+        async with request.app.state.tables:  # from the first byte on: so many bodies are kept at once, and no more
+            with await spooled_body(request, settings_of(request).api_max_csv_bytes) as body:
+                answer = await _predicted(request, live, form, body)
+    except OSError as error:
+        raise NoRoom(f"the table or its answer cannot be kept: {error.strerror}") from None
     headers = {"Content-Length": str(answer.tell())}
     answer.seek(0)
     return StreamingResponse(_blocks(answer), headers=headers, media_type=form.media_type)

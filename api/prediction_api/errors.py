@@ -17,6 +17,7 @@ PredictionApiError
 │   ├── HeadTooLarge          431
 │   ├── PredictionFailed      500  the model ran and gave nothing usable
 │   ├── NoModel               503  no model has been promoted yet, or none could be loaded
+│   ├── NoRoom                503  a CSV body or its answer cannot be kept as a file
 │   ├── FeedbackNotKept       503  the prediction log is off, full or cannot be written
 │   └── HistoryUnavailable    503  the ledger cannot be read, and was never read before
 ├── RegistryAway              the registry did not answer; the live model goes on
@@ -198,6 +199,14 @@ class NoModel(RequestRefused):
     status = 503
     title = "No model is loaded"
     hint = "Train and promote a model; GET /readyz says what the registry answers and what was refused."
+
+
+class NoRoom(RequestRefused):
+    """The disk that holds temporary files is full, or cannot be written."""
+
+    status = 503
+    title = "No room to work on the table"
+    hint = "Send it again later or in parts; on the server, see that the folder for temporary files (TMPDIR) has room."
 
 
 class FeedbackNotKept(RequestRefused):

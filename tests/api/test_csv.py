@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tempfile
 import threading
 from typing import Any
 
@@ -159,6 +160,15 @@ def test_csv_has_a_limit_of_its_own(registry: FakeRegistry, settings: Settings) 
         assert answer.status_code == 413
         assert "API_MAX_CSV_BYTES" in answer.json()["hint"]
         assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
+
+
+def test_without_room_for_the_table_it_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/nowhere")
+        answer = post(client, HEADER + "8,9,red\n" * 150_000)  # more than is kept in memory
+    assert (answer.status_code, answer.json()["type"]) == (503, "/docs#error-no-room")
+    assert "No such file or directory" in answer.json()["detail"]
+    assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
 
 
 def test_other_requests_are_answered_while_a_csv_is_worked_on(client: TestClient) -> None:
