@@ -1,5 +1,6 @@
 """What the tests of the prediction service share."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from prediction_api import model_store
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
+
+for name in Settings.model_fields:  # `make` exports what .env says: a key or a folder there is no matter of tests
+    os.environ.pop(name.upper(), None)
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is no matter of tests
 hypothesis.settings.load_profile("any machine")
