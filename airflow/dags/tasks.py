@@ -18,7 +18,7 @@ CONFIG = Param("pipeline.yaml", type="string", minLength=1, maxLength=500, title
 NAME = Param(
     None,
     type=["null", "string"],
-    pattern="^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$",
+    pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
     title="Model name",
     description="The registered model. Empty: as configured.",
 )
