@@ -85,4 +85,16 @@ def half_width(actual: Array, predicted: Array, coverage: float) -> float:
 
 def edges(values: Array, bins: int = 10) -> Array:
     """Histogram edges at quantiles, so that every bin of the training data is filled about alike (as PSI wants)."""
-    return np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)))
+    return edges_at(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)))
+
+
+def edges_at(quantiles: Array) -> Array:
+    """Histogram edges from quantiles, lowest to highest.
+
+    Where some are the same, few values make up the column: the inner edges then lie half-way between the different
+    ones. On the values themselves, the two highest would share a bin, and a column of 0 and 1 would have only one.
+    """
+    different = np.unique(quantiles)
+    if len(different) in (1, len(quantiles)):
+        return different
+    return np.concatenate([different[:1], (different[:-1] + different[1:]) / 2, different[-1:]])

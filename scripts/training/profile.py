@@ -88,7 +88,7 @@ def of_table(
     if not classes:
         wanted += [F.avg(f"`{target}`"), F.stddev_pop(f"`{target}`")]
     found = list(table.agg(*wanted).first() or ()) if wanted else []
-    edges = {name: np.unique(np.array(found[2 * i], dtype=np.float64)) for i, name in enumerate(numbers)}
+    edges = {name: evaluation.edges_at(np.array(found[2 * i], dtype=np.float64)) for i, name in enumerate(numbers)}
     found_counts = _histograms(table, edges)
     columns: dict[str, Numbers | Categories] = {}
     for i, name in enumerate(numbers):

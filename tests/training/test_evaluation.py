@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn import metrics as sk
-from training import evaluation
+from training import evaluation, profile
 
 GENERATOR = np.random.default_rng(3)
 ACTUAL = GENERATOR.normal(size=500)
@@ -38,6 +38,28 @@ def test_the_interval_covers_what_it_promises() -> None:
 def test_the_baseline_says_the_same_of_every_row() -> None:
     assert evaluation.baseline(np.array([2.0]), 2).tolist() == [2.0, 2.0]
     assert evaluation.baseline(np.array([0.75, 0.25]), 1).tolist() == [[0.75, 0.25]]
+
+
+@pytest.mark.parametrize(
+    ("values", "edges", "counts"),
+    [
+        ([0.0] * 19 + [1.0], [0, 0.5, 1], [19, 1]),
+        ([1.0, 2.0, 3.0] * 10, [1, 1.5, 2.5, 3], [10, 10, 10]),
+        ([4.0] * 5, [4], [5]),
+    ],
+)
+def test_every_bin_holds_values_and_few_values_have_a_bin_each(
+    values: list[float], edges: list[float], counts: list[int]
+) -> None:
+    found = evaluation.edges(np.array(values))
+    assert found.tolist() == edges
+    assert profile.counts(np.array(values), found).tolist() == counts
+
+
+def test_bins_of_many_values_are_filled_alike() -> None:
+    found = evaluation.edges(ACTUAL)
+    assert (found[0], found[-1]) == (ACTUAL.min(), ACTUAL.max())
+    assert profile.counts(ACTUAL, found).tolist() == [50] * 10
 
 
 def test_summary_of_two_labels_has_the_area_under_the_curve() -> None:
