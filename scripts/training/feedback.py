@@ -6,7 +6,7 @@ the training. They are split by the same hash, so the rows held back for the gat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -36,14 +36,15 @@ class Joined:
 
 
 def read(spark: SparkSession, config: Config) -> Labelled:
-    """What was told until now. The log only grows, so reading the rows once more gives the same ones."""
+    """What was told until a moment ago. What is told later, also anew on the same prediction, changes nothing here."""
     until = datetime.now(UTC) - traffic.SETTLING
-    told = traffic.labelled(traffic.read(spark, config.name)).where(F.col("told") <= F.lit(until))
-    rows = told.select("row", "actual")
+    found = traffic.read(spark, config.name)
+    told = replace(found, feedback=found.feedback.where(F.col("at") <= F.lit(until)))
+    rows = traffic.labelled(told).select("row", "actual")
     cells = F.map_from_entries(F.array_sort(F.map_entries("row")))
     content = F.sha2(F.to_json(F.struct(cells.alias("row"), "actual"), {"ignoreNullFields": "false"}), 256)
-    found = rows.agg(F.sha2(F.concat_ws("", F.array_sort(F.collect_list(content))), 256)).collect()
-    return Labelled(rows, found[0][0])
+    digest = rows.agg(F.sha2(F.concat_ws("", F.array_sort(F.collect_list(content))), 256)).collect()
+    return Labelled(rows, digest[0][0])
 
 
 def join(table: DataFrame, labelled: Labelled, config: Config, numbers: set[str], gaps: set[str]) -> Joined:

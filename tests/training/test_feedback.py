@@ -112,6 +112,19 @@ def test_the_digest_names_the_content_whatever_the_order(
     assert len({empty, first, other}) == 3
 
 
+def test_a_truth_told_anew_a_moment_ago_leaves_the_one_before(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured, tell: Tell, tmp_path: Path
+) -> None:
+    config = configured(table, data={"feedback": True})
+    tell([(ROW, 7)])
+    first = feedback.read(spark, config).digest
+    with (tmp_path / "log" / "test-model" / "feedback-2026-03-01-a.jsonl").open("a") as log:
+        log.write(json.dumps({"id": "r0", "at": "2099-01-01T00:00:00.000Z", "actual": 8}) + "\n")
+    again = feedback.read(spark, config)
+    assert again.digest == first
+    assert [row["actual"] for row in again.rows.collect()] == ["7"]
+
+
 @pytest.mark.usefixtures("spark", "tracking")
 def test_new_feedback_is_new_data_and_the_same_is_not(table: pd.DataFrame, configured: Configured, tell: Tell) -> None:
     search = {"trials": 1, "candidates": ["extra_trees"]}
