@@ -139,6 +139,11 @@ def _author() -> str:
     """Airflow tells a task's command which run it belongs to; otherwise it is the person at the terminal."""
     if "AIRFLOW_CTX_DAG_ID" in os.environ:
         return f"airflow: {os.environ['AIRFLOW_CTX_DAG_ID']}, {os.environ.get('AIRFLOW_CTX_DAG_RUN_ID', '')}"
+    return user()
+
+
+def user() -> str:
+    """Who runs this program."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name

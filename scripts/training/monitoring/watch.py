@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import logging
@@ -18,7 +17,7 @@ from typing import Any
 from training import dataset, feedback, scoring, traffic
 from training.config import Config
 from training.errors import DataError
-from training.ledger import Ledger
+from training.ledger import Ledger, user
 from training.monitoring import chart, drift, measures, policy, report
 from training.monitoring.findings import Findings, Measured
 from training.monitoring.journal import Journal
@@ -87,7 +86,7 @@ def asked(config: Config) -> dict[str, Any]:
 
 def asker() -> str:
     """The DAG run that this belongs to, or who runs it by hand."""
-    return os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", getpass.getuser()).replace("'", "")
+    return (os.environ.get("AIRFLOW_CTX_DAG_RUN_ID") or user()).replace("'", "")
 
 
 def _measure(config: Config, production: Production, past: list[Window], now: datetime | None) -> Measured | str:
