@@ -43,7 +43,7 @@ def contributions(metric: str, actual: Array, champion: Array, challenger: Array
     """(rows,) each row's part in the gain; their mean is the gain.
 
     Metrics that are means have the difference of the losses. The root mean squared error is linear in the squares near
-    their means (delta method; Efron and Tibshirani 1993, section 21.5).
+    their means (delta method; Efron and Tibshirani 1993, chapter 21).
     """
     before, after = evaluation.losses(metric, actual, champion), evaluation.losses(metric, actual, challenger)
     if metric != "rmse":
