@@ -8,11 +8,11 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from training import config as configuration
 from training.config import Config
-from training.errors import PipelineError
+from training.errors import PipelineError, Unforeseen
 from training.source import find
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,17 @@ def main(
     try:
         result = step(_configured(options), options)
     except PipelineError as error:
-        print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
-        print(
-            json.dumps({"status": "error", "error": type(error).__name__, "detail": error.message, "hint": error.hint})
-        )
-        sys.exit(error.exit_code)
+        _fail(error)
+    except Exception as error:  # Python's own exit code for it, 1, would say that the input was refused
+        log.exception("not foreseen:")
+        _fail(Unforeseen(error))
     print(json.dumps(result))
+
+
+def _fail(error: PipelineError) -> NoReturn:
+    print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
+    print(json.dumps({"status": "error", "error": type(error).__name__, "detail": error.message, "hint": error.hint}))
+    sys.exit(error.exit_code)
 
 
 def _configured(options: argparse.Namespace) -> Config:

@@ -17,7 +17,8 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
     ├── AliasMoved            somebody else moved the alias in the midst of it
     ├── SparkFailed           Spark did not come to the end of a job
     ├── ClusterError          the Spark cluster has no executors, or loses them again and again
-    └── NotServed             the prediction service does not serve the promoted version
+    ├── NotServed             the prediction service does not serve the promoted version
+    └── Unforeseen            anything else: Spark lost its JVM, the disk is full, a mistake in this program
 
 Each carries a sentence that says what happened and a hint that says what to do.
 """
@@ -91,6 +92,16 @@ class ClusterError(Interruption):
         super().__init__(
             f"{master}: no executors, or they are lost again and again",
             "See the master's page: are there workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
+        )
+
+
+class Unforeseen(Interruption):
+    """What none of the others stands for."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            "The lines above say where. Try again; if it happens each time, it is a mistake in the program.",
         )
 
 

@@ -1,6 +1,7 @@
-"""The command line: one JSON object on stdout, messages on stderr, exit codes 0, 1, 2."""
+"""The command line: one JSON object on stdout, messages on stderr, exit codes 0 to 3."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,16 @@ def test_a_bad_file_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
     assert answer["detail"] == f"{empty}: the file is empty"
     assert "Traceback" not in done.stderr
     assert f"error: {empty}: the file is empty\n  hint: " in done.stderr
+
+
+def test_what_nobody_foresaw_is_no_refusal() -> None:
+    step = "def step(*_): raise OSError('disk full')"
+    command = [sys.executable, "-c", f"from training.cli import main\n{step}\nmain('', step)"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["detail"] == "OSError: disk full"
+    assert "Traceback" in done.stderr
 
 
 def test_a_wrong_key_is_exit_code_2(tmp_path: Path) -> None:
