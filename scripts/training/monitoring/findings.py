@@ -47,10 +47,10 @@ class Findings:
         window = self.measured.window
         figures: dict[str, float] = {"rows": window.rows, "alarming": window.alarming}
         for column in self.measured.columns:
-            place = "predictions" if column.name == PREDICTIONS else identifier(column.name)
-            figures |= {f"psi/{place}": column.psi, f"missing/{place}": column.share(column.missing)}
+            where = place(column.name)
+            figures |= {f"psi/{where}": column.psi, f"missing/{where}": column.share(column.missing)}
             kind = "unseen" if column.histogram.categories else "out_of_range"
-            figures[f"{kind}/{place}"] = column.share(column.outside)
+            figures[f"{kind}/{where}"] = column.share(column.outside)
         figures["labelled_rows"] = self.measured.truths.rows
         if error := self.measured.error:
             figures |= {"live/error": error.error, "live/lower": error.lower, "live/upper": error.upper}
@@ -58,6 +58,11 @@ class Findings:
             if error.coverage is not None:
                 figures["live/interval_coverage"] = error.coverage
         return {name: float(value) for name, value in figures.items()}
+
+
+def place(name: str) -> str:
+    """By what a column's figures and picture are known in MLflow."""
+    return "predictions" if name == PREDICTIONS else identifier(name)
 
 
 def _capital(text: str) -> str:

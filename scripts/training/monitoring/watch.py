@@ -19,12 +19,12 @@ from training.config import Config
 from training.errors import DataError
 from training.ledger import Ledger, user
 from training.monitoring import chart, drift, measures, policy, report
-from training.monitoring.findings import Findings, Measured
+from training.monitoring.findings import Findings, Measured, place
 from training.monitoring.journal import Journal
 from training.monitoring.measures import Span
 from training.monitoring.policy import Decision, Situation, Window
 from training.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
-from training.source import Source, find, identifier
+from training.source import Source, find
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _data_changed(config: Config, registry: Registry, journal: Journal, source: 
 def _files(findings: Findings) -> dict[str, str]:
     """The report, and a picture of each column."""
     charts = {column.name: chart.draw(column) for column in findings.measured.columns}
-    pictures = {f"plots/{identifier(name).strip('_')}.svg": picture for name, picture in charts.items()}
+    pictures = {f"plots/{place(name)}.svg": picture for name, picture in charts.items()}
     return {"report.html": report.page(findings, charts), **pictures}
 
 
