@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from training.card import DESCRIPTION_LIMIT, GATE_HEADING
 from training.ledger import Entry
 
-HEADING = "## Gate verdict"
-MOST_LINES = 12  # a description holds 5,000 characters on some databases, and the model card needs most of them
+MOST_LINES = 12
 
 
 def with_verdict(description: str, entry: Entry) -> str:
     """The description with this verdict in its section, wherever that was, else at the end."""
-    before, found, rest = description.partition(HEADING)
+    before, found, rest = description.partition(GATE_HEADING)
     _, next_heading, after = rest.partition("\n## ") if found else ("", "", "")
-    parts = [before.strip(), _section(entry), (next_heading + after).strip()]
+    before, after = before.strip(), (next_heading + after).strip()
+    room = DESCRIPTION_LIMIT - len(f"{before}\n\n\n\n{after}")
+    parts = [before, _section(entry, room), after]
     return "\n\n".join(part for part in parts if part)
 
 
-def _section(entry: Entry) -> str:
-    failed_first = sorted(entry.reasons, key=lambda reason: reason.passed)
-    lines = [f"- {'pass' if reason.passed else 'FAIL'}: {reason.text[:300]}" for reason in failed_first[:MOST_LINES]]
-    if len(failed_first) > MOST_LINES:
-        lines.append(f"- {len(failed_first) - MOST_LINES} more in the ledger")
+def _section(entry: Entry, room: int) -> str:
+    """At most `room` characters, with as many reasons as that holds."""
     over = f" over version {entry.previous}" if entry.previous else ""
-    return f"{HEADING}\n\n**{entry.action}**{over}, {entry.at:%Y-%m-%d %H:%M} UTC, by {entry.by}\n\n" + "\n".join(lines)
+    head = f"{GATE_HEADING}\n\n**{entry.action}**{over}, {entry.at:%Y-%m-%d %H:%M} UTC, by {entry.by}\n"
+    failed_first = sorted(entry.reasons, key=lambda reason: reason.passed)
+    lines = [f"- {'pass' if reason.passed else 'FAIL'}: {reason.text[:300]}" for reason in failed_first]
+    for shown in range(min(len(lines), MOST_LINES), -1, -1):
+        left = len(lines) - shown
+        text = "\n".join([head, *lines[:shown], *([f"- {left} more in the ledger"] if left else [])])
+        if len(text) <= room:
+            break
+    return text

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from training import card, diagnostics, measurement, plots
+from training import card, diagnostics, measurement, plots, version_page
 from training.card import Card
+from training.gate import Reason
+from training.ledger import Entry
 from training.measurement import Held, Measurement, Trial
 
 Measured = Callable[..., Measurement]
@@ -176,3 +178,18 @@ def _overlapping(figure: Figure) -> list[tuple[str, str]]:
                 if left.get_window_extent().padded(-0.5).overlaps(right.get_window_extent().padded(-0.5)):
                     found.append((left.get_text(), right.get_text()))
     return found
+
+
+def test_a_verdict_takes_the_room_that_the_card_leaves() -> None:
+    reasons = tuple(Reason("segment", number != 7, f"group {number} {'x' * 250}") for number in range(20))
+    entry = Entry("refused", "2", "1", reasons, by="me")
+    before = f"{'y' * 3400}\n\n## Gate verdict\n{card.NOT_JUDGED}\n\n## After"
+    page = version_page.with_verdict(before, entry)
+    assert len(page) <= card.DESCRIPTION_LIMIT
+    assert page.startswith("y" * 3400)
+    assert page.endswith("more in the ledger\n\n## After")
+    shown = re.findall("^- (?:pass|FAIL): group [0-9]+", page, re.MULTILINE)
+    assert shown[0] == "- FAIL: group 7"
+    assert f"- {20 - len(shown)} more in the ledger" in page
+    assert version_page.with_verdict(page, entry) == page
+    assert "more in the ledger" not in version_page.with_verdict("", Entry("refused", "2", "1", reasons[:3]))
