@@ -26,19 +26,22 @@ def move(registry: Registry, ledger: Ledger, entry: Entry) -> Entry:
     return written
 
 
-def settle(registry: Registry, ledger: Ledger) -> None:
-    """Brings a move to its end that was cut short after its entry; writes down one that was made by other means."""
+def settle(registry: Registry, ledger: Ledger) -> Entry | None:
+    """Brings a move to its end that was cut short after its entry, and gives it; writes down one that was made by
+    other means."""
     last = history.course(ledger.entries()).last
     holder = registry.holder()
     present, wanted = holder.version if holder else "", last.version if last else ""
     if last and registry.settled() != last.id:
         log.info("version %s: %s on %s, brought to its end now", last.version, last.action, f"{last.at:%F %T}")
         _carry_out(registry, last)
-    elif present != wanted:
+        return last
+    if present != wanted:
         text = f"{registry.alias} was found on {_named(present)}, moved from {_named(wanted)} by other means"
         entry = Entry("found", present, wanted or None, (Reason("found", True, text),))
         registry.settle(ledger.append(entry).id)
         log.warning("%s", text)
+    return None
 
 
 def _carry_out(registry: Registry, entry: Entry) -> None:

@@ -119,7 +119,9 @@ def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
         ledger = Ledger(registry)
-        alias.settle(registry, ledger)
+        ended = alias.settle(registry, ledger)
+        if to is None and ended and ended.action == "rolled_back":  # killed and repeated: one step, not two
+            return {"action": "rolled_back", "version": ended.version, "previous": ended.previous}
         holder, known = registry.holder(), registry.versions()
         present = holder.version if holder else None
         if to is None and present is not None:

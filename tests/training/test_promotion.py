@@ -169,6 +169,20 @@ def test_a_move_cut_short_is_brought_to_its_end(model: Model, monkeypatch: pytes
             assert (answer["action"], failed(answer), model.production()) == ("refused", {"rolled_back"}, "1")
 
 
+def test_a_rollback_that_was_killed_and_is_repeated_goes_back_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for slope in (POOR, FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "point_alias", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.rollback(model.config())
+    assert promotion.rollback(model.config()) == {"action": "rolled_back", "version": "2", "previous": "3"}
+    assert (model.production(), len(model.ledger())) == ("2", 4)
+
+
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
