@@ -83,7 +83,7 @@ def test_entries_of_other_versions_of_the_program_are_read(ledger: Ledger, confi
 
 def test_what_served_at_a_time(ledger: Ledger, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NothingServed, match="no version") as raised:
-        overview.past(config, "2026-11-24T10:00")
+        overview.past(config, "2020-01-01T10:00")
     assert raised.value.hint == "Nothing was promoted yet."
     moves = [("promoted", "1", None), ("refused", "2", "1"), ("promoted", "3", "1"), ("rolled_back", "1", "3")]
     written = [ledger.append(Entry(*move, (Reason("why", True, f"because {move[1]}"),))) for move in moves]
