@@ -55,7 +55,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Passed or not, every reason, and the figures behind them."""
+    """Passed or not, every reason, and the figures behind them as far as they are finite."""
 
     passed: bool
     reasons: tuple[Reason, ...]
@@ -78,7 +78,8 @@ def judge(config: Config, evidence: Evidence) -> Verdict:
             *_groups(config, evidence, champion, challenger),
         )
     figures = {"gain": gain.estimate, "gain_lower": gain.lower, "gain_upper": gain.upper}
-    return Verdict(all(reason.passed for reason in reasons), reasons, figures)
+    finite = {name: value for name, value in figures.items() if math.isfinite(value)}
+    return Verdict(all(reason.passed for reason in reasons), reasons, finite)
 
 
 def _unusable(config: Config, evidence: Evidence) -> Iterator[Reason]:

@@ -152,7 +152,7 @@ def test_nothing_passes_that_should_not(case: tuple[dict[str, Any], Evidence]) -
     data = {"source": "table.csv", "target": "y", "segment": "colour"}
     config = Config.model_validate({"name": "x", "data": data, "gate": sections})
     verdict = judge(config, given_evidence)
-    json.dumps([reason.as_json() for reason in verdict.reasons], allow_nan=False)
+    json.dumps([verdict.figures, *(reason.as_json() for reason in verdict.reasons)], allow_nan=False)
     assert verdict.reasons
     if not verdict.passed:
         return
@@ -170,6 +170,10 @@ def test_nothing_passes_that_should_not(case: tuple[dict[str, Any], Evidence]) -
         rows = groups == group
         before, after = (evaluation.score(metric, actual[rows], model[rows]) for model in (champion, challenger))
         assert rows.sum() < SMALLEST_GROUP or after - before <= gate.max_segment_loss
+
+
+def test_a_gain_too_large_for_a_number_is_no_figure(config: Config) -> None:
+    assert judge(config, evidence(np.full(ROWS, 1.7e308), GOOD)).figures == {}
 
 
 def test_evidence_is_not_changed(config: Config) -> None:
