@@ -237,6 +237,10 @@ def test_a_changed_data_file_asks_once(served: Config, white: tuple[Config, str,
         assert look(served, 3)["action"] == "keep"
         source.unlink()
         assert look(served, 4)["action"] == "keep"
+        sample = tmp_path / "sample.csv"
+        sample.write_text(before + "".join(f"{line}\n" for line in before.splitlines()[1:3]))
+        stood_in = served.data.model_copy(update={"sample": str(sample)})
+        assert look(served.model_copy(update={"data": stood_in}), 4)["action"] == "keep"
     finally:
         source.write_text(before)
     elsewhere = tmp_path / "other.csv"

@@ -53,7 +53,7 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
         journal = Journal(registry)
         last = journal.last_request()
         past = journal.windows(production.version, production.since, config.monitor.of)
-        source = _source(config)
+        source = _source(config, production)
         changed = _data_changed(config, registry, journal, source)
         learnable = source is not None and _learnable(config, registry, source)
     measured = _measure(config, production, past, now)
@@ -136,13 +136,18 @@ def _production(registry: Registry) -> Production | None:
     return Production(str(holder.version), since, contract)
 
 
-def _source(config: Config) -> Source | None:
-    """The data file, or None where it cannot be used: training would say so, and watching goes on."""
+def _source(config: Config, production: Production) -> Source | None:
+    """The data file, or None where it cannot be used: training would say so, and watching goes on. The synthetic sample
+    in its place is no reason to replace what was trained on real rows."""
     try:
-        return find(config.data, quiet=True)
+        found = find(config.data, quiet=True)
     except DataError as error:
         log.warning("%s (%s)", error.message, error.hint)
         return None
+    if found.synthetic and not production.contract["data"]["synthetic"]:
+        log.warning("%s is not there, and its synthetic sample is nothing to train again on", config.data.source)
+        return None
+    return found
 
 
 def _learnable(config: Config, registry: Registry, source: Source) -> bool:
