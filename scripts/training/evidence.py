@@ -36,13 +36,15 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
     features = test.drop(columns=target)
     actual = test[target].map({label: index for index, label in enumerate(labels)}) if labels else test[target]
     if holder is None:
-        name, seen = "the majority or mean predictor", ""
+        name, seen, pretended = "the majority or mean predictor", "", ""
         champion: Array | None = _baseline(json.loads(run.data.tags[BASELINE_TAG]), len(test), bool(labels))
     else:
         name, content = f"version {holder.version}", _content(registry, holder)
         champion = _scored(content, features, config, labels) if content else None
         before = _settings(registry, holder)
-        seen = _rows_seen(name, before, run.data.params, scoring.read_contract(content), contract) if content else ""
+        contract_before = scoring.read_contract(content) if content else {}
+        seen = _rows_seen(name, before, run.data.params, contract_before, contract) if content else ""
+        pretended = _pretended(name, contract_before, contract)
     return Evidence(
         actual.to_numpy(np.float64),
         _scored(challenger, features, config, labels),
@@ -50,7 +52,15 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
         name,
         test[segment].astype(str).to_numpy() if segment in test else None,
         seen,
+        pretended,
     )
+
+
+def _pretended(champion: str, contract_before: dict[str, Any], contract: dict[str, Any]) -> str:
+    """Whether the synthetic sample stood in for real data, as after a lost file: it says nothing of the champion."""
+    if not contract.get("data", {}).get("synthetic") or contract_before.get("data", {}).get("synthetic", True):
+        return ""
+    return f"the test rows are the synthetic sample, and {champion} was trained on real data: give data.source back"
 
 
 def _baseline(constant: list[float], rows: int, classify: bool) -> Array:

@@ -24,6 +24,7 @@ class Evidence:
     A model that cannot score these rows is None; for the first model the champion is the baseline predictor (training
     mean, or the shares of the labels). `groups` (rows,) is the segment's value, None where there is none.
     `seen` says how the champion may have been trained on some of these rows; empty where it cannot have been.
+    `pretended` says that these rows are made up and the champion's were real; empty where that is not so.
     """
 
     actual: Array
@@ -32,6 +33,7 @@ class Evidence:
     champion_name: str
     groups: Array | None
     seen: str = ""
+    pretended: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def _unusable(config: Config, evidence: Evidence) -> Iterator[Reason]:
     yield from _unusable_predictions("champion", evidence.champion_name, evidence.champion, rows)
     if evidence.seen:
         yield Reason("champion_saw_rows", False, evidence.seen)
+    if evidence.pretended:
+        yield Reason("synthetic_data", False, evidence.pretended)
     if config.data.segment and (evidence.groups is None or len(evidence.groups) != rows):
         yield Reason("segment_unknown", False, f"column '{config.data.segment}' is not known for every test row")
 

@@ -30,7 +30,7 @@ executors.GRACE_SECONDS = 1.0
 def kill_once_both_work():
     tracker = SparkContext._active_spark_context.statusTracker()
     while not any(tracker.getStageInfo(stage).numActiveTasks == 2 for stage in tracker.getActiveStageIds()):
-        time.sleep(0.05)
+        time.sleep(0.01)
     os.killpg(worker, signal.SIGKILL)
     print("killed", file=sys.stderr)
 
@@ -41,7 +41,7 @@ def watched(function, call):
     def counted(*arguments):
         calls.append(1)
         if len(calls) == call:
-            threading.Thread(target=kill_once_both_work).start()
+            threading.Thread(target=kill_once_both_work, daemon=True).start()
         return function(*arguments)
 
     return counted

@@ -76,6 +76,15 @@ def test_a_better_version_takes_over_and_the_ledger_has_it_all(model: Model, mon
     assert MlflowClient().get_run(entry.id).data.metrics["gain"] == pytest.approx(entry.figures["gain"])
 
 
+def test_the_sample_does_not_take_over_from_real_data(model: Model) -> None:
+    model.train(FAIR)
+    model.promote()
+    real = versions.contract(model.name, GOOD)
+    model.train(GOOD, terms={**real, "data": {**real["data"], "synthetic": True}})
+    answer = model.promote()
+    assert (answer["action"], failed(answer), model.production()) == ("refused", {"synthetic_data"}, "1")
+
+
 def test_the_verdict_is_a_section_of_the_versions_page(model: Model) -> None:
     version = model.train(GOOD)
     card = "# Model card\n\nWhat it is.\n\n## Gate verdict\n\nnone yet\n\n## Limits of use\n\nMany."
