@@ -2,11 +2,12 @@
 
     .venvs/training/bin/python benchmarks/predict.py [--seconds 10] [--connections 8] [--rate 500] [--only NAME ...]
 
-A forest of 200 trees is served by each in turn, while the others are stopped; `peers/servers.py` says how each is set
-up. Before it is measured, a server must give the forest's own predictions for a hundred rows. Then it gets those rows,
-one per request, in a closed loop (how much can it do) and, if it can do that much, in an open loop at a fixed rate (how
-long does it take). Peers are installed with uv into var/peers at the first run. Prints one table; what could not be
-measured is in it, with the reason. Exit code 1 where that is this service itself or the echo.
+A forest of 200 trees, fitted to the bundled wines, is served by each in turn, while the others are stopped;
+`peers/servers.py` says how each is set up. Before it is measured, a server must give the forest's own predictions for a
+hundred rows. Then it gets those rows, one per request, in a closed loop (how much can it do) and, if it can do that
+much, in an open loop at a fixed rate (how long does it take). Peers are installed with uv into var/peers at the first
+run. Prints one table; what could not be measured is in it, with the reason. Exit code 1 where that is this service
+itself or the echo.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """A BentoML service as its documentation writes one, with the forest in scikit-learn or in ONNX Runtime."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import joblib
 import numpy as np
 import onnxruntime
 
-NAMES = [f"feature_{number}" for number in range(11)]
 FOLDER = Path(os.environ["FOREST_FOLDER"])
+NAMES = json.loads((FOLDER / "names.json").read_text())
 
 
 class OnnxForest:

@@ -1,11 +1,14 @@
 """What most people write: FastAPI, a typed body, and scikit-learn, loaded from the working folder."""
 
+import json
+from pathlib import Path
+
 import joblib
 import numpy as np
 from fastapi import FastAPI
 from pydantic import create_model
 
-NAMES = [f"feature_{number}" for number in range(11)]
+NAMES = json.loads(Path("names.json").read_text())
 Row = create_model("Row", **dict.fromkeys(NAMES, (float, ...)))
 
 app = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False})
