@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Page:
@@ -30,6 +33,29 @@ class Span:
     start: int
     end: int
     page: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TokenVectors:
+    """A text's tokens as the embedder sees them in their context, in the order of the text. Left out are special
+    tokens (such as [CLS], [SEP] and padding), a prompt that the model puts before the text, and what lies beyond the
+    embedder's limit; punctuation is kept.
+
+    `vectors`: `(n_tokens, dimension)` float32, the model's last hidden layer before any pooling, rows of length one.
+    `places`: `(n_tokens, 2)` int32, where each token begins and ends in the text, counted in characters.
+    """
+
+    vectors: NDArray[numpy.float32]
+    places: NDArray[numpy.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Texts after one pass through the embedder: `vectors` `(n_texts, dimension)` float32, unit rows, one for each
+    text; `tokens` the same number of token vectors."""
+
+    vectors: NDArray[numpy.float32]
+    tokens: tuple[TokenVectors, ...]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy
 from numpy.typing import NDArray
 
+from rag_service.documents import Encoded
+
 Vectors = NDArray[numpy.float32]
 
 
@@ -28,6 +30,12 @@ class Embedder(Protocol):
 
     def embed_question(self, question: str) -> Vectors:
         """`(dimension,)` float32, of length one."""
+
+    def encode_passages(self, texts: Sequence[str]) -> Encoded:
+        """What `embed_passages` gives, with the vectors of the texts' tokens out of the same pass."""
+
+    def encode_question(self, question: str) -> Encoded:
+        """What `embed_question` gives as the only row, with the vectors of the question's tokens."""
 
 
 class Generator(Protocol):

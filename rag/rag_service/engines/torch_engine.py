@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy
 
+from rag_service.documents import Encoded, TokenVectors
 from rag_service.engines import Vectors
 from rag_service.engines.folders import ModelFolder
 
@@ -35,6 +37,7 @@ class TorchEmbedder:
         self._tokenizer.no_padding()
         self._lock = threading.Lock()
         specials = len(self._tokenizer.encode("").ids)
+        self._opening = self._tokenizer.encode("a").special_tokens_mask.index(0)  # special tokens before a text
         dimension = self._model.get_embedding_dimension()
         if dimension is None or self._model.max_seq_length is None:
             raise ValueError(f"{folder.name} does not say how long its texts and vectors are")
@@ -56,10 +59,44 @@ class TorchEmbedder:
             vector = self._model.encode_query(question, normalize_embeddings=True, show_progress_bar=False)
         return numpy.ascontiguousarray(vector, dtype=numpy.float32)
 
+    def encode_passages(self, texts: Sequence[str]) -> Encoded:
+        parts = [
+            self._with_tokens(texts[start : start + _BATCH], "document", self._model.encode_document)
+            for start in range(0, len(texts), _BATCH)
+        ]
+        if not parts:
+            return Encoded(numpy.zeros((0, self.dimension), dtype=numpy.float32), ())
+        return Encoded(
+            numpy.concatenate([part.vectors for part in parts]), tuple(one for part in parts for one in part.tokens)
+        )
+
+    def encode_question(self, question: str) -> Encoded:
+        return self._with_tokens([question], "query", self._model.encode_query)
+
     def _encode(self, texts: list[str]) -> Vectors:
         with self._lock:
             vectors = self._model.encode_document(texts, normalize_embeddings=True, show_progress_bar=False)
         return numpy.ascontiguousarray(vectors, dtype=numpy.float32)
+
+    def _with_tokens(self, texts: Sequence[str], kind: str, encode: Callable[..., list[dict[str, Any]]]) -> Encoded:
+        with self._lock:
+            outputs = encode(list(texts), output_value=None, normalize_embeddings=True, show_progress_bar=False)
+        prompt = self._model.prompts.get(kind) or ""
+        encodings = self._tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
+        tokens = [
+            self._tokens_of(output["token_embeddings"].numpy(), encoding.offsets, len(prompt))
+            for output, encoding in zip(outputs, encodings, strict=True)
+        ]
+        vectors = numpy.stack([output["sentence_embedding"].numpy() for output in outputs])
+        return Encoded(numpy.ascontiguousarray(vectors, dtype=numpy.float32), tuple(tokens))
+
+    def _tokens_of(self, states: Vectors, offsets: Sequence[tuple[int, int]], prompt: int) -> TokenVectors:
+        """Of a text's hidden states those of its own tokens; `prompt` is the length of what stands before it."""
+        places = numpy.array(offsets[: self.limit], dtype=numpy.int32).reshape(-1, 2)
+        states = states[self._opening : self._opening + len(places)]
+        own = places[:, 0] >= prompt
+        lengths = numpy.linalg.norm(states[own], axis=1, keepdims=True)
+        return TokenVectors(numpy.ascontiguousarray(states[own] / lengths, dtype=numpy.float32), places[own] - prompt)
 
 
 class TorchGenerator:
