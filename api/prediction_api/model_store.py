@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +19,9 @@ from prediction_api.rows import RowReader
 from prediction_api.trial import try_out
 
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
+STILL_WANTED_SECONDS = 2.0  # so often it is asked whether the version that is being fetched and tried is still wanted
+
+_Fetched = tuple[bytes, Path | None]  # a verified model, and the file into which it was downloaded, if it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,37 +125,65 @@ class ModelStore:
         if not champion.sha256:
             raise DigestMissing(f"version {champion.version} has no tag model_sha256")
         sha256 = champion.sha256.lower()
+        fetched = await self._while_wanted(champion, self._fetch(champion.version, sha256))
+        if fetched is None:
+            return
+        content, downloaded = fetched
         try:
-            content = await asyncio.to_thread(self._copies.read, champion.version, sha256)
-        except ModelRefused as refused:
-            self._note_refusal(champion.version, refused)
-            content = None
-        downloaded: Path | None = None
-        try:
-            if content is None:
-                downloaded = await asyncio.to_thread(self._copies.new_file)
-                await self._registry.download(champion.version, downloaded)
-                content = await asyncio.to_thread(downloaded.read_bytes)
-                await asyncio.to_thread(check_digest, content, sha256, f"version {champion.version}")
-                await try_out(content)  # a copy passed this before it was kept
             live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
             self._refused = self.refusal = None
-        except BaseException:  # a stop of the service too: no half file is left, and whatever it was goes on upwards
-            if downloaded is not None:
-                downloaded.unlink(missing_ok=True)
+        except BaseException:  # a stop of the service too
+            _remove(downloaded)
             raise
         record = CopyRecord(
             name=live.name, version=live.version, alias=live.alias, sha256=sha256, run_id=live.run_id, adopted_at=now()
         )
         await self._keep(downloaded, record)
 
+    async def _fetch(self, version: str, sha256: str) -> _Fetched:
+        """The version's model, from its copy or the registry, once it has passed all that can be checked outside."""
+        try:
+            content = await asyncio.to_thread(self._copies.read, version, sha256)
+        except ModelRefused as refused:
+            self._note_refusal(version, refused)
+            content = None
+        if content is not None:
+            return content, None  # a copy was tried before it was kept
+        downloaded: Path | None = None
+        try:
+            downloaded = await asyncio.to_thread(self._copies.new_file)
+            await self._registry.download(version, downloaded)
+            content = await asyncio.to_thread(downloaded.read_bytes)
+            await asyncio.to_thread(check_digest, content, sha256, f"version {version}")
+            await try_out(content)
+        except BaseException:  # a stop of the service too: no half file is left, and whatever it was goes on upwards
+            _remove(downloaded)
+            raise
+        return content, downloaded
+
+    async def _while_wanted(self, champion: Champion, fetching: Coroutine[None, None, _Fetched]) -> _Fetched | None:
+        """What `fetching` gives; None, and it is stopped, once the alias names another version: a large model takes
+        minutes to come and to be tried, and a rollback must not wait for it."""
+        task = asyncio.create_task(fetching)
+        try:
+            while not (await asyncio.wait({task}, timeout=STILL_WANTED_SECONDS))[0]:
+                with suppress(NoChampion, RegistryAway):  # that is no other version
+                    now_wanted = await self._registry.champion()
+                    if (now_wanted.version, now_wanted.sha256) != (champion.version, champion.sha256):
+                        log_event("model no longer wanted", version=champion.version, wanted=now_wanted.version)
+                        return None
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
     async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
         """A full disk costs the copy, not the model: it is live already. A stop of the service waits for the thread."""
         try:
             await asyncio.to_thread(self._copies.keep, downloaded, record)
         except (OSError, ArtifactUnavailable) as error:
-            if downloaded is not None:
-                downloaded.unlink(missing_ok=True)
+            _remove(downloaded)
             log_event("copy not kept", level=logging.WARNING, version=record.version, error=str(error))
 
     async def _make_live(self, content: bytes, version: str, sha256: str, run_id: str | None, origin: str) -> LiveModel:
@@ -174,3 +207,8 @@ class ModelStore:
             log_event("registry reached" if reachable else "registry lost", level=level, detail=detail)
         self.registry_state = RegistryState(reachable, detail, now())
         self._metrics.registry_reachable.set(int(reachable))
+
+
+def _remove(downloaded: Path | None) -> None:
+    if downloaded is not None:
+        downloaded.unlink(missing_ok=True)

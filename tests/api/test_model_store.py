@@ -1,9 +1,11 @@
 """Following the registry: what goes live, what is refused, what survives."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from fastapi.testclient import TestClient
 from model_files import regression_contract, regression_model
 from prediction_api import model_store
 from prediction_api.main import create_app
-from prediction_api.model_copies import ModelCopies
+from prediction_api.model_copies import CopyRecord, ModelCopies, now
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -77,6 +79,35 @@ def test_a_rollback_needs_no_second_download(registry: FakeRegistry, settings: S
     registry.stop()
     with service(settings) as client:
         assert served(client) == "1"  # a restart without the registry keeps the rollback
+
+
+def test_a_rollback_does_not_wait_for_the_trial_of_another_version(
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, stopped = regression_model(1.0), threading.Event()
+
+    async def endless(content: bytes) -> None:
+        try:
+            await asyncio.sleep(60 if content == large else 0)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    monkeypatch.setattr(model_store, "try_out", endless)
+    monkeypatch.setattr(model_store, "STILL_WANTED_SECONDS", 0.02)
+    registry.add(regression_model(0.5))
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+        registry.add(large)
+        wait_until(lambda: registry.downloads == ["1", "2"])
+        looks = registry.looks
+        wait_until(lambda: registry.looks > looks + 3)  # it is tried, and wanted still
+        assert not stopped.is_set()
+        registry.add(regression_model(0.25))
+        wait_until(lambda: served(client) == "3")
+        assert stopped.is_set()
+        wait_until((folder_of(settings) / "3.json").exists)
+    assert sorted(path.name for path in folder_of(settings).iterdir()) == ["1.json", "1.onnx", "3.json", "3.onnx"]
 
 
 @pytest.mark.parametrize(
