@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -66,6 +66,9 @@ class ModelCopies:
             with downloaded.open("rb") as file:
                 os.fsync(file.fileno())
             downloaded.replace(self._model_file(record.version))
+        if before := self.newest_first():  # a clock that was put back must not make the live model the oldest
+            after = max(record.adopted_at, before[0].adopted_at + timedelta(milliseconds=1))
+            record = record.model_copy(update={"adopted_at": after})
         part = self.new_file()
         part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         part.replace(self._record_file(record.version))
@@ -74,9 +77,11 @@ class ModelCopies:
             self._model_file(old.version).unlink(missing_ok=True)
 
     def drop_leftovers(self) -> None:
-        """Removes what a killed process left half written."""
-        for part in self.folder.glob("*.part"):
-            part.unlink(missing_ok=True)
+        """Removes what a killed process left: files half written, and models without their record."""
+        known = {self._model_file(record.version) for record in self.newest_first()}
+        alone = {path for path in self.folder.glob("*.onnx") if path.stem.isdigit()} - known
+        for path in [*self.folder.glob("*.part"), *alone]:
+            path.unlink(missing_ok=True)
 
     def newest_first(self) -> list[CopyRecord]:
         """The records that can be read, the one that went live last in front."""

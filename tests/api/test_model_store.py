@@ -241,8 +241,23 @@ def test_a_damaged_copy_is_not_loaded_and_fetched_again(registry: FakeRegistry, 
 def test_what_a_killed_process_left_half_written_is_removed(settings: Settings) -> None:
     folder_of(settings).mkdir(parents=True)
     (folder_of(settings) / "x.part").write_bytes(b"half")
+    (folder_of(settings) / "7.onnx").write_bytes(b"killed before its record was written")
     with service(settings):
         assert list(folder_of(settings).iterdir()) == []
+
+
+def test_a_clock_that_was_put_back_costs_no_copy(tmp_path: Path) -> None:
+    copies = ModelCopies(tmp_path)
+    for number in range(1, 6):
+        downloaded = copies.new_file()
+        downloaded.write_bytes(b"model")
+        moment = now() - timedelta(hours=number)
+        record = CopyRecord(
+            name="w", version=str(number), alias="production", sha256="0", run_id=None, adopted_at=moment
+        )
+        copies.keep(downloaded, record)
+    assert [record.version for record in copies.newest_first()] == ["5", "4", "3"]
+    assert (tmp_path / "5.onnx").exists()
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '{"version": "../../1"}'])
