@@ -126,7 +126,10 @@ class Registry:
         search = {"experiment_ids": [found.experiment.experiment_id], "max_results": most}
         order = {"order_by": ["attributes.start_time DESC"]}
         query: dict[str, Any] = {"json": search | order, "timeout": _SEARCH_TIMEOUT}
-        answer = await self._ask("POST", "runs/search", _RunsAnswer, **query)
+        try:
+            answer = await self._ask("POST", "runs/search", _RunsAnswer, **query)
+        except NoChampion as error:  # the ledger is there, and cannot be searched: deleted a moment ago, or hidden
+            raise RegistryAway(f"runs/search was refused: {error.detail}") from None
         texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
         return [_entry(text) for text in texts]
 

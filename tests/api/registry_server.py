@@ -24,6 +24,7 @@ class FakeRegistry:
     aliases: dict[str, str] = field(default_factory=dict)
     ledger: list[dict[str, object]] | None = None  # newest first; None where nothing was ever decided
     downloads: list[str] = field(default_factory=list)
+    unsearchable: bool = False  # as MLflow answers for an experiment that was deleted meanwhile
     looks: int = 0
     ledger_looks: int = 0
     broken: int | None = None  # answer every call with this status
@@ -107,6 +108,10 @@ class FakeRegistry:
             return _json(200, {"experiment": {"experiment_id": "5", "name": f"{self.name}-ledger"}})
         if path == "/api/2.0/mlflow/runs/search":
             self.ledger_looks += 1
+            if self.unsearchable:
+                return _json(
+                    404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No Experiment with id=5 exists"}
+                )
             tags = [{"key": "ledger.entry", "value": json.dumps(entry)} for entry in self.ledger or []]
             other = {"key": "mlflow.user", "value": "somebody"}
             return _json(200, {"runs": [{"info": {}, "data": {"tags": [other, tag]}} for tag in tags]})

@@ -60,6 +60,16 @@ def test_a_history_that_was_never_read_is_a_problem_with_what_to_do(registry: Fa
     assert "Predictions go on" in answer.json()["hint"]
 
 
+def test_a_ledger_that_the_registry_does_not_search_is_one_that_is_away(
+    registry: FakeRegistry, client: TestClient
+) -> None:
+    registry.ledger = [PROMOTED]
+    registry.unsearchable = True
+    answer = client.get("/history")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/docs#error-history-unavailable")
+    assert "runs/search was refused: No Experiment with id=5" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("entry", [{}, {"action": 5, "version": "1"}, {"action": "promoted"}])
 def test_an_entry_in_another_language_is_shown_as_one(
     registry: FakeRegistry, client: TestClient, entry: dict[str, object]
