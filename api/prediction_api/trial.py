@@ -63,6 +63,8 @@ def main() -> int:
     """Reads a model from standard input; writes the verdict as the last line of standard output."""
     content = sys.stdin.buffer.read()
     most = _BYTES + _COPIES * len(content)
+    allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]  # nobody may go beyond; where it is less, less it is
+    most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # if memory runs out, then this one goes; not every system has that

@@ -116,6 +116,19 @@ def test_the_trial_gives_the_refusal_that_happened_there() -> None:
         asyncio.run(trial.try_out(tree_model(HOSTILE["another leaf"])))
 
 
+def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() -> None:
+    code = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_DATA, (10**9, 10**9));"
+        " runpy.run_module('prediction_api.trial', run_name='__main__')"
+    )
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(HERE.parents[1] / "api"), "OPENBLAS_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, input=regression_model(), capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2_000:]
+    assert json.loads(ended.stdout.splitlines()[-1])["refused"] == ""
+
+
 def test_a_model_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "SECONDS", 0.01)
     with pytest.raises(UnsafeGraph, match=r"did not end within 0\.01 s"):
