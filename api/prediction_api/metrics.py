@@ -27,7 +27,7 @@ class Metrics:
         self._log_dropped = Counter(
             "api_log_dropped_total", "Lines that the prediction log lost", ["reason"], registry=registry
         )
-        for reason in ("queue-full", "disk-full", "unwritable"):
+        for reason in ("queue-full", "disk-full", "unwritable", "failed"):
             self._log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
         self._turned_away = Counter(
             "api_turned_away_total", "Requests and connections that were refused unread", ["reason"], registry=registry

@@ -43,6 +43,10 @@ class _Predicted(NamedTuple):
     def kind(self) -> str:
         return "predictions"
 
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
     def lines(self) -> Iterator[bytes]:
         names = [feature.name for feature in self.live.predictor.contract.features]
         line: dict[str, object] = {"id": self.identifier, "at": _iso(self.at), "version": self.live.version}
@@ -66,6 +70,10 @@ class _Told(NamedTuple):
     @property
     def kind(self) -> str:
         return "feedback"
+
+    @property
+    def size(self) -> int:
+        return 1
 
     def lines(self) -> Iterator[bytes]:
         yield to_json({"id": self.identifier, "actual": self.actual, "at": _iso(self.at)}) + b"\n"
@@ -140,7 +148,7 @@ class PredictionLog:
             if self._trouble and not entries:
                 self._guarded(self._look_again)
             for (kind, day), group in groupby(entries, _file_of):
-                self._guarded(self._write, kind, day, group)
+                self._guarded(self._write, kind, day, list(group))
             self._guarded(self._drop_old)
 
     def _guarded(self, work: Callable[..., None], *arguments: object) -> None:
@@ -150,16 +158,23 @@ class PredictionLog:
         except Exception as error:  # noqa: BLE001
             log_event("prediction log failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
 
-    def _write(self, kind: str, day: str, entries: Iterator[_Entry]) -> None:
-        lines: list[bytes] = []
-        for entry in entries:
-            for line in entry.lines():
-                lines.append(line)
-                if len(lines) == _ROWS_A_WRITE:
-                    self._append(kind, day, lines)
-                    lines.clear()
-        if lines:
-            self._append(kind, day, lines)
+    def _write(self, kind: str, day: str, entries: Sequence[_Entry]) -> None:
+        """What a fault of ours keeps from coming to `_append` is counted here."""
+        left, lines = sum(entry.size for entry in entries), list[bytes]()
+        try:
+            for entry in entries:
+                for line in entry.lines():
+                    lines.append(line)
+                    if len(lines) == _ROWS_A_WRITE:
+                        self._append(kind, day, lines)
+                        left -= len(lines)
+                        lines.clear()
+            if lines:
+                self._append(kind, day, lines)
+                left -= len(lines)
+        finally:
+            if left:
+                self._metrics.log_dropped("failed", left)
 
     def _append(self, kind: str, day: str, lines: list[bytes]) -> None:
         assert self._files is not None  # noqa: S101  # the thread runs only then

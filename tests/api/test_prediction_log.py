@@ -154,6 +154,24 @@ def test_a_folder_that_cannot_be_written_never_stops_serving(client: TestClient,
     wait_until(lambda: len(lines(settings, "predictions")) == 1)
 
 
+def test_what_a_fault_of_the_logs_own_loses_is_counted(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = prediction_log.to_json
+
+    def broken(line: dict[str, Any]) -> bytes:
+        if line["id"].endswith(".250"):
+            raise ValueError("cannot be written as JSON")
+        return write(line)
+
+    monkeypatch.setattr(prediction_log, "to_json", broken)
+    assert client.post("/predict/batch", json={"rows": [ROW] * 300}).status_code == 200
+    wait_until(lambda: 'api_log_dropped_total{reason="failed"} 100.0' in client.get("/metrics").text)
+    assert len(lines(settings, "predictions")) == 200  # whole writes of a hundred
+    client.post("/predict", json=ROW)
+    wait_until(lambda: len(lines(settings, "predictions")) == 201)
+
+
 def test_files_older_than_asked_are_dropped(registry: FakeRegistry, settings: Settings) -> None:
     assert settings.prediction_log_dir is not None
     folder = settings.prediction_log_dir / "wine-quality"
