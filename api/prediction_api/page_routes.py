@@ -1,5 +1,7 @@
 """The pages for people, and the calls that only they make."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
 from prediction_api.answers import ExplanationAnswer, HistoryAnswer, explanation_answer
@@ -32,7 +34,9 @@ async def explanation(request: Request) -> Response:
     """
     live = live_model_of(request)
     row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
-    return json_response(explanation_answer(live, explain(live.predictor, row)))
+    # As many predictions as there are features: in a thread, so that nobody else waits for a wide model's.
+    found = await asyncio.to_thread(explain, live.predictor, row)
+    return json_response(explanation_answer(live, found))
 
 
 @page_router.get("/history", response_model=HistoryAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])

@@ -1,5 +1,6 @@
 """What moved a prediction, for any row that the model takes."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import classification_contract, classification_model, regression_model
+from prediction_api import page_routes
 from prediction_api.contract import CategoryFeature, NumberFeature
 from prediction_api.explanation import explain, typical
 from prediction_api.main import create_app
@@ -111,6 +113,18 @@ def test_explain_answers_in_the_names_of_the_csv_and_counts_no_prediction(client
         "model": {"name": "wine-quality", "version": "1"},
     }
     assert "api_predictions_total{" not in client.get("/metrics").text
+
+
+def test_explain_keeps_nobody_else_waiting(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops: list[object] = []
+
+    def noting(*arguments: Any) -> Any:
+        loops.append(asyncio._get_running_loop())  # None in a thread of its own
+        return explain(*arguments)
+
+    monkeypatch.setattr(page_routes, "explain", noting)
+    assert client.post("/explain", json={"fixed_acidity": 8, "alcohol": None, "type": "red"}).status_code == 200
+    assert loops == [None]
 
 
 def test_explain_refuses_what_predict_refuses(client: TestClient) -> None:
