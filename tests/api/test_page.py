@@ -162,6 +162,25 @@ def test_a_version_that_is_not_served_is_said_with_what_it_means(registry: FakeR
     expect(own_wine.locator("tr:target")).to_contain_text("digest-mismatch")
 
 
+def test_a_decision_that_leaves_the_model_as_it_is_comes_into_the_history(
+    registry: FakeRegistry, own_wine: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "KEPT_SECONDS", 0.0)
+    told = own_wine.get_by_role("region", name="Its history")
+    expect(told).to_contain_text("Nothing was decided")
+    reasons = [{"text": "not certain", "passed": False}]
+    registry.ledger = [{"action": "refused", "version": "2", "previous": "1", "by": "", "at": "", "reasons": reasons}]
+    for _ in range(12):
+        with own_wine.expect_response("**/readyz"):
+            look_again(own_wine)
+    expect(told).to_contain_text("Version 2 was refused")
+    told.get_by_text("1 reason").click()
+    for _ in range(12):
+        with own_wine.expect_response("**/readyz"):
+            look_again(own_wine)
+    expect(told.get_by_text("failed: not certain")).to_be_visible()  # what was opened stays open
+
+
 def test_an_empty_history_is_said(wine: Page) -> None:
     expect(wine.get_by_role("region", name="Its history")).to_contain_text("Nothing was decided")
 

@@ -11,9 +11,12 @@ import { moment } from "./numbers.js";
 import { getJson, keepKey, postJson } from "./service.js";
 
 const LOOK_EVERY_MS = 3000;
+const HISTORY_EVERY_LOOKS = 10; // a refusal changes the history and not the model
 let model = null;
 let away = false;
 let trouble = "";
+let history = "";
+let looks = 0;
 
 /** Shows one of the three states: "key", "no-model", "with-model". */
 function showState(state) {
@@ -29,7 +32,10 @@ async function look() {
     if (news !== trouble) byId("trouble").replaceChildren(...troubleView(state));
     trouble = news; // what has not changed stays untouched: somebody may be on its link
     if (state.model.loaded_at !== model?.loaded_at || byId("with-model").hidden) follow(await getJson("model"));
-    else if (away) say("");
+    else {
+      if (away) say("");
+      if (++looks % HISTORY_EVERY_LOOKS === 0) showHistory();
+    }
     away = false;
   } catch (problem) {
     if (problem.status === 401) askForKey();
@@ -57,9 +63,14 @@ function say(text) {
   byId("notice").textContent = text;
 }
 
+/** What has not changed stays untouched: somebody may have opened the reasons. */
 async function showHistory() {
-  const made = await getJson("history").then(historyView, historyProblem);
-  byId("history").replaceChildren(...made);
+  const [news, made] = await getJson("history").then(
+    (past) => [JSON.stringify([past.entries, past.away && past.as_of]), historyView(past)],
+    (problem) => [problem.message, historyProblem(problem)],
+  );
+  if (news !== history) byId("history").replaceChildren(...made);
+  history = news;
 }
 
 function summary({ name, version, trained_at: trained, data }) {
