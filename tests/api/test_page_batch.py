@@ -52,6 +52,22 @@ def test_a_chosen_file_is_predicted_and_the_download_is_the_services_answer(wine
     assert len(text.splitlines()) == 11
 
 
+def test_the_browser_holds_no_answer_longer_than_the_page_offers_it(wine: Page, csv: Path) -> None:
+    wine.evaluate(
+        "window.given = []; const free = URL.revokeObjectURL.bind(URL);"
+        " URL.revokeObjectURL = (address) => { window.given.push(address); free(address); };"
+    )
+    wine.get_by_label("Choose a CSV file").set_input_files(csv)
+    link = wine.get_by_role("link", name=re.compile("Download"))
+    wine.get_by_role("button", name="Predict all rows").press("Enter")
+    first = link.get_attribute("href")
+    assert first not in wine.evaluate("window.given")
+    wine.get_by_role("button", name="Predict all rows").press("Enter")
+    expect(link).not_to_have_attribute("href", str(first))
+    assert first in wine.evaluate("window.given")
+    assert link.get_attribute("href") not in wine.evaluate("window.given")
+
+
 def test_a_dropped_file_is_taken_and_columns_that_are_no_features_are_left_out(wine: Page) -> None:
     lines = ROWS.splitlines()
     notes = ["note;with", *(f'"says ""{number}"";\nand more"' for number in range(10))]

@@ -6,6 +6,7 @@ import { parse, tableOf, withoutColumns } from "./table.js";
 
 const LOOKED_AT_BYTES = 65536;
 const LOOKED_AT_LINES = 6; // the header and five rows
+let offered = ""; // the address of the answer to keep; the browser holds the whole file until it is given back
 
 /**
  * Lets the section take files: by the file field, which works with the keyboard, and by dropping one on it.
@@ -25,6 +26,7 @@ export function startBatch(features) {
 }
 
 async function look(file, features) {
+  giveBack();
   const rows = parse(await file.slice(0, LOOKED_AT_BYTES).text(), LOOKED_AT_LINES);
   if (!rows.length) {
     byId("batch").replaceChildren(element("p", { role: "alert", class: "error" }, `${file.name} is empty.`));
@@ -47,6 +49,7 @@ function unknownColumns(header, features) {
 }
 
 async function predictAll(file, unknown, send) {
+  giveBack();
   const stopping = new AbortController();
   const bar = element("progress", { "aria-label": "Progress", max: 1 });
   const doing = element("span", {}, "Sending…");
@@ -73,9 +76,16 @@ async function answerView(file, answer) {
   const count = (await answer.text()).trimEnd().split("\n").length - 1;
   const rows = parse(await answer.slice(0, LOOKED_AT_BYTES).text(), LOOKED_AT_LINES);
   const name = `${file.name.replace(/\.[^.]*$/, "")}-predictions.csv`;
-  const link = element("a", { class: "button", download: name, href: URL.createObjectURL(answer) }, `Download ${name}`);
+  giveBack();
+  offered = URL.createObjectURL(answer);
+  const link = element("a", { class: "button", download: name, href: offered }, `Download ${name}`);
   const told = `${count.toLocaleString("en")} ${count === 1 ? "prediction" : "predictions"}, in the order of the rows.`;
   return [element("p", {}, element("strong", {}, told)), element("p", {}, link), tableOf(rows, "The first predictions")];
+}
+
+function giveBack() {
+  URL.revokeObjectURL(offered);
+  offered = "";
 }
 
 /** The problem, and each fault with its place, in the service's words. */
