@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -35,6 +35,23 @@ class Prompt:
     dropped: int
 
 
+@dataclass(frozen=True)
+class Retrieved:
+    """Told as soon as the passages are found."""
+
+    hits: Sequence[Hit]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Told while the generator writes: a piece of text that nothing has checked yet. It is no answer."""
+
+    text: str
+
+
+Tell = Callable[[Retrieved | Draft], None]
+
+
 class Answerer:
     """Retrieval, evidence check, generation, support check. `generator` None: every answer is a quotation."""
 
@@ -60,21 +77,24 @@ class Answerer:
         vector = self._embedder.embed_question(question)
         return self._retriever.find(collection, question, vector, top_k)
 
-    def ask(self, question: str, collection: str, top_k: int) -> Answer:
-        """The answer with its quotes, or an abstention. Raises EmptyCollection."""
+    def ask(self, question: str, collection: str, top_k: int, tell: Tell | None = None) -> Answer:
+        """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection."""
         started = time.perf_counter()
         hits = self.search(question, collection, top_k)
         retrieved = time.perf_counter()
+        if tell:
+            tell(Retrieved(hits))
         sure = confidence(question, hits)
-        answer = self._answer(question, hits, sure) if sure >= self._threshold else _nothing(collection, sure)
+        answer = self._answer(question, hits, sure, tell) if sure >= self._threshold else _nothing(collection, sure)
         ended = time.perf_counter()
         timings = {"retrieval": retrieved - started, "answer": ended - retrieved, "total": ended - started}
         return replace(answer, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()})
 
-    def _answer(self, question: str, hits: Sequence[Hit], sure: float) -> Answer:
+    def _answer(self, question: str, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
         prompt = build_prompt(question, hits, self._generator) if self._generator else None
         if self._generator and prompt and prompt.used:
-            evidence = supported(self._generator.generate(prompt.text), question, prompt.used)
+            written = self._generator.generate(prompt.text, (lambda text: tell(Draft(text))) if tell else None)
+            evidence = supported(written, question, prompt.used)
             if evidence is not None:
                 return Answer(evidence.answer, False, "generator", sure, (_citation(evidence),), prompt.dropped)
         best = best_sentences(question, hits, self._embedder)[0]

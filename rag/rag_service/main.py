@@ -12,10 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from rag_service.chat import router as chat_router
 from rag_service.errors import RagError
 from rag_service.middleware import Outermost
 from rag_service.observation import Metrics
-from rag_service.problems import problem
+from rag_service.problems import problem, problem_of
 from rag_service.routes import router
 from rag_service.runtime import Runtime
 from rag_service.settings import Settings
@@ -39,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.metrics = Metrics()
     app.include_router(router)
+    app.include_router(chat_router)
     app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings)
     app.add_exception_handler(RagError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -48,8 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RagError)
-    return problem(request, error.status, error.title, error.detail, error.hint, headers=error.headers)
+    return problem_of(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -70,5 +71,4 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:
     log.error("request %s broke: %s", request.scope.get("request_id"), type(error).__name__)
-    hint = "This is a fault of the service. Its log has the details under the request's id."
-    return problem(request, 500, "Internal error", "The request could not be answered.", hint)
+    return problem_of(request, error)

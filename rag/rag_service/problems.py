@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from rag_service.errors import RagError
+
 
 def problem(
     request: Request,
@@ -18,11 +20,33 @@ def problem(
     errors: Sequence[dict[str, Any]] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """An answer of type `application/problem+json` (RFC 9457)."""
+    """An answer of type `application/problem+json` (RFC 9457); below /v1/ the error of OpenAI's protocol."""
     request_id = request.scope.get("request_id", "")
+    headers = {**(headers or {}), "X-Request-ID": request_id}
+    if request.url.path.startswith("/v1/"):
+        return _openai_error(status, title, f"{detail} {hint}".strip(), errors, headers)
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "hint": hint}
     body["request_id"] = request_id
     if errors:
         body["errors"] = list(errors)
-    headers = {**(headers or {}), "X-Request-ID": request_id}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def problem_of(request: Request, error: Exception) -> JSONResponse:
+    """The answer for an error of ours, or for a fault: that one tells nothing but where to look."""
+    if isinstance(error, RagError):
+        return problem(request, error.status, error.title, error.detail, error.hint, headers=error.headers)
+    hint = "This is a fault of the service. Its log has the details under the request's id."
+    return problem(request, 500, "Internal error", "The request could not be answered.", hint)
+
+
+def _openai_error(
+    status: int, title: str, message: str, errors: Sequence[dict[str, Any]], headers: dict[str, str]
+) -> JSONResponse:
+    """The protocol says 400 where the body is not understood, and names the parameter."""
+    status = 400 if status == 422 else status
+    kind = "invalid_request_error" if status < 500 and status != 429 else "server_error"
+    parameter = ".".join(str(part) for part in errors[0]["loc"]) if errors else None
+    code = title.lower().replace(" ", "_")
+    error = {"message": message, "type": "rate_limit_error" if status == 429 else kind, "param": parameter}
+    return JSONResponse({"error": {**error, "code": code}}, status, headers)

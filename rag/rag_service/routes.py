@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,10 +11,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from rag_service.answering import Draft, Retrieved, Tell
 from rag_service.documents import Answer, Hit
 from rag_service.errors import TooManyFiles
 from rag_service.reference import reference_page
 from rag_service.runtime import Runtime
+from rag_service.streaming import Event, event_line, event_stream
 
 router = APIRouter()
 
@@ -36,25 +39,37 @@ class Search(BaseModel):
     top_k: TopK = 4
 
 
-def _runtime(request: Request) -> Runtime:
+def runtime_of(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
 
 
-@router.post("/ask")
-def ask(body: Ask, request: Request) -> dict[str, Any]:
-    """An answer with verbatim quotes, or the plain word that the documents do not answer."""
-    with _runtime(request).place() as parts:
-        answer = parts.answerer.ask(body.question, body.collection, body.top_k)
-        generator = parts.generator.name if parts.generator else None
+@router.post("/ask", response_model=None, responses={200: {"content": {"text/event-stream": {}}}})
+def ask(body: Ask, request: Request) -> dict[str, Any] | Response:
+    """An answer with verbatim quotes, or the plain word that the documents do not answer. With
+    `Accept: text/event-stream` as events: `retrieved`, `token`…, `answer`."""
+    work = answering(request, body.question, body.collection, body.top_k)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return event_stream(request, work, lambda event: _lines(event, request))
+    return _shaped(work(None), request)
+
+
+def answering(request: Request, question: str, collection: str, top_k: int) -> Callable[[Tell | None], Answer]:
+    """The work of answering one question, in a place of its own. Raises what `Runtime.place` and `ask` raise."""
+
+    def work(tell: Tell | None) -> Answer:
+        with runtime_of(request).place() as parts:
+            answer = parts.answerer.ask(question, collection, top_k, tell)
         request.app.state.metrics.answered(answer)
-        return _shaped(answer, {"embedder": parts.embedder.name, "generator": generator}, request)
+        return answer
+
+    return work
 
 
 @router.post("/search")
 def search(body: Search, request: Request) -> dict[str, Any]:
     """The passages nearest to a query, with how each search ranked them."""
-    with _runtime(request).place() as parts:
+    with runtime_of(request).place() as parts:
         return {"hits": [_hit(hit) for hit in parts.answerer.search(body.query, body.collection, body.top_k)]}
 
 
@@ -63,7 +78,7 @@ def add_documents(
     request: Request, files: Annotated[list[UploadFile], File()], collection: Annotated[Collection, Form()] = "default"
 ) -> dict[str, Any]:
     """Adds files; a verdict for each: indexed, unchanged or failed with the reason."""
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     if len(files) > runtime.settings.max_files:
         raise TooManyFiles(len(files), runtime.settings.max_files)
     library = runtime.parts().library
@@ -75,7 +90,7 @@ def add_documents(
 @router.get("/documents")
 def list_documents(request: Request, collection: Annotated[Collection | None, Query()] = None) -> dict[str, Any]:
     """The documents of a collection, or of all."""
-    return {"documents": [asdict(document) for document in _runtime(request).store.documents(collection)]}
+    return {"documents": [asdict(document) for document in runtime_of(request).store.documents(collection)]}
 
 
 @router.get("/documents/{document_id}")
@@ -83,7 +98,7 @@ def get_document(
     document_id: str, request: Request, collection: Annotated[Collection, Query()] = "default"
 ) -> dict[str, Any]:
     """A document's extracted text, which every quote's offsets refer to, and its pages."""
-    store = _runtime(request).store
+    store = runtime_of(request).store
     content = store.content(collection, document_id)
     summary = store.find(collection, document_id=document_id)
     return {**(asdict(summary) if summary else {}), "text": content.text, "pages": [asdict(p) for p in content.pages]}
@@ -94,14 +109,14 @@ def delete_document(
     document_id: str, request: Request, collection: Annotated[Collection, Query()] = "default"
 ) -> Response:
     """Removes a document everywhere."""
-    _runtime(request).store.delete(collection, document_id)
+    runtime_of(request).store.delete(collection, document_id)
     return Response(status_code=204)
 
 
 @router.get("/collections")
 def list_collections(request: Request) -> dict[str, Any]:
     """The collections that hold documents."""
-    counts = _runtime(request).store.collections()
+    counts = runtime_of(request).store.collections()
     return {"collections": [{"name": name, "documents": count} for name, count in counts.items()]}
 
 
@@ -117,7 +132,7 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(request: Request) -> dict[str, Any]:
     """200 once the models are loaded; says which, and why there is no generator if there is none."""
-    parts = _runtime(request).parts()
+    parts = runtime_of(request).parts()
     return {
         "status": "ready",
         "embedder": parts.embedder.name,
@@ -141,8 +156,21 @@ def openapi(request: Request) -> JSONResponse:
     return JSONResponse(request.app.openapi())
 
 
-def _shaped(answer: Answer, model: dict[str, str | None], request: Request) -> dict[str, Any]:
+def _shaped(answer: Answer, request: Request) -> dict[str, Any]:
+    parts = runtime_of(request).parts()
+    model = {"embedder": parts.embedder.name, "generator": parts.generator.name if parts.generator else None}
     return {**asdict(answer), "model": model, "request_id": request.scope["request_id"]}
+
+
+def _lines(event: Event, request: Request) -> Iterator[str]:
+    """The tokens that are no draft, joined, are the answer's text; nothing has checked the drafts."""
+    if isinstance(event, Retrieved):
+        yield event_line({"hits": [_hit(hit) for hit in event.hits]}, "retrieved")
+    elif isinstance(event, Draft):
+        yield event_line({"text": event.text, "draft": True}, "token")
+    else:
+        yield event_line({"text": event.answer, "draft": False}, "token")
+        yield event_line(_shaped(event, request), "answer")
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

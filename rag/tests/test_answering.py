@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -36,7 +36,7 @@ class Says(Generator):
     def count(self, prompt: str) -> int:
         return len(prompt.split())
 
-    def generate(self, prompt: str) -> str:
+    def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
         self.prompts.append(prompt)
         return self.answer
 

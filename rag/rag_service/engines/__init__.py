@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy
@@ -47,5 +47,6 @@ class Generator(Protocol):
     def count(self, prompt: str) -> int:
         """The prompt's tokens, special tokens counted."""
 
-    def generate(self, prompt: str) -> str:
-        """The answer, without special tokens. The prompt must fit the window."""
+    def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
+        """The answer, without special tokens. The prompt must fit the window. `tell` gets the text piece by piece as
+        it is written; the pieces joined are the answer, white space around it apart."""

@@ -105,9 +105,14 @@ class TorchGenerator:
     def __init__(self, folder: ModelFolder, answer_tokens: int) -> None:
         _let_threads_sleep()
         import torch
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, TextStreamer
 
-        self._torch = torch
+        class Teller(TextStreamer):  # type: ignore[misc]  # passes text on in place of printing it
+            def __init__(self, tokenizer: Any, tell: Callable[[str], None]) -> None:
+                super().__init__(tokenizer, skip_special_tokens=True)
+                self.on_finalized_text = lambda text, stream_end=False: tell(text) if text else None
+
+        self._torch, self._teller = torch, Teller
         self._tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
         self._model = AutoModelForSeq2SeqLM.from_pretrained(
             folder.path, local_files_only=True, use_safetensors=True, dtype=torch.float32
@@ -124,7 +129,7 @@ class TorchGenerator:
         with self._lock:
             return len(self._tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
 
-    def generate(self, prompt: str) -> str:
+    def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
         with self._lock, self._torch.inference_mode():
             inputs = self._tokenizer(prompt, return_tensors="pt", truncation=False, verbose=False)
             output = self._model.generate(
@@ -133,6 +138,7 @@ class TorchGenerator:
                 max_new_tokens=self._answer_tokens,
                 do_sample=False,
                 num_beams=1,
+                streamer=self._teller(self._tokenizer, tell) if tell else None,
             )
             return str(self._tokenizer.decode(output[0], skip_special_tokens=True)).strip()
 
