@@ -140,4 +140,5 @@ def _citation(evidence: Evidence) -> Citation:
         start=evidence.start,
         end=evidence.start + len(evidence.quote),
         score=evidence.hit.score,
+        heading=passage.heading,
     )

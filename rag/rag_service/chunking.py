@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rag_service.documents import Extracted, Page, Span
+from rag_service.documents import Extracted, Heading, Span
 from rag_service.language import is_heading, paragraphs, sentences
 
 # Text without spaces or full stops (a long number, a language written without blanks) is first cut at this length.
@@ -40,9 +41,9 @@ def chunk(extracted: Extracted, count: CountTokens, limit: int, overlap: int) ->
         # Sentences are counted alone; together they can only differ where a cut went through a word. Make sure.
         while last > first and count([text[pieces[first].start : pieces[last].end]])[0] > limit:
             last -= 1
-        spans.append(_span(pieces[first].start, pieces[last].end, extracted.pages))
+        spans.append(Span(pieces[first].start, pieces[last].end))
         first = _next_first(pieces, first, last, overlap)
-    return spans
+    return _placed(spans, extracted)
 
 
 def _pieces(text: str, count: CountTokens, limit: int) -> list[_Piece]:
@@ -113,7 +114,34 @@ def _next_first(pieces: Sequence[_Piece], first: int, last: int, overlap: int) -
     return following
 
 
-def _span(start: int, end: int, pages: Sequence[Page]) -> Span:
-    """The page of a passage is the one where it begins."""
-    page = next((page.number for page in reversed(pages) if page.start <= start), None)
-    return Span(start, end, page)
+def _placed(spans: Sequence[Span], extracted: Extracted) -> list[Span]:
+    """The spans with the page where each begins, and with the headings over its first words that are no heading."""
+    pages, headings = extracted.pages, extracted.headings
+    page_starts, heading_starts = [page.start for page in pages], [heading.start for heading in headings]
+    paths = _paths(headings)
+    placed = []
+    for span in spans:
+        page = bisect_right(page_starts, span.start) - 1
+        over = bisect_right(heading_starts, span.start) - 1
+        while over + 1 < len(headings) and over >= 0 and _nothing_between(extracted, span.start, over):
+            over += 1
+        number = pages[page].number if page >= 0 else None
+        placed.append(replace(span, page=number, heading=paths[over] if over >= 0 else None))
+    return placed
+
+
+def _nothing_between(extracted: Extracted, start: int, over: int) -> bool:
+    """Whether the next heading follows the one at or after `start` without a word between."""
+    heading, following = extracted.headings[over], extracted.headings[over + 1]
+    end = heading.start + len(heading.title)
+    return heading.start >= start and not extracted.text[end : following.start].strip()
+
+
+def _paths(headings: Sequence[Heading]) -> list[str]:
+    """For each heading, its title after those that it stands under."""
+    paths: list[str] = []
+    open_ones: list[Heading] = []
+    for heading in headings:
+        open_ones = [one for one in open_ones if one.level < heading.level] + [heading]
+        paths.append(" > ".join(one.title for one in open_ones))
+    return paths

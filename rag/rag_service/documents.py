@@ -19,20 +19,33 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading's place in the extracted text. Level 1 is the highest; it holds until one of its level or higher."""
+
+    level: int
+    start: int
+    title: str
+
+
+@dataclass(frozen=True)
 class Extracted:
-    """What a loader gives: the text that is stored and that every offset refers to, and its pages (PDF only)."""
+    """What a loader gives: the text that is stored and that every offset refers to, its pages (PDF only), and its
+    headings in order of place."""
 
     text: str
     pages: tuple[Page, ...] = ()
+    headings: tuple[Heading, ...] = ()
 
 
 @dataclass(frozen=True)
 class Span:
-    """A passage's place: `text[start:end]`, on `page` where the document has pages."""
+    """A passage's place: `text[start:end]`, on `page` where the document has pages, under `heading` where it has
+    headings: their titles from the highest down, such as "Acids > Tartaric acid"."""
 
     start: int
     end: int
     page: int | None = None
+    heading: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +73,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class DocumentSummary:
-    """A stored document without its text."""
+    """A stored document without its text. `origin` is the watched folder that it comes from, if it does."""
 
     id: str
     collection: str
@@ -70,6 +83,7 @@ class DocumentSummary:
     pages: int | None
     passages: int
     added_at: str
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ class Passage:
     start: int
     end: int
     text: str
+    heading: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,7 @@ class Citation:
     start: int
     end: int
     score: float
+    heading: str | None = None
 
 
 @dataclass(frozen=True)

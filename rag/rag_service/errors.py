@@ -8,6 +8,12 @@ RagError
 ├── TooManyFiles          413  more files in one request than the limit
 ├── EmptyCollection       404  the collection holds no document
 ├── UnknownDocument       404  no document with this id in the collection
+├── UnknownJob            404  no job with this id
+├── TooManyJobs           429  more jobs at once than the service takes
+├── AlreadyReindexing     409  the vectors are being made anew already
+├── BadSnapshotName       422  a snapshot's name must also do as a file's
+├── UnknownSnapshot       404  no snapshot of this name
+├── BadSnapshot           409  a snapshot's file is damaged
 ├── ModelUnavailable      503  a model could be found neither here nor on its hub
 ├── BadSettings                a variable has a wrong value (the program does not start)
 ├── PortTaken                  somebody else listens on the port (the program does not start)
@@ -94,6 +100,58 @@ class UnknownDocument(RagError):
         super().__init__(
             f"There is no document {document_id[:80]} in the collection '{collection}'.",
             "GET /documents lists the documents of a collection with their ids.",
+        )
+
+
+class UnknownJob(RagError):
+    status, title = 404, "No such job"
+
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            f"There is no job {job[:80]}.",
+            "GET /jobs lists them; a restart forgets them. GET /documents tells what is there.",
+        )
+
+
+class TooManyJobs(RagError):
+    status, title = 429, "Too many jobs"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} jobs are running already.", "Wait until GET /jobs shows that one has ended.")
+        self.headers = {"Retry-After": "10"}
+
+
+class AlreadyReindexing(RagError):
+    status, title = 409, "Reindexing already"
+
+    def __init__(self) -> None:
+        super().__init__("The vectors are being made anew already.", "GET /jobs shows how far it is.")
+
+
+class BadSnapshotName(RagError):
+    status, title = 422, "A snapshot cannot have this name"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"A snapshot cannot be called {name[:80]!r}.",
+            "Use at most 64 letters, digits, '.', '_' and '-', beginning with a letter or a digit.",
+        )
+
+
+class UnknownSnapshot(RagError):
+    status, title = 404, "No such snapshot"
+
+    def __init__(self, name: str, others: list[str]) -> None:
+        known = f"Snapshots: {', '.join(others)}." if others else "No snapshot has been taken yet."
+        super().__init__(f"There is no snapshot {name}.", f"{known} POST /snapshots takes one.")
+
+
+class BadSnapshot(RagError):
+    status, title = 409, "The snapshot is damaged"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"The snapshot {name} cannot be read ({reason}). The documents are as they were.", "Restore another one."
         )
 
 

@@ -32,8 +32,9 @@ class Library:
         self._overlap_tokens = min(overlap_tokens, self._chunk_tokens // 2)
         self._lock = threading.Lock()
 
-    def add(self, name: str, data: bytes, collection: str) -> Verdict:
-        """Adds one file, or says why not. Raises only what concerns every file, such as OtherEmbedder."""
+    def add(self, name: str, data: bytes, collection: str, origin: str | None = None) -> Verdict:
+        """Adds one file, or says why not; `origin` is the watched folder that it comes from. Raises only what
+        concerns every file, such as OtherEmbedder."""
         name = clean_name(name)
         document_id = hashlib.sha256(data).hexdigest()
         with self._lock:
@@ -41,20 +42,20 @@ class Library:
             if known is not None:
                 return self._unchanged(name, collection, known.name, document_id, known.passages)
             try:
-                passages = self._index(name, data, collection, document_id)
+                passages = self._index(name, data, collection, document_id, origin)
             except LoadFailed as failure:
                 log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
                 return Verdict(name, "failed", code=failure.code, reason=failure.detail)
         log.info("%s indexed in %s: %d passages", name, collection, passages)
         return Verdict(name, "indexed", document_id, passages)
 
-    def _index(self, name: str, data: bytes, collection: str, document_id: str) -> int:
+    def _index(self, name: str, data: bytes, collection: str, document_id: str, origin: str | None) -> int:
         self._store.check_embedder(self._embedder.identity)
         extracted = extract(name, data, self._limits)
         spans = chunk(extracted, self._embedder.count, self._chunk_tokens, self._overlap_tokens)
         vectors = self._embedder.embed_passages([extracted.text[span.start : span.end] for span in spans])
         identity = self._embedder.identity
-        self._store.add(collection, document_id, name, len(data), extracted, spans, vectors, identity)
+        self._store.add(collection, document_id, name, len(data), extracted, spans, vectors, identity, origin)
         return len(spans)
 
     def _unchanged(self, name: str, collection: str, stored: str, document_id: str, passages: int) -> Verdict:

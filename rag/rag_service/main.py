@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from rag_service.chat import router as chat_router
+from rag_service.document_routes import router as document_router
 from rag_service.errors import RagError
 from rag_service.middleware import Outermost
 from rag_service.observation import Metrics
@@ -41,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     app.include_router(router)
     app.include_router(chat_router)
+    app.include_router(document_router)
     app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings)
     app.add_exception_handler(RagError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

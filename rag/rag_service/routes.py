@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering import Draft, Retrieved, Tell
 from rag_service.documents import Answer, Hit
-from rag_service.errors import TooManyFiles
 from rag_service.reference import reference_page
 from rag_service.runtime import Runtime
 from rag_service.streaming import Event, event_line, event_stream
@@ -71,53 +70,6 @@ def search(body: Search, request: Request) -> dict[str, Any]:
     """The passages nearest to a query, with how each search ranked them."""
     with runtime_of(request).place() as parts:
         return {"hits": [_hit(hit) for hit in parts.answerer.search(body.query, body.collection, body.top_k)]}
-
-
-@router.post("/documents")
-def add_documents(
-    request: Request, files: Annotated[list[UploadFile], File()], collection: Annotated[Collection, Form()] = "default"
-) -> dict[str, Any]:
-    """Adds files; a verdict for each: indexed, unchanged or failed with the reason."""
-    runtime = runtime_of(request)
-    if len(files) > runtime.settings.max_files:
-        raise TooManyFiles(len(files), runtime.settings.max_files)
-    library = runtime.parts().library
-    most = runtime.settings.max_file_bytes + 1  # one byte more tells that a file is too large
-    verdicts = [library.add(file.filename or "unnamed", file.file.read(most), collection) for file in files]
-    return {"collection": collection, "documents": [asdict(verdict) for verdict in verdicts]}
-
-
-@router.get("/documents")
-def list_documents(request: Request, collection: Annotated[Collection | None, Query()] = None) -> dict[str, Any]:
-    """The documents of a collection, or of all."""
-    return {"documents": [asdict(document) for document in runtime_of(request).store.documents(collection)]}
-
-
-@router.get("/documents/{document_id}")
-def get_document(
-    document_id: str, request: Request, collection: Annotated[Collection, Query()] = "default"
-) -> dict[str, Any]:
-    """A document's extracted text, which every quote's offsets refer to, and its pages."""
-    store = runtime_of(request).store
-    content = store.content(collection, document_id)
-    summary = store.find(collection, document_id=document_id)
-    return {**(asdict(summary) if summary else {}), "text": content.text, "pages": [asdict(p) for p in content.pages]}
-
-
-@router.delete("/documents/{document_id}", status_code=204)
-def delete_document(
-    document_id: str, request: Request, collection: Annotated[Collection, Query()] = "default"
-) -> Response:
-    """Removes a document everywhere."""
-    runtime_of(request).store.delete(collection, document_id)
-    return Response(status_code=204)
-
-
-@router.get("/collections")
-def list_collections(request: Request) -> dict[str, Any]:
-    """The collections that hold documents."""
-    counts = runtime_of(request).store.collections()
-    return {"collections": [{"name": name, "documents": count} for name, count in counts.items()]}
 
 
 @router.get("/livez")

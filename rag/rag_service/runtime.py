@@ -14,9 +14,11 @@ from rag_service.engines.folders import embedder_folder, find_folder
 from rag_service.errors import ModelUnavailable, NotReady, RagError, TooBusy
 from rag_service.index import Index
 from rag_service.ingestion import Library
+from rag_service.jobs import Jobs
 from rag_service.loaders import Limits
 from rag_service.retrieval import Retriever
 from rag_service.settings import Settings
+from rag_service.snapshots import Snapshots
 from rag_service.store import Store
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store(settings.store_path)
+        self.snapshots = Snapshots(self.store, settings.data_dir / "snapshots")
+        self.jobs = Jobs()
         self._parts: Parts | None = None
         self._failure: RagError | None = None
         self.loaded = threading.Event()  # set when loading has ended, well or not
