@@ -125,6 +125,9 @@ def session(name: str) -> SparkSession:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "2",
+        # Adaptive execution plans anew, in other threads, while a cached table is being made; there a count once failed
+        # for reasons of Spark's own. It gains nothing here: `load` knows the rows, and sets the partitions by them.
+        "spark.sql.adaptive.enabled": "false",
         "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", address),
         "spark.sql.session.timeZone": "UTC",
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # `executors` asks again, with what is left
