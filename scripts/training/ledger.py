@@ -62,15 +62,17 @@ class Ledger:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._experiment = registry.experiment(f"{registry.name}-ledger")
+        self._name = f"{registry.name}-ledger"
 
     def entries(self) -> list[Entry]:
         """All of them, oldest first. What an earlier version of this program wrote is read as far as it goes."""
         found: list[Entry] = []
-        page = None
+        page, experiment = None, self._registry.find_experiment(self._name)
+        if experiment is None:
+            return []
         while True:
             runs = self._registry.client.search_runs(
-                [self._experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=page
+                [experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=page
             )
             found += [_entry_of(run) for run in runs if _ENTRY in run.data.tags]
             page = runs.token
@@ -85,7 +87,7 @@ class Ledger:
         written = replace(entry, alias=self._registry.alias, by=_author(), at=at)
         client = self._registry.client
         run = client.create_run(
-            self._experiment,
+            self._registry.experiment(self._name),
             start_time=moment,
             run_name=f"{entry.action} version {entry.version or '(none)'}",
             tags={

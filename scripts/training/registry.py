@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 # The client's own defaults block for minutes when the server is away, and it phones home; both are decided at import.
@@ -59,9 +60,14 @@ class Registry:
         except (MlflowException, requests.RequestException) as error:
             raise TrackingError(self.uri, " ".join(str(error).split())[:500]) from error
 
-    def experiment(self, name: str) -> str:
+    def find_experiment(self, name: str) -> str | None:
+        """The id of the experiment, if it is there: who only reads makes none."""
         found = self.client.get_experiment_by_name(name)
-        return str(found.experiment_id) if found else str(self.client.create_experiment(name))
+        return str(found.experiment_id) if found else None
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment, made where it is not there."""
+        return self.find_experiment(name) or str(self.client.create_experiment(name))
 
     def version_with_key(self, key: str) -> ModelVersion | None:
         """The version that a run with this key registered, if its run came to its end."""
@@ -124,6 +130,11 @@ class Registry:
         """Every version that there is, the oldest first."""
         found = self.client.search_model_versions(f"name = '{self.name}'")
         return sorted((str(version.version) for version in found), key=int)
+
+    def trained_since(self, moment: datetime) -> bool:
+        """Whether a version was registered after `moment`."""
+        found = self.client.search_model_versions(f"name = '{self.name}'")
+        return any(version.creation_timestamp > moment.timestamp() * 1000 for version in found)
 
     def point_alias(self, version: str) -> None:
         self.client.set_registered_model_alias(self.name, self.alias, version)

@@ -36,8 +36,8 @@ class Journal:
     """Windows and requests of one model."""
 
     def __init__(self, registry: Registry) -> None:
-        self._client = registry.client
-        self._experiment = registry.experiment(f"{registry.name}-monitor")
+        self._registry, self._client = registry, registry.client
+        self._name = f"{registry.name}-monitor"
 
     def windows(self, version: str, since: datetime | None, most: int) -> list[Window]:
         """The last `most` windows of a version that ended after `since`, oldest first."""
@@ -60,7 +60,9 @@ class Journal:
     def record_window(self, window: Window, metrics: Mapping[str, float], files: Mapping[str, str], note: str) -> str:
         """Writes a window with its figures and files; gives the id of its run."""
         name = f"version {window.version}, {window.start:%Y-%m-%d %H:%M} to {window.end:%m-%d %H:%M}"
-        run = self._client.create_run(self._experiment, run_name=name, tags={"mlflow.note.content": note})
+        run = self._client.create_run(
+            self._registry.experiment(self._name), run_name=name, tags={"mlflow.note.content": note}
+        )
         moment, run_id = int(time.time() * 1000), str(run.info.run_id)
         self._client.log_batch(run_id, [Metric(key, value, moment, 0) for key, value in metrics.items()])
         for file, text in files.items():
@@ -75,7 +77,7 @@ class Journal:
         at = datetime.now(UTC)
         request = {"key": decision.key, "at": at.isoformat(), "asked_by": asker, "text": decision.text[:2000]}
         run = self._client.create_run(
-            self._experiment,
+            self._registry.experiment(self._name),
             run_name=f"training asked for, {at:%Y-%m-%d %H:%M}",
             tags={
                 "monitor.kind": "request",
@@ -92,8 +94,10 @@ class Journal:
         return [Request(**{**request, "at": datetime.fromisoformat(request["at"])}) for request in found]
 
     def _runs(self, where: str, most: int) -> list[Run]:
-        order = ["attributes.start_time DESC"]
-        return list(self._client.search_runs([self._experiment], where, max_results=most, order_by=order))
+        experiment, order = self._registry.find_experiment(self._name), ["attributes.start_time DESC"]
+        if experiment is None:
+            return []
+        return list(self._client.search_runs([experiment], where, max_results=most, order_by=order))
 
 
 def _window(text: str) -> Window:
