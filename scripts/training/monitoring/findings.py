@@ -61,8 +61,10 @@ class Findings:
 
 
 def place(name: str) -> str:
-    """By what a column's figures and picture are known in MLflow."""
-    return "predictions" if name == PREDICTIONS else identifier(name)
+    """By what a column's figures and picture are known in MLflow. No identifier holds a dash."""
+    if name == PREDICTIONS:
+        return "predictions"
+    return "predictions-feature" if identifier(name) == "predictions" else identifier(name)
 
 
 def _capital(text: str) -> str:
