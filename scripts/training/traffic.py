@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +66,12 @@ def read(spark: SparkSession, name: str, since: datetime | None = None) -> Traff
     predictions, torn = _lines(spark, files(name, "predictions", since), _PREDICTIONS, ["id", "at", "version", "row"])
     feedback, torn_too = _lines(spark, files(name, "feedback", since), _FEEDBACK, ["id", "at", "actual"])
     return Traffic(predictions, feedback, torn + torn_too)
+
+
+def with_predictions(spark: SparkSession, name: str, traffic: Traffic, since: datetime | None) -> Traffic:
+    """The same feedback, with the predictions from the UTC day of `since` on."""
+    predictions, _ = _lines(spark, files(name, "predictions", since), _PREDICTIONS, ["id", "at", "version", "row"])
+    return replace(traffic, predictions=predictions)
 
 
 def labelled(traffic: Traffic) -> DataFrame:

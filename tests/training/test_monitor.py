@@ -1,5 +1,6 @@
 """The monitor on real traffic files, a real Spark session and a real tracking server."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
-from training import scoring, steps
+from training import feedback, overview, scoring, steps
 from training.config import Config
+from training.errors import WrongModel
 from training.ledger import Entry, Ledger
-from training.monitoring import watch
-from training.registry import KEY_TAG, Registry
+from training.monitoring import policy, watch
+from training.monitoring.findings import place
+from training.monitoring.journal import Journal
+from training.registry import DIGEST_TAG, KEY_TAG, Registry
 from training.source import find
 
 from mlflow import MlflowClient
@@ -60,12 +64,13 @@ def served(
     white: tuple[Config, str, bytes], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Config:
     """The model in production under a name of the test's own, with a traffic folder of its own."""
-    config, uri, _ = white
+    config, uri, content = white
     name = request.node.name.replace("_", "-").split("[")[0]
     monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
     monkeypatch.setattr(watch, "QUIET_SECONDS", 0.0)
     named = config.model_copy(update={"name": name})
-    version = Registry(name, "production").register(uri, {KEY_TAG: named.training_key(find(named.data).digest)}, "")
+    tags = {KEY_TAG: named.training_key(find(named.data).digest), DIGEST_TAG: hashlib.sha256(content).hexdigest()}
+    version = Registry(name, "production").register(uri, tags, "")
     Registry(name, "production").point_alias(version.version)
     return named
 
@@ -141,6 +146,13 @@ def test_drift_is_seen_and_training_asked_for_once(
     assert (again["action"], again["window"]) == ("keep", None)
     assert (len(runs(changed)), len(runs(changed, "monitor.request"))) == (3, 1)
 
+    later = datetime.now(UTC) + timedelta(hours=3)
+    lost = watch.watch(changed, now=later, dry_run=True)  # no version came of it: as if it had not been asked
+    assert (lost["action"], lost["reasons"][-1]["code"]) == ("retrain", "enough_windows")
+    registry = Registry(changed.name, "production")
+    registry.register(registry.client.get_model_version(changed.name, "1").source, {}, "")
+    assert watch.watch(changed, now=later)["reasons"][-1]["code"] == "no_window"
+
     run = next(run for run in runs(changed) if second["window"] in run.data.tags["monitor.window"])
     assert run.data.metrics["psi/chlorides"] > 0.2 > quiet_psi(changed, quiet["window"])
     assert run.data.metrics["out_of_range/chlorides"] > 0
@@ -215,7 +227,8 @@ def test_a_new_model_counts_anew_and_cools_down(
     traffic(of(wines, "red", 1), START)
     assert look(config, 1)["reasons"][-1]["code"] == "too_few_windows"
     registry = Registry(config.name, "production")
-    registry.point_alias(registry.register(white[1], {}, "").version)
+    tags = {DIGEST_TAG: hashlib.sha256(white[2]).hexdigest()}
+    registry.point_alias(registry.register(white[1], tags, "").version)
     since = Ledger(registry).append(Entry("promoted", "2", "1")).at
     for minutes in (10, 80):
         traffic(of(wines, "red", minutes), since + timedelta(minutes=minutes), version="2")
@@ -247,6 +260,121 @@ def test_a_changed_data_file_asks_once(served: Config, white: tuple[Config, str,
     elsewhere.write_text(before + before.splitlines()[1] + "\n")
     table = served.data.model_copy(update={"source": str(elsewhere)})
     assert look(served.model_copy(update={"data": table}), 5)["action"] == "keep"
+
+
+def test_a_changed_file_asks_again_where_no_version_came_of_it(
+    served: Config, white: tuple[Config, str, bytes], tmp_path: Path
+) -> None:
+    later = datetime.now(UTC)
+    source = Path(served.data.source)
+    before = source.read_text()
+    try:
+        source.write_text(before + before.splitlines()[1] + "\n")
+        asked = [watch.watch(served, now=later + timedelta(hours=hours))["action"] for hours in (0, 1, 3)]
+        assert asked == ["retrain", "keep", "retrain"]  # a training may take two hours
+        slower = served.model_copy(update={"monitor": served.monitor.model_copy(update={"cooldown_hours": 24})})
+        assert watch.watch(slower, now=later + timedelta(hours=23))["action"] == "keep"
+        assert watch.watch(slower, now=later + timedelta(hours=25), dry_run=True)["action"] == "retrain"
+        tags = {KEY_TAG: served.training_key(find(served.data).digest)}
+        assert watch.asked(served)["asked"]
+        Registry(served.name, "production").register(white[1], tags, "")
+        assert watch.watch(served, now=later + timedelta(hours=50))["action"] == "retrain"  # of another version: once
+        assert watch.watch(served, now=later + timedelta(hours=99))["action"] == "keep"  # that file was trained on
+    finally:
+        source.write_text(before)
+
+
+def test_by_hand_a_request_counts_until_a_version_came_of_it(
+    served: Config, white: tuple[Config, str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = policy.data_changed("a.csv", "d1", "1")
+    registry = Registry(served.name, "production")
+    Journal(registry).record_request(decision, watch.asker())
+    assert watch.asked(served)["asked"]
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", watch.asker())
+    registry.register(white[1], {}, "")
+    assert watch.asked(served)["asked"]  # a DAG run asks about itself
+    monkeypatch.delenv("AIRFLOW_CTX_DAG_RUN_ID")
+    assert watch.asked(served) == {"asked": False, "text": "training was not asked for"}
+
+
+def test_who_only_looks_leaves_no_experiments(served: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    look(served, 1, dry_run=True)
+    watch.asked(served)
+    assert overview.status(served)["production"] == "1"
+    assert overview.past(served)["decisions"] == []
+    made = [MlflowClient().get_experiment_by_name(f"{served.name}-{kind}") for kind in ("monitor", "ledger")]
+    assert made == [None, None]
+
+
+def test_of_two_monitors_at_once_one_records_the_window(
+    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traffic(of(wines, "red", 1), START)
+    measure, others = watch._measure, []
+
+    def together(*arguments: Any) -> Any:
+        monkeypatch.setattr(watch, "_measure", measure)
+        others.append(look(served, 2))
+        return measure(*arguments)
+
+    monkeypatch.setattr(watch, "_measure", together)
+    found = look(served, 1)
+    assert (found["action"], found["window"], others[0]["rows"]) == ("wait", None, 150)
+    assert "another monitor" in found["text"]
+    assert len(runs(served)) == 1
+
+
+def test_a_version_whose_file_was_changed_is_not_watched(served: Config, white: tuple[Config, str, bytes]) -> None:
+    registry = Registry(served.name, "production")
+    registry.point_alias(registry.register(white[1], {DIGEST_TAG: "0" * 64}, "").version)
+    with pytest.raises(WrongModel, match="version 2 of"):
+        look(served, 1)
+
+
+def test_truth_counts_that_is_told_days_after_the_prediction(
+    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    rows = of(wines, "white", 1)
+    ids = traffic(rows, START)
+    assert look(served, 1)["rows"] == 150
+    append(tmp_path / "log" / served.name / "predictions-2026-03-01-b2.jsonl", ["torn"])
+    traffic(of(wines, "white", 2), START + timedelta(days=2))
+    moment = f"{START + timedelta(days=2):%Y-%m-%dT%H:%M:%S}.000Z"
+    told = [
+        {"id": id_, "actual": value, "at": moment} for id_, value in zip(ids, rows["quality"].tolist(), strict=True)
+    ]
+    append(tmp_path / "log" / served.name / "feedback-2026-03-03-b2.jsonl", told)
+    found = look(served, 49)
+    assert found["rows"] == 150
+    run = next(run for run in runs(served) if found["window"] in run.data.tags["monitor.window"])
+    assert run.data.metrics["labelled_rows"] == 150
+
+
+def test_all_feedback_is_read_only_where_training_would_be_asked_for(
+    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = served.model_copy(update={"data": served.data.model_copy(update={"feedback": True})})
+    version = Registry(served.name, "production").versions()[0]
+    MlflowClient().set_model_version_tag(served.name, version, KEY_TAG, config.training_key(find(config.data).digest))
+    reads: list[str] = []
+    read = feedback.read
+
+    def noting(*arguments: Any) -> Any:
+        reads.append("read")
+        return read(*arguments)
+
+    monkeypatch.setattr(feedback, "read", noting)
+    traffic(of(wines, "red", 1), START)
+    assert look(config, 1)["reasons"][-1]["code"] == "too_few_windows"
+    assert reads == []
+    traffic(of(wines, "red", 2), START + timedelta(hours=1))
+    assert look(config, 2)["reasons"][-1]["code"] == "enough_windows"  # an empty digest is not the tag's absence
+    assert reads == ["read"]
+
+
+def test_a_feature_called_predictions_has_figures_of_its_own() -> None:
+    assert len({place("predictions"), place("(predictions)"), place("predictions feature")}) == 3
 
 
 def test_nothing_written_down_and_nothing_in_production_are_told(

@@ -6,11 +6,10 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from training.errors import DataError
 from training.ledger import Ledger, user
 from training.monitoring import chart, drift, measures, policy, report
 from training.monitoring.findings import Findings, Measured, place
-from training.monitoring.journal import Journal
+from training.monitoring.journal import Journal, Request
 from training.monitoring.measures import Span
 from training.monitoring.policy import Decision, Situation, Window
 from training.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
@@ -29,6 +28,8 @@ from training.source import Source, find
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 30.0  # a data file that was written to a moment ago may be half copied
+RUN_VARIABLE = "AIRFLOW_CTX_DAG_RUN_ID"
+TRAINING_HOURS = 2.0  # as long as a training may take: until then, what asked for it does not ask again
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,28 @@ class Production:
 def watch(config: Config, dry_run: bool = False, now: datetime | None = None) -> dict[str, Any]:
     """Measures the traffic since the last window, records it, and asks for training where the policy says so.
 
-    `dry_run` measures and decides, and writes nothing. Raises TrackingError.
+    `dry_run` measures and decides, and writes nothing. Raises TrackingError, and WrongModel where the file of the
+    version in production is not the one that was registered.
     """
+    now = now or datetime.now(UTC)
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
         production = _production(registry)
         if production is None:
             return _told("wait", f"'{config.name}' has no version in production yet, so there is nothing to watch", [])
         journal = Journal(registry)
-        last = journal.last_request()
+        last = _heard(config, registry, journal.last_request(), now)
         past = journal.windows(production.version, production.since, config.monitor.of)
         source = _source(config, production)
-        changed = _data_changed(config, registry, journal, source)
-        learnable = source is not None and _learnable(config, registry, source)
+        changed = _data_changed(config, registry, journal, source, now)
     measured = _measure(config, production, past, now)
     windows = past if isinstance(measured, str) else [*past, measured.window]
-    situation = Situation(now or datetime.now(UTC), last.at if last else None, production.since, learnable)
+    situation = Situation(now, last.at if last else None, production.since, learnable=True)
     decision = changed or policy.decide(config.monitor, windows, situation)
+    if decision.action == "retrain" and not changed:  # to find that out may take a look at all feedback
+        with registry.speaking():
+            learnable = source is not None and _learnable(config, registry, source)
+        decision = policy.decide(config.monitor, windows, replace(situation, learnable=learnable))
     if isinstance(measured, str):
         text = decision.text if decision.action == "retrain" else f"{measured}; {decision.text}"
         answer = _told(decision.action, text, decision.reasons) | {"window": None}
@@ -69,6 +75,9 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
         answer |= {"window": measured.window.id, "rows": measured.window.rows, "drifted": measured.window.drifted}
         if not dry_run:
             with registry.speaking():
+                if journal.windows(production.version, production.since, config.monitor.of) != past:
+                    text = "another monitor has measured the same traffic meanwhile; the next look begins after it"
+                    return _told("wait", text, []) | {"window": None}
                 journal.record_window(measured.window, findings.metrics(), _files(findings), findings.headline)
     if decision.action == "retrain" and not dry_run:
         with registry.speaking():
@@ -77,27 +86,29 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
 
 
 def asked(config: Config) -> dict[str, Any]:
-    """Whether this DAG run (or person) asked for training."""
+    """Whether this DAG run asked for training; by hand, whether this person did, and no version came of it yet."""
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
         request = Journal(registry).asked_by(asker())
+        if request and RUN_VARIABLE not in os.environ and registry.trained_since(request.at):
+            request = None
     return {"asked": request is not None, "text": request.text if request else "training was not asked for"}
 
 
 def asker() -> str:
     """The DAG run that this belongs to, or who runs it by hand."""
-    return (os.environ.get("AIRFLOW_CTX_DAG_RUN_ID") or user()).replace("'", "")
+    return (os.environ.get(RUN_VARIABLE) or user()).replace("'", "")
 
 
-def _measure(config: Config, production: Production, past: list[Window], now: datetime | None) -> Measured | str:
+def _measure(config: Config, production: Production, past: list[Window], now: datetime) -> Measured | str:
     """The window since the last one, or why there is none yet."""
     start = past[-1].end if past else production.since
     if not traffic.files(config.name, "predictions", start):
         return f"no predictions of version {production.version} were logged yet"
     spark = dataset.session(f"monitor {config.name}")
     spark.catalog.clearCache()  # of an earlier look in this session: Spark knows a file by its path, not its content
-    found = traffic.read(spark, config.name, production.since)
-    span = Span(production.version, start, (now or datetime.now(UTC)) - traffic.SETTLING)
+    found = traffic.read(spark, config.name, start)
+    span = Span(production.version, start, now - traffic.SETTLING)
     count, first = measures.rows(found, span)
     if count < config.monitor.min_rows or first is None:
         since = f" since {start:%d %B %H:%M} UTC" if start else ""
@@ -106,7 +117,9 @@ def _measure(config: Config, production: Production, past: list[Window], now: da
     known = drift.histograms(contract)
     counted = measures.count_bins(found, span, known)
     interval = contract["interval"]
-    truths = measures.measure_truths(found, span, metric, interval["half_width"] if interval else None)
+    # Truth may be told of any prediction since the promotion: only where there is some, these are read.
+    told = found if found.feedback.isEmpty() else traffic.with_predictions(spark, config.name, found, production.since)
+    truths = measures.measure_truths(told, span, metric, interval["half_width"] if interval else None)
     columns = drift.compare(known, counted, config.monitor.psi)
     error = None
     if truths.rows > 1 and metric in contract["metrics"]:
@@ -129,8 +142,7 @@ def _production(registry: Registry) -> Production | None:
     holder = registry.holder()
     if holder is None:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        contract = scoring.read_contract(registry.model_content(holder, Path(folder)))
+    contract = scoring.read_contract(registry.verified_content(holder))
     moves = [entry for entry in Ledger(registry).entries() if entry.moves and entry.version == holder.version]
     since = moves[-1].at if moves else None
     return Production(str(holder.version), since, contract)
@@ -159,8 +171,11 @@ def _learnable(config: Config, registry: Registry, source: Source) -> bool:
     return bool(known.tags.get(FEEDBACK_TAG, "") != labelled.digest)
 
 
-def _data_changed(config: Config, registry: Registry, journal: Journal, source: Source | None) -> Decision | None:
-    """The decision that a changed data file calls for, once for each content.
+def _data_changed(
+    config: Config, registry: Registry, journal: Journal, source: Source | None, now: datetime
+) -> Decision | None:
+    """The decision that a changed data file calls for: once for each content, and again after a while where no version
+    came of it, as when the training failed.
 
     Compared with the newest version, if that was trained on what the configuration names and not on a table of its own.
     """
@@ -173,7 +188,18 @@ def _data_changed(config: Config, registry: Registry, journal: Journal, source: 
     if not same_place or tags["pipeline.data_digest"] == source.digest:
         return None
     decision = policy.data_changed(source.name, source.digest, str(newest.version))
-    return None if journal.request(decision.key) else decision
+    before = journal.request(decision.key)
+    known = registry.version_with_key(config.training_key(source.digest))  # the file of an earlier version, put back
+    if before and (known or _heard(config, registry, before, now)):
+        return None
+    return decision
+
+
+def _heard(config: Config, registry: Registry, request: Request | None, now: datetime) -> Request | None:
+    """The request, unless no version came of it in all the time that it had: its training failed, or never began."""
+    if request is None or now < request.at + timedelta(hours=max(config.monitor.cooldown_hours, TRAINING_HOURS)):
+        return request
+    return request if registry.trained_since(request.at) else None
 
 
 def _files(findings: Findings) -> dict[str, str]:
