@@ -7,13 +7,10 @@ A row's prediction is the prediction service's: the same file, checked by the sa
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
@@ -27,9 +24,10 @@ from training import acceptance, answers, dataset, scoring
 from training.acceptance import MALFORMED, Reading
 from training.answers import Model
 from training.config import Config
-from training.errors import ConfigError, DataError, OutputExists, SparkFailed
+from training.errors import ConfigError, DataError, SparkFailed
 from training.registry import Registry
 from training.source import Source, find
+from training.staging import Places, require_free, staging
 
 log = logging.getLogger(__name__)
 
@@ -37,29 +35,18 @@ REASONS = "rejected"
 _ANSWER, _WRONG = "__answer", "__wrong"
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where a table comes from and where the two results go: folders of part files, as Spark writes them."""
-
-    input: str
-    output: Path
-    rejected: Path
-    format: Literal["parquet", "csv"] = "parquet"
-    overwrite: bool = False
-
-
 def score(config: Config, places: Places, version: str | None = None) -> dict[str, Any]:
     """Scores `places.input` with a version of the model, by default the one in production; gives a summary.
 
     Raises DataError, OutputExists, ConfigError for a version that is not there, WrongModel, SparkFailed.
     """
-    _require_free(places)
+    require_free(places)
     source = find(config.data.model_copy(update={"source": places.input, "sample": None}))
     model = _model(config, version)
     log.info("model: %s version %s, SHA-256 %s", model.name, model.version, model.sha256[:16])
     spark = dataset.session(f"score {config.name}")
     dataset.ship_code(spark)
-    with _speaking(), _staging(places) as (scored_folder, rejected_folder):
+    with _speaking(), staging(places) as (scored_folder, rejected_folder):
         table = dataset.read(spark, source, MALFORMED if source.format == "csv" else None)
         columns = [name for name in table.columns if name != MALFORMED]
         _require_no_clash(source, columns, answers.columns(model.contract))
@@ -184,39 +171,6 @@ def _require_no_clash(source: Source, columns: list[str], added: list[str]) -> N
         raise DataError(
             f"{source.name}: column '{clash[0]}' has the name of a column that scoring adds", "Rename or remove it."
         )
-
-
-def _require_free(places: Places) -> None:
-    """Raises OutputExists. Only an earlier result is ever replaced, which Spark marks by a file of its own."""
-    for path in (places.output, places.rejected):
-        replaceable = (path / "_SUCCESS").is_file()
-        if path.exists() and not (places.overwrite and replaceable):
-            raise OutputExists(path, replaceable)
-    if places.output.resolve() == places.rejected.resolve():
-        raise ConfigError(f"--output and --rejected are both {places.output}", "Name two places.")
-
-
-@contextmanager
-def _staging(places: Places) -> Iterator[tuple[Path, Path]]:
-    """Where to write the scored and the rejected rows: beside their places, to which they go at the end of the block.
-
-    The scored rows come last: who sees them sees the rejected ones too.
-    """
-    targets = (places.output.resolve(), places.rejected.resolve())
-    folders: list[Path] = []
-    try:
-        for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            folders.append(Path(tempfile.mkdtemp(prefix=".scoring-", dir=target.parent)))
-        scored, rejected = (folder / "new" for folder in folders)
-        yield scored, rejected
-        for folder, target in zip(reversed(folders), reversed(targets), strict=True):
-            if target.exists():
-                target.rename(folder / "old")
-            (folder / "new").rename(target)
-    finally:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

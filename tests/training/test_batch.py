@@ -1,7 +1,9 @@
 """Scoring a table on Spark gives row by row what the real prediction service answers, and refuses what it refuses."""
 
+import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -21,10 +23,10 @@ from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
 from training import batch, promotion, steps
-from training.batch import Places
 from training.config import Config
 from training.errors import ConfigError, DataError, OutputExists, SourceError, SparkFailed, WrongModel
 from training.registry import DIGEST_TAG
+from training.staging import Places, require_free, staging
 
 from mlflow import MlflowClient
 
@@ -298,6 +300,74 @@ def test_only_an_earlier_result_is_replaced(models: Path, tmp_path: Path) -> Non
     with pytest.raises(OutputExists) as refused:
         batch.score(config, Places(source, tmp_path / "mine", tmp_path / "other", overwrite=True))
     assert "--overwrite does not replace it" in refused.value.hint
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., None]:
+    """A scoring without the scoring: two folders as Spark leaves them, which hold `text`."""
+
+    def write_both(places: Places, text: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        with staging(places) as folders:
+            meanwhile()
+            for folder in folders:
+                folder.mkdir()
+                (folder / "_SUCCESS").touch()
+                (folder / "part").write_text(text)
+
+    return write_both
+
+
+def test_what_a_kill_between_the_two_moves_left_is_in_nobodys_way(
+    written: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, rename = Places("table.csv", tmp_path / "scored", tmp_path / "rejected"), Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == places.output:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            written(places, "first")
+    assert [path.name for path in tmp_path.iterdir()] == ["rejected"]
+    require_free(places)
+    written(places, "second")
+    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["second"] * 2
+    assert sorted(path.name for path in places.rejected.iterdir()) == ["_SUCCESS", "part"]
+    shutil.rmtree(places.output)
+    with pytest.raises(OutputExists, match="rejected"):  # somebody's, who removed the scored rows only
+        require_free(places)
+
+
+def test_of_two_scorings_into_one_place_one_is_whole(written: Callable[..., None], tmp_path: Path) -> None:
+    places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected")
+    with pytest.raises(OutputExists):
+        written(places, "one", lambda: written(places, "the other"))
+    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["the other"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rejected", "scored"]
+
+
+def test_nobody_else_moves_meanwhile(
+    written: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, others = Path.rename, []
+
+    def watched(path: Path, target: Path) -> Path:
+        handle = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            others.append("could move")
+        except BlockingIOError:
+            others.append("waits")
+        finally:
+            os.close(handle)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    written(Places("table.csv", tmp_path / "scored", tmp_path / "rejected"), "once")
+    assert others == ["waits", "waits"]
 
 
 def test_a_model_that_was_changed_is_not_used(models: Path, tmp_path: Path) -> None:
