@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prediction_api.errors import TooBusy
-from prediction_api.http import problem_of
+from prediction_api.http import header_of, problem_of
 from prediction_api.metrics import Metrics
 
 MOST_WAITING = 64  # at 4,000 a second the last of them waits 16 ms
@@ -110,5 +110,5 @@ class Admission:
 
 
 def _is_small(scope: Scope) -> bool:
-    length = next((value for key, value in scope["headers"] if key == b"content-length"), b"")
+    length = header_of(scope, b"content-length")
     return length.isdigit() and int(length) <= SMALL_BYTES

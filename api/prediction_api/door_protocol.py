@@ -5,7 +5,7 @@ A refusal here costs a fraction of one from the application, so that they leave 
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 
@@ -13,7 +13,7 @@ from prediction_api.admission import MOST_WAITING
 from prediction_api.errors import HeadTooLarge, RequestRefused, TooBusy, TooManyConnections, TooSlow
 from prediction_api.http import REQUEST_ID, SECURITY_HEADERS, problem_content
 from prediction_api.identifiers import identifier_maker
-from prediction_api.one_write import OneWriteProtocol
+from prediction_api.one_write import GatheringTransport, OneWriteProtocol
 
 MOST_CONNECTIONS = 800  # below the 1,024 open files that systems allow a process at first
 MOST_HEAD_BYTES = 65_536
@@ -72,9 +72,15 @@ class DoorProtocol(OneWriteProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        """In place of uvicorn's: it starts a timer for the silence after each answer, which `end_if_slow` sees too."""
         self._began = self.loop.time() if self.pipeline else None
         self._heard_at = self._answered_at = self.loop.time()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def pause_writing(self) -> None:
         self._deaf_since = self.loop.time()
@@ -87,8 +93,7 @@ class DoorProtocol(OneWriteProtocol):
     def end_if_slow(self, now: float) -> None:
         """Called every second: ends the connection of a client that does not send, or not read, what it has begun."""
         if self._began is None:
-            # uvicorn's own timer for this is not running where the last answer was a refusal, or there was none yet
-            silent = self.timeout_keep_alive_task is None and now - self._heard_at > KEEP_ALIVE_SECONDS
+            silent = now - self._heard_at > KEEP_ALIVE_SECONDS
             # what is answered before its body is there is read to its end, but not for ever
             if silent or (self._in_body and now - self._answered_at > self._slowest):
                 self.transport.close()
@@ -112,11 +117,11 @@ class DoorProtocol(OneWriteProtocol):
         head = data.find(b"\r\n\r\n")
         if not match or head + 4 + int(match[1]) != len(data):
             return False
-        self._unset_keepalive_if_required()
         self._door.refused("queue")
         given = _GIVEN_ID.search(data, 0, head + 2)
-        closes = _CLOSES.search(data, 0, head + 2)
-        self.transport.write(_BUSY.answer(given[1] if given else _new_id().encode(), closes is not None))
+        closes = _CLOSES.search(data, 0, head + 2) is not None
+        answer = _BUSY.answer(given[1] if given else _new_id().encode(), closes)
+        cast("GatheringTransport", self.transport).write_now(answer)
         if closes:
             self.transport.close()
         return True

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from prediction_api.admission import Admission, Doorkeeper
@@ -23,6 +24,7 @@ from prediction_api.routes import router
 from prediction_api.schema import TITLE, openapi_schema
 from prediction_api.serving import Serving
 from prediction_api.settings import Settings
+from prediction_api.shortcut import Shortcut
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 
@@ -64,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.log, app.state.history = log, History(registry)
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     app.state.door = door
+    hot = next(one for one in router.routes if isinstance(one, APIRoute) and one.path == "/predict")
+    app.add_middleware(Shortcut, route=hot)
     if keys := KeyRing(settings.api_key, settings.api_key_file):
         app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Admission, door=door)

@@ -1,6 +1,7 @@
 """What the service counts, in a Prometheus registry of its own (so that two apps in one process do not mix)."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -29,9 +30,10 @@ class Metrics:
         )
         for reason in ("queue-full", "disk-full", "unwritable", "failed"):
             self._log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
-        self._turned_away = Counter(
+        turned_away = Counter(
             "api_turned_away_total", "Requests and connections that were refused unread", ["reason"], registry=registry
         )
+        self._turned_away = lru_cache(turned_away.labels)  # refusals come in crowds
         self._admission = {
             "waiting": Gauge("api_requests_waiting", "Requests that have arrived and not begun", registry=registry),
             "in_hand": Gauge("api_requests_in_hand", "Requests with a body that have begun", registry=registry),
@@ -66,7 +68,7 @@ class Metrics:
         self._log_dropped.labels(reason).inc(lines)
 
     def turned_away(self, reason: str) -> None:
-        self._turned_away.labels(reason).inc()
+        self._turned_away(reason).inc()
 
     def watch_admission(self, **sources: Callable[[], float]) -> None:
         """Where the gauges of this name read their values when they are asked for."""

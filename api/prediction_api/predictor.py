@@ -99,6 +99,10 @@ class Predictor:
         for number, (got, expected) in enumerate(zip(predictions, golden.predictions, strict=True)):
             if not _same(got.value, expected, golden.tolerance):
                 raise GoldenMismatch(f"golden row {number}: training gave {expected!r}, this graph gives {got.value!r}")
+            [alone] = self.predict([rows[number]])
+            if not _same(alone.value, got.value, golden.tolerance):  # one client's row would change another's answer
+                others = f"with the others {got.value!r}, alone {alone.value!r}"
+                raise GoldenMismatch(f"golden row {number} depends on what rows it is predicted with: {others}")
         for number, shares in enumerate(golden.probabilities or []):
             given = list((predictions[number].probabilities or {}).values())
             if len(given) != len(shares) or not np.allclose(given, shares, rtol=0, atol=golden.tolerance):

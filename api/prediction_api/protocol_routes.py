@@ -29,7 +29,7 @@ _INFERS = {**problems(404), **PROBLEM_STATUSES}
 async def invocations(request: Request) -> Response:
     """MLflow's scoring protocol: dataframe_split, dataframe_records, instances or inputs, 1 to 10,000 rows; or CSV."""
     live = live_model_of(request)
-    if content_kind(request.headers) == "csv":
+    if content_kind(request) == "csv":
         return await answer_csv(request, live, INVOCATION_FORM)
     body = await read_json_body(request, settings_of(request).api_max_body_bytes)
     serving = serving_of(request)

@@ -39,7 +39,7 @@ async def predict(request: Request) -> Response:
     row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
     serving = serving_of(request)
     identifier = serving.new_id()
-    return json_response(prediction_answer(live, serving.one(live, row, identifier), identifier))
+    return json_response(prediction_answer(live, await serving.one(live, row, identifier), identifier))
 
 
 @router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
@@ -50,7 +50,7 @@ async def predict_batch(request: Request) -> Response:
     request has `Accept: text/csv`.
     """
     live = live_model_of(request)
-    if content_kind(request.headers) == "csv":
+    if content_kind(request) == "csv":
         return await answer_csv(request, live, csv_form(live.predictor.contract))
     body = await read_json_body(request, settings_of(request).api_max_body_bytes)
     serving = serving_of(request)

@@ -7,6 +7,7 @@ from prediction_api.metrics import Metrics
 from prediction_api.model_store import LiveModel
 from prediction_api.prediction_log import PredictionLog
 from prediction_api.predictor import Prediction, Row
+from prediction_api.together import Together
 
 
 class Serving:
@@ -22,10 +23,11 @@ class Serving:
         self.new_id = identifier_maker()
         self._metrics = metrics
         self._log = log
+        self._together = Together()
 
-    def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
+    async def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
         """The prediction for one row. Raises PredictionFailed."""
-        [prediction] = live.predictor.predict([row])
+        prediction = await self._together.predict(live.predictor, row)
         self._metrics.predictions.add(live.version, live.predictor.contract, (prediction,))
         self._log.predicted(live, identifier, (row,), (prediction,), None)
         return prediction

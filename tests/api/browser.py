@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from prediction_api.__main__ import open_listener
+from prediction_api.door_protocol import DoorProtocol
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 
@@ -38,7 +39,8 @@ def launched_browser() -> Iterator[Browser]:
 def serving(settings: Settings) -> Iterator[str]:
     """The running service; gives its address."""
     listener = open_listener(settings)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False, ws="none"))
+    config = uvicorn.Config(create_app(settings), http=DoorProtocol, ws="none", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     deadline = time.monotonic() + 10

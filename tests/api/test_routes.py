@@ -1,16 +1,20 @@
 """The calls as a user meets them, on a live service with a real ONNX model."""
 
+import asyncio
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_contract, classification_model, regression_contract, regression_model
+from prediction_api.errors import BodyTooLarge
+from prediction_api.http import read_json_body
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
+from starlette.requests import Request
+from starlette.types import Message
 
 ROW = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "white"}
 JSON = {"Content-Type": "application/json"}
@@ -130,17 +134,32 @@ def test_ten_megabytes_are_refused_by_the_announced_length(client: TestClient) -
     assert client.post("/predict", json=ROW).status_code == 200
 
 
-def test_a_body_without_a_length_is_read_only_up_to_the_limit(client: TestClient) -> None:
+def test_a_body_without_a_length_is_read_only_up_to_the_limit() -> None:
     taken = 0
 
-    def endless() -> Iterator[bytes]:
+    async def endless() -> Message:
         nonlocal taken
-        for _ in range(100):
-            taken += 1
-            yield b" " * 1_000_000
+        taken += 1
+        return {"type": "http.request", "body": b" " * 1_000_000, "more_body": True}
 
-    answer = client.post("/predict", content=endless(), headers=JSON)
-    assert answer.status_code == 413
+    request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, endless)
+    with pytest.raises(BodyTooLarge):
+        asyncio.run(read_json_body(request, 3_000_000))
+    assert taken == 4
+
+
+def test_a_client_that_leaves_before_its_body_is_there_is_no_failure(client: TestClient) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 499
 
 
 def test_batch_keeps_the_order(client: TestClient) -> None:

@@ -14,8 +14,8 @@ import schemathesis
 import uvicorn
 from conftest import wait_until
 from model_files import bounded_model, classification_model
+from prediction_api.door_protocol import DoorProtocol
 from prediction_api.main import create_app
-from prediction_api.one_write import OneWriteProtocol
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 from schemathesis.config import SchemathesisConfig
@@ -73,7 +73,7 @@ def _is_size(value: Any) -> bool:
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """The real server with these settings, at the address given."""
-    config = uvicorn.Config(create_app(settings), http=OneWriteProtocol, log_config=None, access_log=False)
+    config = uvicorn.Config(create_app(settings), http=DoorProtocol, ws="none", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"

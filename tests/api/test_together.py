@@ -1,0 +1,113 @@
+"""Rows that arrive together share a call of the graph, and nothing else."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from model_files import regression_contract, regression_model
+from onnx import helper
+from prediction_api.errors import GoldenMismatch, PredictionFailed
+from prediction_api.predictor import Prediction, Predictor, Row
+from prediction_api.together import Together
+
+MODEL = Predictor.from_bytes(regression_model())
+ROWS = st.lists(
+    st.tuples(
+        st.floats(-1e6, 1e6, width=32), st.none() | st.floats(-1e6, 1e6, width=32), st.sampled_from(["red", None])
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+class Counted(Predictor):
+    """The model, with the number of rows in each call."""
+
+    def __init__(self) -> None:
+        super().__init__(MODEL.contract, MODEL._session)
+        self.calls: list[int] = []
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        self.calls.append(len(rows))
+        return super().predict(rows)
+
+
+def ask(*asked: tuple[Predictor, Row]) -> list[Any]:
+    """The answers, or the errors, to what several tasks ask in the same turn of a loop."""
+
+    async def story() -> list[Any]:
+        together = Together()
+
+        async def one(predictor: Predictor, row: Row) -> Prediction:
+            return await together.predict(predictor, row)
+
+        return await asyncio.wait_for(asyncio.gather(*[one(*each) for each in asked], return_exceptions=True), 10)
+
+    return asyncio.run(story())
+
+
+@given(ROWS)
+def test_each_row_gets_what_it_would_get_alone(rows: list[Row]) -> None:
+    predictor = Counted()
+    assert ask(*[(predictor, row) for row in rows]) == [MODEL.predict([row])[0] for row in rows]
+    assert predictor.calls == [len(rows)]
+
+
+def test_a_swap_among_them_gives_each_the_model_that_it_asked() -> None:
+    new = Predictor.from_bytes(regression_model(2.0, regression_contract(2.0)))
+    answers = ask((MODEL, [8.0, 9.0, "red"]), (new, [8.0, 9.0, "red"]), (MODEL, [6.0, 9.0, "red"]))
+    assert [one.value for one in answers] == [13.0, 25.0, 12.0]
+
+
+def test_one_rows_failure_is_its_own() -> None:
+    contract = regression_contract(2e37)
+    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
+    steep = Predictor.from_bytes(regression_model(2e37, contract))
+    first, failed, last = ask(*[(steep, [acid, 9.0, "red"]) for acid in (0.0, 1e10, 0.0)])
+    assert (first.value, last.value) == (9.0, 9.0)
+    assert isinstance(failed, PredictionFailed)
+
+
+class Faulty(Counted):
+    """A fault of ours, which the predictor does not name."""
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        raise KeyError(len(rows))
+
+
+def test_a_fault_of_ours_reaches_whoever_asked() -> None:
+    faulty = Faulty()
+    assert [type(one) for one in ask(*[(faulty, [8.0, 9.0, "red"])] * 2)] == [KeyError, KeyError]
+
+
+def test_who_was_cancelled_keeps_nobody_else_waiting() -> None:
+    async def story() -> Prediction:
+        together = Together()
+        together.predict(MODEL, [8.0, 9.0, "red"]).cancel()
+        return await asyncio.wait_for(together.predict(MODEL, [8.0, 9.0, "red"]), 10)
+
+    assert asyncio.run(story()).value == 13.0
+
+
+def test_a_model_whose_rows_depend_on_each_other_is_refused() -> None:
+    contract = regression_contract()
+    contract["golden"]["predictions"] = [12.0, 12.0]  # as the changed graph gives for both rows together
+    model = onnx.load_model_from_string(regression_model(contract=contract))
+    product = next(node for node in model.graph.node if node.op_type == "Mul")
+    product.input[0] = "least_acid"
+    model.graph.node.insert(0, helper.make_node("ReduceMin", ["fixed_acidity"], ["least_acid"], keepdims=1))
+    with pytest.raises(GoldenMismatch, match=r"row 0 depends on .* with the others 12\.0, alone 14\.0"):
+        Predictor.from_bytes(model.SerializeToString())
+
+
+def test_concurrent_requests_are_counted_each(client: TestClient) -> None:
+    """Through the application: ids of their own, and a row each in the counts."""
+    row = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "red"}
+    identifiers = {client.post("/predict", json=row).json()["id"] for _ in range(5)}
+    assert len(identifiers) == 5
+    assert 'api_predictions_total{version="1"} 5.0' in client.get("/metrics").text
