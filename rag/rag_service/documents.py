@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the child process that reads a file starts four times as fast without it
+    import numpy
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ _PARAGRAPH_GAP = re.compile(r"\n\s*\n")
 _SENTENCE_GAP = re.compile(
     r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9À-ÞͰ-ϿЀ-Я])|(?<=[。！？])\s*|\n\s*(?=[-*•|]\s)"
 )
+_ROW = re.compile(r"^(?![-*•] )[^\n|]*\S \| [^\n]*$", re.MULTILINE)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Za-z]|e\.g|i\.e|cf|Dr|Mr|Mrs|Ms|Prof|St|No|Nr|vs|etc|approx|Fig|fig|ca|c|al|Jr|Sr|Inc|Ltd|Co|U\.S))\.$"
 )
@@ -60,8 +61,8 @@ def paragraphs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def is_heading(paragraph: str) -> bool:
-    """A short single line without a closing mark: it belongs to what follows."""
-    return len(paragraph) <= 80 and "\n" not in paragraph and paragraph[-1] not in ".!?:;,…。"
+    """A short single line without a closing mark: it belongs to what follows. A table's row is none."""
+    return len(paragraph) <= 80 and not re.search(r"\n| \| ", paragraph) and paragraph[-1] not in ".!?:;,…。"
 
 
 def sentences(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
@@ -71,6 +72,16 @@ def sentences(text: str, start: int = 0, end: int | None = None) -> Iterator[tup
 
 
 def _sentences_of(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Those of one paragraph. Lines with bars are rows of a table and stay whole."""
+    opened = start
+    for row in _ROW.finditer(text, start, end):
+        yield from _prose_sentences(text, opened, row.start())
+        yield from _trimmed(text, row.start(), row.end())
+        opened = row.end()
+    yield from _prose_sentences(text, opened, end)
+
+
+def _prose_sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     opened = start
     for gap in _SENTENCE_GAP.finditer(text, start, end):
         if _ABBREVIATION.search(text, max(opened, gap.start() - 8), gap.start()):

@@ -84,8 +84,8 @@ def test_a_pdf_that_cannot_be_read_says_why(data: bytes, code: str, limits: Limi
         ("a.txt", b" \n\t ", "empty"),
         ("a.md", b"---\ntitle: nothing else\n---\n", "empty"),
         ("a.html", b"<script>alert(1)</script>", "empty"),
-        ("a.docx", b"PK", "unknown type"),
         ("no-suffix", b"text", "unknown type"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n and what follows", "unknown type"),
         ("a.txt", b"\x00\x01\x02" * 9, "not text"),
         ("a.txt", bytes(range(1, 32)) * 30, "not text"),
         ("a.txt", b"x" * (1024 * 1024 + 1), "too large"),
@@ -104,7 +104,7 @@ def test_text_that_grows_beyond_its_limit_is_refused(limits: Limits) -> None:
 def test_a_reader_without_enough_memory_fails_alone(limits: Limits) -> None:
     tight = Limits(limits.file_bytes, limits.seconds, memory_bytes=24 * 1024 * 1024, text_bytes=limits.text_bytes)
 
-    assert failure("a.pdf", pdf("text"), tight).code == "damaged"
+    assert failure("a.pdf", pdf("text"), tight).code in ("damaged", "too much memory")
 
 
 def test_a_reader_that_takes_too_long_is_ended(limits: Limits) -> None:
@@ -119,6 +119,10 @@ def test_a_reader_that_takes_too_long_is_ended(limits: Limits) -> None:
         ("Rosé für alle".encode(), "Rosé für alle"),
         ("\ufeffRosé".encode(), "Rosé"),
         ("Rosé".encode("utf-16"), "Rosé"),
+        ("\ufeffRosé".encode("utf-16-be"), "Rosé"),
+        ("Rosé".encode("utf-32"), "Rosé"),
+        ("Rosé without a mark".encode("utf-16-le"), "Rosé without a mark"),
+        ("Rosé without a mark".encode("utf-16-be"), "Rosé without a mark"),
         ("Rosé für alle".encode("latin-1"), "Rosé für alle"),
         ("Вино бывает красным и белым. ".encode("cp1251") * 20, "Вино бывает красным и белым. " * 20),
         (b"one\r\ntwo\rthree\x07", "one\ntwo\nthree"),
@@ -148,7 +152,7 @@ def test_html_shows_what_a_browser_shows(limits: Limits) -> None:
 
     text = read("a.html", source, limits).text
 
-    assert text == "Wine\n\nRed and white\n\nafter\n\n- one\n\n- two\n\n1 | 2\n\na\nb"
+    assert text == "Wine\n\nRed and white\n\nafter\n\n- one\n- two\n\n1 | 2\n\na\nb"
 
 
 def test_html_says_its_own_encoding(limits: Limits) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from dataclasses import astuple
 from typing import Any
 
 
 def main(arguments: list[str]) -> int:
-    """0 and a JSON object: text and pages, or code and reason. Any other exit is a reader that broke."""
+    """0 and a JSON object: text, pages and headings, or code and reason. Any other exit is a reader that broke."""
     kind, (memory, seconds, text_bytes) = arguments[0], (int(value) for value in arguments[1:])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
@@ -28,9 +29,17 @@ def main(arguments: list[str]) -> int:
     answer: dict[str, Any]
     try:
         extracted = parsers.parse(kind, sys.stdin.buffer.read(), text_bytes)
-        answer = {"text": extracted.text, "pages": [(page.number, page.start, page.end) for page in extracted.pages]}
+        answer = {
+            "text": extracted.text,
+            "pages": [astuple(page) for page in extracted.pages],
+            "headings": [astuple(heading) for heading in extracted.headings],
+        }
     except LoadFailed as failure:
         answer = {"code": failure.code, "reason": failure.detail}
+    except MemoryError:
+        answer = {"code": "too much memory", "reason": f"Reading the file needs more than {memory:,} bytes of memory."}
+    except Exception as error:  # whatever a broken file does to a parser is the file's verdict
+        answer = {"code": "damaged", "reason": f"The file broke its reader ({type(error).__name__}). Save it again."}
     json.dump(answer, sys.stdout)
     return 0
 

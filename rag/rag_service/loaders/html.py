@@ -7,6 +7,7 @@ import re
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from rag_service.loaders import text
+from rag_service.loaders.text import heading
 
 _UNSEEN = frozenset(("script style noscript template svg math head object iframe canvas select -comment").split())
 _BLOCKS = frozenset(
@@ -16,6 +17,11 @@ _BLOCKS = frozenset(
     ).split()
 )
 _LINES = frozenset(("br li tr option caption").split())
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+# Set around a table's cell, so that what breaks lines in it does not break its row; an outer cell of a nested table,
+# which only lays out a page, is left as it is.
+_CELL = re.compile("\x02([^\x02\x03]*)\x03")
+_MARKS = re.compile("[\x01-\x03]")
 
 
 def decode(data: bytes) -> str:
@@ -43,16 +49,31 @@ def to_text(source: str) -> str:
         if isinstance(item, str):
             parts.append(item)
         elif item.tag == "-text":
-            words = item.text_content or ""
+            words = _MARKS.sub("", item.text_content or "")
             preformatted = item.parent is not None and item.parent.tag == "pre"
             parts.append(words if preformatted else re.sub(r"\s+", " ", words))
-        elif item.tag not in _UNSEEN:
-            mark = "\n\n" if item.tag in _BLOCKS else "\n" if item.tag in _LINES else ""
-            parts.append(mark + ("- " if item.tag == "li" else ""))
-            stack.append(" | " if item.tag in ("td", "th") and item.next is not None else mark)
+        elif item.tag not in _UNSEEN and "hidden" not in item.attributes:
+            opening, closing = _around(item.tag or "")
+            parts.append(opening)
+            stack.append(closing)
             stack.extend(reversed(list(item.iter(include_text=True))))
-    lines = (line.strip(" |") for line in "".join(parts).split("\n"))
+    lines = (line.strip(" |") for line in _rows("".join(parts)).split("\n"))
     return "\n".join(lines)
+
+
+def _around(tag: str) -> tuple[str, str]:
+    """What stands before and after an element's content."""
+    if tag in ("td", "th"):
+        return "\x02", "\x03 | "
+    if tag in _LINES:
+        return "\n- " if tag == "li" else "\n", ""
+    mark = "\n\n" if tag in _BLOCKS else ""
+    return mark + (heading(_HEADINGS[tag], "") if tag in _HEADINGS else ""), mark
+
+
+def _rows(marked: str) -> str:
+    """Cells without line breaks in them, and without their marks."""
+    return re.sub("[\x02\x03]", "", _CELL.sub(lambda cell: _flat(cell[1]), marked))
 
 
 def _flat(words: str) -> str:

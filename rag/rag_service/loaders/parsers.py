@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from rag_service.documents import Extracted, Page
 from rag_service.errors import LoadFailed
-from rag_service.loaders import html, markdown, pdf, text
+from rag_service.loaders import csv, docx, html, markdown, pdf, text
 
 
 def parse(kind: str, data: bytes, text_bytes: int) -> Extracted:
-    """The cleaned text of a file, with its pages where it has any. Raises LoadFailed."""
+    """The cleaned text of a file, with its pages and headings where it has any. Raises LoadFailed."""
     if kind == "pdf":
-        pages = [text.tidy(page) for page in pdf.page_texts(data)]
+        pages = [text.without_marks(text.tidy(page))[0] for page in pdf.page_texts(data, text_bytes)]
         if not any(pages):
             raise LoadFailed("only pictures", "The PDF holds pictures but no text. Run text recognition (OCR) on it.")
         return _joined(pages, text_bytes)
-    if kind == "html":
+    if kind == "docx":
+        read = docx.to_text(data, text_bytes)
+    elif kind == "html":
         read = html.to_text(html.decode(data))
     elif kind == "markdown":
         read = markdown.to_text(text.decode(data))
+    elif kind == "csv":
+        read = csv.to_text(text.decode(data))
     else:
         read = text.decode(data)
-    return Extracted(_bounded(text.tidy(read), text_bytes))
+    cleaned, headings = text.without_marks(text.tidy(read))
+    return Extracted(_bounded(cleaned, text_bytes), headings=headings)
 
 
 def _joined(pages: list[str], text_bytes: int) -> Extracted:
