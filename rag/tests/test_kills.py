@@ -1,0 +1,126 @@
+"""Killed at any moment of ingestion: the store opens, and every document is there whole or not at all.
+
+`RAG_TEST_KILLS` sets how often it is killed; the figure in docs/documents.md is of 100 times.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy
+from ingesting import Digests, text_of, vector_of
+
+from rag_service.chunking import chunk
+from rag_service.documents import Extracted
+from rag_service.index import Index
+from rag_service.store import Store
+
+KILLS = int(os.environ.get("RAG_TEST_KILLS", "12"))
+
+
+def test_a_kill_at_any_moment_leaves_every_document_whole_or_absent(tmp_path: Path) -> None:
+    store_path, promised_path = tmp_path / "data" / "store.db", tmp_path / "promised"
+    choose = random.Random(4)
+    seen_half_way = 0
+    with ingesting(store_path, promised_path) as begin:
+        for attempt in range(1, KILLS + 1):
+            process = begin(attempt)
+            time.sleep(choose.uniform(0.0, 0.3))
+            os.kill(process, signal.SIGKILL)
+            gone(process)
+            seen_half_way += store_path.with_name("store.db-wal").exists()
+            check(store_path, promised_path)
+    assert len(promised_path.read_text().splitlines()) > KILLS  # it did work in between
+
+
+@contextmanager
+def ingesting(store_path: Path, promised_path: Path) -> Iterator[object]:
+    command = [sys.executable, str(Path(__file__).parent / "ingesting.py"), str(store_path), str(promised_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", "tests"])}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as nursery:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+
+        def begin(seed: int) -> int:
+            nursery.stdin.write(f"{seed}\n")  # type: ignore[union-attr]
+            nursery.stdin.flush()  # type: ignore[union-attr]
+            return int(nursery.stdout.readline())  # type: ignore[union-attr]
+
+        yield begin
+        nursery.stdin.close()
+
+
+def gone(process: int) -> None:
+    """Waits until the kernel has taken the process's locks and files away."""
+    while Path(f"/proc/{process}").exists() if Path("/proc").exists() else _answers(process):
+        time.sleep(0.001)
+
+
+def _answers(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def check(store_path: Path, promised_path: Path) -> None:
+    store = Store(store_path)
+    try:
+        check_tables(store)
+        check_documents(store, promised_path)
+    finally:
+        store.close()
+
+
+def check_tables(store: Store) -> None:
+    """The file is sound, and no row of a table stands without its fellows."""
+    with store._reading() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        connection.execute("INSERT INTO full_text (full_text) VALUES ('integrity-check')")
+        rows = {
+            table: {row[0] for row in connection.execute(f"SELECT {column} FROM {table}")}
+            for table, column in (("chunks", "id"), ("vectors", "chunk"), ("full_text", "rowid"))
+        }
+        words = dict(connection.execute("SELECT rowid, text FROM full_text").fetchall())
+    assert rows["chunks"] == rows["vectors"] == rows["full_text"]
+    passages = store.passages(sorted(rows["chunks"]))
+    assert {number: passage.text for number, passage in passages.items()} == words
+    vectors = store.vectors(sorted(rows["chunks"]))
+    assert all(numpy.array_equal(vectors[number], vector_of(words[number])) for number in words)
+    index = Index(store, Digests.dimension)
+    assert index.size() == len(words)
+    for number, vector in vectors.items():
+        assert index.search("c", vector, 1)[0][0] == number
+
+
+def check_documents(store: Store, promised_path: Path) -> None:
+    """Each document is one version from end to end, with all its passages, and no older than was promised."""
+    promised = dict(line.split() for line in promised_path.read_text().splitlines()) if promised_path.exists() else {}
+    stored: dict[str, int] = {}
+    for document in store.documents():
+        extracted = Extracted(store.content("c", document.id).text)
+        [(number, version)] = set(re.findall(r"document (\d+) in version (\d+)", extracted.text))
+        assert extracted.text == text_of(int(number), int(version))
+        assert document.name == f"{number}.txt"
+        assert document.passages == len(chunk(extracted, Digests().count, 40, 5))
+        stored[number] = int(version)
+    for number, version in promised.items():
+        if version == "0":
+            continue  # deleted; a later version may be there already
+        # One more change may have happened after the last promise: a newer version, or the deletion.
+        assert stored.get(number, int(version)) >= int(version)
+    missing = [number for number, version in promised.items() if version != "0" and number not in stored]
+    assert len(missing) <= 1
