@@ -58,6 +58,11 @@ class Database:
         with self._reading() as connection:
             return int(connection.execute("SELECT value FROM facts WHERE name = 'generation'").fetchone()[0])
 
+    def last_passage(self) -> int:
+        """The highest number that a passage ever had."""
+        with self._reading() as connection:
+            return _last_passage(connection)
+
     def copy_to(self, target: Path) -> None:
         """Writes the contents of this moment to a file, whole or not at all; writers and readers go on meanwhile."""
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +89,7 @@ class Database:
             shutil.copyfile(source, incoming)
             with closing(sqlite3.connect(incoming, isolation_level=None)) as copy, self._reading() as live:
                 _prepare(copy)
-                _never_again(copy, last_passage(live))
+                _never_again(copy, _last_passage(live))
                 copy.backup(live)
                 live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             incoming.unlink()
@@ -126,8 +131,7 @@ class Database:
             yield
 
 
-def last_passage(connection: sqlite3.Connection) -> int:
-    """The highest number that a passage ever had in this file."""
+def _last_passage(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'").fetchone()
     return int(row[0]) if row else 0
 
@@ -143,6 +147,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 def _never_again(connection: sqlite3.Connection, last: int) -> None:
     """Lets no new passage have a number up to `last`."""
-    if last > last_passage(connection):
+    if last > _last_passage(connection):
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'chunks'")
         connection.execute("INSERT INTO sqlite_sequence VALUES ('chunks', ?)", (last,))

@@ -139,3 +139,10 @@ def delete_snapshot(name: str, runtime: Running) -> Response:
     """Forgets a snapshot."""
     runtime.snapshots.delete(name)
     return Response(status_code=204)
+
+
+@router.post("/reindex", status_code=202)
+def reindex(runtime: Running) -> dict[str, Any]:
+    """Makes all vectors anew from the stored text, with the embedder and passage size of the settings. A job; the old
+    vectors answer until it has ended."""
+    return asdict(runtime.start_reindex())

@@ -4,6 +4,7 @@ RagError
 ├── NotReady              503  the models are still loading, or could not be had
 │   └── OtherEmbedder     503  the stored vectors were made by another embedding model
 ├── TooBusy               429  more questions at once than the service takes
+├── ForeignPage           403  a page of another site asks to change something
 ├── BodyTooLarge          413  the request is larger than the limit
 ├── TooManyFiles          413  more files in one request than the limit
 ├── EmptyCollection       404  the collection holds no document
@@ -52,8 +53,8 @@ class OtherEmbedder(NotReady):
     def __init__(self, stored: str, current: str) -> None:
         super().__init__(
             f"The store's vectors were made by {stored}, but the embedder is now {current}. They cannot be compared.",
-            "Set RAG_EMBEDDER (and RAG_EMBEDDER_REVISION) back, or set RAG_DATA_DIR to an empty folder and ingest "
-            "the documents again.",
+            "Run `python -m rag_service reindex`, or POST /reindex: it makes the vectors anew from the stored text. "
+            "Or set RAG_EMBEDDER (and RAG_EMBEDDER_REVISION) back.",
         )
 
 
@@ -63,6 +64,16 @@ class TooBusy(RagError):
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} questions are being worked on already.", "Try again in a few seconds.")
         self.headers = {"Retry-After": "2"}
+
+
+class ForeignPage(RagError):
+    status, title = 403, "Not from another site's page"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A page of another site asked for this; only this service's own page, and programs, may.",
+            "Open the service's own page, or use the command line.",
+        )
 
 
 class BodyTooLarge(RagError):

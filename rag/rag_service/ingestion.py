@@ -7,10 +7,11 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rag_service.chunking import chunk
-from rag_service.documents import Verdict
+from rag_service.documents import Extracted, Verdict
 from rag_service.engines import Embedder
 from rag_service.errors import LoadFailed
 from rag_service.loaders import KINDS, Limits, extract
@@ -28,8 +29,8 @@ class Library:
         self._store = store
         self._embedder = embedder
         self._limits = limits
-        self._chunk_tokens = min(chunk_tokens, embedder.limit)
-        self._overlap_tokens = min(overlap_tokens, self._chunk_tokens // 2)
+        self._chunk_tokens = chunk_tokens
+        self._overlap_tokens = overlap_tokens
         self._lock = threading.Lock()
 
     def add(self, name: str, data: bytes, collection: str, origin: str | None = None) -> Verdict:
@@ -49,14 +50,40 @@ class Library:
         log.info("%s indexed in %s: %d passages", name, collection, passages)
         return Verdict(name, "indexed", document_id, passages)
 
+    def write(
+        self,
+        extracted: Extracted,
+        collection: str,
+        document_id: str,
+        name: str,
+        size: int,
+        origin: str | None = None,
+        added_at: str | None = None,
+    ) -> int:
+        """Cuts, embeds and stores a text that was read; gives the number of passages. Raises OtherEmbedder."""
+        embedder = self._embedder
+        limit = min(self._chunk_tokens, embedder.limit)
+        spans = chunk(extracted, embedder.count, limit, min(self._overlap_tokens, limit // 2))
+        vectors = embedder.embed_passages([extracted.text[span.start : span.end] for span in spans])
+        self._store.add(
+            collection, document_id, name, size, extracted, spans, vectors, embedder.identity, origin, added_at
+        )
+        return len(spans)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is added meanwhile."""
+        with self._lock:
+            yield
+
+    def use(self, embedder: Embedder) -> None:
+        """Embeds with this one from now on."""
+        self._embedder = embedder
+
     def _index(self, name: str, data: bytes, collection: str, document_id: str, origin: str | None) -> int:
         self._store.check_embedder(self._embedder.identity)
         extracted = extract(name, data, self._limits)
-        spans = chunk(extracted, self._embedder.count, self._chunk_tokens, self._overlap_tokens)
-        vectors = self._embedder.embed_passages([extracted.text[span.start : span.end] for span in spans])
-        identity = self._embedder.identity
-        self._store.add(collection, document_id, name, len(data), extracted, spans, vectors, identity, origin)
-        return len(spans)
+        return self.write(extracted, collection, document_id, name, len(data), origin)
 
     def _unchanged(self, name: str, collection: str, stored: str, document_id: str, passages: int) -> Verdict:
         reason = None

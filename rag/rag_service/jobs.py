@@ -42,7 +42,8 @@ class Progress:
 class Job:
     """What the work tells of itself, step by step."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, show: Callable[[Progress], None] | None = None) -> None:
+        self._show = show or (lambda _: None)
         self._lock = threading.Lock()
         self._verdicts: deque[Verdict] = deque(maxlen=_VERDICTS)
         self._counts: Counter[str] = Counter()
@@ -77,6 +78,7 @@ class Job:
     def _change(self, **changes: Any) -> None:
         with self._lock:
             self._progress = replace(self._progress, **changes)
+            self._show(self._progress)
 
 
 class Jobs:
@@ -92,14 +94,15 @@ class Jobs:
         threading.Thread(target=_run, args=(job, work), name=kind, daemon=True).start()
         return job.seen()
 
-    def run(self, kind: str, work: Callable[[Job], None]) -> Progress:
-        """Runs `work` here and comes back when it has ended, well or not. Raises TooManyJobs."""
-        job = self._added(kind)
+    def run(self, kind: str, work: Callable[[Job], None], show: Callable[[Progress], None] | None = None) -> Progress:
+        """Runs `work` here and comes back when it has ended, well or not; `show` hears of every step. Raises
+        TooManyJobs."""
+        job = self._added(kind, show)
         _run(job, work)
         return job.seen()
 
-    def _added(self, kind: str) -> Job:
-        job = Job(kind)
+    def _added(self, kind: str, show: Callable[[Progress], None] | None = None) -> Job:
+        job = Job(kind, show)
         with self._lock:
             ended = [key for key, one in self._jobs.items() if one.seen(False).state != "running"]
             if len(self._jobs) - len(ended) >= _AT_ONCE:

@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.runtime = Runtime(settings)
         app.state.runtime.start()
+        app.state.runtime.watch()
         yield
         app.state.runtime.close()
 

@@ -10,12 +10,15 @@ from contextlib import suppress
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag_service.errors import BodyTooLarge
+from rag_service.errors import BodyTooLarge, ForeignPage, RagError
 from rag_service.observation import Metrics
 from rag_service.problems import problem
 from rag_service.settings import Settings
 
 _GOOD_ID = re.compile(r"[\w.:-]{1,128}")
+_HARMLESS = frozenset(("GET", "HEAD", "OPTIONS"))
+# Browsers say so of a request that another site's page makes: it must not plant documents here, or restore a snapshot.
+_ELSEWHERE = frozenset((b"cross-site", b"same-site"))
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -50,7 +53,10 @@ class Outermost:
             await send(message)
 
         try:
-            await self._bounded(scope, receive, send_on, headers)
+            if scope["method"] not in _HARMLESS and headers.get(b"sec-fetch-site") in _ELSEWHERE:
+                await _refuse(ForeignPage(), scope, receive, send_on)
+            else:
+                await self._bounded(scope, receive, send_on, headers)
         finally:
             # The route's pattern, never the path itself: anyone could make up paths without end.
             route = getattr(scope.get("route"), "path", "other")
@@ -87,6 +93,6 @@ class Outermost:
             await _refuse(BodyTooLarge(limit), scope, receive, send)
 
 
-async def _refuse(error: BodyTooLarge, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(error: RagError, scope: Scope, receive: Receive, send: Send) -> None:
     response = problem(Request(scope), error.status, error.title, error.detail, error.hint)
     await response(scope, receive, send)

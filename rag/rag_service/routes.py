@@ -84,12 +84,15 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(request: Request) -> dict[str, Any]:
     """200 once the models are loaded; says which, and why there is no generator if there is none."""
-    parts = runtime_of(request).parts()
+    runtime = runtime_of(request)
+    parts = runtime.parts()
     return {
         "status": "ready",
         "embedder": parts.embedder.name,
         "generator": parts.generator.name if parts.generator else None,
         "without_generator": parts.without_generator,
+        "needs_reindex": runtime.needs_reindex,
+        "watch": asdict(runtime.watcher.state) if runtime.watcher else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rag_service.errors import BadSettings
 
 MEGABYTE = 1024 * 1024
+_COLLECTION = r"\w[\w .-]{0,63}"
 
 
 class Settings(BaseSettings):
@@ -21,6 +23,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8001, ge=0, le=65535)
     data_dir: Path = Path("var/rag")
     models_dir: Path = Path("var/rag/models")
+    watch: str | None = None
 
     # Both are a folder, or a name on the hub with the commit that was tried. `none` as generator: quotes only.
     embedder: str | None = None
@@ -51,9 +54,31 @@ class Settings(BaseSettings):
             raise ValueError("must be at most half of RAG_CHUNK_TOKENS")
         return overlap
 
+    @field_validator("watch")
+    @classmethod
+    def _watch_names_a_collection(cls, watch: str | None) -> str | None:
+        if watch is not None and not re.fullmatch(_COLLECTION, _folder_and_collection(watch)[1]):
+            raise ValueError(
+                "must be a folder, or folder:collection with a collection of letters, digits, '.', '_', '-'"
+            )
+        return watch
+
+    @property
+    def watched(self) -> tuple[Path, str] | None:
+        """The folder that is watched and its collection, if one is set."""
+        if self.watch is None:
+            return None
+        folder, collection = _folder_and_collection(self.watch)
+        return Path(folder).absolute(), collection
+
     @property
     def store_path(self) -> Path:
         return self.data_dir / "store.db"
+
+
+def _folder_and_collection(watch: str) -> tuple[str, str]:
+    folder, colon, collection = watch.rpartition(":")
+    return (folder, collection) if colon and folder else (watch, "default")
 
 
 def read_settings(**overrides: object) -> Settings:

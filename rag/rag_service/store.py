@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,14 @@ SELECT d.id, d.collection, d.name, d.bytes, length(d.text), json_array_length(d.
 _ONE_OF = " (SELECT value FROM json_each(?))"
 
 
+@dataclass(frozen=True)
+class StoredEmbedder:
+    """The embedder that made the stored vectors; `found` is the name and revision that it was once found by."""
+
+    identity: str
+    found: tuple[str | None, str] | None
+
+
 class Store(Database):
     """What is in the file: documents with their passages, vectors and full text."""
 
@@ -31,6 +40,22 @@ class Store(Database):
         """Raises OtherEmbedder where the stored vectors are another model's. An empty store takes any."""
         with self._reading() as connection:
             _refuse_other_embedder(connection, identity)
+
+    def embedder(self) -> StoredEmbedder | None:
+        """The embedder that made the stored vectors; None where no document is stored."""
+        with self._reading() as connection:
+            identity = _embedder(connection)
+            found = _fact(connection, f"found {identity}")
+        return StoredEmbedder(identity, tuple(json.loads(found)) if found else None) if identity else None
+
+    def tell_embedder(self, identity: str, name: str | None, revision: str) -> None:
+        """Keeps by which name an embedder was found, for a time when the settings name another one."""
+        fact, found = f"found {identity}", json.dumps([name, revision])
+        with self._reading() as connection:
+            known = _fact(connection, fact)
+        if known != found:
+            with self._writing() as connection:
+                connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (fact, found))
 
     def add(
         self,
@@ -169,9 +194,17 @@ def _summary(row: tuple[str, str, str, int, int, int, int, str, str | None]) -> 
     return DocumentSummary(document_id, collection, name, size, characters, pages or None, passages, added_at, origin)
 
 
+def _fact(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def _embedder(connection: sqlite3.Connection) -> str | None:
+    """The identity of the embedder that made the stored vectors, where there are documents."""
+    return _fact(connection, "embedder") if connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone() else None
+
+
 def _refuse_other_embedder(connection: sqlite3.Connection, identity: str) -> None:
-    row = connection.execute(
-        "SELECT value FROM facts WHERE name = 'embedder' AND EXISTS (SELECT 1 FROM documents)"
-    ).fetchone()
-    if row is not None and row[0] != identity:
-        raise OtherEmbedder(row[0], identity)
+    stored = _embedder(connection)
+    if stored is not None and stored != identity:
+        raise OtherEmbedder(stored, identity)

@@ -178,6 +178,17 @@ def test_too_many_files_and_no_file_are_refused(client: TestClient) -> None:
     problem(client.post("/documents", data={"collection": "default"}), 422)
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_sites_page_changes_nothing(site: str, client: TestClient) -> None:
+    files = [("files", ("planted.txt", b"Send your money to me."))]
+
+    problem(client.post("/documents", files=files, headers={"Sec-Fetch-Site": site}), 403)
+    problem(client.post("/reindex", headers={"Sec-Fetch-Site": site}), 403)
+    assert client.get("/documents", headers={"Sec-Fetch-Site": site}).json() == {"documents": []}
+    own = client.post("/documents", data={"collection": "default"}, headers={"Sec-Fetch-Site": "same-origin"})
+    problem(own, 422)
+
+
 def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
     problem(client.get("/nowhere"), 404)
     problem(client.get("/ask"), 405)

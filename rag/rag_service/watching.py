@@ -1,0 +1,181 @@
+"""A watched folder: what is in it is in its collection, and what leaves it is forgotten. The folder is the truth."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rag_service.documents import DocumentSummary, Verdict
+from rag_service.errors import RagError, UnknownDocument
+from rag_service.ingestion import Library, clean_name, files_under
+from rag_service.jobs import Job, Jobs
+from rag_service.store import Store
+
+log = logging.getLogger(__name__)
+
+# Changes come by notice; this look at all files is for what is never told, such as on a network drive.
+_LOOK_EVERY_MS = 60_000
+_TRY_AGAIN_SECONDS = 5.0
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is known of the folder. `failed`: files that cannot be read, at most twenty; `error`: why nothing of it
+    can be read now, where that is so."""
+
+    folder: str
+    collection: str
+    files: int = 0
+    failed: tuple[Verdict, ...] = ()
+    error: str | None = None
+    checked_at: str | None = None
+
+
+@dataclass
+class _Seen:
+    """A file as it was when it was last read. `alias`: its content is stored under another file's name."""
+
+    stamp: tuple[int, int]
+    verdict: Verdict
+    alias: bool = field(default=False)
+
+
+class Watcher:
+    """Follows one folder in a thread of its own."""
+
+    def __init__(
+        self, folder: Path, collection: str, store: Store, library: Callable[[], Library], jobs: Jobs, most_bytes: int
+    ) -> None:
+        """`library` gives the one to add with, or raises NotReady."""
+        self._folder = folder
+        self._collection = collection
+        self._origin = str(folder)
+        self._store = store
+        self._library = library
+        self._jobs = jobs
+        self._most_bytes = most_bytes
+        self._seen: dict[str, _Seen] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.state = Watched(self._origin, collection)
+
+    def start(self, when: threading.Event) -> None:
+        """Begins once `when` is set."""
+        self._thread = threading.Thread(target=self._run, args=(when,), name="watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends after the file that is being read."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_TRY_AGAIN_SECONDS)
+
+    def reconcile(self) -> None:
+        """Brings the collection to what the folder holds. Raises OSError where the folder cannot be read, and NotReady;
+        then nothing was forgotten."""
+        files = self._files()
+        gone = [document for document in self._ours() if document.name not in files]
+        changed = [
+            name
+            for name, path in files.items()
+            if name not in self._seen or self._seen[name].alias or self._seen[name].stamp != _stamp(path)
+        ]
+        library = self._library()
+        for name in self._seen.keys() - files.keys():
+            del self._seen[name]
+        # Files that are only other names for a content are looked at each time, and are no news.
+        if gone or any(name not in self._seen or not self._seen[name].alias for name in changed):
+            self._jobs.run(
+                "watch", lambda job: self._follow(job, library, gone, {name: files[name] for name in changed})
+            )
+        failed = tuple(seen.verdict for seen in self._seen.values() if seen.verdict.verdict == "failed")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.state = Watched(self._origin, self._collection, len(files), failed[:_SHOWN], None, now)
+
+    def _follow(self, job: Job, library: Library, gone: list[DocumentSummary], changed: dict[str, Path]) -> None:
+        job.expects(len(gone) + len(changed))
+        for document in gone:  # first: one of the files below may hold the same content under a new name
+            job.works_on(document.name)
+            self._forget(document)
+            job.ends_step()
+        for name, path in changed.items():
+            if self._stop.is_set():
+                return
+            job.works_on(name)
+            job.ends_step(self._read(library, name, path))
+
+    def _read(self, library: Library, name: str, path: Path) -> Verdict:
+        try:
+            stamp = _stamp(path)  # before reading: a change meanwhile shows the next time
+            with path.open("rb") as file:
+                data = file.read(self._most_bytes + 1)
+            verdict = library.add(name, data, self._collection, self._origin)
+        except OSError as error:
+            stamp = (0, 0)
+            verdict = Verdict(name, "failed", code="unreadable", reason=f"The file cannot be read ({error.strerror}).")
+        if verdict.verdict == "failed":
+            # What the file said before is nowhere in the folder any more.
+            for document in self._ours():
+                if document.name == name:
+                    self._forget(document)
+        self._seen[name] = _Seen(stamp, verdict, verdict.verdict == "unchanged" and verdict.reason is not None)
+        return verdict
+
+    def _forget(self, document: DocumentSummary) -> None:
+        with suppress(UnknownDocument):
+            self._store.delete(document.collection, document.id)
+        log.info("%s forgotten: it is no longer in the watched folder", document.name)
+
+    def _ours(self) -> list[DocumentSummary]:
+        """The documents that came from this folder; others in its collection are none of its business."""
+        return [one for one in self._store.documents(self._collection) if one.origin == self._origin]
+
+    def _files(self) -> dict[str, Path]:
+        """The folder's files by the names that they are stored by. Raises OSError where a part cannot be read."""
+
+        def refuse(error: OSError) -> None:
+            raise error
+
+        for _ in os.walk(self._folder, onerror=refuse):
+            pass  # a part that cannot be read must not look as if its files were gone
+        return {clean_name(name): path for name, path in files_under([self._folder])}
+
+    def _run(self, when: threading.Event) -> None:
+        import watchfiles
+
+        when.wait()
+        while not self._stop.is_set():
+            try:
+                self.reconcile()
+                for _ in watchfiles.watch(
+                    self._folder,
+                    watch_filter=None,
+                    stop_event=self._stop,
+                    rust_timeout=_LOOK_EVERY_MS,
+                    yield_on_timeout=True,
+                    raise_interrupt=False,
+                ):
+                    self.reconcile()
+            except Exception as error:  # whatever it is, the watching goes on and says why it cannot see
+                told = (
+                    f"{error.detail} {error.hint}"
+                    if isinstance(error, RagError)
+                    else f"{type(error).__name__}: {error}"
+                )
+                if told != self.state.error:
+                    log.warning("the watched folder cannot be followed: %s", told)
+                self.state = Watched(self._origin, self._collection, len(self._seen), error=told)
+                self._stop.wait(_TRY_AGAIN_SECONDS)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file's content does."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
