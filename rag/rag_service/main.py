@@ -17,6 +17,7 @@ from rag_service.document_routes import router as document_router
 from rag_service.errors import RagError
 from rag_service.middleware import Outermost
 from rag_service.observation import Metrics
+from rag_service.page_files import PageFiles
 from rag_service.problems import problem, problem_of
 from rag_service.routes import router
 from rag_service.runtime import Runtime
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.include_router(chat_router)
     app.include_router(document_router)
+    app.mount("/pages", PageFiles())
     app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings)
     app.add_exception_handler(RagError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

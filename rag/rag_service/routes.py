@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering import Draft, Retrieved, Tell
 from rag_service.documents import Answer, Hit
+from rag_service.page_files import front_page
 from rag_service.reference import reference_page
 from rag_service.runtime import Runtime
 from rag_service.streaming import Event, event_line, event_stream
@@ -99,6 +100,12 @@ async def readyz(request: Request) -> dict[str, Any]:
 @router.get("/metrics", include_in_schema=False)
 def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+def page() -> Response:
+    """The page for people."""
+    return front_page()
 
 
 @router.get("/docs", include_in_schema=False)

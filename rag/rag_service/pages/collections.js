@@ -1,0 +1,32 @@
+// The choice of a collection, which everything on the page refers to. A collection is there as long as it holds a document.
+
+import { byId, element } from "./dom.js";
+import { getJson } from "./service.js";
+
+let offered = "";
+
+/** The collection that is chosen. */
+export const chosen = () => byId("collection").value || "default";
+
+/** Asks which collections there are; `other` is chosen, else the one that is chosen then. Tells who listens for it. */
+export async function showCollections(other) {
+  const { collections } = await getJson("collections");
+  const wanted = other ?? chosen();
+  const shown = collections.some(({ name }) => name === wanted) ? collections : [...collections, { name: wanted, documents: 0 }];
+  const news = JSON.stringify([shown, wanted]);
+  if (news !== offered) offer(shown, wanted);
+  offered = news;
+  byId("no-documents").hidden = collections.length > 0;
+  byId("collection").dispatchEvent(new Event("change"));
+}
+
+function offer(shown, wanted) {
+  const options = shown.map(({ name, documents }) =>
+    element("option", { value: name, selected: name === wanted }, `${name} (${documents})`),
+  );
+  byId("collection").replaceChildren(...options);
+  byId("known").replaceChildren(...shown.map(({ name }) => element("option", { value: name })));
+}
+
+/** Calls `action` whenever another collection is chosen, or the choice was made anew. */
+export const onCollection = (action) => byId("collection").addEventListener("change", action);

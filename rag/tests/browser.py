@@ -1,0 +1,138 @@
+"""A real browser on the real service: what the tests of the page share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from conftest import TINY_T5
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from test_command import served
+
+from rag_service.settings import Settings
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+_CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# runs before each page's own scripts: tells what the content policy refused
+_WATCH = "document.addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.blockedURI))"
+
+
+@pytest.fixture(scope="module")  # a longer life would keep playwright's event loop in the thread of other tests
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; skips where there is none."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _CANDIDATES)), None)
+    if found is None:
+        pytest.skip("no Chromium on PATH and CHROMIUM is not set; on Debian: apt-get install chromium")
+    # a browser that runs as root needs this; what it opens here is only our own page
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab. Whatever the test does: no script fails in it, and the content policy refuses nothing."""
+    with watched(browser) as (tab, errors):
+        yield tab
+    assert errors == []
+
+
+@contextmanager
+def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """A tab, and everything that its console called an error, what the content policy refused included."""
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    tab = context.new_page()
+    tab.set_default_timeout(10_000)
+    tab.add_init_script(_WATCH)
+    log = _Log()
+    tab.on("console", log.note)
+    tab.on("pageerror", lambda error: log.errors.append(str(error)))
+    yield tab, log.errors
+    context.close()
+
+
+@dataclass
+class _Log:
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, message: ConsoleMessage) -> None:
+        # an answer that refuses is part of the service's language, and the browser calls each one an error
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.errors.append(message.text)
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[str]:
+    """One service for all of them, with the real embedder and a generator that really writes."""
+    folder = tmp_path_factory.mktemp("page")
+    with served(settings.model_copy(update={"generator": str(TINY_T5), "data_dir": folder})) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def add(address: str, collection: str, *files: tuple[str, str | bytes]) -> list[dict[str, Any]]:
+    """Adds documents by name and content; gives their verdicts."""
+    sent = [("files", file) for file in files]
+    response = httpx.post(f"{address}/documents", files=sent, data={"collection": collection})
+    verdicts: list[dict[str, Any]] = response.raise_for_status().json()["documents"]
+    return verdicts
+
+
+def ask(page: Page, question: str) -> None:
+    """Asks as a person would."""
+    page.get_by_label("Question", exact=True).fill(question)
+    page.get_by_role("button", name="Ask").click()
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until the focus is on the element with this accessible name, and sees that the focus shows."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()") == name:
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+            return
+    pytest.fail(f"Tab never comes to {name!r}")
+
+
+def contrasts_too_low(page: Page) -> list[str]:
+    """Texts whose contrast with what is behind them is under WCAG 2.2's 4.5 to 1, or 3 to 1 where they are large."""
+    found: list[str] = page.evaluate(_CONTRAST)
+    return found
+
+
+_CONTRAST = """() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = parts(colour).slice(0, 3).map((part) => part / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if ((parts(colour)[3] ?? 1) > 0) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const low = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const texts = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data);
+    const own = String(element.value ?? texts.join("")).trim().slice(0, 40);
+    if (!own || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const [one, other] = [luminance(style.color), luminance(behind(element))].sort((a, b) => b - a);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const ratio = (one + 0.05) / (other + 0.05);
+    if (ratio < (large ? 3 : 4.5)) low.push(`${element.tagName} ${own}: ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""

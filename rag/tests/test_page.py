@@ -1,0 +1,242 @@
+"""The page at /, used in a real browser as a person would: asking, reading, looking into retrieval."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from browser import PHONE, add, ask, contrasts_too_low, tab_to, watched
+from playwright.sync_api import Browser, Page, expect
+from test_generator import FACTS
+from test_loaders import pdf
+
+from rag_service.engines.torch_engine import TorchGenerator
+
+pytest_plugins = ["browser"]  # its fixtures
+
+QUESTION = "What is the capital of Narvia?"
+EVIL = "<img src=x onerror=\"console.error('script ran')\"><script>console.error('script ran')</script>"
+# the wine glass counts as two in a browser's strings and as one in the service's
+HOSTILE = f"🍷 Notes {EVIL} 🍷\n\nThe secret of Ostrava {EVIL} is a 🍷 glass of 42 marbles.\n\nNothing else 🍷 is said."
+
+
+@pytest.fixture(scope="session")
+def filled(address: str) -> str:
+    """The service with something to ask about."""
+    add(address, "default", ("facts.txt", FACTS))
+    add(address, "hostile", (f"{EVIL.replace('/', '')}.txt", HOSTILE))
+    add(address, "pages", ("book.pdf", pdf("Nothing here.", "The lantern of Tarn burns blue.", "Nor here.")))
+    return address
+
+
+@pytest.fixture
+def open_page(filled: str, page: Page) -> Page:
+    page.goto(filled)
+    expect(page.locator("#models")).to_contain_text("tiny-t5")
+    return page
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """A generator that says "It is" and then waits until it is let go."""
+    let_go = threading.Event()
+
+    def slow(_: Any, prompt: str, tell: Callable[[str], None] | None = None) -> str:
+        assert tell
+        tell("It is ")
+        let_go.wait(60)
+        tell("Beldorn")
+        return "Beldorn"
+
+    monkeypatch.setattr(TorchGenerator, "generate", slow)
+    yield let_go.set
+    let_go.set()
+
+
+def answer_of(page: Page) -> dict[str, Any]:
+    """What the service itself answers to the question on the page."""
+    question = page.locator("#asked").inner_text()
+    collection = page.get_by_label("Collection", exact=True).input_value()
+    body = {"question": question, "collection": collection}
+    answer: dict[str, Any] = httpx.post(page.url.split("#")[0] + "ask", json=body).json()
+    return answer
+
+
+def test_asking_and_reading_the_source_need_only_the_keyboard(open_page: Page) -> None:
+    tab_to(open_page, "Skip to the content")
+    open_page.keyboard.press("Enter")
+    tab_to(open_page, "Question")
+    open_page.keyboard.type(QUESTION)
+    open_page.keyboard.press("Enter")
+    expect(open_page.get_by_role("region", name=QUESTION)).to_contain_text("Beldorn")
+    expect(open_page.locator("[aria-live=polite]")).to_contain_text("Beldorn")
+    tab_to(open_page, "facts.txt")
+    open_page.keyboard.press("Enter")
+    reader = open_page.get_by_role("dialog", name="facts.txt")
+    expect(reader.locator("mark")).to_be_focused()
+    open_page.keyboard.press("Escape")
+    expect(reader).to_be_hidden()
+    expect(open_page.get_by_role("button", name="facts.txt").first).to_be_focused()
+
+
+def test_passages_and_drafts_come_before_the_answer(open_page: Page, held: Callable[[], None]) -> None:
+    ask(open_page, QUESTION)
+    expect(open_page.get_by_role("status").filter(has_text="1 passage found. Reading…")).to_be_visible()
+    draft = open_page.locator("#draft")
+    expect(draft).to_contain_text("Being written, not checked yet")
+    expect(draft).to_contain_text("It is")
+    expect(open_page.locator("#said")).to_be_empty()
+    held()
+    expect(open_page.locator(".said")).to_have_text("Beldorn")
+    expect(draft).to_be_hidden()
+    expect(open_page.locator(".kind:visible")).to_have_text("Written by the model")
+
+
+def test_a_question_can_be_stopped_and_asked_anew(open_page: Page, held: Callable[[], None]) -> None:
+    ask(open_page, QUESTION)
+    expect(open_page.locator("#draft")).to_be_visible()
+    open_page.get_by_role("button", name="Stop").click()
+    expect(open_page.get_by_role("status").filter(has_text="Stopped.")).to_be_visible()
+    expect(open_page.get_by_label("Question", exact=True)).to_be_focused()
+    held()
+    open_page.keyboard.press("Enter")
+    expect(open_page.locator(".said")).to_have_text("Beldorn")
+
+
+def marked(page: Page) -> tuple[str, str]:
+    """The marked words, and the whole text around them as the dialog shows it."""
+    mark = page.get_by_role("dialog").locator("mark")
+    expect(mark).to_be_in_viewport()
+    own = "(shown) => [...shown.childNodes].filter((node) => node.className !== 'page')"
+    text: str = page.locator("#reader-text").evaluate(own + ".map((node) => node.textContent).join('')")
+    return mark.evaluate("(mark) => mark.textContent"), text
+
+
+def stored(page: Page, citation: dict[str, Any]) -> str:
+    collection = page.get_by_label("Collection", exact=True).input_value()
+    path = f"documents/{citation['document_id']}"
+    text: str = httpx.get(page.url.split("#")[0] + path, params={"collection": collection}).json()["text"]
+    return text
+
+
+def test_a_citation_marks_exactly_the_quote_in_its_place(open_page: Page) -> None:
+    ask(open_page, QUESTION)
+    open_page.locator("#sources").get_by_role("button", name="facts.txt").click()
+    [citation] = answer_of(open_page)["citations"]
+    words, text = marked(open_page)
+    assert words == FACTS[citation["start"] : citation["end"]] == "The capital of Narvia is Beldorn."
+    assert text == FACTS
+
+
+def test_a_documents_markup_stays_text_and_offsets_count_characters(open_page: Page) -> None:
+    open_page.get_by_label("Collection", exact=True).select_option("hostile")
+    ask(open_page, "How many marbles is the secret of Ostrava?")
+    expect(open_page.locator("blockquote")).to_contain_text("42 marbles")
+    open_page.locator("#sources").get_by_role("button").click()
+    [citation] = answer_of(open_page)["citations"]
+    words, text = marked(open_page)
+    assert text == stored(open_page, citation)
+    assert words == text[citation["start"] : citation["end"]] == citation["quote"]
+    assert EVIL in text
+    assert citation["document"] == open_page.locator("#reader-title").inner_text()
+    assert open_page.locator("img, main script").count() == 0
+
+
+def test_a_quote_is_marked_on_its_page(open_page: Page) -> None:
+    open_page.get_by_label("Collection", exact=True).select_option("pages")
+    ask(open_page, "Which colour burns the lantern of Tarn?")
+    open_page.locator("#sources").get_by_role("button", name="book.pdf").click()
+    [citation] = answer_of(open_page)["citations"]
+    words, text = marked(open_page)
+    assert (words, text) == ("The lantern of Tarn burns blue.", stored(open_page, citation))
+    shown = open_page.locator("#reader-text").inner_text()
+    assert shown.index("Page 2") < shown.index("lantern") < shown.index("Page 3")
+
+
+def test_a_quotation_is_labelled_as_one(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchGenerator, "generate", lambda *_: "Atlantis")
+    ask(open_page, QUESTION)
+    expect(open_page.locator(".kind.extractive")).to_have_text("Quoted word for word")
+    expect(open_page.locator("#said")).to_contain_text("What the model wrote does not stand in the documents")
+    expect(open_page.locator(".said")).to_have_text("The capital of Narvia is Beldorn.")
+
+
+def test_what_the_documents_do_not_say_is_shown_as_not_answered(open_page: Page) -> None:
+    ask(open_page, "Who won the football cup?")
+    expect(open_page.locator(".kind.none")).to_have_text("Not answered")
+    expect(open_page.locator(".said")).to_contain_text("do not answer this question")
+    expect(open_page.locator("#sources")).not_to_contain_text("Sources")
+    expect(open_page.get_by_role("list", name="Passages looked at").get_by_role("listitem")).to_have_count(1)
+
+
+def test_what_breaks_while_it_is_answered_is_said(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr(TorchGenerator, "generate", broken)
+    ask(open_page, QUESTION)
+    expect(open_page.get_by_role("alert")).to_contain_text("Internal error")
+    expect(open_page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+def test_retrieval_shows_ranks_and_scores(open_page: Page) -> None:
+    open_page.get_by_role("link", name="Retrieval").click()
+    expect(open_page.get_by_role("heading", level=1)).to_be_focused()
+    open_page.get_by_label("Query").fill("river of Narvia")
+    open_page.keyboard.press("Enter")
+    hit = open_page.get_by_role("list", name="Passages found").get_by_role("listitem")
+    [found] = httpx.post(open_page.url.split("#")[0] + "search", json={"query": "river of Narvia"}).json()["hits"]
+    expect(hit).to_contain_text("facts.txt")
+    for said in ("by meaningrank 1", "by wordsrank 1", f"similarity{found['similarity']:.2f}", FACTS):
+        expect(hit).to_contain_text(said)
+    hit.get_by_role("button", name="facts.txt").click()
+    assert marked(open_page) == (found["text"], FACTS)
+
+
+def test_the_content_policy_refuses_markup_and_what_lies_elsewhere(filled: str, browser: Browser) -> None:
+    with watched(browser) as (tab, errors):
+        tab.goto(filled)
+        assert (
+            tab.evaluate("try { document.body.innerHTML = '<p>'; 'taken' } catch (error) { error.name }") == "TypeError"
+        )
+        with tab.expect_console_message(lambda message: message.text == "policy: http://127.0.0.1:9/x.png"):
+            tab.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
+    assert "policy: http://127.0.0.1:9/x.png" in errors  # so every other test would see it too
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_and_every_field_has_a_label(open_page: Page, scheme: str) -> None:
+    open_page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    ask(open_page, "Who won the football cup?")
+    expect(open_page.locator(".kind.none")).to_be_visible()
+    assert contrasts_too_low(open_page) == []
+    ask(open_page, QUESTION)
+    expect(open_page.locator(".kind.generator")).to_be_visible()
+    assert contrasts_too_low(open_page) == []
+    open_page.locator("#sources").get_by_role("button").click()
+    expect(open_page.locator("mark")).to_be_visible()
+    assert contrasts_too_low(open_page) == []
+    nameless = (
+        "[...document.querySelectorAll('input, select, textarea')].filter((field) => !field.labels.length).length"
+    )
+    assert open_page.evaluate(nameless) == 0
+
+
+def test_a_phone_needs_no_sideways_scrolling(open_page: Page) -> None:
+    open_page.set_viewport_size(PHONE)
+    ask(open_page, QUESTION)
+    expect(open_page.locator(".said")).to_be_in_viewport()
+    assert open_page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    open_page.locator("#sources").get_by_role("button").click()
+    expect(open_page.locator("mark")).to_be_in_viewport()
+    assert open_page.locator("#reader").evaluate("(dialog) => dialog.scrollWidth") <= PHONE["width"]
+
+
+def test_the_other_pages_still_work(filled: str, page: Page) -> None:
+    page.goto(f"{filled}/docs")
+    expect(page.get_by_role("heading", name="POST /ask")).to_be_visible()
+    page.get_by_role("link", name="openapi.json").click()
+    expect(page.locator("body")).to_contain_text('"openapi"')

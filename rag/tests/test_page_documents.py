@@ -1,0 +1,199 @@
+"""The page's documents: files go in with a verdict each, and come out again; snapshots undo."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import PHONE, add, ask, contrasts_too_low
+from playwright.sync_api import Locator, Page, expect
+from test_command import served
+
+from rag_service.documents import Verdict
+from rag_service.ingestion import Library
+from rag_service.settings import Settings
+
+pytest_plugins = ["browser"]  # its fixtures
+
+RIVER = "The river of Tarn is 40 kilometres long."
+
+
+@pytest.fixture
+def documents(address: str, page: Page) -> Page:
+    """The view of a service that holds something."""
+    add(address, "default", ("facts.txt", "The capital of Narvia is Beldorn."))
+    page.goto(f"{address}#documents")
+    expect(table(page).get_by_role("button", name="facts.txt", exact=True)).to_be_visible()
+    return page
+
+
+def table(page: Page) -> Locator:
+    return page.get_by_role("region", name="What is there")
+
+
+def verdicts(page: Page) -> Locator:
+    return page.get_by_role("list", name="Verdicts").get_by_role("listitem")
+
+
+def send(page: Page, collection: str, *files: tuple[str, bytes]) -> None:
+    page.get_by_label("Into the collection").fill(collection)
+    sent: list[Any] = [{"name": name, "mimeType": "", "buffer": content} for name, content in files]
+    page.get_by_label("Choose files").set_input_files(sent)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Files whose name says so are not read before they are let go."""
+    let_go, real = threading.Event(), Library.add
+
+    def slow(self: Library, name: str, *rest: Any) -> Verdict:
+        if name.startswith("slow"):
+            let_go.wait(60)
+        return real(self, name, *rest)
+
+    monkeypatch.setattr(Library, "add", slow)
+    yield let_go.set
+    let_go.set()
+
+
+def test_every_file_gets_its_verdict_and_a_bad_one_stops_no_other(documents: Page) -> None:
+    send(documents, "verdicts", ("cut.pdf", b"%PDF-1.4 cut"), ("river.md", RIVER.encode()), ("nothing.txt", b""))
+    expect(verdicts(documents)).to_contain_text(["failed", "indexed", "failed"])
+    expect(verdicts(documents)).to_contain_text(["cut.pdf", "river.md1 passage", "The file is empty."])
+    expect(documents.get_by_text("3 of 3 files: 2 failed, 1 indexed.")).to_be_visible()
+    expect(documents.get_by_role("progressbar")).to_be_hidden()
+    expect(documents.get_by_label("Collection", exact=True)).to_have_value("verdicts")
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
+    send(documents, "verdicts", ("river.md", RIVER.encode()))
+    expect(verdicts(documents)).to_contain_text(["The same bytes are there already."])
+
+
+def test_progress_is_shown_while_files_are_read(documents: Page, held: Callable[[], None]) -> None:
+    send(documents, "progress", ("first.md", RIVER.encode()), ("slow.md", b"The lake of Tarn is deep."))
+    expect(documents.get_by_text("1 of 2 files: 1 indexed. Reading slow.md…")).to_be_visible()
+    expect(documents.get_by_role("progressbar", name="Progress")).to_have_js_property("value", 1)
+    expect(verdicts(documents)).to_have_count(1)
+    expect(documents.get_by_label("Choose files")).to_be_disabled()
+    held()
+    expect(documents.get_by_text("2 of 2 files: 2 indexed.")).to_be_visible()
+    expect(documents.get_by_label("Choose files")).to_be_enabled()
+
+
+def test_more_files_than_one_request_takes_go_in_by_groups(documents: Page, settings: Settings) -> None:
+    files = [(f"{number}.md", f"Number {number} is a number.".encode()) for number in range(settings.max_files + 1)]
+    send(documents, "groups", *files)
+    expect(documents.get_by_text("9 of 9 files: 9 indexed.")).to_be_visible()
+    expect(verdicts(documents)).to_have_count(9)
+    names = table(documents).get_by_role("rowheader")
+    expect(names).to_have_count(9)
+    documents.get_by_label("Look for a name").fill("3")
+    expect(names).to_have_text(["3.md"])
+    expect(table(documents)).to_contain_text("1 of 9 documents.")
+
+
+def test_what_one_request_cannot_hold_is_a_verdict_too(documents: Page, settings: Settings) -> None:
+    send(documents, "large", ("large.txt", b"a" * settings.max_upload_bytes), ("river.md", RIVER.encode()))
+    expect(verdicts(documents)).to_contain_text(["large.txt", "river.md"])
+    expect(verdicts(documents).first).to_contain_text("larger than")
+
+
+def test_a_folder_keeps_its_names(documents: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes" / "deep").mkdir(parents=True)
+    (tmp_path / "notes" / "deep" / "river.md").write_text(RIVER)
+    (tmp_path / "notes" / ".hidden.md").write_text("Hidden.")
+    documents.get_by_label("Into the collection").fill("folder")
+    documents.get_by_label("or a whole folder").set_input_files(tmp_path / "notes")
+    expect(documents.get_by_text("1 of 1 file: 1 indexed.")).to_be_visible()
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["deep/river.md"])
+
+
+def test_a_dropped_file_goes_in(documents: Page) -> None:
+    documents.get_by_label("Into the collection").fill("dropped")
+    make = "(text) => { const data = new DataTransfer(); data.items.add(new File([text], 'drop.md')); return data; }"
+    documents.dispatch_event("#drop", "drop", {"dataTransfer": documents.evaluate_handle(make, RIVER)})
+    expect(verdicts(documents)).to_contain_text(["drop.md"])
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["drop.md"])
+
+
+def test_a_document_is_deleted_after_a_question_and_never_cited_again(documents: Page) -> None:
+    send(documents, "gone", ("river.md", RIVER.encode()))
+    delete = documents.get_by_role("button", name="Delete river.md")
+    delete.press("Enter")
+    question = documents.get_by_role("dialog", name="Delete river.md?")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    documents.keyboard.press("Enter")
+    expect(question).to_be_hidden()
+    expect(delete).to_be_focused()
+    delete.press("Enter")
+    question.get_by_role("button", name="Delete").press("Enter")
+    expect(table(documents)).to_contain_text("The collection gone holds no document.")
+    expect(documents.get_by_role("heading", name="What is there")).to_be_focused()
+    documents.get_by_role("link", name="Ask").click()
+    ask(documents, "How long is the river of Tarn?")
+    expect(documents.get_by_role("alert")).to_contain_text("There is no document in the collection 'gone'.")
+
+
+def test_a_document_can_be_read(documents: Page) -> None:
+    table(documents).get_by_role("button", name="facts.txt", exact=True).click()
+    reader = documents.get_by_role("dialog", name="facts.txt")
+    expect(reader.get_by_role("region")).to_have_text("The capital of Narvia is Beldorn.")
+    expect(reader).to_contain_text("33 characters.")
+    reader.get_by_role("button", name="Close").click()
+    expect(reader).to_be_hidden()
+
+
+def test_a_snapshot_puts_back_what_was_deleted(documents: Page) -> None:
+    send(documents, "kept", ("river.md", RIVER.encode()))
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
+    snapshots = documents.get_by_role("region", name="Snapshots")
+    name = snapshots.get_by_label("Name")
+    name.fill("../etc")
+    name.press("Enter")
+    expect(snapshots.get_by_role("alert")).to_contain_text("A snapshot cannot have this name")
+    name.fill("before")
+    name.press("Enter")
+    expect(snapshots).to_contain_text("Kept as before.")
+    expect(snapshots.get_by_role("alert")).to_have_count(0)
+    documents.get_by_role("button", name="Delete river.md").click()
+    documents.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(table(documents)).to_contain_text("holds no document")
+    snapshots.get_by_role("button", name="Restore before").click()
+    documents.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
+    snapshots.get_by_role("button", name="Delete before").click()
+    documents.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(snapshots.get_by_role("listitem")).to_have_count(0)
+
+
+def test_a_service_that_is_not_ready_says_why(settings: Settings, page: Page, tmp_path: Path) -> None:
+    with served(settings.model_copy(update={"embedder": str(tmp_path / "none"), "data_dir": tmp_path})) as port:
+        page.goto(f"http://127.0.0.1:{port}")
+        expect(page.locator("#not-ready")).to_contain_text("A model cannot be had")
+        expect(page.get_by_text("No documents yet.")).to_be_visible()
+        page.get_by_role("link", name="add them here").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Documents")
+        send(page, "default", ("river.md", RIVER.encode()))
+        expect(page.get_by_role("alert")).to_contain_text("A model cannot be had")
+    page.get_by_role("link", name="Ask").click()
+    ask(page, "Is anybody there?")
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("The service does not answer.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(documents: Page, scheme: str) -> None:
+    documents.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    send(documents, scheme, ("river.md", RIVER.encode()), ("nothing.txt", b""))
+    expect(documents.get_by_text("2 of 2 files: 1 indexed, 1 failed.")).to_be_visible()
+    assert contrasts_too_low(documents) == []
+    documents.get_by_role("button", name="Delete river.md").click()
+    assert contrasts_too_low(documents) == []
+
+
+def test_a_phone_needs_no_sideways_scrolling(documents: Page) -> None:
+    documents.set_viewport_size(PHONE)
+    send(documents, "phone", ("a-name-that-is-long-and-has-no-place-to-break_" * 4 + ".md", RIVER.encode()))
+    expect(table(documents).get_by_role("rowheader")).to_have_count(1)
+    assert documents.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
