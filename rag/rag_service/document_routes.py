@@ -63,7 +63,7 @@ def _added_later(runtime: Runtime, files: Sequence[UploadFile], collection: str,
             for name, copy in copies:
                 job.works_on(name)
                 copy.seek(0)
-                job.ends_step(runtime.parts().library.add(name, copy.read(most), collection))
+                job.ends_step(runtime.parts().library.add(name, copy.read(most), collection, tell=job.tells))
 
     with ExitStack() as on_refusal:
         on_refusal.push(held)
@@ -112,7 +112,8 @@ def list_jobs(runtime: Running) -> dict[str, Any]:
 
 @router.get("/jobs/{job}")
 def get_job(job: str, runtime: Running) -> dict[str, Any]:
-    """How far a job is: `state` running, done or failed; `done` of `total`; `current`; a verdict for each file."""
+    """How far a job is: `state` running, done or failed; `done` of `total`; `current`, with its `passages` of
+    `passages_total`; a verdict for each file."""
     return asdict(runtime.jobs.find(job))
 
 

@@ -6,9 +6,11 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy
 
 from rag_service.chunking import chunk
 from rag_service.documents import Extracted, Verdict
@@ -18,6 +20,10 @@ from rag_service.loaders import KINDS, Limits, extract
 from rag_service.store import Store
 
 log = logging.getLogger(__name__)
+
+# Hears of a long file's progress: passages embedded, passages in all.
+Tell = Callable[[int, int], None]
+_AT_ONCE = 128
 
 
 class Library:
@@ -33,7 +39,9 @@ class Library:
         self._overlap_tokens = overlap_tokens
         self._lock = threading.Lock()
 
-    def add(self, name: str, data: bytes, collection: str, origin: str | None = None) -> Verdict:
+    def add(
+        self, name: str, data: bytes, collection: str, origin: str | None = None, tell: Tell | None = None
+    ) -> Verdict:
         """Adds one file, or says why not; `origin` is the watched folder that it comes from. Raises only what
         concerns every file, such as OtherEmbedder."""
         name = clean_name(name)
@@ -43,7 +51,7 @@ class Library:
             if known is not None:
                 return self._unchanged(name, collection, known.name, document_id, known.passages)
             try:
-                passages = self._index(name, data, collection, document_id, origin)
+                passages = self._index(name, data, collection, document_id, origin, tell)
             except LoadFailed as failure:
                 log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
                 return Verdict(name, "failed", code=failure.code, reason=failure.detail)
@@ -59,12 +67,19 @@ class Library:
         size: int,
         origin: str | None = None,
         added_at: str | None = None,
+        tell: Tell | None = None,
     ) -> int:
         """Cuts, embeds and stores a text that was read; gives the number of passages. Raises OtherEmbedder."""
         embedder = self._embedder
         limit = min(self._chunk_tokens, embedder.limit)
         spans = chunk(extracted, embedder.count, limit, min(self._overlap_tokens, limit // 2))
-        vectors = embedder.embed_passages([extracted.text[span.start : span.end] for span in spans])
+        texts = [extracted.text[span.start : span.end] for span in spans]
+        parts = []
+        for start in range(0, len(texts) or 1, _AT_ONCE):
+            if tell is not None:
+                tell(start, len(texts))
+            parts.append(embedder.embed_passages(texts[start : start + _AT_ONCE]))
+        vectors = numpy.concatenate(parts)
         self._store.add(
             collection, document_id, name, size, extracted, spans, vectors, embedder.identity, origin, added_at
         )
@@ -80,10 +95,12 @@ class Library:
         """Embeds with this one from now on."""
         self._embedder = embedder
 
-    def _index(self, name: str, data: bytes, collection: str, document_id: str, origin: str | None) -> int:
+    def _index(
+        self, name: str, data: bytes, collection: str, document_id: str, origin: str | None, tell: Tell | None
+    ) -> int:
         self._store.check_embedder(self._embedder.identity)
         extracted = extract(name, data, self._limits)
-        return self.write(extracted, collection, document_id, name, len(data), origin)
+        return self.write(extracted, collection, document_id, name, len(data), origin, tell=tell)
 
     def _unchanged(self, name: str, collection: str, stored: str, document_id: str, passages: int) -> Verdict:
         reason = None

@@ -24,7 +24,8 @@ _VERDICTS = 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """A job at one moment. `done` of `total` steps; `current` is what it works on; `error` says why it failed."""
+    """A job at one moment. `done` of `total` steps; `current` is what it works on, of which so many `passages` of
+    `passages_total` are embedded; `error` says why it failed."""
 
     job: str
     kind: str
@@ -33,6 +34,8 @@ class Progress:
     done: int = 0
     total: int = 0
     current: str | None = None
+    passages: int = 0
+    passages_total: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     documents: tuple[Verdict, ...] = ()
     error: str | None = None
@@ -61,7 +64,11 @@ class Job:
 
     def works_on(self, name: str) -> None:
         """The next step has begun."""
-        self._change(current=name)
+        self._change(current=name, passages=0, passages_total=0)
+
+    def tells(self, passages: int, total: int) -> None:
+        """How far the step is."""
+        self._change(passages=passages, passages_total=total)
 
     def ends_step(self, verdict: Verdict | None = None) -> None:
         """A step is over, with this verdict if it was a file."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from rag_service.documents import Verdict
 from rag_service.errors import RagError
-from rag_service.ingestion import files_under
+from rag_service.ingestion import Tell, files_under
 from rag_service.remote import call, follow
 from rag_service.runtime import Runtime
 from rag_service.settings import Settings
@@ -43,10 +43,11 @@ class Bar:
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
 
-    def show(self, done: int, total: int, current: str | None) -> None:
+    def show(self, done: int, total: int, current: str | None, passages: int = 0, passages_total: int = 0) -> None:
         if self._shown and total:
-            filled = 30 * done // total
+            filled = int(30 * (done + passages / max(passages_total, 1)) / total)
             line = f"[{'#' * filled}{'-' * (30 - filled)}] {done}/{total} {current or ''}"
+            line += f" ({passages}/{passages_total} passages)" if passages_total else ""
             print(f"\r\x1b[K{line[:110]}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
@@ -64,8 +65,12 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
     bar = Bar()
     with _adder(settings, options) as add:
         for number, (name, path) in enumerate(files, start=1):
-            bar.show(number - 1, len(files), name)
-            verdict: Verdict = add(name, path.read_bytes())
+
+            def tell(passages: int, total: int, done: int = number - 1, name: str = name) -> None:
+                bar.show(done, len(files), name, passages, total)
+
+            tell(0, 0)
+            verdict: Verdict = add(name, path.read_bytes(), tell)
             counts[verdict.verdict] += 1
             why = f": {verdict.reason}" if verdict.reason else f" ({verdict.passages} passages)"
             bar.clear()
@@ -76,16 +81,21 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
 
 @contextmanager
 def _adder(settings: Settings, options: argparse.Namespace) -> Iterator[Any]:
-    """A function that adds one file: through a running service, or straight to the store."""
+    """A function that adds one file and tells how far it is: through a running service, or straight to the store."""
     if options.url:
-        where = {"collection": options.collection}
-        yield lambda name, data: Verdict(
-            **call(options.url, "POST", "/documents", files={"files": (name, data)}, data=where)["documents"][0]
-        )
+        yield lambda name, data, tell: _sent(options.url, options.collection, name, data, tell)
         return
     with _opened(settings) as runtime:
         library = runtime.load().library
-        yield lambda name, data: library.add(name, data, options.collection)
+        yield lambda name, data, tell: library.add(name, data, options.collection, tell=tell)
+
+
+def _sent(url: str, collection: str, name: str, data: bytes, tell: Tell) -> Verdict:
+    """A file added by a running service, as a job: a long one would otherwise outlast any wait for an answer."""
+    files, where = {"files": (name, data)}, {"collection": collection}
+    job = call(url, "POST", "/documents?background=true", files=files, data=where)
+    ended = follow(url, job, lambda seen: tell(seen["passages"], seen["passages_total"]))
+    return Verdict(**ended["documents"][0])
 
 
 @contextmanager
@@ -99,7 +109,7 @@ def _reindex(settings: Settings, options: argparse.Namespace) -> int:
     bar = Bar()
 
     def show(job: dict[str, Any]) -> None:
-        bar.show(job["done"], job["total"], job["current"])
+        bar.show(job["done"], job["total"], job["current"], job["passages"], job["passages_total"])
 
     if options.url:
         job = follow(options.url, call(options.url, "POST", "/reindex"), show)

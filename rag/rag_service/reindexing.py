@@ -89,7 +89,14 @@ def _catch_up(store: Store, new: Store, library: Library, job: Job) -> None:
         except UnknownDocument:
             continue  # deleted a moment ago: the next round knows
         library.write(
-            content, document.collection, document.id, document.name, document.bytes, document.origin, document.added_at
+            content,
+            document.collection,
+            document.id,
+            document.name,
+            document.bytes,
+            document.origin,
+            document.added_at,
+            job.tells,
         )
         job.ends_step()
 

@@ -25,8 +25,10 @@ def call(url: str, method: str, path: str, **content: Any) -> dict[str, Any]:
 
 def follow(url: str, job: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Asks for a job until it has ended, and shows each answer. Raises RagError with the reason where it failed."""
+    wait = 0.02  # most files are small; long work is asked for less often
     while job["state"] == "running":
-        time.sleep(0.2)
+        time.sleep(wait)
+        wait = min(1.5 * wait, 0.5)
         job = call(url, "GET", f"/jobs/{job['job']}")
         show(job)
     if job["state"] == "failed":

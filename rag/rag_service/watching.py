@@ -109,14 +109,14 @@ class Watcher:
             if self._stop.is_set():
                 return
             job.works_on(name)
-            job.ends_step(self._read(library, name, path))
+            job.ends_step(self._read(library, name, path, job))
 
-    def _read(self, library: Library, name: str, path: Path) -> Verdict:
+    def _read(self, library: Library, name: str, path: Path, job: Job) -> Verdict:
         try:
             stamp = _stamp(path)  # before reading: a change meanwhile shows the next time
             with path.open("rb") as file:
                 data = file.read(self._most_bytes + 1)
-            verdict = library.add(name, data, self._collection, self._origin)
+            verdict = library.add(name, data, self._collection, self._origin, job.tells)
         except OSError as error:
             stamp = (0, 0)
             verdict = Verdict(name, "failed", code="unreadable", reason=f"The file cannot be read ({error.strerror}).")

@@ -9,8 +9,12 @@ from fastapi.testclient import TestClient
 from test_service import problem
 
 from rag_service.documents import Verdict
+from rag_service.engines import Embedder
 from rag_service.errors import TooManyJobs, UnknownJob
+from rag_service.ingestion import Library
 from rag_service.jobs import Job, Jobs
+from rag_service.loaders import Limits
+from rag_service.store import Store
 
 
 def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
@@ -21,6 +25,7 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
         job.works_on("a.txt")
         job.ends_step(Verdict("a.txt", "indexed"))
         job.works_on("b.txt")
+        job.tells(128, 300)
         half_way.set()
         go_on.wait(20)
         job.ends_step(Verdict("b.txt", "failed", code="empty"))
@@ -30,6 +35,7 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
     half_way.wait(20)
     seen = jobs.find(started.job)
     assert (seen.state, seen.done, seen.total, seen.current, seen.counts) == ("running", 1, 2, "b.txt", {"indexed": 1})
+    assert (seen.passages, seen.passages_total) == (128, 300)
     go_on.set()
     ended = finished(jobs, started.job)
     assert (ended.state, ended.done, ended.current) == ("done", 2, None)
@@ -41,6 +47,20 @@ def finished(jobs: Jobs, job: str):  # type: ignore[no-untyped-def]
     while (seen := jobs.find(job)).state == "running":
         threading.Event().wait(0.01)
     return seen
+
+
+def test_a_long_file_tells_how_many_of_its_passages_are_embedded(
+    store: Store, embedder: Embedder, limits: Limits
+) -> None:
+    told: list[tuple[int, int]] = []
+    text = "\n\n".join(f"Wine {number} is made from the grapes of the year {number}." for number in range(1, 300))
+
+    library = Library(store, embedder, limits, 16, 0)
+    verdict = library.add("long.txt", text.encode(), "c", tell=lambda done, total: told.append((done, total)))
+
+    assert [done for done, _ in told] == [*range(0, verdict.passages, 128)]
+    assert {total for _, total in told} == {verdict.passages}
+    assert len(told) > 1
 
 
 def test_work_that_breaks_ends_its_job_with_a_reason() -> None:

@@ -40,7 +40,7 @@ class Halves:
             self._hears()
         middle = len(extracted.text) // 2
         spans = [Span(0, middle), Span(middle, len(extracted.text))]
-        collection, document_id, name, size, origin, added_at = where
+        collection, document_id, name, size, origin, added_at, _ = where
         self._store.add(collection, document_id, name, size, extracted, spans, unit(2, 3), "new", origin, added_at)
 
 
@@ -149,11 +149,11 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
         half_way, go_on = threading.Event(), threading.Event()
         write = Library.write
 
-        def slow_write(library: Library, *where: Any) -> int:
+        def slow_write(library: Library, *where: Any, **more: Any) -> int:
             if library._store is not client.app.state.runtime.store:  # type: ignore[attr-defined]
                 half_way.set()
                 go_on.wait(50)
-            return write(library, *where)
+            return write(library, *where, **more)
 
         monkeypatch.setattr(Library, "write", slow_write)
         job = client.post("/reindex").json()
