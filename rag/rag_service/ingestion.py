@@ -119,6 +119,15 @@ def clean_name(name: str) -> str:
     return "/".join(parts)[-255:] or "unnamed"
 
 
+def read_file(path: Path, most: int) -> bytes:
+    """A file's content, or as much of it as shows that it is larger than `most` bytes. Raises LoadFailed."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise LoadFailed("unreadable", f"The file cannot be opened ({error.strerror}).") from error
+
+
 def files_under(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
     """Each file with the name it is stored by. A folder gives the files of known types in it, at any depth, named by
     their place in the folder; hidden ones are left out. A file that is named itself is given whatever its type."""

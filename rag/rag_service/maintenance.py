@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rag_service.documents import Verdict
-from rag_service.errors import RagError
-from rag_service.ingestion import Tell, files_under
+from rag_service.errors import LoadFailed, RagError
+from rag_service.ingestion import Tell, files_under, read_file
 from rag_service.remote import call, follow
 from rag_service.runtime import Runtime
 from rag_service.settings import Settings
@@ -70,7 +70,10 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
                 bar.show(done, len(files), name, passages, total)
 
             tell(0, 0)
-            verdict: Verdict = add(name, path.read_bytes(), tell)
+            try:
+                verdict: Verdict = add(name, read_file(path, settings.max_file_bytes), tell)
+            except LoadFailed as failure:
+                verdict = Verdict(name, "failed", code=failure.code, reason=failure.detail)
             counts[verdict.verdict] += 1
             why = f": {verdict.reason}" if verdict.reason else f" ({verdict.passages} passages)"
             bar.clear()

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rag_service.documents import DocumentSummary, Verdict
-from rag_service.errors import RagError, UnknownDocument
-from rag_service.ingestion import Library, clean_name, files_under
+from rag_service.errors import LoadFailed, RagError, UnknownDocument
+from rag_service.ingestion import Library, clean_name, files_under, read_file
 from rag_service.jobs import Job, Jobs
 from rag_service.store import Store
 
@@ -112,14 +112,11 @@ class Watcher:
             job.ends_step(self._read(library, name, path, job))
 
     def _read(self, library: Library, name: str, path: Path, job: Job) -> Verdict:
+        stamp = _stamp(path)  # before reading: a change meanwhile shows the next time
         try:
-            stamp = _stamp(path)  # before reading: a change meanwhile shows the next time
-            with path.open("rb") as file:
-                data = file.read(self._most_bytes + 1)
-            verdict = library.add(name, data, self._collection, self._origin, job.tells)
-        except OSError as error:
-            stamp = (0, 0)
-            verdict = Verdict(name, "failed", code="unreadable", reason=f"The file cannot be read ({error.strerror}).")
+            verdict = library.add(name, read_file(path, self._most_bytes), self._collection, self._origin, job.tells)
+        except LoadFailed as failure:
+            verdict = Verdict(name, "failed", code=failure.code, reason=failure.detail)
         if verdict.verdict == "failed":
             # What the file said before is nowhere in the folder any more.
             for document in self._ours():
@@ -176,6 +173,9 @@ class Watcher:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file's content does."""
-    stat = path.stat()
+    """What changes when a file's content does; of a file that is gone already, nothing."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
     return stat.st_mtime_ns, stat.st_size

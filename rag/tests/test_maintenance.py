@@ -8,6 +8,8 @@ import pytest
 from test_command import folder, served  # noqa: F401 (a fixture)
 
 from rag_service.__main__ import main
+from rag_service.errors import LoadFailed
+from rag_service.ingestion import read_file
 from rag_service.maintenance import Bar
 from rag_service.settings import read_settings
 from rag_service.store import Store
@@ -54,6 +56,14 @@ def test_keep_change_restore_reindex(
     with served(read_settings()) as port:
         where += ["--url", f"http://127.0.0.1:{port}"]
         all_of_it()
+
+
+def test_a_file_that_cannot_be_opened_fails_alone_and_a_huge_one_is_not_read_whole(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed) as caught:
+        read_file(tmp_path, 10)
+    assert caught.value.code == "unreadable"
+    (tmp_path / "huge.txt").write_bytes(b"x" * 100)
+    assert len(read_file(tmp_path / "huge.txt", 10)) == 11
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
