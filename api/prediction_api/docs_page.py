@@ -4,7 +4,8 @@ import json
 from html import escape
 from typing import Any
 
-from prediction_api.errors import ModelRefused, RequestRefused
+from prediction_api.errors import RequestRefused
+from prediction_api.model_errors import ModelRefused
 
 
 def docs_page(schema: dict[str, Any]) -> str:

@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from prediction_api.errors import HistoryUnavailable, RegistryAway
+from prediction_api.errors import HistoryUnavailable
 from prediction_api.model_copies import now
+from prediction_api.model_errors import RegistryAway
 from prediction_api.registry import LedgerEntry, Registry
 
 MOST_ENTRIES = 20

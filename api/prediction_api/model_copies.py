@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from prediction_api.errors import ArtifactUnavailable, DigestMismatch
+from prediction_api.model_errors import ArtifactUnavailable, DigestMismatch
 
 KEPT = 3
 

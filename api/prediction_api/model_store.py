@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from prediction_api.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NoChampion, RegistryAway
 from prediction_api.events import log_event
 from prediction_api.metrics import Metrics
 from prediction_api.model_copies import CopyRecord, ModelCopies, check_digest, now
+from prediction_api.model_errors import ArtifactUnavailable, DigestMissing, ModelRefused, NoChampion, RegistryAway
 from prediction_api.predictor import Predictor
 from prediction_api.registry import Champion, Registry
 from prediction_api.rows import RowReader

@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from prediction_api.contract import Contract, Value
-from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
+from prediction_api.errors import PredictionFailed
+from prediction_api.model_errors import GoldenMismatch, UnsafeGraph, WrongContract
 
 Row = Sequence[Value]
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from prediction_api.errors import ArtifactUnavailable, NoChampion, RegistryAway
+from prediction_api.model_errors import ArtifactUnavailable, NoChampion, RegistryAway
 
 ARTIFACT = "model.onnx"
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk

@@ -16,8 +16,8 @@ from model_files import classification_model, regression_model
 from mutants import HOSTILE, damaged, tree_model
 from prediction_api import trial
 from prediction_api.answers import readiness_answer
-from prediction_api.errors import GoldenMismatch, UnsafeGraph
 from prediction_api.main import create_app
+from prediction_api.model_errors import GoldenMismatch, UnsafeGraph
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 

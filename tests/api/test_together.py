@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_files import regression_contract, regression_model
 from onnx import helper
-from prediction_api.errors import GoldenMismatch, PredictionFailed
+from prediction_api.errors import PredictionFailed
+from prediction_api.model_errors import GoldenMismatch
 from prediction_api.predictor import Prediction, Predictor, Row
 from prediction_api.together import Together
 
