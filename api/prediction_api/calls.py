@@ -15,10 +15,12 @@ from prediction_api.serving import Serving
 from prediction_api.settings import Settings
 
 _PROBLEMS = {
+    401: "No key that is valid was given",
     404: "Another model or version is live",
     413: "Body too large",
     415: "Not a content type that is read here, or not in UTF-8",
     422: "Does not fit the model; names row and column",
+    429: "More is waiting than can be answered soon; Retry-After says when to come again",
     500: "The model gave no usable prediction, or the service has a fault",
     503: "No model is loaded, or what the call needs is full or away",
 }
@@ -30,7 +32,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
 
 
-PROBLEM_STATUSES = problems(413, 415, 422, 500, 503)  # of every call that predicts
+PROBLEM_STATUSES = problems(413, 415, 422, 429, 500, 503)  # of every call that predicts
 _INLINE_BYTES = 5_000  # a larger body would keep other requests waiting, so it goes to a thread
 
 

@@ -73,7 +73,7 @@ class RequestRecord:
             route = getattr(scope.get("route"), "path", "other")
             seconds = time.perf_counter() - started
             self._metrics.answered(route, status, seconds)
-            probed = status == 503 and scope["method"] == "GET"  # before the first model that is no news
+            probed = status == 503 and route.endswith(("/ready", "/readyz"))  # before the first model that is no news
             if status >= self._log_from and not probed:
                 _log_request(scope, route, status, seconds)
 

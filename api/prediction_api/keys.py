@@ -114,13 +114,14 @@ class KeyCheck:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_open(scope["path"]) or self._keys.knows(_given(scope)):
+        if scope["type"] != "http" or is_open(scope["path"]) or self._keys.knows(_given(scope)):
             await self._app(scope, receive, send)
             return
         await problem_of(Request(scope), WrongKey("the request gives no key that is valid"))(scope, receive, send)
 
 
-def _is_open(path: str) -> bool:
+def is_open(path: str) -> bool:
+    """This path is answered without a key."""
     return path in _OPEN or path.startswith(_OPEN_FOLDER)
 
 

@@ -73,5 +73,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Admission, door=door)
     app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
     answer_errors_as_problems(app)
-    app.openapi = lambda: openapi_schema(app, store.live)  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = lambda: openapi_schema(app, store.live, bool(keys))  # type: ignore[method-assign]  # FastAPI's documented way
     return app

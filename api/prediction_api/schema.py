@@ -14,15 +14,26 @@ from prediction_api.body_schemas import (
     rows_of,
     with_csv,
 )
+from prediction_api.calls import problems
 from prediction_api.feedback import feedback_schema
+from prediction_api.keys import is_open
 from prediction_api.model_store import LiveModel
 
 TITLE = "Prediction service"
 _REQUEST_ID = {"description": "The id given, or one made here", "required": True, "schema": {"type": "string"}}
 
 
-def openapi_schema(app: FastAPI, live: LiveModel | None) -> dict[str, Any]:
-    """The schema with the live model's features in the bodies of the calls, or with any object before there is one."""
+_KEY_SCHEMES = {
+    "Bearer": {"type": "http", "scheme": "bearer"},
+    "Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def openapi_schema(app: FastAPI, live: LiveModel | None, keyed: bool) -> dict[str, Any]:
+    """The schema with the live model's features in the bodies of the calls, or with any object before there is one.
+
+    `keyed`: the service asks for a key.
+    """
     version = f"{live.name} version {live.version}" if live else "no model"
     schema = get_openapi(title=TITLE, version=version, description=f"Serving {version}.", routes=app.routes)
     contract = live.predictor.contract if live else None
@@ -52,8 +63,13 @@ def openapi_schema(app: FastAPI, live: LiveModel | None) -> dict[str, Any]:
     for path, body in bodies.items():
         schema["paths"][path]["post"]["requestBody"] = body
     known = [("name", live.name if live else None), ("version", live.version if live else None)]
+    if keyed:
+        schema["components"]["securitySchemes"] = _KEY_SCHEMES
     for path, calls in schema["paths"].items():
         for call in calls.values():
+            if keyed and not is_open(path):
+                call["security"] = [{name: []} for name in _KEY_SCHEMES]
+                call["responses"] |= {str(status): one for status, one in problems(401).items()}
             call["parameters"] = [_path_parameter(*one) for one in known if f"{{{one[0]}}}" in path]
             for response in call["responses"].values():
                 response["headers"] = {"X-Request-ID": _REQUEST_ID}

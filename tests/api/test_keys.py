@@ -49,8 +49,23 @@ def test_with_a_key_only_who_gives_it_is_answered(registry: FakeRegistry, settin
             assert client.get(path).status_code == 200
 
 
+def test_the_schema_says_what_asks_for_a_key(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    with TestClient(create_app(settings.model_copy(update={"api_key": SecretStr(KEY)}))) as client:
+        schema = client.get("/openapi.json", headers={"X-API-Key": KEY}).json()
+    assert schema["components"]["securitySchemes"]["Key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    predict, health = schema["paths"]["/predict"]["post"], schema["paths"]["/livez"]["get"]
+    assert predict["security"] == [{"Bearer": []}, {"Key": []}]  # either of them
+    assert {"401", "429"} <= predict["responses"].keys()
+    assert "security" not in health
+    assert "401" not in health["responses"]
+
+
 def test_without_a_key_everybody_is_answered(client: TestClient) -> None:
     assert client.post("/predict", json=ROW).status_code == 200
+    schema = client.get("/openapi.json").json()
+    assert "securitySchemes" not in schema["components"]
+    assert "401" not in schema["paths"]["/predict"]["post"]["responses"]
 
 
 def test_keys_of_a_file_are_changed_while_the_service_runs(
