@@ -33,6 +33,7 @@ def api(settings: Settings) -> Program:
     extra = {"PYTHONPATH": "api", "API_HOST": HOST, "API_PORT": str(settings.ports["api"])}
     extra |= {"MODEL_NAME": settings.model_name, "MODELS_DIR": str(settings.home / "models")}
     extra |= {"PREDICTION_LOG_DIR": prediction_log(settings)}
+    extra |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as in its image
     return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")
 
 

@@ -58,6 +58,7 @@ def ours(uri: str) -> Server:
             "MODELS_DIR": str(folder / "models"),
             "PREDICTION_LOG_DIR": str(folder / LOG),
             "PYTHONPATH": str(ROOT / "api"),
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as in its image
         }
         return Started([VENVS / "api/bin/python", "-m", "prediction_api"], port, "/readyz", variables)
 
