@@ -5,12 +5,14 @@
 A forest of 200 trees, one row per request. First the peak: a closed loop of so many connections. Then four times that:
 a closed loop of four times the connections, and an open loop at four times the peak's rate, whose requests become due
 whatever the service does, over at most 500 connections, with no regard to Retry-After. Goodput is what is answered with
-200. Last, 500 connections whose clients wait for the second that Retry-After asks for. Prints one table.
+200; refusals are timed from when they were due, and from when they were sent. Last, 500 connections whose clients wait
+for the second that Retry-After asks for. Prints one table.
 """
 
 import argparse
 import json
 import os
+import re
 import selectors
 import socket
 import statistics
@@ -21,7 +23,7 @@ import urllib.request
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from peers import model, servers
 from peers.load import Target
 from peers.programs import VENVS, free_port, running
 
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 CROWD = 500  # connections of the open loop
 TIMES = 4
 
@@ -37,23 +40,28 @@ TIMES = 4
 class Outcome:
     """Answers with 200 and with 429 a second, and the median times to them in milliseconds (0 where there was none).
 
-    `busy` is the generator's share of a core: near 1, it was the limit.
+    `offered` is what was sent a second. A time counts from when the request was due; `refused_sent` from when it was
+    sent, which in an open loop is later where all connections are taken. `busy` is the generator's share of a core:
+    near 1, it was the limit.
     """
 
+    offered: float
     good: float
     refused: float
     good_median: float
     refused_median: float
+    refused_sent: float
     busy: float
 
 
 @dataclass
 class Client:
-    """One keep-alive connection with at most one request under way, timed from `since`."""
+    """One keep-alive connection with at most one request under way, which was due at `since`."""
 
     stream: socket.socket
     since: float = 0.0
-    received: bytearray = field(default_factory=bytearray)
+    sent: float = 0.0
+    received: bytes = b""
 
     def status(self) -> int | None:
         """Reads what is there; the answer's status once it is whole. Raises RuntimeError unless 200 or 429."""
@@ -61,24 +69,25 @@ class Client:
         if not part:
             raise RuntimeError("the service closed a connection")
         self.received += part
-        head, end, body = bytes(self.received).partition(b"\r\n\r\n")
-        if not end or len(body) < int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]):
+        end = self.received.find(b"\r\n\r\n")
+        if end < 0 or len(self.received) < end + 4 + int(LENGTH.search(self.received)[1]):
             return None
-        self.received.clear()
-        status = int(head[9:12])
+        status = int(self.received[9:12])
         if status not in (200, 429):
-            raise RuntimeError(f"{head!r} {body!r}")
+            raise RuntimeError(f"{self.received!r}")
+        self.received = b""
         return status
 
 
 def drive(target: Target, connections: int, seconds: float, rate: float | None, patience: float) -> Outcome:
     """A closed loop, or with a rate an open one. Who was refused waits `patience` seconds."""
-    requests, times = target.requests, {200: [], 429: []}
+    requests, times, sent_times = target.requests, {200: [], 429: []}, {200: [], 429: []}
     selector = selectors.EpollSelector()
     free: deque[Client] = deque()
     for _ in range(connections):
         stream = socket.create_connection(("127.0.0.1", target.port), timeout=30)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream.setblocking(False)  # with a time limit, each call would ask the kernel first whether it may
         free.append(Client(stream))
         selector.register(stream, selectors.EVENT_READ, free[-1])
     resting: deque[tuple[float, Client]] = deque()
@@ -88,23 +97,31 @@ def drive(target: Target, connections: int, seconds: float, rate: float | None, 
             free.append(resting.popleft()[1])
         while free and (rate is None or sent / rate <= now - started):
             client = free.popleft()
-            client.since = now if rate is None else started + sent / rate
+            client.sent = time.perf_counter()
+            client.since = client.sent if rate is None else started + sent / rate
             client.stream.sendall(requests[sent % len(requests)])
             sent += 1
         for key, _ in selector.select(0 if free else 0.005):
-            status = key.data.status()
+            client = key.data
+            status = client.status()
             if status:
                 now = time.perf_counter()
-                times[status].append(now - key.data.since)
+                times[status].append(now - client.since)
+                sent_times[status].append(now - client.sent)
                 if status == 429 and patience:
-                    resting.append((now + patience, key.data))
+                    resting.append((now + patience, client))
                 else:
-                    free.append(key.data)
+                    free.append(client)
     took, used = time.perf_counter() - started, time.process_time() - cpu
     for key in list(selector.get_map().values()):
         key.data.stream.close()
-    medians = {status: statistics.median(found) * 1000 if found else 0.0 for status, found in times.items()}
-    return Outcome(len(times[200]) / took, len(times[429]) / took, medians[200], medians[429], used / took)
+    good, refused, refused_sent = map(_median, (times[200], times[429], sent_times[429]))
+    counts = sent / took, len(times[200]) / took, len(times[429]) / took
+    return Outcome(*counts, good, refused, refused_sent, used / took)
+
+
+def _median(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1000 if seconds else 0.0
 
 
 def resident_mib(port: int) -> float:
@@ -148,11 +165,12 @@ def main() -> int:
             }
             grown = resident_mib(started.port) - before
     print(f"\n{options.seconds:g} s each, {os.cpu_count()} cores. Memory grew by {grown:.1f} MiB.\n")
-    print("| load | goodput/s | of the peak | median ms | refused/s | refusal: median ms | generator |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| load | sent/s | goodput/s | of the peak | median ms | refused/s | refusal: median ms | sent | generator |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, one in lines.items():
-        figures = f"{one.good:,.0f} | {one.good / peak.good:.0%} | {one.good_median:.2f} | {one.refused:,.0f}"
-        print(f"| {name} | {figures} | {one.refused_median:.2f} | {one.busy:.0%} |")
+        figures = f"{one.offered:,.0f} | {one.good:,.0f} | {one.good / peak.good:.0%} | {one.good_median:.2f}"
+        refusals = f"{one.refused:,.0f} | {one.refused_median:.2f} | {one.refused_sent:.2f}"
+        print(f"| {name} | {figures} | {refusals} | {one.busy:.0%} |")
     return 0
 
 

@@ -6,6 +6,7 @@ Everything but POST (health, metrics, the page) is always let in.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Set
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from prediction_api.http import header_of, problem_of
 from prediction_api.metrics import Metrics
 
 MOST_WAITING = 64  # at 4,000 a second the last of them waits 16 ms
+REST_SECONDS = 0.03  # who was refused is not heard for so long: at once again, it would take the time of those served
 MOST_SMALL = 256  # in hand at once: clients that send slowly
 MOST_LARGE = 6  # in hand at once: two are worked on, the others wait with their bodies in memory
 SMALL_BYTES = 20_000  # more than this, or an unknown length, is large
@@ -27,6 +29,8 @@ class Connection(Protocol):
 
     def end_if_slow(self, now: float) -> None: ...
 
+    def listen_again(self) -> None: ...
+
 
 class Doorkeeper:
     """Counts for the whole process. The server's protocol calls `arrived`, the middleware `begun`."""
@@ -36,6 +40,7 @@ class Doorkeeper:
         self.small = 0
         self.large = 0
         self.connections: Set[Connection] = frozenset()  # the server's own set, once it has one
+        self._resting: deque[tuple[float, Connection]] = deque()  # with when it is to be heard again, the first first
         self._metrics = metrics
         metrics.watch_admission(
             waiting=lambda: self.waiting,
@@ -50,6 +55,21 @@ class Doorkeeper:
             now = asyncio.get_running_loop().time()
             for connection in list(self.connections):
                 connection.end_if_slow(now)
+
+    def let_rest(self, connection: Connection) -> None:
+        """Has this connection heard again in a moment."""
+        loop = asyncio.get_running_loop()
+        if not self._resting:
+            loop.call_later(REST_SECONDS, self._wake)
+        self._resting.append((loop.time() + REST_SECONDS, connection))
+
+    def _wake(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._resting and self._resting[0][0] <= now:
+            self._resting.popleft()[1].listen_again()
+        if self._resting:
+            loop.call_later(self._resting[0][0] - now, self._wake)
 
     def is_full(self) -> bool:
         return self.waiting >= MOST_WAITING

@@ -103,8 +103,14 @@ class DoorProtocol(OneWriteProtocol):
         elif self.cycle and self.cycle.response_started and not self.cycle.response_complete:
             if self._is_sending() and now - self._heard_at > self._slowest:
                 self.transport.close()
+        elif self.flow.read_paused:
+            self._began = now  # it is we who do not read: a CSV that waits for its place is not late
         elif self._is_sending() and now - self._began > self._slowest:
             self._end_with(TooSlow(f"the request was not whole after {self._slowest:g} s"))
+
+    def listen_again(self) -> None:
+        """After the rest that follows a refusal."""
+        self.flow.resume_reading()
 
     def _is_sending(self) -> bool:
         """The rest of a request is still to come, and it is not we who do not read it."""
@@ -124,6 +130,9 @@ class DoorProtocol(OneWriteProtocol):
         cast("GatheringTransport", self.transport).write_now(answer)
         if closes:
             self.transport.close()
+        else:
+            self.flow.pause_reading()
+            self._door.let_rest(self)
         return True
 
     def _end_with(self, error: RequestRefused) -> None:

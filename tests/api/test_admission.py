@@ -1,5 +1,6 @@
 """What is refused before it is read, and what gets through in spite of it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,7 +18,9 @@ from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_model
 from prediction_api import admission
-from prediction_api.door_protocol import MOST_HEAD_BYTES
+from prediction_api.admission import Doorkeeper
+from prediction_api.door_protocol import MOST_HEAD_BYTES, DoorProtocol
+from prediction_api.metrics import Metrics
 from registry_server import FakeRegistry
 from service_process import Service
 
@@ -95,6 +99,38 @@ def test_a_client_that_begins_and_does_not_end_is_told_and_dropped(service: Serv
             assert stream.recv(10) == b""
     assert service.metric('api_turned_away_total{reason="too-slow"}') == 2
     assert service.metric("api_requests_in_hand") == 0
+
+
+def test_a_body_that_we_do_not_read_is_not_late() -> None:
+    """Large CSV bodies wait for their place, and what is not read cannot arrive."""
+    said: list[bytes | str] = []
+    connection: Any = DoorProtocol.__new__(DoorProtocol)
+    connection._began, connection._deaf_since, connection._head_bytes, connection._slowest = 0.0, None, 0, 60.0
+    connection.cycle = SimpleNamespace(more_body=True, response_started=False)
+    connection.flow = SimpleNamespace(read_paused=True)
+    connection.transport = SimpleNamespace(write=said.append, close=lambda: said.append("closed"))
+    connection._door = SimpleNamespace(refused=said.append)
+    connection.end_if_slow(100.0)
+    connection.flow.read_paused = False
+    connection.end_if_slow(150.0)
+    assert said == []
+    connection.end_if_slow(161.0)
+    assert (said[0], said[2]) == ("too-slow", "closed")
+
+
+def test_who_was_refused_is_heard_again_after_a_rest() -> None:
+    async def story() -> list[str]:
+        door, heard = Doorkeeper(Metrics()), list[str]()
+        for name in ("first", "second"):
+            door.let_rest(SimpleNamespace(listen_again=lambda name=name: heard.append(name)))
+            await asyncio.sleep(0.002)
+        assert heard == []
+        async with asyncio.timeout(10):
+            while len(heard) < 2:
+                await asyncio.sleep(0.001)
+        return heard
+
+    assert asyncio.run(story()) == ["first", "second"]
 
 
 def test_a_head_without_end_is_refused(service: Service) -> None:
@@ -176,10 +212,13 @@ def test_failures_are_logged_and_the_rest_on_request(registry: FakeRegistry, tmp
         for headers in ({}, {"X-Request-ID": "mine"}):
             httpx.post(f"{service.address}/predict", json=ROW, headers=headers)
         httpx.get(f"{service.address}/readyz")
+        httpx.get(f"{service.address}/v2/health/ready")
+        httpx.get(f"{service.address}/model")
         service.stop()
         lines = [json.loads(line) for line in service.events()]
     failed = [line for line in lines if line["event"] == "request failed"]
-    assert [(line["path"], line["status"]) for line in failed] == [("/predict", 503)] * 2
+    paths = ["/predict", "/predict", "/model"]  # that probes fail before the first model is no news
+    assert [(line["path"], line["status"]) for line in failed] == [(path, 503) for path in paths]
     assert failed[1]["request_id"] == "mine"
     assert failed[1]["detail"].startswith("registry: ")
     assert {line["path"] for line in lines if line["event"] == "request"} == {"/livez"}
