@@ -67,7 +67,7 @@ class Database:
         """Writes the contents of this moment to a file, whole or not at all; writers and readers go on meanwhile."""
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + ".part")
-        partial.unlink(missing_ok=True)
+        remove(partial)
         with self._reading() as live, closing(sqlite3.connect(partial)) as copy:
             live.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, that nothing beside it belongs to
@@ -86,13 +86,14 @@ class Database:
             if expecting is not None and expecting != self.generation():
                 return False
             incoming = self._path.with_name("incoming.db")
+            remove(incoming)
             shutil.copyfile(source, incoming)
             with closing(sqlite3.connect(incoming, isolation_level=None)) as copy, self._reading() as live:
                 _prepare(copy)
                 _never_again(copy, _last_passage(live))
                 copy.backup(live)
                 live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            incoming.unlink()
+            remove(incoming)
         return True
 
     def start_numbers_after(self, last: int) -> None:
@@ -129,6 +130,13 @@ class Database:
         with self._path.with_suffix(".lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def remove(path: Path) -> None:
+    """Removes a database that a process may have been killed over, with its journal: SQLite would play that back into
+    the next file of the name."""
+    for ending in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _last_passage(connection: sqlite3.Connection) -> int:

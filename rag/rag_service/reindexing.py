@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rag_service.database import remove
 from rag_service.documents import DocumentSummary
 from rag_service.errors import UnknownDocument
 from rag_service.ingestion import Library
@@ -59,7 +60,7 @@ def reindex(
     `library_of` gives the library that cuts and embeds for a store. `take` is asked with the generation that was
     built from, and answers False where the store has changed since: what changed is then caught up with first.
     """
-    _remove(beside)  # of a process that was killed
+    remove(beside)
     with closing(Store(beside)) as new:
         new.start_numbers_after(store.last_passage())
     while True:
@@ -67,13 +68,9 @@ def reindex(
         with closing(Store(beside)) as new:  # closed again before it is taken: then it is one file
             _catch_up(store, new, library_of(new), job)
         if take(generation):
-            _remove(beside)
+            remove(beside)
+            beside.with_suffix(".lock").unlink()
             return
-
-
-def _remove(beside: Path) -> None:
-    for file in beside.parent.glob(beside.stem + ".*"):
-        file.unlink()
 
 
 def _catch_up(store: Store, new: Store, library: Library, job: Job) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,34 @@ def test_a_kill_during_a_restore_leaves_the_old_or_the_new(store: Store, snapsho
         add(again, "later", "later.txt")  # the lock is free
         again.delete("c", "later")
         again.close()
+
+
+def test_what_a_killed_restore_left_behind_is_not_mixed_into_the_next(
+    store: Store, snapshots: Snapshots, tmp_path: Path
+) -> None:
+    add(store, "0", "0.txt")
+    store.copy_to(tmp_path / "half.db")
+    for number in range(1, 150):
+        add(store, str(number), f"{number}.txt")
+    snapshots.take("kept")
+    before = rows(store)
+    with closing(sqlite3.connect(tmp_path / "half.db", isolation_level=None)) as half:
+        half.execute("PRAGMA cache_size = 1")
+        half.execute("BEGIN")
+        half.execute("UPDATE documents SET text = hex(randomblob(50000))")
+        incoming = store._path.with_name("incoming.db")
+        incoming.write_bytes((tmp_path / "half.db").read_bytes())
+        # SQLite would play it back into whatever is next called incoming.db.
+        incoming.with_name("incoming.db-journal").write_bytes((tmp_path / "half.db-journal").read_bytes())
+        half.execute("ROLLBACK")
+    store.delete("c", "7")
+
+    snapshots.restore("kept")
+
+    assert rows(store) == before
+    with store._reading() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert list(store._path.parent.glob("incoming*")) == []
 
 
 def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
