@@ -12,7 +12,7 @@ import requests
 
 from training import alias, history
 from training.config import Config
-from training.errors import NotServed, RefusedByService
+from training.errors import ConfigError, NotServed, RefusedByService
 from training.gate import Reason
 from training.ledger import Entry, Ledger
 from training.registry import Registry
@@ -42,7 +42,7 @@ def verify(config: Config) -> dict[str, Any]:
     """Asks the prediction service until it serves the alias's version.
 
     Raises RefusedByService when it refuses that version, which was moved away from then; NotServed, with nothing moved,
-    when it does neither within VERIFY_SECONDS.
+    when it does neither within VERIFY_SECONDS; ConfigError when it follows another model or alias.
     """
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
@@ -54,6 +54,8 @@ def verify(config: Config) -> dict[str, Any]:
     start, ready = time.monotonic(), _readiness(url)
     looks = {ready.looked_at}
     while ready.serves != (config.name, holder.version):
+        if ready.follows not in (None, (config.name, config.serving.alias)):
+            raise _follows_another(url, config, ready)
         if len(looks) > _LOOKS and _refuses(config, holder.version, ready):
             raise _revert(registry, holder.version, ready)
         if time.monotonic() - start > VERIFY_SECONDS:
@@ -67,6 +69,16 @@ def verify(config: Config) -> dict[str, Any]:
         looks.add(ready.looked_at)
     log.info("%s serves version %s", url, holder.version)
     return {"status": "served", "version": holder.version, "waited_s": round(time.monotonic() - start, 1)}
+
+
+def _follows_another(url: str, config: Config, ready: Readiness) -> ConfigError:
+    model, alias_there = ready.follows or ("", "")
+    return ConfigError(
+        f"{url} follows the model '{model}' by the alias '{alias_there}', and '{config.name}' was promoted as "
+        f"'{config.serving.alias}'",
+        f"Start the service with MODEL_NAME={config.name} MODEL_ALIAS={config.serving.alias} (containers: in .env, or "
+        f"by `make up`, which takes the name from pipeline.yaml), or name the model '{model}'.",
+    )
 
 
 def _refuses(config: Config, version: str, ready: Readiness) -> bool:

@@ -19,7 +19,7 @@ import pytest
 import versions
 from test_promotion import FAIR, GOOD, Model
 from training import promotion, verification
-from training.errors import NotServed, RefusedByService
+from training.errors import ConfigError, NotServed, RefusedByService
 from training.ledger import Ledger
 from training.registry import Registry
 
@@ -159,7 +159,6 @@ REFUSED = {"version": "2", "reason": "digest-mismatch", "detail": "other bytes"}
     [
         pytest.param({"refused": {**REFUSED, "version": "1"}}, id="an-older-version-was-refused"),
         pytest.param({"refused": {**REFUSED, "reason": "artifact-unavailable"}}, id="the-file-could-not-be-had"),
-        pytest.param({"registry": {"model": "another", "alias": "production"}}, id="it-follows-another-model"),
         pytest.param({"registry": {"checked_at": "2026-11-24T10:00:00Z"}}, id="it-has-not-looked-since"),
         pytest.param({"refused": None}, id="it-is-slow"),
     ],
@@ -173,6 +172,19 @@ def test_an_accident_moves_nothing(model: Model, stand_in: Callable[..., None], 
     with pytest.raises(NotServed, match="does not serve version 2"):
         verification.verify(model.config())
     assert (model.production(), len(model.ledger())) == ("2", 2)
+
+
+def test_a_service_that_follows_another_model_is_told_at_once_and_moves_nothing(
+    model: Model, stand_in: Callable[..., None]
+) -> None:
+    model.train(GOOD)
+    model.promote()
+    registry = {"model": "another", "alias": "production"}
+    stand_in(registry=registry, model={"name": "another", "version": "1"}, refused={**REFUSED, "version": "1"})
+    with pytest.raises(ConfigError, match="follows the model 'another' by the alias 'production'") as raised:
+        verification.verify(model.config())
+    assert f"MODEL_NAME={model.name} " in raised.value.hint
+    assert (model.production(), len(model.ledger())) == ("1", 1)
 
 
 def test_no_service_is_an_accident(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
