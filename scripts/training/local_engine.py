@@ -61,6 +61,7 @@ class LocalEngine:
         storage = search.storage(experiment_id)
         sampler = search.StartingSampler(candidates, seed)
         study = MlflowSparkStudy(study_name, storage, sampler=sampler, direction=search.direction(metric))
+        sampler.go_on(study.trials)
         left = trials - study.completed_trials_count
         if left > 0:
             jobs = min(self.spark.sparkContext.defaultParallelism, left)

@@ -66,26 +66,46 @@ STARTING_POINTS: dict[str, Parameters] = {
 class StartingSampler(optuna.samplers.TPESampler):
     """TPE whose first trials do not depend on which executor is faster.
 
-    Trial i < len(candidates) is candidate i at its starting point; the other start-up trials are random, seeded by
-    their number. Where the first is the best, repeating the search gives the same model.
+    Trial i < len(candidates) is candidate i at its starting point (see `go_on`); the other start-up trials are random,
+    seeded by their number. Where the first is the best, repeating the search gives the same model.
     """
 
     def __init__(self, candidates: Sequence[str], seed: int) -> None:
         super().__init__(seed=seed, constant_liar=True)
         self.candidates, self.seed = candidates, seed
+        self.starts = dict(enumerate(candidates))  # by the trial's number
+
+    def go_on(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
+        """After an interruption: the candidates come first whose starting point none of these trials finished."""
+        tried = {one.params["candidate"] for one in trials if _finished(one) and _at_start(one)}
+        left = [candidate for candidate in self.candidates if candidate not in tried]
+        self.starts = dict(enumerate(left, start=len(trials)))
 
     def sample_independent(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial, param_name: str, param_distribution: Any
     ) -> Any:
-        if trial.number < len(self.candidates):
-            candidate = self.candidates[trial.number]
+        if candidate := self.starts.get(trial.number):
             start = candidate if param_name == "candidate" else STARTING_POINTS[candidate].get(param_name)
-            if start is not None and param_distribution._contains(param_distribution.to_internal_repr(start)):
+            if start is not None and _allowed(param_distribution, start):
                 return start
         if trial.number < self._n_startup_trials:
             random = optuna.samplers.RandomSampler(zlib.crc32(f"{self.seed} {trial.number} {param_name}".encode()))
             return random.sample_independent(study, trial, param_name, param_distribution)
         return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def _allowed(distribution: Any, value: Any) -> bool:
+    return bool(distribution._contains(distribution.to_internal_repr(value)))
+
+
+def _finished(trial: optuna.trial.FrozenTrial) -> bool:
+    return bool(trial.state == optuna.trial.TrialState.COMPLETE)
+
+
+def _at_start(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial was of its candidate's starting point, as far as that was allowed."""
+    start = STARTING_POINTS[trial.params["candidate"]].items()
+    return all(trial.params[name] == value for name, value in start if _allowed(trial.distributions[name], value))
 
 
 def suggest(trial: optuna.Trial, candidates: Sequence[str], columns: int) -> Parameters:
@@ -165,7 +185,7 @@ def found(
     run_id: str, trials: Sequence[optuna.trial.FrozenTrial], metric: str, candidates: Sequence[str], columns: int
 ) -> Found:
     """What came of these trials, finished or not."""
-    finished = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    finished = [trial for trial in trials if _finished(trial)]
     sign = 1 if metric in LOWER_IS_BETTER else -1
     winner = min(finished, key=lambda trial: sign * float(trial.value or 0.0))
     replayed: Any = optuna.trial.FixedTrial(winner.params)

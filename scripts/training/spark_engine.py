@@ -51,13 +51,16 @@ class SparkEngine:
         metric, trials = self.config.search_metric, self.config.search.trials
         candidates = list(self.config.search.candidates)
         storage = search.storage(experiment_id)
+        sampler = search.StartingSampler(candidates, self.config.split.seed)
         study = optuna.create_study(
             storage=storage,
             study_name=study_name,
-            sampler=search.StartingSampler(candidates, self.config.split.seed),
+            sampler=sampler,
             direction=search.direction(metric),
             load_if_exists=True,
         )
+
+        sampler.go_on(study.trials)
 
         def objective(trial: optuna.Trial) -> float:
             value = self._cross_validate(search.suggest(trial, candidates, len(self.columns.names)))
