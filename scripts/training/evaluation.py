@@ -13,6 +13,9 @@ from scipy.stats import rankdata
 
 Array = np.ndarray[Any, Any]
 
+SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
+BINS = 10  # of every histogram: tenths of the rows
+
 SMALLEST_PROBABILITY = 1e-7  # float32 probabilities of 0 would make the log loss infinite
 
 
@@ -76,14 +79,23 @@ def baseline(constant: Array, rows: int) -> Array:
 def half_width(actual: Array, predicted: Array, coverage: float) -> float:
     """Half-width of the split conformal interval (Lei et al. 2018, algorithm 2): a quantile of |residual|.
 
-    The rows must be ones that the model was not fitted on.
+    The rows must be ones that the model was not fitted on, `fewest_rows` at least.
     """
     residuals = np.sort(np.abs(actual - predicted))
-    rank = int(np.ceil((len(residuals) + 1) * coverage))
-    return float(residuals[min(rank, len(residuals)) - 1])
+    return float(residuals[_rank(len(residuals), coverage) - 1])
 
 
-def edges(values: Array, bins: int = 10) -> Array:
+def fewest_rows(coverage: float) -> int:
+    """Rows of which the largest residual is the half-width; of fewer no interval has this coverage. 9 for 0.9."""
+    guess = int(coverage / (1 - coverage))
+    return next(rows for rows in range(max(1, guess - 1), guess + 3) if _rank(rows, coverage) <= rows)
+
+
+def _rank(rows: int, coverage: float) -> int:
+    return int(np.ceil((rows + 1) * coverage))
+
+
+def edges(values: Array, bins: int = BINS) -> Array:
     """Histogram edges at quantiles, so that every bin of the training data is filled about alike (as PSI wants)."""
     return edges_at(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)))
 

@@ -26,6 +26,7 @@ from training import (
 from training.config import Config, code_version
 from training.dataset import Dataset, Rows
 from training.engine import Engine
+from training.errors import DataError
 from training.measurement import Held, Measurement
 from training.registry import FEEDBACK_TAG, Registry
 from training.search import Found
@@ -66,6 +67,13 @@ def train(config: Config) -> dict[str, Any]:
     table = dataset.load(spark, source, config, labelled)
     labels = table.labels() if config.data.task == "classification" else []
     held = {part: table.rows(part, labels, config.split.most_rows) for part in ("calibration", "test")}
+    fewest = evaluation.fewest_rows(config.serving.coverage)
+    if not labels and len(held["calibration"].target) < fewest:
+        raise DataError(
+            f"{source.name}: an interval that holds {config.serving.coverage:.1%} of the values needs {fewest} rows of "
+            f"calibration, found {len(held['calibration'].target)}",
+            "Give more rows, raise split.calibration, or lower serving.coverage.",
+        )
     parts = Parts(table, labels, engine.start(spark, config, table, labels), **held)
     log.info("search: %d trials over %s", config.search.trials, ", ".join(config.search.candidates))
     with registry.speaking():

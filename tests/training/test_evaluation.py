@@ -35,6 +35,17 @@ def test_the_interval_covers_what_it_promises() -> None:
     assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
 
+@pytest.mark.parametrize(("coverage", "rows"), [(0.9, 9), (0.5, 1), (0.8, 4), (0.95, 19), (0.99, 99), (0.999, 999)])
+def test_so_many_rows_an_interval_needs(coverage: float, rows: int) -> None:
+    """With n rows, the largest residual holds n / (n + 1) of what comes, and nothing holds more."""
+    assert evaluation.fewest_rows(coverage) == rows
+    assert rows / (rows + 1) == pytest.approx(coverage)
+    residuals = np.arange(1.0, rows + 1)
+    assert evaluation.half_width(residuals, np.zeros(rows), coverage) == rows
+    with pytest.raises(IndexError):
+        evaluation.half_width(residuals[1:], np.zeros(rows - 1), coverage)
+
+
 def test_the_baseline_says_the_same_of_every_row() -> None:
     assert evaluation.baseline(np.array([2.0]), 2).tolist() == [2.0, 2.0]
     assert evaluation.baseline(np.array([0.75, 0.25]), 1).tolist() == [[0.75, 0.25]]

@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from training import config as configuration
 from training import dataset, overview, promotion, scoring, steps
 from training.config import Config
-from training.errors import GateRefused, NothingToPromote, TrackingError
+from training.errors import DataError, GateRefused, NothingToPromote, TrackingError
 from training.registry import Registry
 
 import mlflow
@@ -167,6 +167,13 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
         "height": True,
         "colour": True,
     }
+
+
+def test_too_few_rows_for_the_interval_are_told_before_the_search(table: pd.DataFrame, configured: Configured) -> None:
+    config = configured(table, name="narrow", split={"calibration": 0.02}, serving={"coverage": 0.99})
+    with pytest.raises(DataError, match=r"holds 99\.0% of the values needs 99 rows of calibration, found \d+$"):
+        steps.train(config)
+    assert MlflowClient().search_runs([MlflowClient().get_experiment_by_name("narrow").experiment_id]) == []
 
 
 def test_promote_before_train_is_told(table: pd.DataFrame, configured: Configured) -> None:
