@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from training.diagnostics import SMALLEST_GROUP, Estimate
+from training.diagnostics import Estimate
+from training.evaluation import SMALLEST_GROUP
 from training.measurement import Measurement
 
 GATE_HEADING = "## Gate verdict"

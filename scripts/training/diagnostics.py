@@ -19,8 +19,6 @@ Predict = Callable[[pd.DataFrame], Array]
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-SMALLEST_GROUP = 30  # rows; below, a group's mean says little
-BINS = 10
 REPEATS = 5
 MOST_PERMUTED = 60_000  # rows to predict in all for the permutation importance
 FEWEST_PERMUTED = 200  # rows of each feature and repeat, however many features there are
@@ -115,7 +113,7 @@ def coverage(actual: Array, predicted: Array, half_width: float) -> tuple[Bin, .
 
 
 def _bins(predicted: Array, seen: Array) -> tuple[Bin, ...]:
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, BINS + 1)))
+    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, evaluation.BINS + 1)))
     place = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, max(len(edges) - 2, 0))
     found = []
     for number in np.unique(place):

@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from training import scoring
+from training import evaluation, scoring
 from training.config import Config
 from training.errors import WrongModel
 from training.gate import Evidence
@@ -37,7 +37,7 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
     actual = test[target].map({label: index for index, label in enumerate(labels)}) if labels else test[target]
     if holder is None:
         name, seen, pretended = "the majority or mean predictor", "", ""
-        champion: Array | None = _baseline(json.loads(run.data.tags[BASELINE_TAG]), len(test), bool(labels))
+        champion: Array | None = evaluation.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
     else:
         name, content = f"version {holder.version}", _content(registry, holder)
         champion = _scored(content, features, config, labels) if content else None
@@ -61,10 +61,6 @@ def _pretended(champion: str, contract_before: dict[str, Any], contract: dict[st
     if not contract.get("data", {}).get("synthetic") or contract_before.get("data", {}).get("synthetic", True):
         return ""
     return f"the test rows are the synthetic sample, and {champion} was trained on real data: give data.source back"
-
-
-def _baseline(constant: list[float], rows: int, classify: bool) -> Array:
-    return np.tile(np.array(constant), (rows, 1)) if classify else np.full(rows, constant[0])
 
 
 def _scored(content: bytes, features: pd.DataFrame, config: Config, labels: list[str]) -> Array | None:

@@ -11,10 +11,9 @@ import numpy as np
 
 from training import comparison, evaluation
 from training.config import LOWER_IS_BETTER, Config
+from training.evaluation import SMALLEST_GROUP
 
 Array = np.ndarray[Any, Any]
-
-SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from training.config import LOWER_IS_BETTER
-from training.diagnostics import SMALLEST_GROUP, Bin, Estimate, Group, Importance, calibration_error
+from training.diagnostics import Bin, Estimate, Group, Importance, calibration_error
+from training.evaluation import SMALLEST_GROUP
 from training.measurement import Measurement, Trial
 
 Array = np.ndarray[Any, Any]

@@ -15,7 +15,7 @@ from training import evaluation
 
 Array = np.ndarray[Any, Any]
 
-QUANTILES = tuple(round(0.1 * step, 1) for step in range(11))
+QUANTILES = tuple(step / evaluation.BINS for step in range(evaluation.BINS + 1))
 ACCURACY = 10_000  # of Spark's approximate quantiles: ranks are off by at most 1 / ACCURACY of the rows
 
 

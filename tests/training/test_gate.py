@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from training import evaluation
 from training.config import Config
-from training.gate import SMALLEST_GROUP, Evidence, Verdict, judge
+from training.evaluation import SMALLEST_GROUP
+from training.gate import Evidence, Verdict, judge
 
 GENERATOR = np.random.default_rng(5)
 ROWS = 400
