@@ -39,7 +39,7 @@ check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/mypy --cache-dir .mypy_cache/api --python-executable .venvs/api/bin/python api/prediction_api
 	$(DEV)/mypy --cache-dir .mypy_cache/training --python-executable .venvs/training/bin/python scripts/training scripts/*.py
 	cd rag && ../$(DEV)/mypy --cache-dir ../.mypy_cache/rag --python-executable ../.venvs/rag/bin/python rag_service
-	$(DEV)/mypy --cache-dir .mypy_cache/airflow --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py
+	$(DEV)/mypy --cache-dir .mypy_cache/airflow --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py airflow/spark_node.py
 	$(DEV)/mypy --cache-dir .mypy_cache/dev --python-executable .venvs/dev/bin/python stack
 	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml

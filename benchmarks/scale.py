@@ -153,6 +153,7 @@ def run(engine: str, rows: list[int], folder: Path, address: str, tell: Callable
             place.mkdir()
             cluster = stack.enter_context(started(place, "2g"))
             environment["SPARK_MASTER"] = cluster.master
+            environment["SPARK_SECRET_FILE"] = str(cluster.secret)
         workers = [worker.pid for worker in cluster.workers] if cluster else []
         for count in rows:
             options = ["--config", str(configuration(engine, folder / str(count), folder))]

@@ -23,7 +23,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from training import checks, feedback
+from training import checks, executors, feedback
 from training.checks import as_number
 from training.config import Config
 from training.errors import DataError
@@ -134,6 +134,8 @@ def session(name: str) -> SparkSession:
         # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     }
+    if not master.startswith("local"):
+        settings |= executors.secret()
     for key, value in settings.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
@@ -21,6 +23,13 @@ WAIT_SECONDS = 120.0  # for the first executor of a cluster that has none
 ATTEMPTS = 4
 # How Spark says that a barrier stage lost one of its tasks, or found too few slots to begin. It repeats no such stage.
 LOST = ("ExecutorLostFailure", "Python worker exited unexpectedly", "requires more slots")
+
+
+def secret() -> dict[str, str]:
+    """What lets an application onto a cluster that asks for it: the settings in SPARK_SECRET_FILE, if it is there."""
+    path = Path(os.environ.get("SPARK_SECRET_FILE", ""))
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return dict(line.split(maxsplit=1) for line in lines)
 
 
 def slots(spark: SparkSession) -> int:

@@ -54,6 +54,27 @@ def test_a_start_that_was_cut_short_leaves_no_half_secret(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "passwords.json").read_text())["admin"]
 
 
+def test_a_node_of_the_cluster_makes_the_secret_that_the_next_one_reads(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "spark-class"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    secret = tmp_path / "spark.conf"
+    environment = {**os.environ, "SPARK_HOME": str(tmp_path), "SPARK_SECRET_FILE": str(secret)}
+    said, kept = [], []
+    for arguments in (["master", "--port", "7077"], ["worker", "spark://master:7077"]):
+        command = [sys.executable, str(ENTRYPOINT.with_name("spark_node.py")), *arguments]
+        said.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        kept.append(secret.read_text())
+    assert said[0] == f"org.apache.spark.deploy.master.Master --properties-file {secret} --port 7077\n"
+    assert said[1] == f"org.apache.spark.deploy.worker.Worker --properties-file {secret} spark://master:7077\n"
+    assert kept[0] == kept[1]
+    settings = dict(line.split(" ", 1) for line in kept[0].splitlines())
+    assert settings["spark.authenticate"] == "true"
+    assert len(settings["spark.authenticate.secret"]) == 64
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
 def test_ends_when_one_of_its_programs_ends() -> None:
     process = supervisor(FOREVER, [sys.executable, "-c", "raise SystemExit(7)"])
     _, errors = process.communicate(timeout=30)

@@ -1,10 +1,11 @@
-"""A real standalone cluster on loopback: a master and two workers of one core each, without containers."""
+"""A real standalone cluster on loopback: a master and two workers of one core each, started as their containers do."""
 
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,9 +22,11 @@ START_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Cluster:
-    """`master` is what SPARK_MASTER takes; `workers` lead process groups of their own, executors included."""
+    """`master` is what SPARK_MASTER takes, `secret` SPARK_SECRET_FILE; `workers` lead process groups of their own,
+    executors included."""
 
     master: str
+    secret: Path
     workers: list["subprocess.Popen[bytes]"]
 
 
@@ -38,24 +41,26 @@ def started(folder: Path, memory: str = "1g") -> Iterator[Cluster]:
     """Starts the processes, waits until both workers are known to the master, and stops them at the end."""
     port, page = free_port(), free_port()
     master = f"spark://127.0.0.1:{port}"
-    start = [str(HOME / "bin" / "spark-class")]
+    secret = folder / "spark.conf"
+    start = [sys.executable, str(Path(__file__).parents[2] / "airflow" / "spark_node.py")]
     processes: list[subprocess.Popen[bytes]] = []
 
     def run(name: str, *arguments: str) -> None:
         environment = os.environ | {"SPARK_HOME": str(HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
+        environment["SPARK_SECRET_FILE"] = str(secret)
         with (folder / f"{name}.log").open("wb") as log:
             command = [*start, *arguments]
             processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
 
     try:
         address = ["--host", "127.0.0.1", "--webui-port", str(page)]
-        run("master", "org.apache.spark.deploy.master.Master", *address, "--port", str(port))
+        run("master", "master", *address, "--port", str(port))
         for index in range(2):
             options = ["--host", "127.0.0.1", "--webui-port", "0", "-c", "1", "-m", memory]
             options += ["-d", str(folder / f"worker-{index}")]
-            run(f"worker-{index}", "org.apache.spark.deploy.worker.Worker", *options, master)
+            run(f"worker-{index}", "worker", *options, master)
         _wait_for_workers(f"http://127.0.0.1:{page}/json/", 2)
-        yield Cluster(master, processes[1:])
+        yield Cluster(master, secret, processes[1:])
     finally:
         for process in processes:
             if process.poll() is None:

@@ -66,6 +66,7 @@ def test_a_worker_killed_during_training_does_not_fail_it(
     with started(tmp_path) as cluster:
         environment = os.environ | {
             "SPARK_MASTER": cluster.master,
+            "SPARK_SECRET_FILE": str(cluster.secret),
             "SPARK_DRIVER_HOST": "127.0.0.1",
             "PYTHONPATH": str(Path(__file__).parents[2] / "scripts"),
             "PYTHONUNBUFFERED": "1",
