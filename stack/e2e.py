@@ -1,4 +1,5 @@
-"""`make e2e`: the Compose stack from nothing, driven over HTTP as a user would, restarted, and taken down again.
+"""`make e2e`: the Compose stack from nothing, driven over HTTP as a user would, restarted, run on a Spark cluster, and
+taken down again.
 
 It runs under a project name, ports and volumes of its own, so it never touches a stack that is in use.
 """
@@ -15,6 +16,7 @@ from stack.airflow_client import Airflow
 from stack.compose import Compose, check_engine, docker
 from stack.errors import StackError, StepFailed
 from stack.settings import HOST, PORTS, Settings, read_settings
+from stack.spark import train_on_spark
 
 PROJECT = "pipeline-e2e"
 BASE_IMAGE = "python:3.11-slim-bookworm"
@@ -178,6 +180,7 @@ def run_chapters(pass_: EndToEnd) -> None:
     pass_.ask()
     pass_.readme()
     pass_.restart(run_id, model)
+    train_on_spark(pass_.settings, pass_.compose, pass_.report)
 
 
 def main() -> int:
