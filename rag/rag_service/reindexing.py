@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from rag_service.database import remove
 from rag_service.documents import DocumentSummary
-from rag_service.errors import UnknownDocument
+from rag_service.errors import AlreadyReindexing, UnknownDocument
 from rag_service.ingestion import Library
 from rag_service.jobs import Job
 from rag_service.store import Store
@@ -50,6 +51,17 @@ class Gate:
             with self._changed:
                 self._closed = False
                 self._changed.notify_all()
+
+
+@contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Nobody else reindexes meanwhile, in whichever process. Raises AlreadyReindexing."""
+    with (data_dir / "reindex.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyReindexing from error
+        yield
 
 
 def reindex(

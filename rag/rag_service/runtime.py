@@ -12,12 +12,12 @@ from pathlib import Path
 from rag_service.answering import Answerer
 from rag_service.engines import Embedder, Generator
 from rag_service.engines.folders import embedder_folder, find_folder
-from rag_service.errors import AlreadyReindexing, ModelUnavailable, NotReady, OtherEmbedder, RagError, TooBusy
+from rag_service.errors import ModelUnavailable, NotReady, OtherEmbedder, RagError, TooBusy
 from rag_service.index import Index
 from rag_service.ingestion import Library
 from rag_service.jobs import Job, Jobs, Progress
 from rag_service.loaders import Limits
-from rag_service.reindexing import Gate, reindex
+from rag_service.reindexing import Gate, only_one, reindex
 from rag_service.retrieval import Retriever
 from rag_service.settings import Settings
 from rag_service.snapshots import Snapshots
@@ -52,7 +52,6 @@ class Runtime:
         self._failure: RagError | None = None
         self.loaded = threading.Event()  # set when loading has ended, well or not
         self.needs_reindex: str | None = None  # why, where the stored vectors are not the wanted embedder's
-        self._reindexing = threading.Lock()
         self._replacing = threading.Lock()
         self._gate = Gate()
         self._waiting = threading.BoundedSemaphore(settings.max_waiting)
@@ -95,8 +94,8 @@ class Runtime:
 
     def start_reindex(self) -> Progress:
         """Begins `reindex` in the background. Raises AlreadyReindexing, TooManyJobs."""
-        if self._reindexing.locked():
-            raise AlreadyReindexing
+        with only_one(self.settings.data_dir):
+            pass
         return self.jobs.start("reindex", self.reindex)
 
     def reindex(self, job: Job) -> None:
@@ -104,12 +103,10 @@ class Runtime:
 
         Raises AlreadyReindexing, ModelUnavailable.
         """
-        if not self._reindexing.acquire(blocking=False):
-            raise AlreadyReindexing
-        try:
-            serving = self._parts
+        data_dir, serving = self.settings.data_dir, self._parts
+        beside = data_dir / "reindexed.db"
+        with only_one(data_dir):
             embedder = serving.embedder if serving and not self.needs_reindex else load_embedder(self.settings)
-            beside = self.settings.data_dir / "reindexed.db"
             reindex(
                 self.store,
                 beside,
@@ -117,8 +114,6 @@ class Runtime:
                 lambda generation: self._take(beside, generation, embedder),
                 job,
             )
-        finally:
-            self._reindexing.release()
 
     def parts(self) -> Parts:
         """The loaded parts. Raises NotReady, or what kept them from loading."""
