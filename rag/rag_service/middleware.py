@@ -22,7 +22,7 @@ _ELSEWHERE = frozenset((b"cross-site", b"same-site"))
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),  # of data; a page has its own
 ]
 
 

@@ -6,8 +6,10 @@ import json
 from html import escape
 from typing import Any
 
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}pre{background:#eee;padding:1rem}"
+_HEAD = (
+    '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="pages/style.css">'
+    '<link rel="icon" href="pages/icon.svg" type="image/svg+xml">'
 )
 
 
@@ -20,8 +22,11 @@ def reference_page(schema: dict[str, Any]) -> str:
     )
     title = escape(schema["info"]["title"])
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f'<h1>{title}</h1><p>The full schema: <a href="openapi.json">openapi.json</a>.</p>{calls}</html>'
+        f'<!doctype html><html lang="en"><head>{_HEAD}<title>{title}: calls</title></head><body>'
+        f'<header class="top"><p class="brand">{title}</p>'
+        '<nav aria-label="Pages"><a href=".">Back to the page</a></nav></header>'
+        '<main class="calls"><h1>Calls</h1><p class="subtitle">'
+        f'<a href="openapi.json">The same as OpenAPI</a></p>{calls}</main></body></html>'
     )
 
 

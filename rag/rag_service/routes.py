@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering import Draft, Retrieved, Tell
 from rag_service.documents import Answer, Hit
-from rag_service.page_files import front_page
+from rag_service.page_files import PAGE_HEADERS, front_page
 from rag_service.reference import reference_page
 from rag_service.runtime import Runtime
 from rag_service.streaming import Event, event_line, event_stream
@@ -110,7 +110,7 @@ def page() -> Response:
 
 @router.get("/docs", include_in_schema=False)
 def docs(request: Request) -> HTMLResponse:
-    return HTMLResponse(reference_page(request.app.openapi()))
+    return HTMLResponse(reference_page(request.app.openapi()), headers=PAGE_HEADERS)
 
 
 @router.get("/openapi.json", include_in_schema=False)

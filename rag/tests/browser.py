@@ -12,10 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from conftest import TINY_T5
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from test_command import served
 
 from rag_service.settings import Settings
+
+_PATIENCE_MS = 30_000  # for a machine that has much else to do
+expect.set_options(timeout=_PATIENCE_MS)
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
@@ -51,7 +54,7 @@ def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     """A tab, and everything that its console called an error, what the content policy refused included."""
     context = browser.new_context(viewport=DESKTOP, color_scheme="light")
     tab = context.new_page()
-    tab.set_default_timeout(10_000)
+    tab.set_default_timeout(_PATIENCE_MS)
     tab.add_init_script(_WATCH)
     log = _Log()
     tab.on("console", log.note)

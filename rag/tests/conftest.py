@@ -16,6 +16,8 @@ from rag_service.main import create_app
 from rag_service.settings import Settings
 from rag_service.store import Store
 
+pytest_plugins = ["browser"]  # its fixtures
+
 TINY_T5 = Path(__file__).parent / "models" / "tiny-t5"
 MEGABYTE = 1024 * 1024
 

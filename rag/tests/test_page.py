@@ -9,13 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from browser import PHONE, add, ask, contrasts_too_low, tab_to, watched
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from test_generator import FACTS
 from test_loaders import pdf
 
 from rag_service.engines.torch_engine import TorchGenerator
-
-pytest_plugins = ["browser"]  # its fixtures
 
 QUESTION = "What is the capital of Narvia?"
 EVIL = "<img src=x onerror=\"console.error('script ran')\"><script>console.error('script ran')</script>"
@@ -92,7 +90,7 @@ def test_passages_and_drafts_come_before_the_answer(open_page: Page, held: Calla
     held()
     expect(open_page.locator(".said")).to_have_text("Beldorn")
     expect(draft).to_be_hidden()
-    expect(open_page.locator(".kind:visible")).to_have_text("Written by the model")
+    expect(open_page.locator(".kind:visible")).to_have_text("Written by the model, found in the documents")
 
 
 def test_a_question_can_be_stopped_and_asked_anew(open_page: Page, held: Callable[[], None]) -> None:
@@ -108,11 +106,11 @@ def test_a_question_can_be_stopped_and_asked_anew(open_page: Page, held: Callabl
 
 def marked(page: Page) -> tuple[str, str]:
     """The marked words, and the whole text around them as the dialog shows it."""
-    mark = page.get_by_role("dialog").locator("mark")
-    expect(mark).to_be_in_viewport()
+    marks = page.get_by_role("dialog").locator("mark")
+    expect(marks.first).to_be_in_viewport()
     own = "(shown) => [...shown.childNodes].filter((node) => node.className !== 'page')"
     text: str = page.locator("#reader-text").evaluate(own + ".map((node) => node.textContent).join('')")
-    return mark.evaluate("(mark) => mark.textContent"), text
+    return "".join(marks.evaluate_all("(marks) => marks.map((mark) => mark.textContent)")), text
 
 
 def stored(page: Page, citation: dict[str, Any]) -> str:
@@ -154,6 +152,37 @@ def test_a_quote_is_marked_on_its_page(open_page: Page) -> None:
     assert (words, text) == ("The lantern of Tarn burns blue.", stored(open_page, citation))
     shown = open_page.locator("#reader-text").inner_text()
     assert shown.index("Page 2") < shown.index("lantern") < shown.index("Page 3")
+
+
+def test_of_a_long_document_the_part_around_the_mark_is_shown(open_page: Page) -> None:
+    long = "🍷" * 120_000
+
+    def lengthened(route: Route) -> None:
+        document = route.fetch().json()
+        moved = [{**heading, "start": heading["start"] + len(long)} for heading in document["headings"]]
+        route.fulfill(json={**document, "text": long + document["text"] + long, "headings": moved})
+
+    def moved(route: Route) -> None:
+        [hit] = route.fetch().json()["hits"]
+        start, end = hit["start"] + len(long), hit["end"] + len(long)
+        route.fulfill(json={"hits": [{**hit, "start": start, "end": end, "terms": []}]})
+
+    open_page.route("**/documents/*", lengthened)
+    open_page.route("**/search", moved)
+    open_page.get_by_role("link", name="Retrieval").click()
+    open_page.get_by_label("Query").fill("river of Narvia")
+    open_page.keyboard.press("Enter")
+    open_page.get_by_role("list", name="Passages found").get_by_role("button").click()
+    reader = open_page.get_by_role("dialog")
+    words, text = marked(open_page)
+    assert words == FACTS
+    assert len(text) < len(long)
+    reader.get_by_role("button", name="Show later text").click()
+    reader.get_by_role("button", name="Show earlier text").click()
+    expect(reader.get_by_role("button", name="Show earlier text")).to_have_count(0)
+    expect(reader.get_by_role("button", name="Show later text")).to_have_count(0)
+    shown = reader.locator("#reader-text").evaluate("(shown) => shown.textContent")
+    assert shown == long + FACTS + long
 
 
 def test_a_quotation_is_labelled_as_one(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,8 +264,14 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: Page) -> None:
     assert open_page.locator("#reader").evaluate("(dialog) => dialog.scrollWidth") <= PHONE["width"]
 
 
-def test_the_other_pages_still_work(filled: str, page: Page) -> None:
+def test_the_page_of_calls_is_one_of_the_family(filled: str, page: Page) -> None:
+    page.set_viewport_size(PHONE)
     page.goto(f"{filled}/docs")
     expect(page.get_by_role("heading", name="POST /ask")).to_be_visible()
-    page.get_by_role("link", name="openapi.json").click()
+    assert contrasts_too_low(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.get_by_role("link", name="Back to the page").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Ask your documents")
+    page.get_by_role("link", name="API").click()
+    page.get_by_role("link", name="The same as OpenAPI").click()
     expect(page.locator("body")).to_contain_text('"openapi"')

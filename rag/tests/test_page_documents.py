@@ -16,8 +16,6 @@ from rag_service.documents import Verdict
 from rag_service.ingestion import Library
 from rag_service.settings import Settings
 
-pytest_plugins = ["browser"]  # its fixtures
-
 RIVER = "The river of Tarn is 40 kilometres long."
 
 
@@ -49,10 +47,11 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Files whose name says so are not read before they are let go."""
     let_go, real = threading.Event(), Library.add
 
-    def slow(self: Library, name: str, *rest: Any) -> Verdict:
+    def slow(self: Library, name: str, *rest: Any, tell: Callable[[int, int], None]) -> Verdict:
         if name.startswith("slow"):
+            tell(128, 512)
             let_go.wait(60)
-        return real(self, name, *rest)
+        return real(self, name, *rest, tell=tell)
 
     monkeypatch.setattr(Library, "add", slow)
     yield let_go.set
@@ -73,8 +72,8 @@ def test_every_file_gets_its_verdict_and_a_bad_one_stops_no_other(documents: Pag
 
 def test_progress_is_shown_while_files_are_read(documents: Page, held: Callable[[], None]) -> None:
     send(documents, "progress", ("first.md", RIVER.encode()), ("slow.md", b"The lake of Tarn is deep."))
-    expect(documents.get_by_text("1 of 2 files: 1 indexed. Reading slow.md…")).to_be_visible()
-    expect(documents.get_by_role("progressbar", name="Progress")).to_have_js_property("value", 1)
+    expect(documents.get_by_text("1 of 2 files: 1 indexed. Reading slow.md… 128 of 512 passages")).to_be_visible()
+    expect(documents.get_by_role("progressbar", name="Progress")).to_have_js_property("value", 1.25)
     expect(verdicts(documents)).to_have_count(1)
     expect(documents.get_by_label("Choose files")).to_be_disabled()
     held()

@@ -10,6 +10,7 @@ import { startReader } from "./reader.js";
 import { startReindexing } from "./reindexing.js";
 import { startSearching } from "./search.js";
 import { getJson } from "./service.js";
+import { startSettings } from "./settings.js";
 import { startSnapshots } from "./snapshots.js";
 import { startUploading } from "./upload.js";
 
@@ -52,6 +53,7 @@ startReader();
 startConfirming();
 startAsking();
 startSearching();
+startSettings().catch(() => {}); // a search works without
 startDocuments();
 startUploading();
 startSnapshots();

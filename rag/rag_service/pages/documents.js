@@ -9,6 +9,7 @@ import { count, moment, size } from "./words.js";
 
 const MOST_SHOWN = 100; // the rest is found by name
 const FILTERED_FROM = 8;
+const MOST_NAMES = 1000; // proposed where a document can be named
 let documents = [];
 let shown = "";
 
@@ -26,6 +27,7 @@ async function showDocuments() {
     const news = JSON.stringify([collection, found]);
     if (news === shown) return; // what has not changed stays untouched: somebody may be on one of its buttons
     [shown, documents] = [news, found.documents];
+    byId("names").replaceChildren(...documents.slice(0, MOST_NAMES).map(({ name }) => element("option", { value: name })));
     showFiltered();
   } catch (problem) {
     shown = "";

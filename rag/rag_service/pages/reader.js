@@ -1,6 +1,7 @@
 // A document's extracted text in a dialog, with a quote or a passage marked in its place.
 
 import { button, byId, element, problemNote } from "./dom.js";
+import { characterStart, cut, unitsOf } from "./offsets.js";
 import { getJson, within } from "./service.js";
 import { count, place } from "./words.js";
 
@@ -12,14 +13,15 @@ const AROUND = 50_000; // characters on either side; more of a long document is 
  */
 export async function read(found, collection) {
   byId("reader-title").textContent = found.document;
-  byId("reader-place").textContent = place(found);
+  for (const id of ["reader-place", "reader-facts"]) byId(id).textContent = "";
   byId("reader-text").replaceChildren(element("p", { class: "hint" }, "Fetching the document…"));
   byId("reader").showModal();
   try {
-    const whole = await getJson(within(`documents/${encodeURIComponent(found.document_id)}`, collection));
-    const marked = found.start === undefined ? null : unitsOf(whole.text, [found.start, found.end]);
-    byId("reader-facts").textContent = facts(whole);
-    show(whole, marked, { from: (marked?.[0] ?? 0) - AROUND, to: (marked?.[1] ?? 0) + AROUND });
+    const document = measured(await getJson(within(`documents/${encodeURIComponent(found.document_id)}`, collection)), found);
+    byId("reader-facts").textContent = facts(document);
+    byId("reader-place").textContent = found.start === undefined ? "" : place(placeOf(document, found.start));
+    const [start, end] = document.marked ?? [0, 0];
+    show(document, { from: start - AROUND, to: end + AROUND });
     const mark = byId("reader-text").querySelector("mark");
     mark?.focus({ preventScroll: true });
     mark?.scrollIntoView({ block: "center" });
@@ -37,49 +39,55 @@ export function startReader() {
   dialog.addEventListener("close", () => byId("reader-text").replaceChildren()); // a long text is not kept for nothing
 }
 
-function facts(whole) {
-  const pages = whole.pages.length ? `, ${count(whole.pages.length, "page")}` : "";
-  return `${count(whole.characters, "character")}${pages}. The text as it was read: every quote stands in it word for word.`;
+/** The document with what is shown of it in a string's own units: the mark, and where pages and headings begin. */
+function measured(document, { start, end }) {
+  const units = (places) => unitsOf(document.text, places);
+  const headings = units(document.headings.map((heading) => heading.start));
+  const pages = units(document.pages.map((page) => page.start));
+  return {
+    ...document,
+    marked: start === undefined ? null : units([start, end]),
+    pageAt: new Map(pages.map((unit, index) => [unit, document.pages[index].number])),
+    headingAt: new Map(headings.map((unit, index) => [unit, document.headings[index].title])),
+  };
 }
 
-/** Shows the text from one place to another, both in UTF-16 units and not in the middle of a character. */
-function show(whole, marked, { from, to }) {
-  const text = whole.text;
-  const first = Math.max(0, from);
-  const last = Math.min(text.length, to);
-  const more = (label, window) => button(label, () => show(whole, marked, window), { class: "quiet" });
-  const pieces = piecesOf(whole, marked, characterStart(text, first), characterStart(text, last));
+/** The page and the headings over a character: of a long passage's many pages the one that is marked. */
+function placeOf({ pages, headings }, start) {
+  const over = [];
+  for (const heading of headings.filter((one) => one.start <= start)) {
+    while (over.length && over.at(-1).level >= heading.level) over.pop();
+    over.push(heading);
+  }
+  const page = pages.filter((one) => one.start <= start).at(-1)?.number;
+  return { page, heading: over.map(({ title }) => title).join(" > ") };
+}
+
+function facts({ characters, pages }) {
+  const paged = pages.length ? `, ${count(pages.length, "page")}` : "";
+  return `${count(characters, "character")}${paged}. The text as it was read: every quote stands in it word for word.`;
+}
+
+/** Shows the text from one unit to another. */
+function show(document, { from, to }) {
+  const { text } = document;
+  const first = characterStart(text, Math.max(0, from));
+  const last = characterStart(text, Math.min(text.length, to));
+  const more = (label, window) => button(label, () => show(document, window), { class: "quiet" });
+  const pieces = piecesOf(document, first, last);
   if (first > 0) pieces.unshift(more("Show earlier text", { from: from - 4 * AROUND, to }));
   if (last < text.length) pieces.push(more("Show later text", { from, to: to + 4 * AROUND }));
   byId("reader-text").replaceChildren(...pieces);
 }
 
-/** The text cut where a page begins and where the mark begins and ends; text stays text. */
-function piecesOf(whole, marked, first, last) {
-  const starts = unitsOf(whole.text, whole.pages.map((page) => page.start));
-  const pages = new Map(starts.map((start, index) => [start, whole.pages[index].number]));
-  const cuts = [first, last, ...starts, ...(marked ?? [])].filter((cut) => cut >= first && cut <= last);
-  const sorted = [...new Set(cuts)].sort((one, other) => one - other);
-  const pieces = [];
-  sorted.forEach((start, index) => {
-    if (pages.has(start)) pieces.push(element("span", { class: "page" }, `Page ${pages.get(start)}`));
-    const text = whole.text.slice(start, sorted[index + 1] ?? start);
-    if (!text) return;
+/** The text with its marked words, its headings and the numbers of its pages; text stays text. */
+function piecesOf({ text, marked, pageAt, headingAt }, first, last) {
+  const ends = [...headingAt].map(([start, title]) => start + title.length);
+  const cuts = [...pageAt.keys(), ...headingAt.keys(), ...ends, ...(marked ?? [])];
+  return cut(text, cuts, first, last).flatMap(([start, piece]) => {
+    const page = pageAt.has(start) ? [element("span", { class: "page" }, `Page ${pageAt.get(start)}`)] : [];
+    const title = headingAt.get(start) === piece ? element("strong", {}, piece) : piece;
     const inside = marked && start >= marked[0] && start < marked[1];
-    pieces.push(inside ? element("mark", { tabindex: -1 }, text) : text);
-  });
-  return pieces;
-}
-
-/** Where these places, counted in characters and in order, are in a JavaScript string, which counts UTF-16 units. */
-export function unitsOf(text, places) {
-  if (!/[\ud800-\udbff]/.test(text)) return places;
-  let characters = 0;
-  let units = 0;
-  return places.map((wanted) => {
-    for (; characters < wanted; characters += 1) units += text.codePointAt(units) > 0xffff ? 2 : 1;
-    return units;
+    return [...page, inside ? element("mark", { tabindex: -1 }, title) : title];
   });
 }
-
-const characterStart = (text, unit) => (/[\udc00-\udfff]/.test(text.charAt(unit)) ? unit - 1 : unit);

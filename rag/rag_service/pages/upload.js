@@ -98,10 +98,11 @@ class Telling {
   }
 
   /** A job is under way: its verdicts so far, and what it reads now. */
-  works({ done, current, documents }) {
+  works({ done, current, documents, passages, passages_total: all }) {
     this.judge(documents);
-    this.bar.value = this.done + done;
-    this.say(current ? `Reading ${current}…` : "Reading…");
+    this.bar.value = this.done + done + (all ? passages / all : 0);
+    const part = passages ? ` ${passages} of ${count(all, "passage")}` : ""; // of a long file
+    this.say(current ? `Reading ${current}…${part}` : "Reading…");
   }
 
   /** A group of so many files is through, with these verdicts. */
