@@ -12,6 +12,7 @@ from training import evaluation
 Array = np.ndarray[Any, Any]
 
 RESAMPLES = 2000
+_ROUNDING = 1e-12  # of the largest value: more than sums of doubles are off by, less than anybody would call a gain
 _CELLS_AT_ONCE = 200_000  # resampled values held at a time: they fit a processor's cache, whatever the number of rows
 
 
@@ -74,12 +75,15 @@ def bootstrap_bounds(values: Array, confidence: float, seed: int) -> tuple[tuple
     """
     means, deviations = _resampled(values, seed)
     mean, deviation, tails = values.mean(), values.std(), [1 - confidence, confidence]
-    low, high = (float(bound) for bound in np.quantile(means, tails))
+    # A mean of whole steps, as accuracy has it, is often 0 to the last digit: rounding must not lift a bound above it.
+    rounding = _ROUNDING * float(np.abs(values).max())
+    low, high = np.quantile(means, tails)
+    percentile = float(low) - rounding, float(high) + rounding
     spread = deviations > 0  # a resample without any spread says nothing of how far off its mean may be
     if not spread.any():
-        return (low, high), (low, high)
+        return percentile, percentile
     near, far = np.quantile((means[spread] - mean) / deviations[spread], tails)
-    return (low, high), (float(mean - far * deviation), float(mean - near * deviation))
+    return percentile, (float(mean - far * deviation) - rounding, float(mean - near * deviation) + rounding)
 
 
 def _resampled(values: Array, seed: int) -> tuple[Array, Array]:

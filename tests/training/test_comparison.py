@@ -54,6 +54,16 @@ def test_the_bounds_are_those_of_scipys_bootstrap_where_it_is_the_more_cautious(
     assert upper == pytest.approx(theirs.high, abs=0.005)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_two_rows_of_a_hundred_show_no_gain(seed: int) -> None:
+    """One resample in seven holds neither of them: its mean is 0, and the bound is not above it by a rounding error."""
+    values = np.zeros(100)
+    values[:2] = 1.0
+    lower, upper = comparison.bounds_of_mean(values, 0.95, seed)
+    assert -1e-9 < lower <= 0
+    assert comparison.bounds_of_mean(-values, 0.95, seed) == (pytest.approx(-upper), pytest.approx(-lower))
+
+
 def test_the_seed_decides() -> None:
     values = GENERATOR.normal(size=100)
     assert comparison.bounds_of_mean(values, 0.95, 1) == comparison.bounds_of_mean(values, 0.95, 1)
