@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import wait_until
+from conftest import run, wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_model
 from prediction_api import admission
@@ -130,7 +130,7 @@ def test_who_was_refused_is_heard_again_after_a_rest() -> None:
                 await asyncio.sleep(0.001)
         return heard
 
-    assert asyncio.run(story()) == ["first", "second"]
+    assert run(story()) == ["first", "second"]
 
 
 def test_a_head_without_end_is_refused(service: Service) -> None:

@@ -1,11 +1,10 @@
 """The calls as a user meets them, on a live service with a real ONNX model."""
 
-import asyncio
 import json
 import re
 
 import pytest
-from conftest import wait_until
+from conftest import run, wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_contract, classification_model, regression_contract, regression_model
 from prediction_api.errors import BodyTooLarge
@@ -144,7 +143,7 @@ def test_a_body_without_a_length_is_read_only_up_to_the_limit() -> None:
 
     request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, endless)
     with pytest.raises(BodyTooLarge):
-        asyncio.run(read_json_body(request, 3_000_000))
+        run(read_json_body(request, 3_000_000))
     assert taken == 4
 
 
@@ -158,7 +157,7 @@ def test_a_client_that_leaves_before_its_body_is_there_is_no_failure(client: Tes
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(client.app(scope, receive, send))
+    run(client.app(scope, receive, send))
     assert sent[0]["status"] == 499
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 import pytest
+from conftest import run
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +50,7 @@ def ask(*asked: tuple[Predictor, Row]) -> list[Any]:
 
         return await asyncio.wait_for(asyncio.gather(*[one(*each) for each in asked], return_exceptions=True), 10)
 
-    return asyncio.run(story())
+    return run(story())
 
 
 @given(ROWS)
@@ -92,7 +93,7 @@ def test_who_was_cancelled_keeps_nobody_else_waiting() -> None:
         together.predict(MODEL, [8.0, 9.0, "red"]).cancel()
         return await asyncio.wait_for(together.predict(MODEL, [8.0, 9.0, "red"]), 10)
 
-    assert asyncio.run(story()).value == 13.0
+    assert run(story()).value == 13.0
 
 
 def test_a_model_whose_rows_depend_on_each_other_is_refused() -> None:
