@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rag_service.documents import Answer, Citation, Hit
+from rag_service.documents import Answer, Citation, Hit, SearchOptions
 from rag_service.engines import Embedder, Generator
 from rag_service.errors import EmptyCollection
 from rag_service.evidence import Evidence, best_sentences, coverage, supported
@@ -69,18 +69,26 @@ class Answerer:
         self._collections = collections
         self._threshold = threshold
 
-    def search(self, question: str, collection: str, top_k: int) -> list[Hit]:
-        """The best passages. Raises EmptyCollection."""
+    def search(self, question: str, collection: str, top_k: int, options: SearchOptions | None = None) -> list[Hit]:
+        """The best passages. Raises EmptyCollection, UnknownDocument."""
         known = self._collections.collections()
         if collection not in known:
             raise EmptyCollection(collection, sorted(known))
-        vector = self._embedder.embed_question(question)
-        return self._retriever.find(collection, question, vector, top_k)
+        encoded = self._embedder.encode_question(question)
+        return self._retriever.find(collection, question, encoded, top_k, options)
 
-    def ask(self, question: str, collection: str, top_k: int, tell: Tell | None = None) -> Answer:
-        """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection."""
+    def ask(
+        self,
+        question: str,
+        collection: str,
+        top_k: int,
+        tell: Tell | None = None,
+        options: SearchOptions | None = None,
+    ) -> Answer:
+        """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection,
+        UnknownDocument."""
         started = time.perf_counter()
-        hits = self.search(question, collection, top_k)
+        hits = self.search(question, collection, top_k, options)
         retrieved = time.perf_counter()
         if tell:
             tell(Retrieved(hits))

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,9 +26,11 @@ CREATE INDEX IF NOT EXISTS chunks_of_document ON chunks (document);
 CREATE TABLE IF NOT EXISTS vectors (
     chunk INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE, vector BLOB NOT NULL
 );
+-- For late interaction: the signs of the passage's token vectors, token after token.
+CREATE TABLE IF NOT EXISTS tokens (chunk INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE, signs BLOB NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS full_text USING fts5 (text, tokenize = 'porter unicode61 remove_diacritics 2');
 CREATE TRIGGER IF NOT EXISTS chunk_gone AFTER DELETE ON chunks BEGIN DELETE FROM full_text WHERE rowid = old.id; END;
-INSERT OR IGNORE INTO facts VALUES ('schema', '1'), ('generation', '0');
+INSERT OR IGNORE INTO facts VALUES ('schema', '1'), ('generation', '0'), ('store', lower(hex(randomblob(16))));
 """
 # What files of earlier versions lack. `headings`: places and titles as JSON. `origin`: the watched folder, if any.
 _COLUMNS = (
@@ -36,14 +39,16 @@ _COLUMNS = (
     ("chunks", "heading", "TEXT"),
 )
 _STRIDE = 2**32
+_MOST_IDLE = 8
 
 
 class Database:
-    """One SQLite file. Safe between threads and processes: each call opens a connection of its own."""
+    """One SQLite file. Safe between threads and processes: each call has a connection to itself."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._idle: deque[sqlite3.Connection] = deque()  # opening one takes longer than many a query
         # Stays open: the last connection that closes would otherwise fold the write-ahead log at every call.
         self._anchor = self._open()
         self._anchor.execute("PRAGMA journal_mode = WAL")
@@ -51,6 +56,8 @@ class Database:
             _prepare(self._anchor)
 
     def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
         self._anchor.close()
 
     def generation(self) -> int:
@@ -109,11 +116,19 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        connection = self._open()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
         try:
             yield connection
-        finally:
+        except BaseException:
+            connection.close()  # an open transaction is rolled back
+            raise
+        if connection.in_transaction or len(self._idle) >= _MOST_IDLE:
             connection.close()
+        else:
+            self._idle.append(connection)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

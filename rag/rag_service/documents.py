@@ -102,14 +102,51 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What a passage's place among the found ones is made of, in shares; each kind of score is first brought to 0..1.
+    The numbers were chosen by measurement (docs/decisions.md)."""
+
+    late: float = 0.9
+    dense: float = 0.0
+    lexical: float = 0.1
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Where and how to search. `documents`: in these alone, by name or id; none: in all. `depth`: so many passages of
+    either search are compared more closely."""
+
+    documents: tuple[str, ...] = ()
+    weights: Weights = Weights()
+    depth: int = 32
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word of the question in a document: `text[start:end]` of the document's extracted text."""
+
+    term: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Hit:
-    """A passage that was found. Ranks count from 1, None where that search did not find it; scores are 0 to 1."""
+    """A passage that was found, or neighbouring ones joined: then with the best of their ranks and scores.
+
+    `score` is what hits are ordered by, 0 to 1. `similarity` is the cosine of question and passage, `late_interaction`
+    how much of the question's tokens the passage speaks of (None where it was stored without them). Ranks count from 1,
+    None where that search did not find it. `also_in` names documents that say the same in nearly the same words.
+    """
 
     passage: Passage
     score: float
     similarity: float
     dense_rank: int | None
     lexical_rank: int | None
+    late_interaction: float | None = None
+    terms: tuple[Term, ...] = ()
+    also_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rag_service.chunking import chunk
 from rag_service.documents import Extracted, Verdict
 from rag_service.engines import Embedder
 from rag_service.errors import LoadFailed
+from rag_service.late_interaction import signs
 from rag_service.loaders import KINDS, Limits, extract
 from rag_service.store import Store
 
@@ -74,14 +75,17 @@ class Library:
         limit = min(self._chunk_tokens, embedder.limit)
         spans = chunk(extracted, embedder.count, limit, min(self._overlap_tokens, limit // 2))
         texts = [extracted.text[span.start : span.end] for span in spans]
-        parts = []
+        vectors, packed = [], []
         for start in range(0, len(texts) or 1, _AT_ONCE):
             if tell is not None:
                 tell(start, len(texts))
-            parts.append(embedder.embed_passages(texts[start : start + _AT_ONCE]))
-        vectors = numpy.concatenate(parts)
+            some = texts[start : start + _AT_ONCE]
+            encoded = embedder.encode_passages(some)
+            vectors.append(encoded.vectors)
+            packed += [signs(tokens, text) for tokens, text in zip(encoded.tokens, some, strict=True)]
+        every, identity = numpy.concatenate(vectors), embedder.identity
         self._store.add(
-            collection, document_id, name, size, extracted, spans, vectors, embedder.identity, origin, added_at
+            collection, document_id, name, size, extracted, spans, every, identity, origin, added_at, packed
         )
         return len(spans)
 

@@ -46,6 +46,12 @@ def stem(word: str) -> str:
     return word
 
 
+def content_words(text: str) -> list[str]:
+    """The words that carry the subject, each once; all words where none does."""
+    spoken = dict.fromkeys(words(text))
+    return [word for word in spoken if word not in _STOPWORDS] or list(spoken)
+
+
 def content_stems(text: str) -> set[str]:
     """The stems of the words that carry the subject."""
     return {stem(word) for word in words(text) if word not in _STOPWORDS}

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering import Draft, Retrieved, Tell
-from rag_service.documents import Answer, Hit
+from rag_service.documents import Answer, Hit, SearchOptions, Weights
 from rag_service.page_files import PAGE_HEADERS, front_page
 from rag_service.reference import reference_page
 from rag_service.runtime import Runtime
@@ -25,11 +25,28 @@ Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 TopK = Annotated[int, Field(ge=1, le=20, strict=True)]
 
 
+Documents = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...],
+    Field(max_length=100, description="Search in these alone, by name or id; none: in all."),
+]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid")
     question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
     collection: Collection = "default"
     top_k: TopK = 4
+    documents: Documents = ()
+
+
+class Shares(BaseModel):
+    """What a hit's place is made of: late interaction, cosine, BM25. For trying out; `/ask` uses the defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+    late: Share = Weights.late
+    dense: Share = Weights.dense
+    lexical: Share = Weights.lexical
 
 
 class Search(BaseModel):
@@ -37,6 +54,14 @@ class Search(BaseModel):
     query: Question = Field(examples=["sulphur dioxide"])
     collection: Collection = "default"
     top_k: TopK = 4
+    documents: Documents = ()
+    weights: Shares = Shares()
+    depth: int = Field(
+        default=SearchOptions.depth, ge=1, le=200, description="So many of either search are compared more closely."
+    )
+
+    def options(self) -> SearchOptions:
+        return SearchOptions(self.documents, Weights(**self.weights.model_dump()), self.depth)
 
 
 def runtime_of(request: Request) -> Runtime:
@@ -48,18 +73,20 @@ def runtime_of(request: Request) -> Runtime:
 def ask(body: Ask, request: Request) -> dict[str, Any] | Response:
     """An answer with verbatim quotes, or the plain word that the documents do not answer. With
     `Accept: text/event-stream` as events: `retrieved`, `token`…, `answer`."""
-    work = answering(request, body.question, body.collection, body.top_k)
+    work = answering(request, body.question, body.collection, body.top_k, SearchOptions(body.documents))
     if "text/event-stream" in request.headers.get("accept", ""):
         return event_stream(request, work, lambda event: _lines(event, request))
     return _shaped(work(None), request)
 
 
-def answering(request: Request, question: str, collection: str, top_k: int) -> Callable[[Tell | None], Answer]:
+def answering(
+    request: Request, question: str, collection: str, top_k: int, options: SearchOptions | None = None
+) -> Callable[[Tell | None], Answer]:
     """The work of answering one question, in a place of its own. Raises what `Runtime.place` and `ask` raise."""
 
     def work(tell: Tell | None) -> Answer:
         with runtime_of(request).place() as parts:
-            answer = parts.answerer.ask(question, collection, top_k, tell)
+            answer = parts.answerer.ask(question, collection, top_k, tell, options)
         request.app.state.metrics.answered(answer)
         return answer
 
@@ -68,9 +95,10 @@ def answering(request: Request, question: str, collection: str, top_k: int) -> C
 
 @router.post("/search")
 def search(body: Search, request: Request) -> dict[str, Any]:
-    """The passages nearest to a query, with how each search ranked them."""
+    """The passages nearest to a query, with how each search ranked them and the query's words in them."""
     with runtime_of(request).place() as parts:
-        return {"hits": [_hit(hit) for hit in parts.answerer.search(body.query, body.collection, body.top_k)]}
+        hits = parts.answerer.search(body.query, body.collection, body.top_k, body.options())
+    return {"hits": [_hit(hit) for hit in hits]}
 
 
 @router.get("/livez")

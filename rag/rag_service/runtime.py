@@ -151,12 +151,14 @@ class Runtime:
     def close(self) -> None:
         if self.watcher is not None:
             self.watcher.close()
+        if self._parts is not None:
+            self._parts.index.close()
         self.store.close()
 
     def _put_together(
         self, embedder: Embedder, generator: Generator | None, without: str | None, library: Library
     ) -> Parts:
-        index = Index(self.store, embedder.dimension)
+        index = Index(self.store, embedder.dimension, self.settings.data_dir / "index")
         return Parts(
             embedder=embedder,
             generator=generator,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from itertools import repeat
 
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.database import Database
-from rag_service.documents import DocumentSummary, Extracted, Heading, Page, Passage, Span
+from rag_service.documents import DocumentSummary, Extracted, Heading, Page, Span
 from rag_service.errors import OtherEmbedder, UnknownDocument
+from rag_service.passages import Passages
 
 Vectors = NDArray[numpy.float32]
 
@@ -22,7 +22,6 @@ _SUMMARY = """
 SELECT d.id, d.collection, d.name, d.bytes, length(d.text), json_array_length(d.pages),
        (SELECT count(*) FROM chunks WHERE document = d.key), d.added_at, d.origin FROM documents d
 """
-_ONE_OF = " (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class StoredEmbedder:
     found: tuple[str | None, str] | None
 
 
-class Store(Database):
+class Store(Passages):
     """What is in the file: documents with their passages, vectors and full text."""
 
     def check_embedder(self, identity: str) -> None:
@@ -69,10 +68,12 @@ class Store(Database):
         embedder: str,
         origin: str | None = None,
         added_at: str | None = None,
+        signs: Sequence[bytes] | None = None,
     ) -> None:
         """Adds a document whole, in place of one of the same name. Raises OtherEmbedder; then nothing has changed.
 
-        `origin` is the watched folder that it comes from; `added_at` an earlier time, where it was here before.
+        `origin` is the watched folder that it comes from; `added_at` an earlier time, where it was here before;
+        `signs` of each passage's tokens, without which it is found by its vector and its words alone.
         """
         pages = json.dumps([(page.number, page.start, page.end) for page in extracted.pages])
         headings = json.dumps([(heading.level, heading.start, heading.title) for heading in extracted.headings])
@@ -88,12 +89,14 @@ class Store(Database):
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (collection, document_id, name, size, extracted.text, pages, headings, added_at, origin),
             ).lastrowid
-            for span, vector in zip(spans, vectors, strict=True):
+            for span, vector, packed in zip(spans, vectors, signs or repeat(None, len(spans)), strict=True):
                 chunk = connection.execute(
                     'INSERT INTO chunks (document, "start", "end", page, heading) VALUES (?, ?, ?, ?, ?)',
                     (key, span.start, span.end, span.page, span.heading),
                 ).lastrowid
                 connection.execute("INSERT INTO vectors VALUES (?, ?)", (chunk, vector.tobytes()))
+                if packed is not None:
+                    connection.execute("INSERT INTO tokens VALUES (?, ?)", (chunk, packed))
                 text = extracted.text[span.start : span.end]
                 connection.execute("INSERT INTO full_text (rowid, text) VALUES (?, ?)", (chunk, text))
 
@@ -146,47 +149,6 @@ class Store(Database):
             return dict(
                 connection.execute("SELECT collection, count(*) FROM documents GROUP BY collection ORDER BY collection")
             )
-
-    def chunk_collections(self) -> dict[int, str]:
-        """Every passage's number with its collection."""
-        with self._reading() as connection:
-            return dict(
-                connection.execute("SELECT c.id, d.collection FROM chunks c JOIN documents d ON d.key = c.document")
-            )
-
-    def vectors(self, chunk_ids: Sequence[int]) -> dict[int, Vectors]:
-        """The vectors of these passages, as far as they are still there."""
-        rows = self._by_ids("SELECT chunk, vector FROM vectors WHERE chunk IN" + _ONE_OF, chunk_ids)
-        return {row[0]: numpy.frombuffer(row[1], dtype=numpy.float32) for row in rows}
-
-    def passages(self, chunk_ids: Sequence[int]) -> Mapping[int, Passage]:
-        """These passages with their words, as far as they are still there."""
-        rows = self._by_ids(
-            'SELECT c.id, d.id, d.name, c.page, c."start", c."end", '
-            'substr(d.text, c."start" + 1, c."end" - c."start"), c.heading '
-            "FROM chunks c JOIN documents d ON d.key = c.document WHERE c.id IN" + _ONE_OF,
-            chunk_ids,
-        )
-        return {row[0]: Passage(*row) for row in rows}
-
-    def search_text(self, collection: str, words: Sequence[str], count: int) -> list[tuple[int, float]]:
-        """The passages that hold any of the words, best first: number and BM25 score (higher is better)."""
-        if not words:
-            return []
-        # Each word is a quoted string of its own: nothing in it is ever read as the query language's syntax.
-        query = " OR ".join('"' + word.replace('"', "").replace("\x00", "") + '"' for word in words)
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT full_text.rowid, -bm25(full_text) AS score FROM full_text "
-                "JOIN chunks c ON c.id = full_text.rowid JOIN documents d ON d.key = c.document "
-                "WHERE full_text MATCH ? AND d.collection = ? ORDER BY score DESC LIMIT ?",
-                (query, collection, count),
-            ).fetchall()
-        return [(int(row[0]), float(row[1])) for row in rows]
-
-    def _by_ids(self, query: str, ids: Sequence[int]) -> list[Any]:
-        with self._reading() as connection:
-            return connection.execute(query, (json.dumps(list(ids)),)).fetchall()
 
 
 def _summary(row: tuple[str, str, str, int, int, int, int, str, str | None]) -> DocumentSummary:

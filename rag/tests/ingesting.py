@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.documents import Extracted
+from rag_service.documents import Encoded, Extracted, TokenVectors
 from rag_service.ingestion import Library
 from rag_service.loaders import Limits
 from rag_service.store import Store
@@ -35,6 +35,11 @@ class Digests:
 
     def embed_passages(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
         return numpy.stack([vector_of(text) for text in texts])
+
+    def encode_passages(self, texts: Sequence[str]) -> Encoded:
+        vectors = self.embed_passages(texts)
+        places = numpy.array([[0, 4]], dtype=numpy.int32)
+        return Encoded(vectors, tuple(TokenVectors(vector[None], places) for vector in vectors))
 
 
 def vector_of(text: str) -> NDArray[numpy.float32]:

@@ -62,7 +62,7 @@ def test_what_changes_meanwhile_is_caught_up_with(store: Store, tmp_path: Path) 
 
     assert [(document.id, document.name) for document in store.documents()] == [("4", "1.txt"), ("3", "3.txt")]
     assert store.find("c", document_id="3") == before[2]
-    assert rows(store) == {"documents": 2, "chunks": 4, "vectors": 4, "full_text": 4}
+    assert rows(store) == {"documents": 2, "chunks": 4, "vectors": 4, "tokens": 0, "full_text": 4}
     stored = store.embedder()
     assert stored is not None
     assert stored.identity == "new"

@@ -70,9 +70,51 @@ def test_search_explains_its_hits(filled: TestClient) -> None:
     [hit] = filled.post("/search", json={"query": "browning"}).json()["hits"]
 
     assert hit["document"] == "wine.md"
-    assert "browning" in hit["text"]
-    assert (hit["dense_rank"], hit["lexical_rank"]) == (1, 1)
+    assert (hit["dense_rank"], hit["lexical_rank"], hit["also_in"]) == (1, 1, [])
+    assert 0 < hit["late_interaction"] < 1
+    assert 0 < hit["similarity"] < 1
+    [term] = hit["terms"]
+    text = filled.get(f"/documents/{hit['document_id']}").json()["text"]
+    assert text[term["start"] : term["end"]] == term["term"] == "browning"
+    assert text[hit["start"] : hit["end"]] == hit["text"]
     assert {"chunk_id", "page", "score"} <= hit.keys()
+
+
+def test_search_and_ask_look_into_the_named_documents_alone(filled: TestClient) -> None:
+    upload(filled, ("beer.md", b"Sulphur dioxide is not wanted in beer, and browning is welcome there."))
+    question = "Which gas stops wine from browning?"
+    beer = next(one["id"] for one in filled.get("/documents").json()["documents"] if one["name"] == "beer.md")
+
+    for names in (["beer.md"], [beer]):
+        hits = filled.post("/search", json={"query": question, "documents": names}).json()["hits"]
+        assert [hit["document"] for hit in hits] == ["beer.md"]
+        answer = filled.post("/ask", json={"question": question, "documents": names}).json()
+        assert {citation["document"] for citation in answer["citations"]} <= {"beer.md"}
+    for call in ({"query": question}, {"question": question}):
+        path = "/search" if "query" in call else "/ask"
+        body = problem(filled.post(path, json={**call, "documents": ["nowhere.md"]}), 404)
+        assert "nowhere.md" in body["detail"]
+
+
+def test_search_takes_settings_to_try_out(filled: TestClient) -> None:
+    upload(filled, ("bell.md", b"Gas, gas and again gas: wine."), ("tower.md", b"What protects it is called SO2."))
+    asked = {"query": "Which gas keeps wine from browning?", "depth": 5}
+
+    by_words = filled.post("/search", json={**asked, "weights": {"late": 0, "dense": 0, "lexical": 1}}).json()["hits"]
+    by_meaning = filled.post("/search", json={**asked, "weights": {"late": 0, "dense": 1, "lexical": 0}}).json()["hits"]
+
+    assert [hit["lexical_rank"] for hit in by_words[:2]] == [1, 2]
+    assert [hit["dense_rank"] for hit in by_meaning] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"depth": 0}, {"depth": 1000}, {"weights": {"late": -1}}, {"weights": {"cosine": 1}}, {"documents": [""]}],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any], filled: TestClient) -> None:
+    [first, *_] = problem(filled.post("/search", json={"query": "wine", **wrong}), 422)["errors"]
+
+    assert first["loc"][0] in wrong
 
 
 @pytest.mark.parametrize(

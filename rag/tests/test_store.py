@@ -29,14 +29,14 @@ def unit(*directions: int) -> NDArray[numpy.float32]:
 def add(
     store: Store, document_id: str = "1", name: str = "a.txt", *, collection: str = "c", embedder: str = "e"
 ) -> None:
-    store.add(collection, document_id, name, 9, Extracted(TEXT), SPANS, unit(0, 1), embedder)
+    store.add(collection, document_id, name, 9, Extracted(TEXT), SPANS, unit(0, 1), embedder, signs=[b"one", b"two"])
 
 
 def rows(store: Store) -> dict[str, int]:
     with sqlite3.connect(store._path) as connection:
         counts = {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("documents", "chunks", "vectors", "full_text")
+            for table in ("documents", "chunks", "vectors", "tokens", "full_text")
         }
     connection.close()
     return counts
@@ -53,13 +53,15 @@ def test_a_document_is_found_by_words_and_by_vector(store: Store) -> None:
     assert cosine == pytest.approx(1.0)
     passage = store.passages([by_word])[by_word]
     assert passage.text == TEXT[passage.start : passage.end] == "White wine is sweet."
+    assert store.token_signs([by_word]) == {by_word: b"two"}
+    assert store.text_between(by_word, 0, passage.start) == "Red wine is dry. "
 
 
 def test_the_same_name_replaces_and_deleting_leaves_nothing(store: Store) -> None:
     add(store, "1")
     add(store, "2")
     assert [document.id for document in store.documents("c")] == ["2"]
-    assert rows(store) == {"documents": 1, "chunks": 2, "vectors": 2, "full_text": 2}
+    assert rows(store) == {"documents": 1, "chunks": 2, "vectors": 2, "tokens": 2, "full_text": 2}
 
     store.delete("c", "2")
 
@@ -152,3 +154,21 @@ def test_no_word_is_read_as_query_language(words: list[str], store: Store) -> No
     add(store)
 
     assert store.search_text("c", words, 5) == []
+
+
+def test_in_a_large_store_rare_words_count_and_common_ones_only_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag_service.passages._MOST_ROWS", 5)
+    texts = ["red wine", "dry wine", *["red paint"] * 5, *["dry paint"] * 5, *["wine wine wine"] * 5, "dry red wine"]
+    ends = numpy.cumsum([len(text) + 1 for text in texts]).tolist()
+    spans = [Span(end - 1 - len(text), end - 1) for text, end in zip(texts, ends, strict=True)]
+    store.add("c", "1", "a.txt", 9, Extracted(" ".join(texts)), spans, unit(*[0] * len(texts)), "e")
+
+    def found(*words: str) -> list[str]:
+        numbers = [number for number, _ in store.search_text("c", words, 50)]
+        return sorted(store.passages([number])[number].text for number in numbers)
+
+    assert found("paint", "dry", "red") == []  # no passage holds all three, and each is in too many
+    assert found("wine", "dry") == ["dry red wine", "dry wine"]
+    assert found("dry", "red", "wine", "nothing") == ["dry red wine"]

@@ -1,0 +1,233 @@
+"""How long searching takes: `/search` over HTTP on a large store, and FAISS alone on a million vectors.
+
+    PYTHONPATH=. python benchmarks/search.py FILE [--passages 100000] [--requests 300]
+    PYTHONPATH=. python benchmarks/search.py FILE --vectors 1000000
+
+FILE is a question set in SQuAD's format. Its paragraphs are too few, so they are multiplied: a passage of the large
+store is four sentences drawn from all paragraphs (so that words are as common as in the paragraphs), with a real
+passage's vector and its tokens' signs under noise. The million vectors are noisy copies of the real passages' and
+sentences' vectors: about as many clusters as there are sentences, of a cosine of about 0.75 within; the questions are
+the file's own. Real collections are at most as clustered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import faiss
+import httpx2
+import numpy
+from numpy.typing import NDArray
+
+from rag_service.documents import Extracted, Span
+from rag_service.index import LISTS, PROBES, Index
+from rag_service.language import sentences
+from rag_service.late_interaction import signs
+from rag_service.runtime import Runtime
+from rag_service.settings import read_settings
+from rag_service.store import Store
+
+Vectors = NDArray[numpy.float32]
+_OF_A_DOCUMENT = 500
+_SENTENCES = 4
+
+
+class Real:
+    """The file's questions, sentences and paragraphs, with the vectors that they really have."""
+
+    def __init__(self, path: Path) -> None:
+        articles = json.loads(path.read_text())["data"]
+        paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+        texts = [paragraph["context"] for paragraph in paragraphs]
+        self.questions = [asked["question"] for paragraph in paragraphs for asked in paragraph["qas"]]
+        self.sentences = [text[start:end] for text in texts for start, end in sentences(text)]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            closing(Runtime(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
+        ):
+            embedder = runtime.load().embedder
+            encoded = embedder.encode_passages(texts)
+            self.asked = numpy.stack([embedder.embed_question(question) for question in self.questions])
+            self.vectors = numpy.concatenate([encoded.vectors, embedder.embed_passages(self.sentences)])
+        self.identity = embedder.identity
+        self.signs = [signs(tokens, text) for tokens, text in zip(encoded.tokens, texts, strict=True)]
+
+    def multiplied(self, count: int, seed: int) -> Vectors:
+        """`(count, dimension)`: unit vectors, each near to one of the real ones."""
+        random = numpy.random.default_rng(seed)
+        dimension = self.vectors.shape[1]
+        noise = random.normal(scale=0.6 / dimension**0.5, size=(count, dimension)).astype(numpy.float32)
+        vectors = self.vectors[random.integers(len(self.vectors), size=count)] + noise
+        return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def fill(store: Store, real: Real, count: int) -> None:
+    random = numpy.random.default_rng(0)
+    for number, start in enumerate(range(0, count, _OF_A_DOCUMENT)):
+        many = min(_OF_A_DOCUMENT, count - start)
+        drawn = random.integers(len(real.sentences), size=(many, _SENTENCES))
+        texts = [" ".join(real.sentences[place] for place in row) for row in drawn]
+        ends = numpy.cumsum([len(text) + 2 for text in texts]).tolist()
+        spans = [Span(end - 2 - len(text), end - 2) for end, text in zip(ends, texts, strict=True)]
+        packed = [noisy(real.signs[random.integers(len(real.signs))], random) for _ in texts]
+        name = f"{number}.txt"
+        extracted = Extracted("\n\n".join(texts))
+        vectors = real.multiplied(many, number)
+        store.add("default", name, name, 1, extracted, spans, vectors, real.identity, signs=packed)
+
+
+def noisy(packed: bytes, random: numpy.random.Generator) -> bytes:
+    """The signs with one in sixteen turned about."""
+    noise = random.integers(256, size=(4, len(packed)), dtype=numpy.uint8)
+    turned = noise[0] & noise[1] & noise[2] & noise[3]
+    return (numpy.frombuffer(packed, dtype=numpy.uint8) ^ turned).tobytes()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The real service on a free port, waited for until it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "RAG_DATA_DIR": str(folder), "RAG_PORT": str(port), "RAG_GENERATOR": "none"}
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "rag_service", "serve"]
+    service = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while time.perf_counter() - started < 120:
+            try:
+                if httpx2.get(url + "/readyz", timeout=2).status_code == 200:
+                    break
+            except httpx2.HTTPError:
+                pass
+            time.sleep(0.2)
+        print(f"ready after {time.perf_counter() - started:.1f} s, resident {resident(service.pid):,.0f} MB")
+        yield url
+        print(f"resident at the end {resident(service.pid):,.0f} MB")
+    finally:
+        service.terminate()
+        service.wait(30)
+
+
+def resident(process: int) -> float:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def times(name: str, seconds: Sequence[float]) -> None:
+    p50, p95, p99 = numpy.percentile(1000 * numpy.array(seconds), [50, 95, 99])
+    print(f"| {name} | {p50:.1f} | {p95:.1f} | {p99:.1f} |", flush=True)
+
+
+def measure_search(real: Real, count: int, requests: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        with closing(Store(Path(folder) / "store.db")) as store:
+            fill(store, real, count)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+        print(f"{count:,} passages stored in {time.perf_counter() - started:.0f} s, {size:,.0f} MB")
+        with serving(Path(folder)) as url, httpx2.Client(base_url=url, timeout=60) as client:
+            asked = [{"query": real.questions[place % len(real.questions)]} for place in range(requests + 20)]
+            spent = []
+            for body in asked:
+                began = time.perf_counter()
+                client.post("/search", json=body).raise_for_status()
+                spent.append(time.perf_counter() - began)
+            print("\n| `/search`, one client, milliseconds | p50 | p95 | p99 |\n| --- | --- | --- | --- |")
+            times(f"{count:,} passages, {requests} questions, embedding included", spent[20:])
+
+
+class InMemory:
+    """The vectors as the index asks the store for them."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+
+    def generation(self) -> int:
+        return 1
+
+    def store_id(self) -> str:
+        return "benchmark"
+
+    def passage_numbers(self) -> Mapping[str, NDArray[numpy.int64]]:
+        return {"c": numpy.arange(len(self._vectors), dtype=numpy.int64)}
+
+    def vectors(self, chunk_ids: Sequence[int]) -> Mapping[int, Vectors]:
+        return dict(zip(chunk_ids, self._vectors[list(chunk_ids)], strict=True))
+
+
+def measure_index(real: Real, count: int) -> None:
+    faiss.omp_set_num_threads(1)
+    dimension = real.vectors.shape[1]
+    source = InMemory(numpy.concatenate([real.multiplied(100_000, seed) for seed in range(count // 100_000)]))
+    exact = faiss.IndexFlatIP(dimension)
+    exact.add(source._vectors)
+    _, expected = exact.search(real.asked, 10)
+    began = time.perf_counter()
+    exact.search(real.asked[:1], 10)
+    print(f"{count:,} vectors; exact search of one question on one core: {1000 * (time.perf_counter() - began):.0f} ms")
+    del exact
+    with tempfile.TemporaryDirectory() as folder:
+        before, began = resident(os.getpid()), time.perf_counter()
+        index = Index(source, dimension, Path(folder))
+        index.size()
+        built, grown = time.perf_counter() - began, resident(os.getpid()) - before
+        index.close()
+        kept = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+        print(f"built in {built:.0f} s on one core, {grown:,.0f} MB resident; kept: {kept:,.0f} MB; {LISTS} lists")
+        began = time.perf_counter()
+        index = Index(source, dimension, Path(folder))
+        index.size()
+        print(f"started from the kept index in {time.perf_counter() - began:.1f} s (digest checked)")
+        print("\n| lists looked through | recall@10 | the same of 32 compared exactly | p50 ms | p95 | p99 |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for probes in (8, 16, PROBES, 32, 48):
+            compare(index, source, real, expected, probes)
+    print(f"peak of this program {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+
+
+def compare(index: Index, source: InMemory, real: Real, expected: NDArray[numpy.int64], probes: int) -> None:
+    from rag_service import index as module
+
+    module.PROBES = probes
+    spent, found, closer = [], 0, 0
+    for vector, right in zip(real.asked, expected, strict=True):
+        began = time.perf_counter()
+        numbers = [number for number, _ in index.search("c", vector, 32)]
+        spent.append(time.perf_counter() - began)
+        found += len(set(numbers[:10]) & set(right.tolist()))
+        cosines = source._vectors[numbers] @ vector
+        closer += len({numbers[place] for place in numpy.argsort(-cosines)[:10]} & set(right.tolist()))
+    shares = [share / expected.size for share in (found, closer)]
+    p50, p95, p99 = numpy.percentile(1000 * numpy.array(spent), [50, 95, 99])
+    print(f"| {probes} | {shares[0]:.4f} | {shares[1]:.4f} | {p50:.1f} | {p95:.1f} | {p99:.1f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--passages", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--vectors", type=int, help="FAISS alone, on so many; a multiple of 100,000")
+    options = parser.parse_args()
+    real = Real(options.file)
+    if options.vectors:
+        measure_index(real, options.vectors)
+    else:
+        measure_search(real, options.passages, options.requests)
+
+
+if __name__ == "__main__":
+    main()

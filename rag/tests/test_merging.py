@@ -1,0 +1,99 @@
+"""Neighbours become one hit, copies are dropped, and no offset is ever wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_service.documents import Hit, Passage
+from rag_service.merging import LONGEST, copies, gathered
+
+TEXTS = {
+    name: "\n\n".join(
+        f"{name} {number} tells of {word} and {word}s, and of what {word}s do in the year {number * 7}."
+        for number, word in enumerate(["salt", "fish", "bell", "ship", "wall", "boat", "tree", "lamp"] * 4)
+    )
+    for name in ("One", "Two")
+}
+
+
+def hit(name: str, start: int, end: int, score: float = 0.5, rank: int | None = None) -> Hit:
+    passage = Passage(start + 10_000 * (name == "Two"), name, name + ".txt", None, start, end, TEXTS[name][start:end])
+    return Hit(passage, score, score, rank, None)
+
+
+def between(chunk_id: int, start: int, end: int) -> str:
+    return TEXTS["Two" if chunk_id >= 10_000 else "One"][start:end]
+
+
+spans = st.tuples(st.sampled_from(["One", "Two"]), st.integers(0, 1500), st.integers(20, 700))
+
+
+@given(st.lists(spans, max_size=12, unique_by=lambda span: span[:2]), st.integers(1, 6))
+def test_hits_are_whole_pieces_of_their_documents_and_lie_apart(found: list[tuple[str, int, int]], top_k: int) -> None:
+    ranked = [hit(name, start, start + length, 1 - place / 20) for place, (name, start, length) in enumerate(found)]
+
+    kept = gathered(ranked, top_k, between)
+
+    assert len(kept) == min(top_k, len(kept))
+    assert bool(kept) == bool(ranked)
+    for one in kept:
+        assert one.passage.text == TEXTS[one.passage.document_id][one.passage.start : one.passage.end]
+        assert one.passage.end - one.passage.start <= max(LONGEST, 700)
+    for place, one in enumerate(kept):
+        for other in kept[place + 1 :]:
+            apart = one.passage.document_id != other.passage.document_id
+            first, second = sorted([one.passage, other.passage], key=lambda passage: passage.start)
+            too_long = max(first.end, second.end) - first.start > LONGEST
+            assert apart or too_long or second.start > first.end or copies(first.text, second.text)
+    assert [one.score for one in kept] == sorted((one.score for one in kept), reverse=True)
+    assert not ranked or kept[0].score == ranked[0].score
+
+
+def test_three_neighbours_become_one_though_the_middle_comes_last() -> None:
+    first, third = TEXTS["One"].index("One 1"), TEXTS["One"].index("One 3")
+    middle = TEXTS["One"].index("One 2")
+    end = TEXTS["One"].index("One 4") - 2
+
+    [one] = gathered(
+        [hit("One", first, middle - 2, 0.9, 4), hit("One", third, end, 0.8, 1), hit("One", middle, third - 2, 0.7)],
+        4,
+        between,
+    )
+
+    assert (one.passage.start, one.passage.end, one.score, one.dense_rank) == (first, end, 0.9, 1)
+    assert one.passage.text == TEXTS["One"][first:end]
+
+
+def test_what_stands_between_two_passages_keeps_them_apart() -> None:
+    assert len(gathered([hit("One", 0, 50), hit("One", 52, 90)], 4, between)) == 2
+
+
+def test_a_copy_is_dropped_and_named() -> None:
+    original = hit("One", 0, 300, 0.9)
+    copy = replace(original, passage=replace(original.passage, document_id="x", document="copy.txt"), score=0.8)
+
+    [kept] = gathered([original, copy, copy], 4, between)
+
+    assert (kept.passage.document, kept.also_in) == ("One.txt", ("copy.txt",))
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda text: text, True),
+        (lambda text: text.upper().replace(",", " -"), True),
+        (lambda text: text.replace("tenth", "last"), True),
+        (lambda text: text.replace("150", "160"), False),
+        (lambda text: text.replace("a ", "o "), False),
+        (lambda text: text[:100], False),
+    ],
+)
+def test_copies_are_told_by_their_words_and_numbers(change: object, same: bool) -> None:
+    syllables = [first + second for first in "bdfglmnrst" for second in "aeiou"]
+    text = f"Of {' '.join(syllables)}, the tenth rule: wine holds 150 milligrams, {' '.join(reversed(syllables))}."
+
+    assert copies(text, change(text)) is same  # type: ignore[operator]
