@@ -9,7 +9,12 @@ from stack.errors import StepFailed
 from stack.settings import Settings
 from stack.steps import Report
 
-VARIABLES = {"COMPOSE_PROFILES": "spark", "SPARK_MASTER": "spark://spark-master:7077"}
+VARIABLES = {
+    "COMPOSE_PROFILES": "spark",
+    "SPARK_MASTER": "spark://spark-master:7077",
+    "MONITOR_SCHEDULE": "none",  # at the full hour it would wait for the cores, or hold them
+}
+TRAIN_SECONDS = 900.0
 PIPELINE = """
 name: {name}
 data: {{source: /opt/pipeline/data/wine-sample.csv, target: quality}}
@@ -36,7 +41,7 @@ def train_on_spark(settings: Settings, compose: Compose, report: Report) -> None
     airflow = Airflow(settings.url("airflow"), compose.password())
     with report.step("train_model on Spark") as step:
         run_id = airflow.trigger({"config": PIPELINE_FILE})
-        airflow.follow(run_id, 600, lambda task: report.add(f"  {task.name}", task.seconds, task.state))
+        airflow.follow(run_id, TRAIN_SECONDS, lambda task: report.add(f"  {task.name}", task.seconds, task.state))
         cluster = json.loads(compose.run("exec", "-T", "airflow", "python", "-c", SHOW_CLUSTER))
         trained = [app for app in cluster["completedapps"] if app["name"] == f"train {settings.model_name}"]
         if [(app["state"], app["cores"]) for app in trained] != [("FINISHED", 2)]:
