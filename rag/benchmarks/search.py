@@ -6,8 +6,8 @@
 FILE is a question set in SQuAD's format. Its paragraphs are too few, so they are multiplied: a passage of the large
 store is four sentences drawn from all paragraphs (so that words are as common as in the paragraphs), with a real
 passage's vector and its tokens' signs under noise. The million vectors are noisy copies of the real passages' and
-sentences' vectors: about as many clusters as there are sentences, of a cosine of about 0.75 within; the questions are
-the file's own. Real collections are at most as clustered.
+sentences' vectors: as many clusters as there are of those, with a cosine of about 0.75 within, or of 0.5 with
+`--noise 1`; the questions are the file's own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ _SENTENCES = 4
 class Real:
     """The file's questions, sentences and paragraphs, with the vectors that they really have."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, noise: float) -> None:
+        self._noise = noise
         articles = json.loads(path.read_text())["data"]
         paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
         texts = [paragraph["context"] for paragraph in paragraphs]
@@ -67,7 +68,7 @@ class Real:
         """`(count, dimension)`: unit vectors, each near to one of the real ones."""
         random = numpy.random.default_rng(seed)
         dimension = self.vectors.shape[1]
-        noise = random.normal(scale=0.6 / dimension**0.5, size=(count, dimension)).astype(numpy.float32)
+        noise = random.normal(scale=self._noise / dimension**0.5, size=(count, dimension)).astype(numpy.float32)
         vectors = self.vectors[random.integers(len(self.vectors), size=count)] + noise
         return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -221,8 +222,9 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--vectors", type=int, help="FAISS alone, on so many; a multiple of 100,000")
+    parser.add_argument("--noise", type=float, default=0.6, help="the noise's length; a real vector's is 1")
     options = parser.parse_args()
-    real = Real(options.file)
+    real = Real(options.file, options.noise)
     if options.vectors:
         measure_index(real, options.vectors)
     else:
