@@ -13,9 +13,13 @@ from playwright.sync_api import Browser, Page, Route, expect
 from test_generator import FACTS
 from test_loaders import pdf
 
+from rag_service.documents import Weights
 from rag_service.engines.torch_engine import TorchGenerator
 
 QUESTION = "What is the capital of Narvia?"
+# the one says it in other words, the other has only the words
+ROOTS = "Roots take up water from the soil and carry it to the leaves of trees and flowers."
+WORKS = "The plants of the car maker were closed, and the workers went for a drink."
 EVIL = "<img src=x onerror=\"console.error('script ran')\"><script>console.error('script ran')</script>"
 # the wine glass counts as two in a browser's strings and as one in the service's
 HOSTILE = f"🍷 Notes {EVIL} 🍷\n\nThe secret of Ostrava {EVIL} is a 🍷 glass of 42 marbles.\n\nNothing else 🍷 is said."
@@ -26,6 +30,7 @@ def filled(address: str) -> str:
     """The service with something to ask about."""
     add(address, "default", ("facts.txt", FACTS))
     add(address, "hostile", (f"{EVIL.replace('/', '')}.txt", HOSTILE))
+    add(address, "plants", ("roots.txt", ROOTS), ("works.txt", WORKS))
     add(address, "pages", ("book.pdf", pdf("Nothing here.", "The lantern of Tarn burns blue.", "Nor here.")))
     return address
 
@@ -223,6 +228,39 @@ def test_retrieval_shows_ranks_and_scores(open_page: Page) -> None:
         expect(hit).to_contain_text(said)
     hit.get_by_role("button", name="facts.txt").click()
     assert marked(open_page) == (found["text"], FACTS)
+
+
+def test_settings_can_be_tried_and_what_they_change_is_shown(open_page: Page) -> None:
+    open_page.get_by_label("Collection", exact=True).select_option("plants")
+    open_page.get_by_role("link", name="Retrieval").click()
+    open_page.get_by_label("Query").fill("How do trees and plants drink?")
+    open_page.keyboard.press("Enter")
+    hits = open_page.get_by_role("list", name="Passages found").get_by_role("listitem")
+    names = hits.get_by_role("button")
+    expect(names).to_have_text(["roots.txt", "works.txt"])
+    expect(hits.nth(1).locator(".term")).to_have_text(["plants", "drink"])
+    expect(hits.first).to_contain_text("late interaction")
+    open_page.get_by_text("Settings to try").click()
+    late, lexical = (
+        open_page.get_by_label("Word by word, by meaning"),
+        open_page.get_by_label("By the words themselves"),
+    )
+    expect(late).to_have_value(str(Weights.late))
+    late.fill("0")
+    lexical.fill("1")
+    open_page.keyboard.press("Enter")
+    expect(names).to_have_text(["works.txt", "roots.txt"])
+    expect(hits.locator(".source")).to_contain_text(["was 2", "was 1"])
+    open_page.get_by_label("Only in the document").fill("roots.txt")
+    open_page.keyboard.press("Enter")
+    expect(names).to_have_text(["roots.txt"])
+    open_page.get_by_label("Only in the document").fill("no-such.txt")
+    open_page.keyboard.press("Enter")
+    expect(open_page.get_by_role("alert")).to_contain_text("no-such.txt")
+    open_page.get_by_role("button", name="Defaults again").click()
+    expect(late).to_have_value(str(Weights.late))
+    open_page.get_by_role("button", name="Search").click()
+    expect(names).to_have_text(["roots.txt", "works.txt"])
 
 
 def test_the_content_policy_refuses_markup_and_what_lies_elsewhere(filled: str, browser: Browser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from browser import PHONE, add, ask, contrasts_too_low
 from playwright.sync_api import Locator, Page, expect
@@ -167,6 +168,23 @@ def test_a_snapshot_puts_back_what_was_deleted(documents: Page) -> None:
     expect(snapshots.get_by_role("listitem")).to_have_count(0)
 
 
+def test_vectors_can_be_made_anew(documents: Page) -> None:
+    documents.get_by_role("button", name="Reindex").click()
+    expect(documents.get_by_text("The vectors of")).to_contain_text("are new.")
+    documents.get_by_role("link", name="Ask").click()
+    ask(documents, "What is the capital of Narvia?")
+    expect(documents.locator(".said")).to_contain_text("Beldorn")
+
+
+def test_what_others_have_begun_is_shown(documents: Page, address: str, held: Callable[[], None]) -> None:
+    sent = {"files": ("slow.md", RIVER.encode())}
+    httpx.post(f"{address}/documents?background=true", files=sent, data={"collection": "default"}).raise_for_status()
+    expect(documents.get_by_text("Files are taken in: 0 of 1, now slow.md.")).to_be_visible()
+    held()
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["facts.txt", "slow.md"])
+    expect(documents.get_by_text("Files are taken in")).to_have_count(0)
+
+
 def test_a_service_that_is_not_ready_says_why(settings: Settings, page: Page, tmp_path: Path) -> None:
     with served(settings.model_copy(update={"embedder": str(tmp_path / "none"), "data_dir": tmp_path})) as port:
         page.goto(f"http://127.0.0.1:{port}")
@@ -193,6 +211,7 @@ def test_every_text_can_be_read(documents: Page, scheme: str) -> None:
 
 def test_a_phone_needs_no_sideways_scrolling(documents: Page) -> None:
     documents.set_viewport_size(PHONE)
-    send(documents, "phone", ("a-name-that-is-long-and-has-no-place-to-break_" * 4 + ".md", RIVER.encode()))
-    expect(table(documents).get_by_role("rowheader")).to_have_count(1)
+    name = "name" * 50 + ".md"
+    send(documents, "phone", (name, RIVER.encode()))
+    expect(table(documents).get_by_role("rowheader")).to_have_text([name])
     assert documents.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
