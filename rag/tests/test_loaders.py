@@ -166,6 +166,11 @@ def test_html_may_nest_deeply(limits: Limits) -> None:
     assert read("a.html", b"<div>" * 20_000 + b"deep", limits).text == "deep"
 
 
+@pytest.mark.parametrize("marks", [b"**a ", b"[", b"![", b"_a ", b"`a", b"<!--", b"- [a]("])
+def test_markdown_of_nothing_but_marks_is_read_within_the_limit(marks: bytes, limits: Limits) -> None:
+    assert extract("a.md", marks * (60_000 // len(marks)), limits).text  # in time that grew with the square: too slow
+
+
 def test_the_child_alone_reads_its_arguments() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         child.main(["text", "many", "1", "1"])
