@@ -89,7 +89,7 @@ lock: setup  ## write the lock files anew  [UPGRADE=1]
 	$(LOCK) scripts/requirements.in tests/requirements.in -o scripts/requirements-test.lock
 	$(LOCK) api/requirements.in -o api/requirements.lock
 	$(LOCK) api/requirements.in tests/requirements.in tests/api/requirements.in -o api/requirements-test.lock
-	$(LOCK) --override rag/requirements.override rag/requirements.in -o rag/requirements.lock
+	$(LOCK) rag/requirements.in -o rag/requirements.lock
 	$(LOCK) --override rag/requirements.override rag/requirements.in tests/requirements.in rag/tests/requirements.in -o rag/requirements-test.lock
 	$(LOCK) --no-deps rag/requirements-embedder.in -o rag/requirements-embedder.lock
 	$(LOCK) mlflow/requirements.in -o mlflow/requirements.lock

@@ -16,6 +16,7 @@ RagError
 ├── UnknownSnapshot       404  no snapshot of this name
 ├── BadSnapshot           409  a snapshot's file is damaged
 ├── ModelUnavailable      503  a model could be found neither here nor on its hub
+├── UnfitModel            503  a model's folder is there but cannot be used
 ├── BadSettings                a variable has a wrong value (the program does not start)
 ├── PortTaken                  somebody else listens on the port (the program does not start)
 └── LoadFailed                 one file could not be read; becomes that file's verdict, never an HTTP error
@@ -174,6 +175,17 @@ class ModelUnavailable(RagError):
             f"The model {name} is neither on this machine nor to be had from its hub ({reason}).",
             f"Set {variable} to a folder that holds the model, or connect this machine to the hub once; "
             "after that it works offline.",
+        )
+
+
+class UnfitModel(RagError):
+    status, title = 503, "A model cannot be used"
+
+    def __init__(self, name: str, reason: str, variable: str) -> None:
+        super().__init__(
+            f"The model {name} cannot be used: {reason}.",
+            f"Set {variable} to a BERT-like sentence encoder or a T5-like generator, with its model.safetensors, "
+            "config.json and tokenizer.json.",
         )
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rag_service.answering import Answerer
 from rag_service.engines import Embedder, Generator
-from rag_service.engines.folders import embedder_folder, find_folder
-from rag_service.errors import ModelUnavailable, NotReady, OtherEmbedder, RagError, TooBusy
+from rag_service.errors import ModelUnavailable, NotReady, OtherEmbedder, RagError, TooBusy, UnfitModel
 from rag_service.index import Index
 from rag_service.ingestion import Library
 from rag_service.jobs import Job, Jobs, Progress
 from rag_service.loaders import Limits
+from rag_service.models import load_embedder, load_generator
 from rag_service.reindexing import Gate, only_one, reindex
 from rag_service.retrieval import Retriever
 from rag_service.settings import Settings
@@ -70,7 +70,7 @@ class Runtime:
             self.watcher.start(self.loaded)
 
     def load(self) -> Parts:
-        """Loads the models now. Raises ModelUnavailable, OtherEmbedder.
+        """Loads the models now. Raises ModelUnavailable, UnfitModel, OtherEmbedder.
 
         Where the settings name another embedder than the one that made the stored vectors, that one goes on serving
         until the documents are reindexed, if it can still be found.
@@ -179,9 +179,10 @@ class Runtime:
         if stored is None or stored.found is None:
             raise error
         name, revision = stored.found
+        before = {"embedder": name, "embedder_revision": revision, "compute": stored.identity.partition(":")[0]}
         try:
-            embedder = load_embedder(self.settings.model_copy(update={"embedder": name, "embedder_revision": revision}))
-        except (ModelUnavailable, OSError, ValueError):
+            embedder = load_embedder(self.settings.model_copy(update=before))
+        except (ModelUnavailable, UnfitModel, OSError, ValueError):
             raise error from None
         if embedder.identity != stored.identity:
             raise error
@@ -216,34 +217,3 @@ class Runtime:
             log.exception("the models could not be loaded")
         finally:
             self.loaded.set()
-
-
-def load_embedder(settings: Settings) -> Embedder:
-    """The embedder of the settings. Raises ModelUnavailable."""
-    from rag_service.engines.torch_engine import TorchEmbedder
-
-    folder = embedder_folder(settings.embedder, settings.embedder_revision, settings.models_dir, settings.hub_seconds)
-    log.info("embedder: %s (%s)", folder.name, folder.origin)
-    return TorchEmbedder(folder)
-
-
-def load_generator(settings: Settings) -> tuple[Generator | None, str | None]:
-    """The generator, or None and the reason: the service then answers by quotation."""
-    if settings.generator.lower() == "none":
-        log.info("generator: none, as set; answers are quotations")
-        return None, "RAG_GENERATOR is none."
-    try:
-        folder = find_folder(
-            settings.generator,
-            settings.generator_revision,
-            settings.models_dir,
-            settings.hub_seconds,
-            "RAG_GENERATOR",
-        )
-    except ModelUnavailable as error:
-        log.warning("generator: none; answers are quotations. %s %s", error.detail, error.hint)
-        return None, f"{error.detail} {error.hint}"
-    from rag_service.engines.torch_engine import TorchGenerator
-
-    log.info("generator: %s (%s)", folder.name, folder.origin)
-    return TorchGenerator(folder, settings.answer_tokens), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +31,9 @@ class Settings(BaseSettings):
     embedder_revision: str = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     generator: str = "google/flan-t5-small"
     generator_revision: str = "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"
+
+    # How the models' weights are stored and multiplied: int8 takes a quarter of the memory and half the time.
+    compute: Literal["int8", "float32"] = "int8"
 
     chunk_tokens: int = Field(default=160, ge=32, le=4096)
     overlap_tokens: int = Field(default=32, ge=0, le=512)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from rag_service.engines.embedding import BertEmbedder
 from rag_service.engines.folders import embedder_folder
-from rag_service.engines.torch_engine import TorchEmbedder
 from rag_service.loaders import Limits
 from rag_service.main import create_app
 from rag_service.settings import Settings
@@ -38,8 +38,14 @@ def _no_network() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def embedder() -> TorchEmbedder:
-    return TorchEmbedder(embedder_folder(None, "x", Path("nowhere"), 1))
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the models are converted to, once for all tests."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def embedder(models_dir: Path) -> BertEmbedder:
+    return BertEmbedder(embedder_folder(None, "x", Path("nowhere"), 1), models_dir, "int8")
 
 
 @pytest.fixture
@@ -55,10 +61,10 @@ def limits() -> Limits:
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Settings:
     folder = tmp_path_factory.mktemp("service")
     return Settings(
-        data_dir=folder, models_dir=folder / "models", generator="none", max_file_bytes=MEGABYTE,
+        data_dir=folder, models_dir=models_dir, generator="none", max_file_bytes=MEGABYTE,
         max_upload_bytes=3 * MEGABYTE, max_files=8, max_waiting=4,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import pytest
 from rag_service.answering import Answerer, build_prompt
 from rag_service.documents import Hit, Passage
 from rag_service.engines import Generator
-from rag_service.engines.torch_engine import TorchEmbedder
+from rag_service.engines.embedding import BertEmbedder
 from rag_service.errors import EmptyCollection, OtherEmbedder
 from rag_service.evidence import best_sentences, coverage, supported
 from rag_service.index import Index
@@ -42,14 +42,14 @@ class Says(Generator):
 
 
 @pytest.fixture
-def library(store: Store, embedder: TorchEmbedder, limits: Limits) -> Library:
+def library(store: Store, embedder: BertEmbedder, limits: Limits) -> Library:
     filled = Library(store, embedder, limits, 60, 10)
     filled.add("sulphur.md", SULPHUR.encode(), "default")
     filled.add("ports.txt", PORTS.encode(), "default")
     return filled
 
 
-def answerer(store: Store, embedder: TorchEmbedder, generator: Generator | None = None) -> Answerer:
+def answerer(store: Store, embedder: BertEmbedder, generator: Generator | None = None) -> Answerer:
     return Answerer(embedder, generator, Retriever(Index(store, embedder.dimension), store), store, 0.3)
 
 
@@ -66,7 +66,7 @@ def hit(text: str, start: int = 0, score: float = 1.0) -> Hit:
     ],
 )
 def test_without_a_generator_the_best_sentence_is_quoted(
-    question: str, answer: str, document: str, store: Store, embedder: TorchEmbedder
+    question: str, answer: str, document: str, store: Store, embedder: BertEmbedder
 ) -> None:
     given = answerer(store, embedder).ask(question, "default", 4)
 
@@ -76,7 +76,7 @@ def test_without_a_generator_the_best_sentence_is_quoted(
 
 
 @pytest.mark.usefixtures("library")
-def test_what_the_documents_do_not_say_is_not_answered(store: Store, embedder: TorchEmbedder) -> None:
+def test_what_the_documents_do_not_say_is_not_answered(store: Store, embedder: BertEmbedder) -> None:
     generator = Says("Paris")
 
     given = answerer(store, embedder, generator).ask("What is the capital of France?", "default", 4)
@@ -89,7 +89,7 @@ def test_what_the_documents_do_not_say_is_not_answered(store: Store, embedder: T
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("invented", ["port 9999", "", "yes", "the tracking server", "Paris"])
 def test_an_answer_that_stands_nowhere_is_replaced_by_a_quote(
-    invented: str, store: Store, embedder: TorchEmbedder
+    invented: str, store: Store, embedder: BertEmbedder
 ) -> None:
     question = "Which port does the tracking server listen on?"
 
@@ -99,7 +99,7 @@ def test_an_answer_that_stands_nowhere_is_replaced_by_a_quote(
 
 
 @pytest.mark.usefixtures("library")
-def test_a_supported_answer_is_given_with_its_sentence(store: Store, embedder: TorchEmbedder) -> None:
+def test_a_supported_answer_is_given_with_its_sentence(store: Store, embedder: BertEmbedder) -> None:
     given = answerer(store, embedder, Says("PORT 5001")).ask("Where is the tracking server?", "default", 4)
 
     [citation] = given.citations
@@ -108,7 +108,7 @@ def test_a_supported_answer_is_given_with_its_sentence(store: Store, embedder: T
     assert store.content("default", citation.document_id).text[citation.start : citation.end] == citation.quote
 
 
-def test_an_unknown_collection_is_said_to_be_empty(store: Store, embedder: TorchEmbedder, library: Library) -> None:
+def test_an_unknown_collection_is_said_to_be_empty(store: Store, embedder: BertEmbedder, library: Library) -> None:
     with pytest.raises(EmptyCollection) as caught:
         answerer(store, embedder).ask("What?", "elsewhere", 4)
 
@@ -125,7 +125,7 @@ def test_passages_go_into_the_prompt_whole_or_not_at_all() -> None:
     assert prompt.dropped == 1
 
 
-def test_a_question_that_fills_the_window_is_never_cut(store: Store, embedder: TorchEmbedder, library: Library) -> None:
+def test_a_question_that_fills_the_window_is_never_cut(store: Store, embedder: BertEmbedder, library: Library) -> None:
     generator = Says("port 5001", window=5)
 
     given = answerer(store, embedder, generator).ask("Which port has the tracking server?", "default", 2)
@@ -162,7 +162,7 @@ def test_the_sentence_nearest_to_the_question_is_cited() -> None:
     assert evidence.quote == "MLflow is on 5001."
 
 
-def test_headings_and_questions_answer_nothing(embedder: TorchEmbedder) -> None:
+def test_headings_and_questions_answer_nothing(embedder: BertEmbedder) -> None:
     text = "Volatile acidity\n\nWhat is volatile acidity? It is mostly acetic acid, which smells of vinegar."
 
     best = best_sentences("What is volatile acidity?", [hit(text)], embedder)[0]
@@ -211,9 +211,9 @@ def test_a_name_that_takes_over_anothers_content_loses_its_old_one(library: Libr
 
 
 def test_another_embedder_stops_the_whole(
-    library: Library, store: Store, embedder: TorchEmbedder, limits: Limits
+    library: Library, store: Store, embedder: BertEmbedder, limits: Limits
 ) -> None:
-    class Other(TorchEmbedder):
+    class Other(BertEmbedder):
         def __init__(self) -> None:
             self.__dict__.update({**embedder.__dict__, "identity": "sha256:other"})
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from rag_service.chunking import chunk
 from rag_service.documents import Extracted, Page
-from rag_service.engines.torch_engine import TorchEmbedder
+from rag_service.engines.embedding import BertEmbedder
 
 SENTENCES = [f"Sentence number {number} tells of wine and of nothing else." for number in range(40)]
 
 
-def texts(extracted: Extracted, embedder: TorchEmbedder, limit: int, overlap: int = 0) -> list[str]:
+def texts(extracted: Extracted, embedder: BertEmbedder, limit: int, overlap: int = 0) -> list[str]:
     return [extracted.text[span.start : span.end] for span in chunk(extracted, embedder.count, limit, overlap)]
 
 
@@ -32,9 +32,7 @@ def texts(extracted: Extracted, embedder: TorchEmbedder, limit: int, overlap: in
     ),
     st.integers(8, 254),
 )
-def test_no_passage_is_over_the_limit_and_no_word_is_lost(
-    embedder: TorchEmbedder, parts: list[str], limit: int
-) -> None:
+def test_no_passage_is_over_the_limit_and_no_word_is_lost(embedder: BertEmbedder, parts: list[str], limit: int) -> None:
     text = "".join(parts).encode("utf-8", "ignore").decode()
     spans = chunk(Extracted(text), embedder.count, limit, limit // 4)
 
@@ -44,7 +42,7 @@ def test_no_passage_is_over_the_limit_and_no_word_is_lost(
     assert [span.start for span in spans] == sorted({span.start for span in spans})
 
 
-def test_a_limit_of_the_models_whole_length_truncates_nothing(embedder: TorchEmbedder) -> None:
+def test_a_limit_of_the_models_whole_length_truncates_nothing(embedder: BertEmbedder) -> None:
     passages = texts(Extracted(" ".join(SENTENCES)), embedder, embedder.limit)
 
     with_specials = [len(embedder._tokenizer.encode(passage).ids) for passage in passages]
@@ -52,7 +50,7 @@ def test_a_limit_of_the_models_whole_length_truncates_nothing(embedder: TorchEmb
     assert max(with_specials) > 230
 
 
-def test_sentences_stay_whole_and_the_last_is_repeated(embedder: TorchEmbedder) -> None:
+def test_sentences_stay_whole_and_the_last_is_repeated(embedder: BertEmbedder) -> None:
     passages = texts(Extracted(" ".join(SENTENCES)), embedder, 64, 16)
 
     assert all(passage.startswith("Sentence") and passage.endswith("else.") for passage in passages)
@@ -60,7 +58,7 @@ def test_sentences_stay_whole_and_the_last_is_repeated(embedder: TorchEmbedder) 
         assert following.startswith(one[one.rindex("Sentence") :])
 
 
-def test_passages_end_at_paragraphs_and_headings_stay_with_their_text(embedder: TorchEmbedder) -> None:
+def test_passages_end_at_paragraphs_and_headings_stay_with_their_text(embedder: BertEmbedder) -> None:
     first, second = " ".join(SENTENCES[:5]), " ".join(SENTENCES[5:10])
 
     assert texts(Extracted(f"Red\n\n{first}\n\nWhite\n\n{second}"), embedder, 100, 20) == [
@@ -70,11 +68,11 @@ def test_passages_end_at_paragraphs_and_headings_stay_with_their_text(embedder: 
 
 
 @pytest.mark.parametrize("text", ["", "  \n "])
-def test_no_text_gives_no_passage(text: str, embedder: TorchEmbedder) -> None:
+def test_no_text_gives_no_passage(text: str, embedder: BertEmbedder) -> None:
     assert texts(Extracted(text), embedder, 50) == []
 
 
-def test_a_passage_is_on_the_page_where_it_begins(embedder: TorchEmbedder) -> None:
+def test_a_passage_is_on_the_page_where_it_begins(embedder: BertEmbedder) -> None:
     one, two = " ".join(SENTENCES[:6]), " ".join(SENTENCES[6:12])
     pages = (Page(1, 0, len(one)), Page(2, len(one) + 2, len(one) + 2 + len(two)))
 

@@ -26,9 +26,9 @@ from rag_service.settings import Settings, read_settings
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("RAG_MODELS_DIR", str(models_dir))
     monkeypatch.setenv("RAG_GENERATOR", "none")
     documents = tmp_path / "documents"
     (documents / "deep").mkdir(parents=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import TINY_T5
 from transformers import AutoModelForSeq2SeqLM
 
 from rag_service.answering import PROMPT, Answerer
+from rag_service.engines.embedding import BertEmbedder
 from rag_service.engines.folders import ModelFolder
-from rag_service.engines.torch_engine import TorchEmbedder, TorchGenerator
+from rag_service.engines.generation import T5Generator
 from rag_service.index import Index
 from rag_service.ingestion import Library
 from rag_service.loaders import Limits
@@ -29,18 +32,46 @@ QUESTIONS = {
 }
 
 
-def answers(generator: TorchGenerator) -> list[bool]:
-    return [
-        expected.lower() in generator.generate(PROMPT.format(question=question, context=FACTS)).lower()
-        for question, expected in QUESTIONS.items()
-    ]
+PROMPTS = [PROMPT.format(question=question, context=FACTS) for question in QUESTIONS]
 
 
-def test_it_reads_the_answer_out_of_the_context() -> None:
-    assert all(answers(TorchGenerator(ModelFolder(TINY_T5, "tiny", "folder"), 16)))
+@pytest.fixture(scope="module")
+def generator(models_dir: Path) -> T5Generator:
+    return T5Generator(ModelFolder(TINY_T5, "tiny", "folder"), models_dir, "int8", 16)
 
 
-def test_noise_does_not(tmp_path: Path) -> None:
+def test_it_reads_the_answer_out_of_the_context(generator: T5Generator) -> None:
+    assert [generator.generate(prompt) for prompt in PROMPTS] == list(QUESTIONS.values())
+
+
+def test_several_prompts_are_answered_in_their_order(generator: T5Generator) -> None:
+    assert generator.generate_each([*PROMPTS, *PROMPTS]) == [*QUESTIONS.values(), *QUESTIONS.values()]
+    assert generator.generate_each([]) == []
+
+
+def test_an_answer_is_told_while_it_is_written(generator: T5Generator) -> None:
+    told: list[str] = []
+    prompt = "question: What is the height of Narvia? context: " + FACTS
+
+    answer = generator.generate(prompt, told.append)
+
+    assert len(told) == 2
+    assert "".join(told).strip() == answer == "42 metres"
+
+
+def test_prompts_of_many_at_the_same_time_never_mix(generator: T5Generator) -> None:
+    def ask(number: int) -> tuple[str, str]:
+        told: list[str] = []
+        return generator.generate(PROMPTS[number % 3], told.append if number % 2 else None), "".join(told)
+
+    with ThreadPoolExecutor(12) as many:
+        given = list(many.map(ask, range(60)))
+
+    expected = list(QUESTIONS.values())
+    assert given == [(expected[n % 3], expected[n % 3] if n % 2 else "") for n in range(60)]
+
+
+def test_a_network_of_noise_reads_nothing(tmp_path: Path) -> None:
     for path in TINY_T5.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     model = AutoModelForSeq2SeqLM.from_pretrained(TINY_T5, local_files_only=True, dtype=torch.float32)
@@ -49,20 +80,21 @@ def test_noise_does_not(tmp_path: Path) -> None:
         torch.nn.init.normal_(parameter, std=0.5)
     model.save_pretrained(tmp_path)
 
-    assert not any(answers(TorchGenerator(ModelFolder(tmp_path, "noise", "folder"), 16)))
+    noise = T5Generator(ModelFolder(tmp_path, "noise", "folder"), tmp_path / "models", "int8", 16)
+
+    assert not set(noise.generate_each(PROMPTS)) & set(QUESTIONS.values())
 
 
-def test_it_counts_its_own_tokens() -> None:
-    generator = TorchGenerator(ModelFolder(TINY_T5, "tiny", "folder"), 16)
-
+def test_it_counts_its_own_tokens(generator: T5Generator) -> None:
     assert generator.window == min(512, json.loads((TINY_T5 / "config.json").read_text()).get("n_positions", 512))
     assert generator.count("What is the capital of Narvia ?") == 8
     assert generator.count("What " * 2000) == 2001
 
 
-def test_an_answer_goes_from_documents_to_quote(store: Store, embedder: TorchEmbedder, limits: Limits) -> None:
+def test_an_answer_goes_from_documents_to_quote(
+    store: Store, embedder: BertEmbedder, generator: T5Generator, limits: Limits
+) -> None:
     Library(store, embedder, limits, 160, 32).add("facts.txt", FACTS.encode(), "default")
-    generator = TorchGenerator(ModelFolder(TINY_T5, "tiny", "folder"), 16)
     answerer = Answerer(embedder, generator, Retriever(Index(store, embedder.dimension), store), store, 0.3)
 
     for question, expected in QUESTIONS.items():

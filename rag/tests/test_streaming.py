@@ -13,7 +13,7 @@ from conftest import TINY_T5
 from test_command import served
 from test_generator import FACTS
 
-from rag_service.engines.torch_engine import TorchGenerator
+from rag_service.engines.generation import T5Generator
 from rag_service.settings import Settings
 
 QUESTION = "What is the capital of Narvia?"
@@ -85,7 +85,7 @@ def test_passages_are_told_while_the_generator_still_writes(url: str, monkeypatc
         let_go.wait(60)
         return "Beldorn"
 
-    monkeypatch.setattr(TorchGenerator, "generate", slow)
+    monkeypatch.setattr(T5Generator, "generate", slow)
     body = {"question": QUESTION}
     with httpx.stream("POST", f"{url}/ask", json=body, headers={"Accept": "text/event-stream"}) as response:
         told = events(response.iter_lines())
@@ -107,7 +107,7 @@ def test_what_breaks_later_is_the_last_event(url: str, monkeypatch: pytest.Monke
     def broken(*_: object) -> str:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(TorchGenerator, "generate", broken)
+    monkeypatch.setattr(T5Generator, "generate", broken)
 
     told = asked(url, QUESTION)
 

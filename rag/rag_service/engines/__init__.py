@@ -1,4 +1,7 @@
-"""What an engine must do, whatever runs it. `torch_engine` is the one there is; `folders` finds the models' files."""
+"""What a model must do, whatever runs it; `embedding` and `generation` do it on CTranslate2.
+
+`folders` finds the files, `conversion` makes of them what CTranslate2 loads, `batching` puts together what waits.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,14 @@ class Embedder(Protocol):
         """The number of tokens of each text, special tokens not counted."""
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        """`(n_texts, dimension)` float32, unit rows."""
+        """`(n_texts, dimension)` float32, unit rows. For texts that a question waits for."""
 
     def embed_question(self, question: str) -> Vectors:
         """`(dimension,)` float32, of length one."""
 
     def encode_passages(self, texts: Sequence[str]) -> Encoded:
-        """What `embed_passages` gives, with the vectors of the texts' tokens out of the same pass."""
+        """What `embed_passages` gives, with the vectors of the texts' tokens out of the same pass. For texts that
+        are being ingested: questions go before them."""
 
     def encode_question(self, question: str) -> Encoded:
         """What `embed_question` gives as the only row, with the vectors of the question's tokens."""
@@ -49,4 +53,7 @@ class Generator(Protocol):
 
     def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
         """The answer, without special tokens. The prompt must fit the window. `tell` gets the text piece by piece as
-        it is written; the pieces joined are the answer, white space around it apart."""
+        it is written, from another thread; the pieces joined are the answer, white space around it apart."""
+
+    def generate_each(self, prompts: Sequence[str]) -> list[str]:
+        """An answer to each prompt, worked on together."""

@@ -1,0 +1,98 @@
+"""The embedder: a BERT-like sentence encoder, such as all-MiniLM-L6-v2, run by CTranslate2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ctranslate2
+import numpy
+from tokenizers import Encoding, Tokenizer
+
+from rag_service.documents import Encoded, TokenVectors
+from rag_service.engines import Vectors
+from rag_service.engines.batching import Lane
+from rag_service.engines.conversion import converted, read_json
+from rag_service.engines.folders import ModelFolder
+from rag_service.errors import UnfitModel
+
+_VARIABLE = "RAG_EMBEDDER"
+# Eight passages keep two cores as busy as 32 would, and a question waits a tenth of a second for them at most.
+_BATCH = 8
+
+
+class BertEmbedder:
+    """What belongs to a question goes before what is being ingested (`encode_passages`)."""
+
+    def __init__(self, folder: ModelFolder, models_dir: Path, compute: str) -> None:
+        """Loads the model; converts it first where that has not been done. Raises UnfitModel."""
+        model = converted(folder, compute, models_dir, _VARIABLE)
+        config = read_json(folder.path / "config.json")
+        sentence = read_json(folder.path / "sentence_bert_config.json")
+        longest = int(sentence.get("max_seq_length") or config["max_position_embeddings"])
+        self._first_token_alone = _pooling(folder) == "cls"
+        self._prompts = read_json(folder.path / "config_sentence_transformers.json").get("prompts") or {}
+        self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(longest)
+        self._counter = Tokenizer.from_str(self._tokenizer.to_str())
+        self._counter.no_truncation()
+        self._encoder = ctranslate2.Encoder(str(model), compute_type=compute)
+        self._lane = Lane("embed", self._forward, _BATCH)
+        self.dimension = int(config["hidden_size"])
+        self.limit = longest - self._counter.num_special_tokens_to_add(False)
+        self.name = folder.name
+        self.identity = f"{compute}:sha256:{folder.digest()}"
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [len(encoding.ids) for encoding in self._counter.encode_batch(texts, add_special_tokens=False)]
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(texts, "document", urgent=True).vectors
+
+    def embed_question(self, question: str) -> Vectors:
+        vector: Vectors = self.encode_question(question).vectors[0]
+        return vector
+
+    def encode_passages(self, texts: Sequence[str]) -> Encoded:
+        return self._encode(texts, "document", urgent=False)
+
+    def encode_question(self, question: str) -> Encoded:
+        return self._encode([question], "query", urgent=True)
+
+    def _encode(self, texts: Sequence[str], kind: str, urgent: bool) -> Encoded:
+        prompt = self._prompts.get(kind) or ""
+        encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
+        waiting = self._lane.submit([encoding.ids for encoding in encodings], urgent)
+        states = [future.result() for future in waiting]
+        pooled = [one[0] if self._first_token_alone else one.mean(axis=0) for one in states]
+        vectors = numpy.stack(pooled) if pooled else numpy.zeros((0, self.dimension), dtype=numpy.float32)
+        tokens = [_tokens_of(one, encoding, len(prompt)) for one, encoding in zip(states, encodings, strict=True)]
+        return Encoded(_unit(vectors), tuple(tokens))
+
+    def _forward(self, batch: Sequence[list[int]]) -> list[Vectors]:
+        """Each text's last hidden layer, `(n_tokens, dimension)` without padding."""
+        output = numpy.array(self._encoder.forward_batch(list(batch)).last_hidden_state)
+        return [output[row, : len(ids)] for row, ids in enumerate(batch)]
+
+
+def _tokens_of(states: Vectors, encoding: Encoding, prompt: int) -> TokenVectors:
+    """Of a text's hidden states those of its own tokens; `prompt` is the length of what stands before it."""
+    places = numpy.array(encoding.offsets, dtype=numpy.int32).reshape(-1, 2)
+    own = (numpy.array(encoding.special_tokens_mask) == 0) & (places[:, 0] >= prompt)
+    return TokenVectors(_unit(states[own]), places[own] - prompt)
+
+
+def _unit(rows: Vectors) -> Vectors:
+    return numpy.ascontiguousarray(rows / numpy.linalg.norm(rows, axis=1, keepdims=True), dtype=numpy.float32)
+
+
+def _pooling(folder: ModelFolder) -> str:
+    """`mean` or `cls`, as the folder says; sentence-transformers takes the mean where it says nothing."""
+    config = read_json(folder.path / "1_Pooling" / "config.json")
+    older = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    ways = [older.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
+    way = config.get("pooling_mode") or ("mean" if not ways else " and ".join(ways))
+    if way not in ("mean", "cls"):
+        raise UnfitModel(folder.name, f"it pools its tokens by {way}, not mean or cls", _VARIABLE)
+    return str(way)

@@ -1,0 +1,89 @@
+"""The generator: a T5-like model, such as flan-t5-small, run by CTranslate2. Greedy: a prompt has one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from rag_service.engines.batching import Lane
+from rag_service.engines.conversion import converted, read_json
+from rag_service.engines.folders import ModelFolder
+
+_VARIABLE = "RAG_GENERATOR"
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Job:
+    tokens: list[str]
+    tell: Callable[[int], None] | None
+
+
+class T5Generator:
+    """Prompts that come at the same time, from whomever, are answered in one batch."""
+
+    def __init__(self, folder: ModelFolder, models_dir: Path, compute: str, answer_tokens: int) -> None:
+        """Loads the model; converts it first where that has not been done. Raises UnfitModel."""
+        model = converted(folder, compute, models_dir, _VARIABLE)
+        self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._translator = ctranslate2.Translator(str(model), compute_type=compute)
+        self._answer_tokens = answer_tokens
+        self._lane = Lane("generate", self._translate, _BATCH)
+        # T5 was trained on 512 tokens; a tokenizer without a limit of its own says a huge number, or nothing.
+        limits = (read_json(folder.path / "tokenizer_config.json").get("model_max_length"),
+                  read_json(folder.path / "config.json").get("n_positions"))  # fmt: skip
+        self.window: int = min(512, *(int(limit) for limit in limits if limit))
+        self.name = folder.name
+
+    def count(self, prompt: str) -> int:
+        return len(self._tokenizer.encode(prompt).ids)
+
+    def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
+        [waiting] = self._lane.submit([self._job(prompt, tell)])
+        return self._text(waiting.result())
+
+    def generate_each(self, prompts: Sequence[str]) -> list[str]:
+        waiting = self._lane.submit([self._job(prompt) for prompt in prompts])
+        return [self._text(one.result()) for one in waiting]
+
+    def _job(self, prompt: str, tell: Callable[[str], None] | None = None) -> _Job:
+        return _Job(self._tokenizer.encode(prompt).tokens, self._teller(tell) if tell else None)
+
+    def _text(self, tokens: Sequence[str]) -> str:
+        numbers = [self._tokenizer.token_to_id(token) for token in tokens]
+        return str(self._tokenizer.decode([number for number in numbers if number is not None])).strip()
+
+    def _teller(self, tell: Callable[[str], None]) -> Callable[[int], None]:
+        """Takes an answer's tokens one by one, and tells text as soon as there are whole characters."""
+        stream = DecodeStream(skip_special_tokens=True)
+
+        def take(token: int) -> None:
+            piece = stream.step(self._tokenizer, token)
+            if piece:
+                tell(piece)
+
+        return take
+
+    def _translate(self, jobs: Sequence[_Job]) -> list[list[str]]:
+        def step(result: Any) -> bool:
+            take = jobs[result.batch_id].tell
+            if take:
+                take(result.token_id)
+            return False
+
+        results = self._translator.translate_batch(
+            [job.tokens for job in jobs],
+            beam_size=1,
+            max_input_length=0,  # what does not fit the window is the prompt's matter
+            max_decoding_length=self._answer_tokens,
+            callback=step if any(job.tell for job in jobs) else None,
+        )
+        return [result.hypotheses[0] for result in results]

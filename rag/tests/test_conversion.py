@@ -1,0 +1,175 @@
+"""A converted model says what the original says to PyTorch, and is kept whole or made anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import ctranslate2
+import numpy
+import pytest
+import torch
+from conftest import TINY_T5
+from make_tiny_t5 import answers, examination
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+from rag_service.engines.conversion import converted
+from rag_service.engines.embedding import BertEmbedder
+from rag_service.engines.folders import ModelFolder, embedder_folder
+from rag_service.engines.generation import T5Generator
+from rag_service.errors import UnfitModel
+
+TEXTS = ["Sulphur dioxide keeps wine from browning.", "Çava, naïve 酒 🍷: unbelievably!", "", "wine " * 400]
+DOCUMENTS = Path(__file__).parents[1] / "documents"
+
+
+@pytest.fixture(scope="module")
+def reference() -> SentenceTransformer:
+    return SentenceTransformer(str(embedder_folder(None, "x", Path("nowhere"), 1).path), device="cpu")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> ModelFolder:
+    """A copy of the tiny T5 to break."""
+    shutil.copytree(TINY_T5, tmp_path / "tiny")
+    return ModelFolder(tmp_path / "tiny", "tiny", "folder")
+
+
+def cosines(left: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
+    return (left * right).sum(axis=1) / numpy.linalg.norm(right, axis=1)
+
+
+def test_in_float32_the_embedder_gives_what_sentence_transformers_gives(
+    reference: SentenceTransformer, models_dir: Path
+) -> None:
+    embedder = BertEmbedder(embedder_folder(None, "x", Path("nowhere"), 1), models_dir, "float32")
+
+    encoded = embedder.encode_passages(TEXTS)
+
+    expected = reference.encode_document(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    numpy.testing.assert_allclose(encoded.vectors, expected, atol=1e-5)
+    states = reference.encode(TEXTS[1], output_value="token_embeddings", show_progress_bar=False).numpy()[1:-1]
+    numpy.testing.assert_allclose(cosines(encoded.tokens[1].vectors, states), 1.0, atol=1e-5)
+
+
+def test_in_int8_real_passages_keep_their_direction(reference: SentenceTransformer, embedder: BertEmbedder) -> None:
+    parts = [part for path in sorted(DOCUMENTS.glob("*.md")) for part in path.read_text().split("\n\n")]
+    passages = [part for part in parts if len(part) > 80][:40]
+
+    found = cosines(embedder.embed_passages(passages), reference.encode(passages, show_progress_bar=False))
+
+    assert found.min() > 0.985
+    assert found.mean() > 0.995
+
+
+def test_the_identity_tells_how_the_vectors_were_computed(embedder: BertEmbedder) -> None:
+    assert embedder.identity.startswith("int8:sha256:")
+
+
+def test_in_float32_greedy_answers_are_those_of_transformers(models_dir: Path) -> None:
+    exercises = examination(100)
+    generator = T5Generator(ModelFolder(TINY_T5, "tiny", "folder"), models_dir, "float32", 6)
+    model = AutoModelForSeq2SeqLM.from_pretrained(TINY_T5, local_files_only=True, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(TINY_T5, local_files_only=True)
+
+    given = generator.generate_each([exercise.prompt for exercise in exercises])
+
+    assert given == answers(model, tokenizer, exercises)
+
+
+@pytest.mark.parametrize("kind", ["as flan-t5", "as flan-t5 before transformers 5", "as the first T5"])
+def test_a_t5_gives_every_token_the_probability_that_transformers_gives(kind: str, tmp_path: Path) -> None:
+    """The output layer and its scale are where conversions went wrong: greedy answers do not show it, scores do."""
+    torch.manual_seed(3)
+    flan = kind != "as the first T5"
+    config = T5Config(
+        vocab_size=220, d_model=32, d_kv=8, d_ff=48, num_layers=3, num_decoder_layers=2, num_heads=5,
+        feed_forward_proj="gated-gelu" if flan else "relu", scale_decoder_outputs=not flan,
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config).eval()
+    if flan:
+        model.lm_head.weight = torch.nn.Parameter(torch.randn(220, 32))
+    model.save_pretrained(tmp_path)
+    if kind.endswith("before transformers 5"):
+        described = json.loads((tmp_path / "config.json").read_text())
+        del described["scale_decoder_outputs"]
+        (tmp_path / "config.json").write_text(json.dumps({**described, "tie_word_embeddings": False}))
+    shutil.copy(TINY_T5 / "tokenizer.json", tmp_path)
+    folder = ModelFolder(tmp_path, "random", "folder")
+    vocabulary = json.loads((converted(folder, "float32", tmp_path, "X") / "shared_vocabulary.json").read_text())
+    source, target = [7, 50, 210, 9, 40, 1], [5, 12, 219, 33]
+
+    translator = ctranslate2.Translator(str(converted(folder, "float32", tmp_path, "X")))
+    [scored] = translator.score_batch([[vocabulary[n] for n in source]], [[vocabulary[n] for n in target]])
+
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([source]), decoder_input_ids=torch.tensor([[0, *target]])).logits[0]
+    expected = torch.log_softmax(logits, -1)[range(5), [*target, 1]]
+    numpy.testing.assert_allclose(scored.log_probs, expected, atol=1e-4)
+
+
+def test_a_model_is_converted_once_and_again_where_it_was_damaged(tiny: ModelFolder, tmp_path: Path) -> None:
+    made = converted(tiny, "int8", tmp_path, "X")
+    first = (made / "model.bin").stat()
+    assert (converted(tiny, "int8", tmp_path, "X") / "model.bin").stat().st_ino == first.st_ino
+
+    (made / "model.bin").write_bytes(b"cut short")
+    assert (converted(tiny, "int8", tmp_path, "X") / "model.bin").stat().st_size == first.st_size
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+def test_what_changes_the_outcome_is_converted_apart(tiny: ModelFolder, tmp_path: Path) -> None:
+    made = {converted(tiny, "int8", tmp_path, "X"), converted(tiny, "float32", tmp_path, "X")}
+    config = json.loads((tiny.path / "config.json").read_text())
+    (tiny.path / "config.json").write_text(json.dumps({**config, "scale_decoder_outputs": False}))
+    made.add(converted(tiny, "int8", tmp_path, "X"))
+    weights = load_file(tiny.path / "model.safetensors")
+    save_file({name: weight + 1 for name, weight in weights.items()}, tiny.path / "model.safetensors")
+    made.add(converted(tiny, "int8", tmp_path, "X"))
+
+    assert len(made) == 4
+
+
+def test_many_may_convert_at_the_same_time(tiny: ModelFolder, tmp_path: Path) -> None:
+    made: list[Path] = []
+    threads = [threading.Thread(target=lambda: made.append(converted(tiny, "int8", tmp_path, "X"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(made) == 4
+    assert [path.name for path in (tmp_path / "converted").iterdir()] == [made[0].name]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"model_type": "gpt2"}, "gpt2"), ({"num_layers": 9}, "not complete"), ({"feed_forward_proj": "swish"}, "swish")],
+)
+def test_a_model_that_cannot_be_used_is_refused_with_its_reason(
+    change: dict[str, object], reason: str, tiny: ModelFolder, tmp_path: Path
+) -> None:
+    config = json.loads((tiny.path / "config.json").read_text())
+    (tiny.path / "config.json").write_text(json.dumps({**config, **change}))
+
+    with pytest.raises(UnfitModel, match=reason) as caught:
+        converted(tiny, "int8", tmp_path, "RAG_GENERATOR")
+    assert "RAG_GENERATOR" in caught.value.hint
+
+
+def test_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    folder = embedder_folder(None, "x", Path("nowhere"), 1)
+    shutil.copytree(
+        folder.path, tmp_path / "model", copy_function=lambda source, target: Path(target).symlink_to(source)
+    )
+    pooling = tmp_path / "model" / "1_Pooling" / "config.json"
+    pooling.unlink()
+    pooling.write_text('{"pooling_mode_max_tokens": true}')
+
+    with pytest.raises(UnfitModel, match="max"):
+        BertEmbedder(ModelFolder(tmp_path / "model", "maximal", "folder"), tmp_path, "int8")
