@@ -39,6 +39,18 @@ def test_what_waits_becomes_one_batch_up_to_the_most_and_urgent_jobs_go_first() 
     assert work.batches == [[0], [5, 6], [1, 2, 3], [4]]
 
 
+def test_a_batch_is_as_large_as_its_jobs_together_and_one_too_large_goes_alone() -> None:
+    work = Work()
+    lane = Lane("test", work, most=10, size=lambda job: job)
+    [first] = lane.submit([0])
+    assert work.begun.wait(10)
+    later = lane.submit([4, 6, 1, 99, 2])
+    work.go.set()
+
+    assert [future.result(10) for future in [first, *later]] == [0, 8, 12, 2, 198, 4]
+    assert work.batches == [[0], [4, 6], [1], [99], [2]]
+
+
 def test_nothing_is_waited_for_where_nothing_else_is_there() -> None:
     work = Work()
     work.go.set()

@@ -14,14 +14,22 @@ Result = TypeVar("Result")
 
 
 class Lane(Generic[Job, Result]):
-    """A queue with one thread behind it that calls `work` with up to `most` jobs at once.
+    """A queue with one thread behind it that calls `work` with as many jobs as together are no larger than `most`, or
+    with a single one.
 
     Urgent jobs go before all others and are never mixed with them, so that one waits at most for the batch that is
     being worked on. How many jobs wait is bounded by who submits: each submitter waits for its results.
     """
 
-    def __init__(self, name: str, work: Callable[[Sequence[Job]], Sequence[Result]], most: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Sequence[Job]], Sequence[Result]],
+        most: int,
+        size: Callable[[Job], int] = lambda _: 1,
+    ) -> None:
         self._work = work
+        self._size = size
         self._most = most
         self._order = itertools.count()
         self._waiting: list[tuple[bool, int, Job, Future[Result]]] = []
@@ -51,8 +59,9 @@ class Lane(Generic[Job, Result]):
     def _take(self) -> tuple[list[Job], list[Future[Result]]]:
         with self._ready:
             self._ready.wait_for(lambda: self._waiting)
-            later = self._waiting[0][0]
-            taken: list[tuple[bool, int, Job, Future[Result]]] = []
-            while self._waiting and self._waiting[0][0] == later and len(taken) < self._most:
+            taken = [heapq.heappop(self._waiting)]
+            room = self._most - self._size(taken[0][2])
+            while self._waiting and self._waiting[0][0] == taken[0][0] and self._size(self._waiting[0][2]) <= room:
                 taken.append(heapq.heappop(self._waiting))
+                room -= self._size(taken[-1][2])
         return [job for _, _, job, _ in taken], [future for *_, future in taken]

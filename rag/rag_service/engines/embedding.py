@@ -17,8 +17,8 @@ from rag_service.engines.folders import ModelFolder
 from rag_service.errors import UnfitModel
 
 _VARIABLE = "RAG_EMBEDDER"
-# Eight passages keep two cores as busy as 32 would, and a question waits a tenth of a second for them at most.
-_BATCH = 8
+# So many tokens, about eight passages, keep two cores as busy as more would; a question waits for them at most.
+_BATCH = 1200
 
 
 class BertEmbedder:
@@ -38,7 +38,7 @@ class BertEmbedder:
         self._counter = Tokenizer.from_str(self._tokenizer.to_str())
         self._counter.no_truncation()
         self._encoder = ctranslate2.Encoder(str(model), compute_type=compute)
-        self._lane = Lane("embed", self._forward, _BATCH)
+        self._lane = Lane("embed", self._forward, _BATCH, size=len)
         self.dimension = int(config["hidden_size"])
         self.limit = longest - self._counter.num_special_tokens_to_add(False)
         self.name = folder.name
@@ -48,27 +48,33 @@ class BertEmbedder:
         return [len(encoding.ids) for encoding in self._counter.encode_batch(texts, add_special_tokens=False)]
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        return self._encode(texts, "document", urgent=True).vectors
+        return self._encode(texts, "document", urgent=True)[0]
 
     def embed_question(self, question: str) -> Vectors:
-        vector: Vectors = self.encode_question(question).vectors[0]
+        vector: Vectors = self._encode([question], "query", urgent=True)[0][0]
         return vector
 
     def encode_passages(self, texts: Sequence[str]) -> Encoded:
-        return self._encode(texts, "document", urgent=False)
+        return self._with_tokens(texts, "document", urgent=False)
 
     def encode_question(self, question: str) -> Encoded:
-        return self._encode([question], "query", urgent=True)
+        return self._with_tokens([question], "query", urgent=True)
 
-    def _encode(self, texts: Sequence[str], kind: str, urgent: bool) -> Encoded:
+    def _with_tokens(self, texts: Sequence[str], kind: str, urgent: bool) -> Encoded:
+        vectors, states, encodings = self._encode(texts, kind, urgent)
+        prompt = len(self._prompts.get(kind) or "")
+        tokens = [_tokens_of(one, encoding, prompt) for one, encoding in zip(states, encodings, strict=True)]
+        return Encoded(vectors, tuple(tokens))
+
+    def _encode(self, texts: Sequence[str], kind: str, urgent: bool) -> tuple[Vectors, list[Vectors], list[Encoding]]:
+        """One vector for each text, its tokens' states, and where these stand in it."""
         prompt = self._prompts.get(kind) or ""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         waiting = self._lane.submit([encoding.ids for encoding in encodings], urgent)
         states = [future.result() for future in waiting]
         pooled = [one[0] if self._first_token_alone else one.mean(axis=0) for one in states]
         vectors = numpy.stack(pooled) if pooled else numpy.zeros((0, self.dimension), dtype=numpy.float32)
-        tokens = [_tokens_of(one, encoding, len(prompt)) for one, encoding in zip(states, encodings, strict=True)]
-        return Encoded(_unit(vectors), tuple(tokens))
+        return _unit(vectors), states, encodings
 
     def _forward(self, batch: Sequence[list[int]]) -> list[Vectors]:
         """Each text's last hidden layer, `(n_tokens, dimension)` without padding."""
