@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from rag_service.engines.conversion import converted, read_json
 from rag_service.engines.folders import ModelFolder
 
 _VARIABLE = "RAG_GENERATOR"
+# Prompts in one batch; 16 full ones take about 100 MB more for their attention.
 _BATCH = 16
 
 
@@ -30,6 +33,7 @@ class T5Generator:
 
     def __init__(self, folder: ModelFolder, models_dir: Path, compute: str, answer_tokens: int) -> None:
         """Loads the model; converts it first where that has not been done. Raises UnfitModel."""
+        _keep_freed_memory()
         model = converted(folder, compute, models_dir, _VARIABLE)
         self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
         self._tokenizer.no_padding()
@@ -87,3 +91,14 @@ class T5Generator:
             callback=step if any(job.tell for job in jobs) else None,
         )
         return [result.hypotheses[0] for result in results]
+
+
+def _keep_freed_memory() -> None:
+    """Lets the C library keep the buffers of a batch's attention for the next layer. By default it gives whatever is
+    larger than 32 MB back to the system at once, and the page faults of taking it again are a quarter of the time that
+    eight prompts take together. For the whole process; where the C library is not glibc, nothing happens."""
+    mmap_threshold, trim_threshold, gigabyte = -3, -1, 1 << 30  # as malloc.h numbers them
+    with suppress(AttributeError, OSError, TypeError):
+        adjust = ctypes.CDLL(None).mallopt
+        adjust(mmap_threshold, gigabyte)
+        adjust(trim_threshold, gigabyte)
