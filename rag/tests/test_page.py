@@ -14,7 +14,7 @@ from test_generator import FACTS
 from test_loaders import pdf
 
 from rag_service.documents import Weights
-from rag_service.engines.torch_engine import TorchGenerator
+from rag_service.engines.generation import T5Generator
 
 QUESTION = "What is the capital of Narvia?"
 # the one says it in other words, the other has only the words
@@ -54,7 +54,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
         tell("Beldorn")
         return "Beldorn"
 
-    monkeypatch.setattr(TorchGenerator, "generate", slow)
+    monkeypatch.setattr(T5Generator, "generate", slow)
     yield let_go.set
     let_go.set()
 
@@ -191,7 +191,7 @@ def test_of_a_long_document_the_part_around_the_mark_is_shown(open_page: Page) -
 
 
 def test_a_quotation_is_labelled_as_one(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TorchGenerator, "generate", lambda *_: "Atlantis")
+    monkeypatch.setattr(T5Generator, "generate", lambda *_: "Atlantis")
     ask(open_page, QUESTION)
     expect(open_page.locator(".kind.extractive")).to_have_text("Quoted word for word")
     expect(open_page.locator("#said")).to_contain_text("What the model wrote does not stand in the documents")
@@ -210,7 +210,7 @@ def test_what_breaks_while_it_is_answered_is_said(open_page: Page, monkeypatch: 
     def broken(*_: object) -> str:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(TorchGenerator, "generate", broken)
+    monkeypatch.setattr(T5Generator, "generate", broken)
     ask(open_page, QUESTION)
     expect(open_page.get_by_role("alert")).to_contain_text("Internal error")
     expect(open_page.get_by_role("button", name="Stop")).to_be_hidden()

@@ -270,7 +270,8 @@ def test_overload_is_refused_quickly_and_health_goes_on(filled: TestClient, monk
     inside.wait(60)
     try:
         assert problem_headers(filled.post("/search", json={"query": "a"}), 429)["retry-after"] == "2"
-        assert filled.get("/livez").status_code == 200
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert filled.get(path).status_code == 200
     finally:
         let_go.set()
         for thread in searches:

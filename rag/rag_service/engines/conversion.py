@@ -6,7 +6,6 @@ transformers names them; where they go is CTranslate2's own specification, as it
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -72,12 +71,12 @@ def _save(spec: Any, target: Path) -> None:
         spec.save(str(partial))
         sums = {path.name: _sum(path) for path in partial.iterdir()}
         (partial / _SUMS).write_text(json.dumps(sums))
-        if not _whole(target):
-            shutil.rmtree(target, ignore_errors=True)
-            with contextlib.suppress(OSError):  # the other process was faster, and made the same
+        try:
+            partial.rename(target)
+        except OSError:  # there is one already
+            if not _whole(target):  # a damaged one, not that of another process that was faster
+                shutil.rmtree(target, ignore_errors=True)
                 partial.rename(target)
-    if not _whole(target):
-        raise OSError(f"the converted model cannot be kept in {target}")
 
 
 def _whole(target: Path) -> bool:
