@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -70,3 +72,19 @@ def test_a_failure_belongs_to_its_batch_and_the_next_one_is_worked_on() -> None:
     with pytest.raises(ValueError, match="thirteen"):
         broken.result(10)
     assert lane.submit([4])[0].result(10) == 8
+
+
+def test_nothing_is_left_of_a_lane_that_nobody_holds() -> None:
+    work = Work()
+    work.go.set()
+    lane = Lane("test-to-be-left", work, most=3)
+    gone = weakref.ref(lane)
+    assert lane.submit([1, 2])[1].result(10) == 4
+    for thread in threading.enumerate():
+        if thread.name == "test-to-be-left":
+            thread.join(10)
+
+    del lane
+
+    gc.collect()
+    assert gone() is None
