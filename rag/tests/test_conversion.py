@@ -168,6 +168,13 @@ def test_a_model_that_cannot_be_used_is_refused_with_its_reason(
     assert "RAG_GENERATOR" in caught.value.hint
 
 
+def test_a_model_that_cannot_be_read_is_refused_with_the_reason(tiny: ModelFolder, tmp_path: Path) -> None:
+    (tiny.path / "config.json").write_text("{")
+
+    with pytest.raises(UnfitModel, match="cannot be read"):
+        converted(tiny, "int8", tmp_path, "RAG_GENERATOR")
+
+
 def test_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
     folder = embedder_folder(None, "x", Path("nowhere"), 1)
     shutil.copytree(

@@ -36,12 +36,15 @@ def converted(folder: ModelFolder, compute: str, models_dir: Path, variable: str
     `compute` is `int8` or `float32`: how the weights are stored and multiplied. float16 is not among them: T5's
     activations overflow it.
     """
-    config = read_json(folder.path / "config.json")
+    try:
+        config, digest = read_json(folder.path / "config.json"), folder.digest()
+    except (OSError, ValueError) as error:
+        raise UnfitModel(folder.name, f"its files cannot be read ({error})", variable) from error
     builders: dict[str, Callable[[dict[str, Any], Weights, list[str]], Any]] = {"bert": _bert, "t5": _t5}
     build = builders.get(str(config.get("model_type")))
     if build is None:
         raise UnfitModel(folder.name, f"its architecture is {config.get('model_type')}, not bert or t5", variable)
-    parts = (folder.digest(), json.dumps(config, sort_keys=True), compute, ctranslate2.__version__, _RECIPE)
+    parts = (digest, json.dumps(config, sort_keys=True), compute, ctranslate2.__version__, _RECIPE)
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     target = models_dir / "converted" / f"{config['model_type']}-{compute}-{key}"
     if not _whole(target):
