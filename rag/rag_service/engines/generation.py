@@ -33,12 +33,12 @@ class T5Generator:
 
     def __init__(self, folder: ModelFolder, models_dir: Path, compute: str, answer_tokens: int) -> None:
         """Loads the model; converts it first where that has not been done. Raises UnfitModel."""
-        _keep_freed_memory()
         model = converted(folder, compute, models_dir, _VARIABLE)
         self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._translator = ctranslate2.Translator(str(model), compute_type=compute)
+        _keep_freed_memory()  # not before: what converting needed is given back
         self._answer_tokens = answer_tokens
         self._lane = Lane("generate", self._translate, _BATCH)
         # T5 was trained on 512 tokens; a tokenizer without a limit of its own says a huge number, or nothing.
