@@ -119,7 +119,7 @@ def chosen_and_judged(trials: dict[Weights, list[int]], questions: Sequence[Ques
     articles = sorted({question.article for question in questions})
     ones, fives, picks = [], [], []
     for seed in range(splits):
-        half = set(random.Random(seed).sample(articles, len(articles) // 2))  # noqa: S311
+        half = set(random.Random(seed).sample(articles, len(articles) // 2))
         for inside in (True, False):
             choose = [place for place, one in enumerate(questions) if (one.article in half) is inside]
             judge = [place for place, one in enumerate(questions) if (one.article in half) is not inside]

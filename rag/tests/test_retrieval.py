@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_service.documents import Hit, SearchOptions, Weights
-from rag_service.engines.torch_engine import TorchEmbedder
+from rag_service.engines.embedding import BertEmbedder
 from rag_service.errors import UnknownDocument
 from rag_service.index import Index
 from rag_service.ingestion import Library
@@ -38,7 +38,7 @@ ASKED = [
 
 
 @pytest.fixture
-def retriever(store: Store, embedder: TorchEmbedder, limits: Limits) -> Retriever:
+def retriever(store: Store, embedder: BertEmbedder, limits: Limits) -> Retriever:
     library = Library(store, embedder, limits, 60, 10)
     for name, text in PLACES.items():
         library.add(name, text.encode(), "default")
@@ -46,19 +46,19 @@ def retriever(store: Store, embedder: TorchEmbedder, limits: Limits) -> Retrieve
 
 
 def names(
-    retriever: Retriever, embedder: TorchEmbedder, question: str, options: SearchOptions | None = None
+    retriever: Retriever, embedder: BertEmbedder, question: str, options: SearchOptions | None = None
 ) -> list[str]:
     hits = retriever.find("default", question, embedder.encode_question(question), 3, options)
     return [hit.passage.document for hit in hits]
 
 
-def test_questions_in_other_words_find_their_passage_first(retriever: Retriever, embedder: TorchEmbedder) -> None:
+def test_questions_in_other_words_find_their_passage_first(retriever: Retriever, embedder: BertEmbedder) -> None:
     right = [names(retriever, embedder, question)[0] == document for question, document in ASKED]
 
     assert sum(right) >= 7, dict(zip(ASKED, right, strict=True))
 
 
-def test_a_hit_says_how_it_was_found(retriever: Retriever, embedder: TorchEmbedder, store: Store) -> None:
+def test_a_hit_says_how_it_was_found(retriever: Retriever, embedder: BertEmbedder, store: Store) -> None:
     question = "Who sold the dried fish?"
     encoded = embedder.encode_question(question)
     hits = retriever.find("default", question, encoded, 6)
@@ -75,7 +75,7 @@ def test_a_hit_says_how_it_was_found(retriever: Retriever, embedder: TorchEmbedd
     assert all(text[term.start : term.end] == term.term for term in harbour.terms)
 
 
-def test_only_the_named_documents_are_searched(retriever: Retriever, embedder: TorchEmbedder, store: Store) -> None:
+def test_only_the_named_documents_are_searched(retriever: Retriever, embedder: BertEmbedder, store: Store) -> None:
     question, [_, flood, *_] = "Who built the clock tower of Vell?", store.documents("default")
     assert names(retriever, embedder, question)[0] == "tower.txt"
 
@@ -86,7 +86,7 @@ def test_only_the_named_documents_are_searched(retriever: Retriever, embedder: T
         names(retriever, embedder, question, SearchOptions(documents=("law.txt", "nowhere.txt")))
 
 
-def test_the_weights_decide_the_order(retriever: Retriever, embedder: TorchEmbedder) -> None:
+def test_the_weights_decide_the_order(retriever: Retriever, embedder: BertEmbedder) -> None:
     question = "What rang at noon, and was heard by those who sold fish in public?"
     encoded = embedder.encode_question(question)
 
@@ -104,7 +104,7 @@ def test_the_weights_decide_the_order(retriever: Retriever, embedder: TorchEmbed
 
 
 def test_passages_without_token_signs_are_found_by_both_searches(
-    store: Store, embedder: TorchEmbedder, retriever: Retriever
+    store: Store, embedder: BertEmbedder, retriever: Retriever
 ) -> None:
     with store._writing() as connection:
         connection.execute("DELETE FROM tokens WHERE chunk = (SELECT min(chunk) FROM tokens)")
@@ -115,11 +115,11 @@ def test_passages_without_token_signs_are_found_by_both_searches(
     assert (first.passage.document, first.late_interaction) == ("harbour.txt", None)
 
 
-def test_a_question_of_marks_alone_is_answered_with_something(retriever: Retriever, embedder: TorchEmbedder) -> None:
+def test_a_question_of_marks_alone_is_answered_with_something(retriever: Retriever, embedder: BertEmbedder) -> None:
     assert len(names(retriever, embedder, "?!")) == 3
 
 
-def test_the_interaction_is_the_mean_of_each_tokens_best_cosine_with_signs(embedder: TorchEmbedder) -> None:
+def test_the_interaction_is_the_mean_of_each_tokens_best_cosine_with_signs(embedder: BertEmbedder) -> None:
     texts = ["The bell rings at noon.", "", "Fish, salt and cheese are sold.", "..."]
     question = "When does the bell ring?"
     asked = spoken(embedder.encode_question(question).tokens[0], question)
