@@ -28,7 +28,8 @@ export function sourcesView(answer, collection) {
     const head = element("p", { class: "source" }, opener(citation, collection), " ", element("span", { class: "hint" }, place(citation)));
     return element("li", {}, head, element("blockquote", { dir: "auto" }, citation.quote));
   });
-  const list = quotes.length ? [element("h3", {}, "Sources"), element("ol", { class: "sources" }, ...quotes)] : [];
+  const title = quotes.length > 1 ? "Sources, the best first" : "Sources";
+  const list = quotes.length ? [element("h3", {}, title), element("ol", { class: "sources" }, ...quotes)] : [];
   return [...list, ...sureness(answer)];
 }
 
