@@ -13,8 +13,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from training.cells import present
 from training.checks import as_number
-from training.dataset import present
 from training.errors import DataError
 from training.source import Source
 

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.functions import pandas_udf
 
-from training import acceptance, answers, dataset, scoring
+from training import acceptance, answers, cells, dataset, scoring
 from training.acceptance import MALFORMED, Reading
 from training.answers import Model
 from training.config import Config
@@ -47,7 +47,7 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
     spark = dataset.session(f"score {config.name}")
     dataset.ship_code(spark)
     with _speaking(), staging(places) as (scored_folder, rejected_folder):
-        table = dataset.read(spark, source, MALFORMED if source.format == "csv" else None)
+        table = cells.read(spark, source, MALFORMED if source.format == "csv" else None)
         columns = [name for name in table.columns if name != MALFORMED]
         _require_no_clash(source, columns, answers.columns(model.contract))
         found = acceptance.readings(model.contract["features"], table, source)

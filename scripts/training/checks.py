@@ -14,6 +14,7 @@ from training.source import Source, identifier, locate
 MOSTLY_NUMBERS = 0.5  # above this share of numbers, a column is one of numbers with mistakes in it
 MOST_CATEGORIES = 100
 MOST_LOCAL_ROWS = 1_000_000
+LARGEST = 3.4e38  # float32, in which the model computes
 
 
 def as_number(name: str) -> Column:
@@ -78,28 +79,31 @@ def _refuse_text(text: DataFrame, source: Source, name: str, count: int, hint: s
     _refuse(text, source, name, wrong, count, "a number", hint)
 
 
-def numbers(text: DataFrame, source: Source, config: Config, numbers: set[str]) -> None:
+def wrong(name: str, config: Config) -> Column:
+    """Whether a cell that is a number is outside checks.ranges, or not finite where they do not name its column."""
+    value = as_number(name)
+    if name not in config.checks.ranges:
+        return F.abs(value) > LARGEST
+    low, high = config.checks.ranges[name]
+    return (value < low) | (value > high)
+
+
+def numbers(
+    cells: DataFrame, source: Source, config: Config, profile: dict[str, dict[str, int]], numbers: set[str]
+) -> None:
     """Infinite values and values outside checks.ranges."""
-    wrong: dict[str, tuple[Column, str, str]] = {}
     for name in sorted(numbers):
-        value = as_number(name)
-        low, high = config.checks.ranges.get(name, (float("-inf"), float("inf")))
-        if name in config.checks.ranges:
-            hint = "Mend the cell, or widen checks.ranges in pipeline.yaml."
-            wrong[name] = ((value < low) | (value > high), f"{low:g} to {high:g}", hint)
-        else:
-            limit = 3.4e38  # float32, in which the model computes
-            wrong[name] = (F.abs(value) > limit, "a finite number", "Mend the cell, or leave it empty.")
-    found = text.agg(*[F.count_if(condition).alias(name) for name, (condition, _, _) in wrong.items()]).first()
-    for name, (condition, expected, hint) in wrong.items():
-        if found is not None and found[name]:
-            _refuse(text, source, name, condition, found[name], expected, hint)
+        if profile[name]["wrong"]:
+            expected, hint = "a finite number", "Mend the cell, or leave it empty."
+            if name in config.checks.ranges:
+                low, high = config.checks.ranges[name]
+                expected, hint = f"{low:g} to {high:g}", "Mend the cell, or widen checks.ranges in pipeline.yaml."
+            _refuse(cells, source, name, wrong(name, config), profile[name]["wrong"], expected, hint)
 
 
-def _refuse(text: DataFrame, source: Source, name: str, wrong: Column, count: int, expected: str, hint: str) -> None:
+def _refuse(cells: DataFrame, source: Source, name: str, wrong: Column, count: int, expected: str, hint: str) -> None:
     """Raises ValueProblem for the first of `count` cells of column `name` where `wrong` holds."""
-    cells = text.where(wrong).select(f"`{name}`")
-    first = cells.first()
+    first = cells.where(wrong).select(F.col(f"`{name}`").cast("string")).first()
     cell = first[0] if first else ""
     file, row = locate(source, name, cell)
     more = f" (and {count - 1} more in this column)" if count > 1 else ""

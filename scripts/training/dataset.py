@@ -1,6 +1,6 @@
-"""A file becomes typed, checked, split tables. With `checks`, the only module with Spark SQL.
+"""A file becomes typed, checked, split tables.
 
-read      every column as text -> numbers and categories, by what the cells hold
+read      cells -> numbers and categories, by what the cells hold
 check     missing values, ranges, rows; each failure names file, row, column, expected, found
 split     by a hash of the row's features: repeated rows fall on one side, and a row keeps its side for ever
 """
@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
-from training import checks, executors, feedback
+from training import cells, checks, executors, feedback
 from training.checks import as_number
 from training.config import Config
 from training.errors import DataError
@@ -33,7 +32,6 @@ from training.source import Source, find
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
-MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "?")
 PARTS = ("train", "calibration", "test")
 HASH, PART = "__hash", "__part"
 ROWS_A_PARTITION = 200_000  # of a shuffle: a few dozen megabytes
@@ -153,33 +151,34 @@ def ship_code(spark: SparkSession) -> None:
 def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled | None = None) -> Dataset:
     """Reads, types, checks, adds `labelled` rows, cleans and splits. Raises DataError."""
     spark.catalog.clearCache()  # of an earlier load in this session: Spark knows a file by its path, not its content
-    text = read(spark, source)
-    if source.format == "parquet":
-        text = text.select(*[F.col(f"`{name}`").cast("string").alias(name) for name in text.columns])
-    checks.columns(text.columns, source, config)
-    names = [name for name in text.columns if name not in config.data.ignore]
-    text = text.select(*[present(name).alias(name) for name in names]).cache()
-    rows, profile = _profile(text, names)
+    table, target = cells.read(spark, source), config.data.target
+    checks.columns(table.columns, source, config)
+    names = [name for name in table.columns if name not in config.data.ignore]
+    found = cells.of(table, source, names, target if config.data.task == "classification" else None)
+    rows, profile = cells.profile(found, config)
     spark.conf.set("spark.sql.shuffle.partitions", max(2, rows // ROWS_A_PARTITION))
-    target = config.data.target
-    numbers, categories = checks.types(text, source, config, profile, names)
+    numbers, categories = checks.types(found.table, source, config, profile, names)
     checks.missing(source, config, profile, rows, [name for name in names if name != target])
     numeric = numbers | ({target} if config.data.task == "regression" else set())
-    typed = text.select(
+    checks.numbers(found.table, source, config, profile, numeric)
+    typed = found.table.select(
         *[
             as_number(name).alias(name) if name in numeric else F.coalesce(F.col(f"`{name}`"), F.lit("")).alias(name)
             for name in names
         ]
     )
-    checks.numbers(text, source, config, numeric)
     kept = typed.where(F.col(f"`{target}`").isNotNull() & (F.col(f"`{target}`").cast("string") != ""))
     features = [name for name in names if name != target]
     gaps = {name: rows - profile[name]["present"] for name in features if profile[name]["present"] < rows}
     told = feedback.join(kept, labelled, config, numeric, set(gaps)) if labelled else Joined(kept, 0, 0)
-    clean = told.table.dropDuplicates() if config.data.duplicates == "drop" else told.table
-    table = _split(clean, features, config).cache()
-    counts = {row[PART]: row["count"] for row in table.groupBy(PART).count().collect()}
-    text.unpersist()
+    parted = _split(told.table, features, config)
+    if config.data.duplicates == "drop":
+        # Repeated rows share a hash. Brought together by it, they are told apart in partitions that fit into memory;
+        # Spark alone would first look for them in each file's own rows, in a hash map of all of these.
+        parted = parted.repartition(HASH).dropDuplicates()
+    clean = parted.cache()
+    counts = {row[PART]: row["count"] for row in clean.groupBy(PART).count().collect()}
+    found.table.unpersist()
     used = sum(counts.values())
     report = {
         "file": source.name,
@@ -193,53 +192,17 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         "parts": {part: counts.get(part, 0) for part in PARTS},
     }
     if labelled:
-        found = {"feedback_rows": told.used, "feedback_set_aside": told.set_aside, "feedback_digest": labelled.digest}
         log.info("feedback: %d labelled rows, %d set aside", told.used, told.set_aside)
-        report |= found
+        report |= {"feedback_rows": told.used, "feedback_set_aside": told.set_aside, "feedback_digest": labelled.digest}
     checks.rows(source, config, report)
     ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
-    return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, table)
-
-
-def read(spark: SparkSession, source: Source, malformed: str | None = None) -> DataFrame:
-    """The rows as they are: cells of CSV as text, columns of Parquet as they are typed.
-
-    With `malformed`, a column of that name holds the line of a CSV row that has too few or too many cells.
-    """
-    files = [file.resolve().as_uri() for file in source.files]
-    if source.format == "parquet":
-        return spark.read.parquet(*files)
-    names = [*source.columns, malformed] if malformed else source.columns
-    schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
-    options: dict[str, str | bool] = {"sep": source.separator, "header": True, "quote": '"', "escape": '"'}
-    if malformed:
-        options["columnNameOfCorruptRecord"] = malformed
-    return spark.read.csv(files, schema=schema, enforceSchema=True, mode="PERMISSIVE", multiLine=False, **options)  # type: ignore[arg-type]
-
-
-def present(name: str) -> Column:
-    """The trimmed cell, null where it holds nothing or a word for nothing."""
-    cell = F.trim(F.col(f"`{name}`"))
-    return F.when(~F.lower(cell).isin(*MISSING_WORDS), cell)
-
-
-def _profile(text: DataFrame, names: list[str]) -> tuple[int, dict[str, dict[str, int]]]:
-    """Rows, and per column: cells present, cells that are numbers, distinct values (estimated)."""
-    wanted = [F.count(F.lit(1))]
-    for name in names:
-        wanted += [F.count(f"`{name}`"), F.count(as_number(name)), F.approx_count_distinct(f"`{name}`")]
-    found = text.agg(*wanted).first()
-    if found is None:
-        raise AssertionError("an aggregate always gives one row")
-    keys = ("present", "numeric", "distinct")
-    columns = {name: dict(zip(keys, found[3 * i + 1 : 3 * i + 4], strict=True)) for i, name in enumerate(names)}
-    return found[0], columns
+    return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, clean)
 
 
 def _split(frame: DataFrame, features: list[str], config: Config) -> DataFrame:
     """Adds the row's hash and part. Only features enter the hash: wines measured alike never straddle two parts."""
-    cells = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in sorted(features)]
-    digest = F.sha2(F.concat_ws("\x1f", F.lit(str(config.split.seed)), *cells), 256)
+    texts = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in sorted(features)]
+    digest = F.sha2(F.concat_ws("\x1f", F.lit(str(config.split.seed)), *texts), 256)
     hashed = F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12)
     test, calibration = config.split.test, config.split.test + config.split.calibration
     position = F.col(HASH)

@@ -74,6 +74,7 @@ class StartingSampler(optuna.samplers.TPESampler):
         super().__init__(seed=seed, constant_liar=True)
         self.candidates, self.seed = candidates, seed
         self.starts = dict(enumerate(candidates))  # by the trial's number
+        self.points = {candidate: STARTING_POINTS[candidate] for candidate in candidates}  # also on other machines
 
     def go_on(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
         """After an interruption: the candidates come first whose starting point none of these trials finished."""
@@ -85,7 +86,7 @@ class StartingSampler(optuna.samplers.TPESampler):
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial, param_name: str, param_distribution: Any
     ) -> Any:
         if candidate := self.starts.get(trial.number):
-            start = candidate if param_name == "candidate" else STARTING_POINTS[candidate].get(param_name)
+            start = candidate if param_name == "candidate" else self.points[candidate].get(param_name)
             if start is not None and _allowed(param_distribution, start):
                 return start
         if trial.number < self._n_startup_trials:

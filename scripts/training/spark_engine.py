@@ -134,6 +134,7 @@ class SparkEngine:
         options = {name: value for name, value in parameters.items() if name != "candidate"}
         options |= {
             "random_state": self.config.split.seed,
+            "tree_method": "hist",  # the default; but only where it is named are the rows kept as bins alone
             "label_col": TARGET,
             "launch_tracker_on_driver": False,
             "verbose": False,

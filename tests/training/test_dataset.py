@@ -122,6 +122,48 @@ def test_parquet_and_a_glob(spark: SparkSession, tmp_path: Path, table: pd.DataF
     assert loaded.categories == ("colour",)
 
 
+def test_typed_columns_of_parquet_are_read_as_their_text_would_be(
+    spark: SparkSession, tmp_path: Path, table: pd.DataFrame, configured: Configured
+) -> None:
+    frame = table.assign(
+        height=table["height"].astype("float32"), shoe=np.arange(400) % 9 + 35, tall=table["height"] > 170
+    )
+    frame.loc[::9, "body mass"] = None
+    frame.to_parquet(tmp_path / "table.parquet")
+    typed = load(spark, configured(tmp_path / "table.parquet"))
+    text = load(spark, configured(frame.assign(tall=frame["tall"].map({True: "true", False: "false"}))))
+    assert typed.report | {"file": ""} == text.report | {"file": ""}
+    assert typed.report["missing"] == {"body mass": 45}
+    assert typed.categories == ("colour", "tall")
+    pd.testing.assert_frame_equal(typed.part("train"), text.part("train"))
+    labels = load(spark, configured(tmp_path / "table.parquet", target="shoe", data={"task": "classification"}))
+    assert labels.labels() == [str(size) for size in range(35, 44)]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "told"),
+    [
+        ("height", np.inf, "column 'height': expected a finite number, found 'Infinity'"),
+        ("shoe", 90, "column 'shoe': expected 30 to 50, found '90' (and 1 more in this column)"),
+    ],
+)
+def test_a_bad_cell_of_parquet_is_named(
+    spark: SparkSession,
+    tmp_path: Path,
+    table: pd.DataFrame,
+    configured: Configured,
+    column: str,
+    cell: float,
+    told: str,
+) -> None:
+    frame = table.assign(shoe=40)
+    frame.loc[[7, 8], column] = cell
+    frame.to_parquet(tmp_path / "table.parquet")
+    with pytest.raises(ValueProblem) as caught:
+        load(spark, configured(tmp_path / "table.parquet", checks={"ranges": {"shoe": [30, 50]}}))
+    assert told in caught.value.message
+
+
 def test_repeated_rows_are_dropped_or_kept_on_one_side(
     spark: SparkSession, table: pd.DataFrame, configured: Configured
 ) -> None:
