@@ -2,26 +2,29 @@
 
     .venvs/training/bin/python benchmarks/scale.py [--rows 6500 65000 650000 6500000] [--engines local spark]
 
-The table is the sample, resampled with noise by Spark into Parquet files of a temporary folder. `check` reads, checks,
-cleans and splits. `train` does that again, then searches (2 trials of XGBoost, 3 folds), fits, exports and registers.
-The local engine runs with local[2]; the Spark engine on a standalone master and two workers of one core each on
-loopback, so that driver and executors are processes of their own.
+The table is the sample, resampled with noise by Spark into Parquet files. `check` reads, checks, cleans and splits.
+`train` does that again, then searches (1 trial: XGBoost with 100 trees, 2 folds), fits, calibrates, exports, measures
+and registers. Each is a process of its own, as the DAG starts it. The local engine runs with local[2]; the Spark
+engine on a standalone master and two workers of one core each on loopback, so that driver and executors are processes
+of their own, each JVM with Spark's default heap of 1 GiB.
 
 Memory is the proportional set size (PSS, /proc/*/smaps_rollup) of process trees, sampled twice a second: the peak of
 the sum. Driver: the script, its JVM and, with local[2], Python's workers. Executors: their JVMs and Python's workers,
-both executors together.
+both executors together. The tracking server, the master and the workers' daemons are not counted.
 """
 
 import argparse
 import json
 import os
 import platform
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,7 @@ from typing import Any
 
 import yaml
 from overhead import ROOT, SAMPLE, tracking_server, wait_until_up
+from peers.memory import Peak, children, tree, watch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -36,8 +40,8 @@ sys.path.insert(0, str(ROOT / "tests" / "training"))
 
 from cluster import Cluster, started
 
-ROWS = [6_500, 65_000, 650_000]
-TRIALS = 2
+ROWS = [6_500, 65_000, 650_000, 6_500_000]
+TREES, FOLDS = 100, 2
 ROWS_A_FILE = 500_000
 REFUSED = 1  # exit code
 
@@ -53,78 +57,53 @@ def grow(rows: int, folder: Path) -> None:
     copies.crossJoin(F.broadcast(sample)).withColumns(noise).drop("copy").write.parquet(str(folder))
 
 
-@dataclass
-class Peak:
-    """The largest memory seen so far, in megabytes."""
+@dataclass(frozen=True)
+class Cell:
+    """One step with one engine on one table; `note` says what came of it."""
 
-    driver: float = 0.0
-    executors: float = 0.0
+    engine: str
+    rows: int
+    step: str
+    seconds: float
+    peak: Peak
+    note: str
+    done: bool
 
-
-def children() -> dict[int, list[int]]:
-    """The children of every process."""
-    found: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:  # ended meanwhile
-            continue
-        found.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    return found
+    def __str__(self) -> str:
+        executors = f"{self.peak.executors:,.0f}" if self.peak.executors else ""
+        figures = f"{self.seconds:.1f} | {self.peak.driver:,.0f} | {executors} | {self.note}"
+        return f"| {self.engine} | {self.rows:,} | {self.step} | {figures} |"
 
 
-def tree(root: int, known: dict[int, list[int]]) -> Iterator[int]:
-    """`root` and all that descend from it."""
-    yield root
-    for child in known.get(root, []):
-        yield from tree(child, known)
-
-
-def memory(processes: Iterator[int]) -> float:
-    """Proportional set size of these processes, in megabytes."""
-    total = 0
-    for process in processes:
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
-
-
-def watch(driver: int, workers: list[int], peak: Peak, ended: threading.Event) -> None:
-    while not ended.wait(0.5):
-        known = children()
-        peak.driver = max(peak.driver, memory(tree(driver, known)))
-        executors = (child for worker in workers for child in known.get(worker, []))  # the daemon itself is not counted
-        peak.executors = max(peak.executors, sum(memory(tree(child, known)) for child in executors))
-
-
-def measured(command: list[str], environment: dict[str, str], workers: list[int]) -> tuple[int, float, Peak, str]:
-    """Exit code, seconds, peak memory and what a command printed."""
+def measured(command: list[str], environment: dict[str, str], workers: list[int], limit: float) -> tuple[Any, ...]:
+    """Exit code (None: not done within `limit` seconds), seconds, peak memory, what the command printed."""
     peak, ended = Peak(), threading.Event()
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     watcher = threading.Thread(target=watch, args=(process.pid, workers, peak, ended))
     watcher.start()
-    said = process.communicate()[0]
+    try:
+        said, code = process.communicate(timeout=limit)[0], process.returncode
+    except subprocess.TimeoutExpired:
+        for one in list(tree(process.pid, children())):
+            os.kill(one, signal.SIGKILL)
+        said, code = "", None
+        process.wait()
     seconds = time.perf_counter() - start
     ended.set()
     watcher.join()
-    return process.returncode, seconds, peak, said
+    return code, seconds, peak, said
 
 
-def describe(engine: str, rows: int, step: str, found: tuple[int, float, Peak, str]) -> str:
-    code, seconds, peak, said = found
+def outcome(code: int | None, said: str) -> str:
+    if code is None:
+        return "NOT DONE within the time limit"
     result: dict[str, Any] = json.loads(said or "{}")
-    executors = f"{peak.executors:,.0f}" if peak.executors else ""
     if code == REFUSED:
-        note = f"refused: {result['detail'].split(': ', 1)[1]}"
-    elif code:
-        note = f"FAILED ({code})"
-    else:
-        note = f"MAE {result['metrics']['mae']:.3f}" if "metrics" in result else ""
-    return f"| {engine} | {rows:,} | {step} | {seconds:.1f} | {peak.driver:,.0f} | {executors} | {note} |"
+        return f"refused: {result['detail'].split(': ', 1)[1]}"
+    if code:
+        return f"FAILED ({code}): {result.get('detail', '')}"
+    return f"MAE {result['metrics']['mae']:.3f}" if "metrics" in result else f"{result['rows_used']:,} usable"
 
 
 def configuration(engine: str, source: Path, folder: Path) -> Path:
@@ -132,70 +111,99 @@ def configuration(engine: str, source: Path, folder: Path) -> Path:
     config = yaml.safe_load((ROOT / "pipeline.yaml").read_text(encoding="utf-8"))
     config["name"] = f"scale-{engine}-{source.name}"
     config["data"] |= {"source": f"{source}/*.parquet", "sample": None}
-    config["search"] |= {"engine": engine, "candidates": ["xgboost"], "trials": TRIALS, "timeout_s": 7200}
+    config["search"] |= {"engine": engine, "candidates": ["xgboost"], "trials": 1, "folds": FOLDS, "timeout_s": 7200}
     path = folder / f"{config['name']}.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
 
 
-def run(engine: str, rows: list[int], folder: Path, address: str, tell: Callable[[str], None]) -> None:
-    """Every step for every number of rows, with one engine."""
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": address,
-        "SPARK_MASTER": "local[2]",
-        "SPARK_DRIVER_HOST": "127.0.0.1",
-        "SPARK_LOCAL_DIRS": str(folder / "spark"),
-    }
+def run_step(step: str, options: list[str]) -> None:
+    """scripts/check_data.py or train.py; the search begins, and ends, with TREES trees."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    if step == "train":
+        from training import search  # noqa: PLC0415  # which takes seconds, and `check` does without
+
+        search.STARTING_POINTS["xgboost"]["n_estimators_xgboost"] = TREES
+    sys.argv = [f"{step}.py", *options]
+    runpy.run_path(str(ROOT / "scripts" / f"{step}.py"), run_name="__main__")
+
+
+def run(engine: str, tables: list[Path], folder: Path, environment: dict[str, str], limit: float) -> Iterator[Cell]:
+    """Every step for every table, with one engine; no more steps for a table whose first one came to nothing."""
     with ExitStack() as stack:
         cluster: Cluster | None = None
         if engine == "spark":
             place = folder / "cluster"
             place.mkdir()
             cluster = stack.enter_context(started(place, "2g"))
-            environment["SPARK_MASTER"] = cluster.master
-            environment["SPARK_SECRET_FILE"] = str(cluster.secret)
+            environment = environment | {"SPARK_MASTER": cluster.master, "SPARK_SECRET_FILE": str(cluster.secret)}
         workers = [worker.pid for worker in cluster.workers] if cluster else []
-        for count in rows:
-            options = ["--config", str(configuration(engine, folder / str(count), folder))]
+        for table in tables:
+            options = ["--config", str(configuration(engine, table, folder))]
             for step in ("check_data", "train"):
-                command = [sys.executable, f"scripts/{step}.py", *options]
-                found = measured(command, environment, workers)
-                tell(describe(engine, count, step.removesuffix("_data"), found))
-                if found[0]:
+                command = [sys.executable, __file__, "--step", step, *options]
+                code, seconds, peak, said = measured(command, environment, workers, limit)
+                name = step.removesuffix("_data")
+                yield Cell(engine, int(table.name), name, seconds, peak, outcome(code, said), code == 0)
+                if code != 0:
                     break
+
+
+def growth(cells: list[Cell]) -> Iterator[str]:
+    """How much longer each step took for how many more rows."""
+    for before in cells:
+        later = [cell for cell in cells if (cell.engine, cell.step) == (before.engine, before.step)]
+        after = next((cell for cell in later if cell.rows > before.rows), None)
+        if before.done and after and after.done:
+            rows, seconds = after.rows / before.rows, after.seconds / before.seconds
+            times = f"{rows:.1f} times as many rows took {seconds:.1f} times as long"
+            yield f"{before.engine}, {before.step}, from {before.rows:,}: {times}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--engines", nargs="+", choices=["local", "spark"], default=["local", "spark"])
+    parser.add_argument(
+        "--limit", type=float, default=900, metavar="SECONDS", help="for one step, default: %(default)s"
+    )
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="keep the tables there, and take those it has")
     parser.add_argument("--grow", nargs=2, metavar=("ROWS", "FOLDER"), help="write a table and stop")
+    parser.add_argument("--step", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.step:
+        run_step(options.step[0], options.step[1:])
+        return
     os.environ["SPARK_CONF_DIR"] = str(ROOT / "scripts" / "conf")
     os.environ["JAVA_HOME"] = (ROOT / "var" / "java_home").read_text(encoding="utf-8").strip()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     if options.grow:
         grow(int(options.grow[0]), Path(options.grow[1]))
         return
-    lines: list[str] = []
-
-    def tell(line: str) -> None:
-        lines.append(line)
-        print(line, file=sys.stderr, flush=True)
-
+    cells: list[Cell] = []
     with tempfile.TemporaryDirectory() as name, tracking_server(Path(name)) as address:
         folder = Path(name)
-        for count in options.rows:
-            subprocess.run([sys.executable, __file__, "--grow", str(count), str(folder / str(count))], check=True)
+        tables = [(options.tables or folder) / str(count) for count in sorted(options.rows)]
+        for table in tables:
+            if not (table / "_SUCCESS").exists():
+                print(f"growing {table}", file=sys.stderr, flush=True)
+                subprocess.run([sys.executable, __file__, "--grow", table.name, str(table)], check=True)
         wait_until_up(address)
+        environment = os.environ | {
+            "MLFLOW_TRACKING_URI": address,
+            "SPARK_MASTER": "local[2]",
+            "SPARK_DRIVER_HOST": "127.0.0.1",
+            "SPARK_LOCAL_DIRS": str(folder / "spark"),
+        }
         for engine in options.engines:
-            run(engine, options.rows, folder, address, tell)
-    print(
-        f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {TRIALS} trials of XGBoost, 3 folds\n"
-    )
+            for cell in run(engine, tables, folder, environment, options.limit):
+                cells.append(cell)
+                print(cell, file=sys.stderr, flush=True)
+    print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {TREES} trees, {FOLDS} folds\n")
     print("| engine | rows | step | seconds | driver MB | executors MB | |")
     print("| --- | ---: | --- | ---: | ---: | ---: | --- |")
-    print("\n".join(lines))
+    print("\n".join(map(str, cells)), end="\n\n")
+    print("\n".join(growth(cells)))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The servers that `benchmarks/predict.py` measures, and what it measures them with."""
+"""The servers that `benchmarks/predict.py` measures, and what the benchmarks measure with."""
