@@ -14,11 +14,21 @@ import pytest
 from conftest import TINY_T5
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from test_command import served
+from test_generator import FACTS
+from test_loaders import pdf
 
 from rag_service.settings import Settings
 
 _PATIENCE_MS = 30_000  # for a machine that has much else to do
 expect.set_options(timeout=_PATIENCE_MS)
+
+QUESTION = "What is the capital of Narvia?"
+# the one says it in other words, the other has only the words
+ROOTS = "Roots take up water from the soil and carry it to the leaves of trees and flowers."
+WORKS = "The plants of the car maker were closed, and the workers went for a drink."
+EVIL = "<img src=x onerror=\"console.error('script ran')\"><script>console.error('script ran')</script>"
+# the wine glass counts as two in a browser's strings and as one in the service's
+HOSTILE = f"🍷 Notes {EVIL} 🍷\n\nThe secret of Ostrava {EVIL} is a 🍷 glass of 42 marbles.\n\nNothing else 🍷 is said."
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
@@ -81,6 +91,23 @@ def address(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Ite
         yield f"http://127.0.0.1:{port}"
 
 
+@pytest.fixture(scope="session")
+def filled(address: str) -> str:
+    """The service with something to ask about."""
+    add(address, "default", ("facts.txt", FACTS))
+    add(address, "hostile", (f"{EVIL.replace('/', '')}.txt", HOSTILE))
+    add(address, "plants", ("roots.txt", ROOTS), ("works.txt", WORKS))
+    add(address, "pages", ("book.pdf", pdf("Nothing here.", "The lantern of Tarn burns blue.", "Nor here.")))
+    return address
+
+
+@pytest.fixture
+def open_page(filled: str, page: Page) -> Page:
+    page.goto(filled)
+    expect(page.locator("#models")).to_contain_text("tiny-t5")
+    return page
+
+
 def add(address: str, collection: str, *files: tuple[str, str | bytes]) -> list[dict[str, Any]]:
     """Adds documents by name and content; gives their verdicts."""
     sent = [("files", file) for file in files]
@@ -103,6 +130,15 @@ def tab_to(page: Page, name: str) -> None:
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
             return
     pytest.fail(f"Tab never comes to {name!r}")
+
+
+def marked(page: Page) -> tuple[str, str]:
+    """The marked words, and the whole text around them as the dialog shows it."""
+    marks = page.get_by_role("dialog").locator("mark")
+    expect(marks.first).to_be_in_viewport()
+    own = "(shown) => [...shown.childNodes].filter((node) => node.className !== 'page')"
+    text: str = page.locator("#reader-text").evaluate(own + ".map((node) => node.textContent).join('')")
+    return "".join(marks.evaluate_all("(marks) => marks.map((mark) => mark.textContent)")), text
 
 
 def contrasts_too_low(page: Page) -> list[str]:

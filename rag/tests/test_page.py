@@ -1,4 +1,4 @@
-"""The page at /, used in a real browser as a person would: asking, reading, looking into retrieval."""
+"""The page at /, used in a real browser as a person would: asking, and reading where an answer stands."""
 
 from __future__ import annotations
 
@@ -8,38 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import PHONE, add, ask, contrasts_too_low, tab_to, watched
-from playwright.sync_api import Browser, Page, Route, expect
+from browser import EVIL, PHONE, QUESTION, ask, contrasts_too_low, marked, tab_to, watched
+from playwright.sync_api import Browser, Page, expect
 from test_generator import FACTS
-from test_loaders import pdf
 
-from rag_service.documents import Weights
 from rag_service.engines.generation import T5Generator
-
-QUESTION = "What is the capital of Narvia?"
-# the one says it in other words, the other has only the words
-ROOTS = "Roots take up water from the soil and carry it to the leaves of trees and flowers."
-WORKS = "The plants of the car maker were closed, and the workers went for a drink."
-EVIL = "<img src=x onerror=\"console.error('script ran')\"><script>console.error('script ran')</script>"
-# the wine glass counts as two in a browser's strings and as one in the service's
-HOSTILE = f"🍷 Notes {EVIL} 🍷\n\nThe secret of Ostrava {EVIL} is a 🍷 glass of 42 marbles.\n\nNothing else 🍷 is said."
-
-
-@pytest.fixture(scope="session")
-def filled(address: str) -> str:
-    """The service with something to ask about."""
-    add(address, "default", ("facts.txt", FACTS))
-    add(address, "hostile", (f"{EVIL.replace('/', '')}.txt", HOSTILE))
-    add(address, "plants", ("roots.txt", ROOTS), ("works.txt", WORKS))
-    add(address, "pages", ("book.pdf", pdf("Nothing here.", "The lantern of Tarn burns blue.", "Nor here.")))
-    return address
-
-
-@pytest.fixture
-def open_page(filled: str, page: Page) -> Page:
-    page.goto(filled)
-    expect(page.locator("#models")).to_contain_text("tiny-t5")
-    return page
 
 
 @pytest.fixture
@@ -109,15 +82,6 @@ def test_a_question_can_be_stopped_and_asked_anew(open_page: Page, held: Callabl
     expect(open_page.locator(".said")).to_have_text("Beldorn")
 
 
-def marked(page: Page) -> tuple[str, str]:
-    """The marked words, and the whole text around them as the dialog shows it."""
-    marks = page.get_by_role("dialog").locator("mark")
-    expect(marks.first).to_be_in_viewport()
-    own = "(shown) => [...shown.childNodes].filter((node) => node.className !== 'page')"
-    text: str = page.locator("#reader-text").evaluate(own + ".map((node) => node.textContent).join('')")
-    return "".join(marks.evaluate_all("(marks) => marks.map((mark) => mark.textContent)")), text
-
-
 def stored(page: Page, citation: dict[str, Any]) -> str:
     collection = page.get_by_label("Collection", exact=True).input_value()
     path = f"documents/{citation['document_id']}"
@@ -159,37 +123,6 @@ def test_a_quote_is_marked_on_its_page(open_page: Page) -> None:
     assert shown.index("Page 2") < shown.index("lantern") < shown.index("Page 3")
 
 
-def test_of_a_long_document_the_part_around_the_mark_is_shown(open_page: Page) -> None:
-    long = "🍷" * 120_000
-
-    def lengthened(route: Route) -> None:
-        document = route.fetch().json()
-        moved = [{**heading, "start": heading["start"] + len(long)} for heading in document["headings"]]
-        route.fulfill(json={**document, "text": long + document["text"] + long, "headings": moved})
-
-    def moved(route: Route) -> None:
-        [hit] = route.fetch().json()["hits"]
-        start, end = hit["start"] + len(long), hit["end"] + len(long)
-        route.fulfill(json={"hits": [{**hit, "start": start, "end": end, "terms": []}]})
-
-    open_page.route("**/documents/*", lengthened)
-    open_page.route("**/search", moved)
-    open_page.get_by_role("link", name="Retrieval").click()
-    open_page.get_by_label("Query").fill("river of Narvia")
-    open_page.keyboard.press("Enter")
-    open_page.get_by_role("list", name="Passages found").get_by_role("button").click()
-    reader = open_page.get_by_role("dialog")
-    words, text = marked(open_page)
-    assert words == FACTS
-    assert len(text) < len(long)
-    reader.get_by_role("button", name="Show later text").click()
-    reader.get_by_role("button", name="Show earlier text").click()
-    expect(reader.get_by_role("button", name="Show earlier text")).to_have_count(0)
-    expect(reader.get_by_role("button", name="Show later text")).to_have_count(0)
-    shown = reader.locator("#reader-text").evaluate("(shown) => shown.textContent")
-    assert shown == long + FACTS + long
-
-
 def test_a_quotation_is_labelled_as_one(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(T5Generator, "generate", lambda *_: "Atlantis")
     ask(open_page, QUESTION)
@@ -214,53 +147,6 @@ def test_what_breaks_while_it_is_answered_is_said(open_page: Page, monkeypatch: 
     ask(open_page, QUESTION)
     expect(open_page.get_by_role("alert")).to_contain_text("Internal error")
     expect(open_page.get_by_role("button", name="Stop")).to_be_hidden()
-
-
-def test_retrieval_shows_ranks_and_scores(open_page: Page) -> None:
-    open_page.get_by_role("link", name="Retrieval").click()
-    expect(open_page.get_by_role("heading", level=1)).to_be_focused()
-    open_page.get_by_label("Query").fill("river of Narvia")
-    open_page.keyboard.press("Enter")
-    hit = open_page.get_by_role("list", name="Passages found").get_by_role("listitem")
-    [found] = httpx.post(open_page.url.split("#")[0] + "search", json={"query": "river of Narvia"}).json()["hits"]
-    expect(hit).to_contain_text("facts.txt")
-    for said in ("by meaningrank 1", "by wordsrank 1", f"similarity{found['similarity']:.2f}", FACTS):
-        expect(hit).to_contain_text(said)
-    hit.get_by_role("button", name="facts.txt").click()
-    assert marked(open_page) == (found["text"], FACTS)
-
-
-def test_settings_can_be_tried_and_what_they_change_is_shown(open_page: Page) -> None:
-    open_page.get_by_label("Collection", exact=True).select_option("plants")
-    open_page.get_by_role("link", name="Retrieval").click()
-    open_page.get_by_label("Query").fill("How do trees and plants drink?")
-    open_page.keyboard.press("Enter")
-    hits = open_page.get_by_role("list", name="Passages found").get_by_role("listitem")
-    names = hits.get_by_role("button")
-    expect(names).to_have_text(["roots.txt", "works.txt"])
-    expect(hits.nth(1).locator(".term")).to_have_text(["plants", "drink"])
-    expect(hits.first).to_contain_text("late interaction")
-    open_page.get_by_text("Settings to try").click()
-    late, lexical = (
-        open_page.get_by_label("Word by word, by meaning"),
-        open_page.get_by_label("By the words themselves"),
-    )
-    expect(late).to_have_value(str(Weights.late))
-    late.fill("0")
-    lexical.fill("1")
-    open_page.keyboard.press("Enter")
-    expect(names).to_have_text(["works.txt", "roots.txt"])
-    expect(hits.locator(".source")).to_contain_text(["was 2", "was 1"])
-    open_page.get_by_label("Only in the document").fill("roots.txt")
-    open_page.keyboard.press("Enter")
-    expect(names).to_have_text(["roots.txt"])
-    open_page.get_by_label("Only in the document").fill("no-such.txt")
-    open_page.keyboard.press("Enter")
-    expect(open_page.get_by_role("alert")).to_contain_text("no-such.txt")
-    open_page.get_by_role("button", name="Defaults again").click()
-    expect(late).to_have_value(str(Weights.late))
-    open_page.get_by_role("button", name="Search").click()
-    expect(names).to_have_text(["roots.txt", "works.txt"])
 
 
 def test_the_content_policy_refuses_markup_and_what_lies_elsewhere(filled: str, browser: Browser) -> None:
