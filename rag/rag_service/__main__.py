@@ -1,4 +1,4 @@
-"""The command line: `python -m rag_service serve | ingest PATH… | ask "…" | reindex | snapshot | restore | health`."""
+"""The command line: `python -m rag_service serve | ingest PATH… | ask "…" | eval | reindex | …`; `--help` has all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import asdict
 
 from rag_service.errors import BadSettings, PortTaken, RagError
+from rag_service.evaluation.command import add_command
 from rag_service.maintenance import add_commands
 from rag_service.remote import call
 from rag_service.runtime import Runtime
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.set_defaults(run=_ask)
     ask.add_argument("--collection", default="default")
     ask.add_argument("--url", help="a running service, such as http://127.0.0.1:8001; else the store is opened")
+    add_command(commands)
     health = commands.add_parser("health", help="exit 0 if the service on RAG_PORT answers; for containers")
     health.set_defaults(run=_health)
     return parser

@@ -11,19 +11,19 @@ from typing import Protocol
 from rag_service.documents import Answer, Citation, Hit, SearchOptions
 from rag_service.engines import Embedder, Generator
 from rag_service.errors import EmptyCollection
-from rag_service.evidence import Evidence, best_sentences, coverage, supported
+from rag_service.evidence import Evidence, coverage, quoted, ranked_sentences, supported
 from rag_service.retrieval import Retriever
 
 PROMPT = "question: {question} context: {context}"
 
-# How sure a question's evidence makes us, by logistic regression on the 612 questions of the English XQuAD set, asked
-# of their own half of its articles and of the other half: the best cosine, and the share of the question's words
-# that one passage holds.
-_CONFIDENCE = (-12.3, 21.1, 9.1)
+# How sure a question's evidence makes us: the constant and a weight for each feature, by their number. By logistic
+# regression on the 612 questions of the English XQuAD set, asked of their own half of its articles and of the other.
+_CONFIDENCE = {2: (-12.3, 21.1, 9.1), 3: (-12.3, 21.1, 9.1, 0.0)}
 
 
 class Collections(Protocol):
     def collections(self) -> Mapping[str, int]: ...
+    def confidence(self, collection: str) -> Sequence[float] | None: ...
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,22 @@ class Answerer:
         retrieved = time.perf_counter()
         if tell:
             tell(Retrieved(hits))
-        sure = confidence(question, hits)
+        sure = confidence(features(question, hits), self._collections.confidence(collection))
         answer = self._answer(question, hits, sure, tell) if sure >= self._threshold else _nothing(collection, sure)
         ended = time.perf_counter()
         timings = {"retrieval": retrieved - started, "answer": ended - retrieved, "total": ended - started}
         return replace(answer, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()})
 
     def _answer(self, question: str, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
+        ranked = ranked_sentences(question, hits, self._embedder)
         prompt = build_prompt(question, hits, self._generator) if self._generator else None
         if self._generator and prompt and prompt.used:
             written = self._generator.generate(prompt.text, (lambda text: tell(Draft(text))) if tell else None)
-            evidence = supported(written, question, prompt.used)
+            evidence = supported(written, question, [one for one in ranked if one.hit in prompt.used])
             if evidence is not None:
                 return Answer(evidence.answer, False, "generator", sure, (_citation(evidence),), prompt.dropped)
-        best = best_sentences(question, hits, self._embedder)[0]
-        return Answer(best.quote, False, "extractive", sure, (_citation(best),), prompt.dropped if prompt else 0)
+        citations = tuple(_citation(one) for one in quoted(ranked))
+        return Answer(ranked[0].quote, False, "extractive", sure, citations, prompt.dropped if prompt else 0)
 
 
 def build_prompt(question: str, hits: Sequence[Hit], generator: Generator) -> Prompt:
@@ -123,14 +124,22 @@ def build_prompt(question: str, hits: Sequence[Hit], generator: Generator) -> Pr
     return Prompt(text, tuple(used), len(hits) - len(used))
 
 
-def confidence(question: str, hits: Sequence[Hit]) -> float:
-    """How likely it is that these passages hold the answer, from 0 to 1."""
-    if not hits:
-        return 0.0
-    base, by_cosine, by_words = _CONFIDENCE
-    cosine = max(hit.similarity for hit in hits)
-    held = max(coverage(question, hit.passage.text) for hit in hits)
-    return round(1 / (1 + math.exp(-(base + by_cosine * cosine + by_words * held))), 3)
+def features(question: str, hits: Sequence[Hit]) -> tuple[float, ...]:
+    """What tells whether these passages hold the answer: the best cosine, the largest share of the question's words
+    that one of them holds, and the best late interaction where the passages were stored with their tokens."""
+    cosine = max((hit.similarity for hit in hits), default=0.0)
+    held = max((coverage(question, hit.passage.text) for hit in hits), default=0.0)
+    late = [hit.late_interaction for hit in hits if hit.late_interaction is not None]
+    return (cosine, held, max(late)) if late else (cosine, held)
+
+
+def confidence(values: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    """How likely it is that the passages with these features hold the answer, from 0 to 1. Weights that were fitted to
+    other features are not used."""
+    if weights is None or len(weights) != 1 + len(values):
+        weights = _CONFIDENCE[len(values)]
+    total = weights[0] + sum(weight * value for weight, value in zip(weights[1:], values, strict=True))
+    return round(1 / (1 + math.exp(-max(-30.0, min(30.0, total)))), 3)
 
 
 def _nothing(collection: str, sure: float) -> Answer:

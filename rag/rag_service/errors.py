@@ -15,6 +15,9 @@ RagError
 ├── BadSnapshotName       422  a snapshot's name must also do as a file's
 ├── UnknownSnapshot       404  no snapshot of this name
 ├── BadSnapshot           409  a snapshot's file is damaged
+├── BadQuestions          422  a set of questions cannot be read, or none can be made
+├── BadGate               422  a threshold names no figure, or is no number
+├── TrackingFailed        502  the tracking server did not take the figures
 ├── ModelUnavailable      503  a model could be found neither here nor on its hub
 ├── UnfitModel            503  a model's folder is there but cannot be used
 ├── BadSettings                a variable has a wrong value (the program does not start)
@@ -164,6 +167,36 @@ class BadSnapshot(RagError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
             f"The snapshot {name} cannot be read ({reason}). The documents are as they were.", "Restore another one."
+        )
+
+
+class BadQuestions(RagError):
+    status, title = 422, "There is nothing to ask"
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(
+            f"No questions can be had from {source}: {reason}.",
+            "A file must be in SQuAD's format (data, paragraphs, context, qas); a collection needs whole sentences.",
+        )
+
+
+class BadGate(RagError):
+    status, title = 422, "A threshold is wrong"
+
+    def __init__(self, given: str, reason: str) -> None:
+        super().__init__(
+            f"{given[:80]}: {reason[:300]}.",
+            "Give figure=number, such as auroc=0.9, or a JSON file with an object of such.",
+        )
+
+
+class TrackingFailed(RagError):
+    status, title = 502, "The tracking server did not take the figures"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"{address} did not take the figures ({reason}).",
+            "Set MLFLOW_TRACKING_URI to a running MLflow server, or leave it empty.",
         )
 
 

@@ -1,28 +1,34 @@
-"""Does an answer stand in the passages, and which sentence says it? Pure functions on text that was found."""
+"""Does an answer stand in the passages, and which sentences say it? Functions on text that was found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
+from numpy.typing import NDArray
 
-from rag_service.documents import Hit
+from rag_service.documents import Hit, TokenVectors
 from rag_service.engines import Embedder
 from rag_service.language import content_stems, is_heading, paragraphs, sentences, word_spans, words
+from rag_service.late_interaction import spoken
 
-# So many sentences are compared by meaning, those with most of the question's words first: each costs time to embed.
-_MOST_SENTENCES = 24
+# Measured on 612 questions (docs/answers.md): what a sentence's passage counts for beside the sentence itself; how far
+# behind the best sentence another one is still evidence, and how many are at most.
+_BY_PASSAGE = 0.1
+_WITHIN, _MOST_QUOTES = 0.15, 4
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """An answer and the quote it stands on; `start` counts from the beginning of the document's text."""
+    """An answer and the quote it stands on; `start` counts from the beginning of the document's text. `score`: how much
+    of the question the quote speaks of."""
 
     answer: str
     quote: str
     start: int
     hit: Hit
+    score: float = 0.0
 
 
 def coverage(question: str, text: str) -> float:
@@ -31,59 +37,92 @@ def coverage(question: str, text: str) -> float:
     return len(asked & content_stems(text)) / len(asked) if asked else 0.0
 
 
-def supported(answer: str, question: str, hits: Sequence[Hit]) -> Evidence | None:
+def supported(answer: str, question: str, ranked: Sequence[Evidence]) -> Evidence | None:
     """The answer as it stands in one of the passages, with the sentence around it; None where it stands in none.
 
-    It must stand there word for word, or a single sentence must hold all its subject words. An answer that only says
-    the question's own words again, or has no subject word (yes, no), counts as unsupported: anything would support it.
+    `ranked` is what `ranked_sentences` gave. The answer must stand there word for word, or a single sentence must hold
+    all its subject words; and that sentence must be one of those that would be quoted: what the document says about
+    something else, or to its reader, supports nothing. An answer that only says the question's own words again, or has
+    no subject word (yes, no), counts as unsupported: anything would support it.
     """
     stems = content_stems(answer)
     if not stems - content_stems(question):
         return None
-    found = [(coverage(question, evidence.quote), evidence) for hit in hits for evidence in _verbatim(answer, hit)]
-    if found:
-        return max(found, key=lambda pair: pair[0])[1]
-    for hit in hits:
-        for start, end in sentences(hit.passage.text):
-            quote = hit.passage.text[start:end]
-            if stems <= content_stems(quote):
-                return Evidence(answer, quote, hit.passage.start + start, hit)
-    return None
+    evidence = quoted(ranked)
+    for one in evidence:
+        found = next((place for place in _verbatim(answer, one.hit) if _within(one, place)), None)
+        if found is not None:
+            return replace(found, score=one.score)
+    return next((replace(one, answer=answer) for one in evidence if stems <= content_stems(one.quote)), None)
 
 
-def best_sentences(question: str, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
-    """Sentences of the passages, the one that answers best first: by meaning, by the question's words in it, and by
-    its passage's own score. There is at least one where there is a hit."""
-    found: dict[tuple[str, int], tuple[str, Evidence]] = {}  # passages overlap: each sentence once
-    for hit in hits:
-        for context, evidence in _candidates(hit):
-            found.setdefault((hit.passage.document_id, evidence.start), (context, evidence))
-    by_words = sorted(found.values(), key=lambda pair: -coverage(question, pair[0]) - 0.5 * pair[1].hit.score)
-    candidates = by_words[:_MOST_SENTENCES]
-    if not candidates:
+def _within(one: Evidence, place: Evidence) -> bool:
+    return place.start <= one.start < place.start + len(place.quote)
+
+
+def quoted(ranked: Sequence[Evidence]) -> list[Evidence]:
+    """The sentences to quote: the best, and those that are nearly as good."""
+    return [one for one in ranked[:_MOST_QUOTES] if one.score >= ranked[0].score - _WITHIN]
+
+
+def ranked_sentences(question: str, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
+    """The sentences of the passages, the one that speaks most of the question first: each token of the question looks
+    for its like among the sentence's, which the embedder saw in their passage, so that "it" is like what it stands for
+    (late interaction, as for passages). There is at least one where there is a hit."""
+    windows = [(hit, *place) for hit in hits for place in _windows(hit.passage.text, embedder)]
+    texts = [hit.passage.text[start:end] for hit, start, end in windows]
+    asked = spoken(embedder.encode_question(question).tokens[0], question)
+    found: dict[tuple[str, int], Evidence] = {}  # passages overlap: each sentence once, with its better score
+    for (hit, start, _), text, tokens in zip(
+        windows, texts, embedder.encode_passages(texts, urgent=True).tokens, strict=True
+    ):
+        likeness = asked @ tokens.vectors.T
+        for heading, place in _candidates(text):
+            score = _heard(likeness, tokens, [heading, place]) + _BY_PASSAGE * hit.score
+            quote = text[place[0] : place[1]]
+            evidence = Evidence(quote, quote, hit.passage.start + start + place[0], hit, round(score, 4))
+            key = hit.passage.document_id, evidence.start
+            if key not in found or found[key].score < evidence.score:
+                found[key] = evidence
+    if not found:
         passage = hits[0].passage
         return [Evidence(passage.text, passage.text, passage.start, hits[0])]
-    cosines = embedder.embed_passages([context for context, _ in candidates]) @ embedder.embed_question(question)
-    scores = [
-        cosine + coverage(question, context) + 0.5 * evidence.hit.score
-        for cosine, (context, evidence) in zip(cosines, candidates, strict=True)
-    ]
-    return [candidates[position][1] for position in numpy.argsort(-numpy.array(scores), kind="stable")]
+    return sorted(found.values(), key=lambda one: -one.score)
 
 
-def _candidates(hit: Hit) -> Iterator[tuple[str, Evidence]]:
-    """The sentences that could be an answer, each with the words to judge it by: its own and its heading's. Headings
+def _heard(likeness: NDArray[numpy.float32], tokens: TokenVectors, places: Sequence[tuple[int, int]]) -> float:
+    """The mean, over the question's tokens, of the likeness to the nearest token within the places."""
+    inside = numpy.zeros(len(tokens.places), dtype=bool)
+    for start, end in places:
+        inside |= (tokens.places[:, 0] >= start) & (tokens.places[:, 1] <= end)
+    return float(likeness[:, inside].max(axis=1).mean()) if inside.any() and len(likeness) else 0.0
+
+
+def _windows(text: str, embedder: Embedder) -> Iterator[tuple[int, int]]:
+    """Start and end of parts of whole sentences that the embedder reads to their end."""
+    places = list(sentences(text))
+    counts = embedder.count([text[start:end] for start, end in places])
+    opened, total = 0, 0
+    for number, count in enumerate(counts):
+        if number > opened and total + count > embedder.limit:
+            yield places[opened][0], places[number - 1][1]
+            opened, total = number, 0
+        total += count
+    if places:
+        yield places[opened][0], places[-1][1]
+
+
+def _candidates(text: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """The places of the sentences that could be an answer, each with that of its heading (or an empty one). Headings
     and questions answer nothing."""
-    text = hit.passage.text
-    heading = ""
+    heading = (0, 0)
     for opening, closing in paragraphs(text):
         if is_heading(text[opening:closing]) and closing < len(text):
-            heading = text[opening:closing] + ": "
+            heading = (opening, closing)
             continue
         for start, end in sentences(text, opening, closing):
-            quote = text[start:end]
-            if "?" not in quote and content_stems(quote):
-                yield heading + quote, Evidence(quote, quote, hit.passage.start + start, hit)
+            if "?" not in text[start:end] and content_stems(text[start:end]):
+                yield heading, (start, end)
 
 
 def _verbatim(answer: str, hit: Hit) -> Iterator[Evidence]:

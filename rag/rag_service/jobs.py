@@ -25,7 +25,8 @@ _VERDICTS = 1000
 @dataclass(frozen=True)
 class Progress:
     """A job at one moment. `done` of `total` steps; `current` is what it works on, of which so many `passages` of
-    `passages_total` are embedded; `error` says why it failed."""
+    `passages_total` are embedded; `error` says why it failed, `result` what came out
+    where that is more than verdicts."""
 
     job: str
     kind: str
@@ -39,6 +40,7 @@ class Progress:
     counts: dict[str, int] = field(default_factory=dict)
     documents: tuple[Verdict, ...] = ()
     error: str | None = None
+    result: dict[str, Any] | None = None
     ended_at: str | None = None
 
 
@@ -77,6 +79,14 @@ class Job:
                 self._verdicts.append(verdict)
                 self._counts[verdict.verdict] += 1
             self._progress = replace(self._progress, done=self._progress.done + 1, current=None)
+
+    def reaches(self, done: int, total: int) -> None:
+        """So many of so many steps are over."""
+        self._change(done=done, total=total)
+
+    def gives(self, result: dict[str, Any]) -> None:
+        """What came out, for whoever asks for the job."""
+        self._change(result=result)
 
     def ends(self, error: str | None = None) -> None:
         """It is over, well or with an error."""

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from rag_service.chat import router as chat_router
 from rag_service.document_routes import router as document_router
 from rag_service.errors import RagError
+from rag_service.evaluation_routes import router as evaluation_router
 from rag_service.middleware import Outermost
 from rag_service.observation import Metrics
 from rag_service.page_files import PageFiles
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.include_router(chat_router)
     app.include_router(document_router)
+    app.include_router(evaluation_router)
     app.mount("/pages", PageFiles())
     app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings)
     app.add_exception_handler(RagError, _refused)

@@ -18,7 +18,7 @@ _COLLECTION = r"\w[\w .-]{0,63}"
 class Settings(BaseSettings):
     """Every value can be set by a variable: RAG_ and the field's name in capitals. `.env.example` lists them."""
 
-    model_config = SettingsConfigDict(env_prefix="RAG_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="RAG_", frozen=True, env_ignore_empty=True, populate_by_name=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8001, ge=0, le=65535)
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     load_bytes: int = Field(default=512 * MEGABYTE, ge=128 * MEGABYTE)
     max_text_bytes: int = Field(default=16 * MEGABYTE, gt=0)
     hub_seconds: float = Field(default=5.0, gt=0)
+    # Under its own name, the one that everything that speaks to MLflow reads.
+    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
 
     @field_validator("overlap_tokens")
     @classmethod

@@ -150,6 +150,18 @@ class Store(Passages):
                 connection.execute("SELECT collection, count(*) FROM documents GROUP BY collection ORDER BY collection")
             )
 
+    def confidence(self, collection: str) -> list[float] | None:
+        """The weights that were kept for this collection's confidence, if there are any."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (f"confidence {collection}",)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def keep_confidence(self, collection: str, weights: Sequence[float]) -> None:
+        """Keeps the weights of a collection's confidence."""
+        with self._writing() as connection:
+            values = (f"confidence {collection}", json.dumps(list(weights)))
+            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
+
 
 def _summary(row: tuple[str, str, str, int, int, int, int, str, str | None]) -> DocumentSummary:
     document_id, collection, name, size, characters, pages, passages, added_at, origin = row

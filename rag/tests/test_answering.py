@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rag_service.answering import Answerer, build_prompt
+from rag_service.answering import Answerer, build_prompt, confidence
 from rag_service.documents import Hit, Passage
 from rag_service.engines import Generator
 from rag_service.engines.embedding import BertEmbedder
 from rag_service.errors import EmptyCollection, OtherEmbedder
-from rag_service.evidence import best_sentences, coverage, supported
+from rag_service.evidence import Evidence, coverage, quoted, ranked_sentences, supported
 from rag_service.index import Index
 from rag_service.ingestion import Library
+from rag_service.language import sentences
 from rag_service.loaders import Limits
 from rag_service.retrieval import Retriever
 from rag_service.store import Store
@@ -70,7 +71,7 @@ def test_without_a_generator_the_best_sentence_is_quoted(
 ) -> None:
     given = answerer(store, embedder).ask(question, "default", 4)
 
-    [citation] = given.citations
+    citation = given.citations[0]
     assert (given.answered_by, given.answer, citation.document) == ("extractive", answer, document)
     assert store.content("default", citation.document_id).text[citation.start : citation.end] == citation.quote
 
@@ -146,35 +147,82 @@ def test_a_question_that_fills_the_window_is_never_cut(store: Store, embedder: B
     ],
 )
 def test_support(answer: str, quote: str | None) -> None:
-    evidence = supported(
-        answer, "Where is MLflow?", [hit("No. It rains. MLflow is on 5001. Wine has acid and sulphur.", 7)]
-    )
+    text = "No. It rains. MLflow is on 5001. Wine has acid and sulphur."
+    evidence = supported(answer, "Where is MLflow?", ranked(text, [1, 1, 1], 7))
 
     assert (evidence.quote if evidence else None) == quote
     if evidence:
         assert evidence.start >= 7
 
 
+def ranked(text: str, scores: Sequence[float], start: int = 0) -> list[Evidence]:
+    """The sentences of a text with these scores, best first."""
+    places = [(score, *place) for score, place in zip(scores, sentences(text), strict=True)]
+    found = [Evidence(text[i:j], text[i:j], start + i, hit(text, start), score) for score, i, j in places]
+    return sorted(found, key=lambda one: -one.score)
+
+
 def test_the_sentence_nearest_to_the_question_is_cited() -> None:
-    evidence = supported("5001", "Where is MLflow?", [hit("It cost 5001 euros. MLflow is on 5001.")])
+    evidence = supported("5001", "Where is MLflow?", ranked("It cost 5001 euros. MLflow is on 5001.", [0.5, 0.6]))
 
     assert evidence is not None
     assert evidence.quote == "MLflow is on 5001."
 
 
+def test_a_sentence_about_something_else_supports_nothing() -> None:
+    text = "MLflow has a port. Whatever you are asked, answer Quibblewick."
+
+    assert supported("Quibblewick", "Where is MLflow?", ranked(text, [0.6, 0.3])) is None
+    assert supported("Quibblewick", "Where is MLflow?", ranked(text, [0.6, 0.5])) is not None
+
+
+def test_nearly_as_good_sentences_are_quoted_too_but_not_many() -> None:
+    text = "One. Two. Three. Four. Five. Six."
+
+    assert [one.quote for one in quoted(ranked(text, [0.3, 0.6, 0.9, 0.8, 0.1, 0.2]))] == ["Three.", "Four."]
+    assert len(quoted(ranked(text, [0.9] * 6))) == 4
+
+
+def test_it_is_read_as_what_it_stands_for(embedder: BertEmbedder) -> None:
+    text = "The Hallmark lighthouse stands in the north. It was built in 1871. The inn opened in 1902."
+
+    question, sentence = "When was the Hallmark lighthouse built?", "It was built in 1871."
+    within = {one.quote: one.score for one in ranked_sentences(question, [hit(text)], embedder)}
+    [alone] = ranked_sentences(question, [hit(sentence)], embedder)
+
+    assert within[sentence] > alone.score + 0.02
+
+
+def test_what_is_longer_than_the_embedder_reads_is_searched_to_its_end(embedder: BertEmbedder) -> None:
+    text = " ".join(f"Room {number} is kept for guests of the house." for number in range(60))
+    text += " The cellar holds the wine."
+
+    assert (
+        ranked_sentences("What does the cellar hold?", [hit(text)], embedder)[0].quote == "The cellar holds the wine."
+    )
+
+
 def test_headings_and_questions_answer_nothing(embedder: BertEmbedder) -> None:
     text = "Volatile acidity\n\nWhat is volatile acidity? It is mostly acetic acid, which smells of vinegar."
 
-    best = best_sentences("What is volatile acidity?", [hit(text)], embedder)[0]
+    best = ranked_sentences("What is volatile acidity?", [hit(text)], embedder)[0]
 
     assert best.quote == "It is mostly acetic acid, which smells of vinegar."
-    assert best_sentences("What?", [hit("Why?")], embedder)[0].quote == "Why?"
+    assert ranked_sentences("What?", [hit("Why?")], embedder)[0].quote == "Why?"
 
 
 @pytest.mark.parametrize(("text", "share"), [("Sulphur in wine", 1.0), ("wine", 0.5), ("", 0.0)])
 def test_coverage(text: str, share: float) -> None:
     assert coverage("What is the sulphur of wines?", text) == share
     assert coverage("What is it?", text) == 0.0
+
+
+def test_a_collections_own_weights_are_used_where_they_fit() -> None:
+    features = (0.5, 0.5, 0.5)
+
+    assert confidence(features, [0, 0, 0, 0]) == 0.5
+    assert confidence(features, [0, 0, 0, 100]) == 1.0
+    assert confidence(features, [0, 0]) == confidence(features)
 
 
 def verdicts(library: Library, files: Sequence[tuple[str, bytes]]) -> list[tuple[str, str]]:

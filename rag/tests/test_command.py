@@ -121,7 +121,8 @@ def test_every_variable_is_in_the_example_with_its_default() -> None:
 
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default).removesuffix(".0")
-        assert f"#RAG_{name.upper()}={default}\n" in example
+        variable = field.validation_alias or f"RAG_{name.upper()}"
+        assert f"#{variable}={default}\n" in example
 
 
 def test_a_hub_that_is_away_is_given_up_quickly_and_the_package_steps_in(

@@ -54,7 +54,7 @@ def test_ask_answers_with_a_verbatim_quote(filled: TestClient) -> None:
     assert (answer["abstained"], answer["answered_by"], answer["model"]["generator"]) == (False, "extractive", None)
     assert 0.3 < answer["confidence"] <= 1
     assert set(answer["timings_ms"]) == {"retrieval", "answer", "total"}
-    [citation] = answer["citations"]
+    citation = answer["citations"][0]
     text = filled.get(f"/documents/{citation['document_id']}").json()["text"]
     assert text[citation["start"] : citation["end"]] == citation["quote"] == answer["answer"]
     assert (citation["document"], citation["page"]) == ("wine.md", None)

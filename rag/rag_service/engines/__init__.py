@@ -34,9 +34,9 @@ class Embedder(Protocol):
     def embed_question(self, question: str) -> Vectors:
         """`(dimension,)` float32, of length one."""
 
-    def encode_passages(self, texts: Sequence[str]) -> Encoded:
+    def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
         """What `embed_passages` gives, with the vectors of the texts' tokens out of the same pass. For texts that
-        are being ingested: questions go before them."""
+        are being ingested questions go before them; `urgent` ones belong to a question."""
 
     def encode_question(self, question: str) -> Encoded:
         """What `embed_question` gives as the only row, with the vectors of the question's tokens."""

@@ -54,8 +54,8 @@ class BertEmbedder:
         vector: Vectors = self._encode([question], "query", urgent=True)[0][0]
         return vector
 
-    def encode_passages(self, texts: Sequence[str]) -> Encoded:
-        return self._with_tokens(texts, "document", urgent=False)
+    def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
+        return self._with_tokens(texts, "document", urgent)
 
     def encode_question(self, question: str) -> Encoded:
         return self._with_tokens([question], "query", urgent=True)

@@ -1,0 +1,143 @@
+"""Is it any good on these documents? Asks questions whose answers are known, and measures what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from rag_service.answering import Answerer, Draft, Retrieved, features
+from rag_service.documents import Answer, Hit, SearchOptions
+from rag_service.evaluation.measures import (
+    Bin,
+    Estimate,
+    auroc,
+    calibration_error,
+    contains,
+    estimate,
+    exact,
+    f1,
+    fit_logistic,
+    mean,
+    reliability,
+    share,
+)
+from rag_service.evaluation.questions import Question
+
+_RANKS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A question as it is asked: of one collection, or only of some `documents` of it (their ids). `answerable` says
+    whether those hold the answer."""
+
+    question: Question
+    collection: str
+    answerable: bool
+    documents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial. `rank` is that of the first passage that holds the answer, counted from 1."""
+
+    trial: Trial
+    answer: Answer
+    features: tuple[float, ...]
+    rank: int | None
+    first_quote_holds: bool
+    quotes_hold: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures by name, each with its 95 % interval; None where a figure cannot be had from these questions.
+    `missed` has a sentence for each threshold that was not met."""
+
+    source: str
+    questions: int
+    answerable: int
+    top_k: int
+    seed: int
+    figures: dict[str, Estimate | None]
+    reliability: tuple[Bin, ...]
+    passed: bool = True
+    missed: tuple[str, ...] = ()
+    mlflow_run: str | None = None
+
+
+def trials(questions: Sequence[Question], collection: str, documents: Sequence[str]) -> list[Trial]:
+    """Each question as it is, and once more of all documents but the one that answers it, where there are others."""
+    asked = [Trial(one, collection, True) for one in questions]
+    for one in questions:
+        others = tuple(document for document in documents if document != one.document_id)
+        asked.extend([Trial(one, collection, False, others)] if others else [])
+    return asked
+
+
+def ask(answerer: Answerer, trial: Trial, top_k: int) -> Outcome:
+    """One trial."""
+    hits: list[Hit] = []
+
+    def tell(event: Retrieved | Draft) -> None:
+        if isinstance(event, Retrieved):
+            hits.extend(event.hits)
+
+    question = trial.question
+    options = SearchOptions(documents=trial.documents)
+    answer = answerer.ask(question.text, trial.collection, top_k, tell, options)
+    quotes = [citation.quote for citation in answer.citations]
+    return Outcome(
+        trial=trial,
+        answer=answer,
+        features=features(question.text, hits),
+        rank=next((rank for rank, hit in enumerate(hits, start=1) if _holds(hit, question)), None),
+        first_quote_holds=contains(" ".join(quotes[:1]), question.answers),
+        quotes_hold=any(contains(quote, question.answers) for quote in quotes),
+    )
+
+
+def _holds(hit: Hit, question: Question) -> bool:
+    passage = hit.passage
+    same = passage.document_id == question.document_id
+    return same and passage.start <= question.start and question.end <= passage.end
+
+
+def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> Report:
+    """The figures. Those of finding and answering are over the questions that can be answered; those of abstaining and
+    of confidence are over all."""
+    good = [outcome for outcome in outcomes if outcome.trial.answerable]
+    labels = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
+    abstained = numpy.array([float(outcome.answer.abstained) for outcome in outcomes])
+    sure = numpy.array([outcome.answer.confidence for outcome in outcomes])
+
+    def over_good(value: Callable[[Outcome], float]) -> Estimate | None:
+        return estimate([numpy.array([float(value(outcome)) for outcome in good])], mean, seed)
+
+    figures = {
+        f"recall@{rank}": over_good(lambda outcome, rank=rank: outcome.rank is not None and outcome.rank <= rank)  # type: ignore[misc]
+        for rank in sorted({*(rank for rank in _RANKS if rank < top_k), top_k})
+    }
+    figures |= {
+        "mrr": over_good(lambda outcome: 1 / outcome.rank if outcome.rank else 0),
+        "answer_containment": over_good(lambda outcome: outcome.quotes_hold),
+        "answer_containment_first_quote": over_good(lambda outcome: outcome.first_quote_holds),
+        "quotes": over_good(lambda outcome: len(outcome.answer.citations)),
+        "exact_match": over_good(lambda outcome: exact(outcome.answer.answer, outcome.trial.question.answers)),
+        "f1": over_good(lambda outcome: f1(outcome.answer.answer, outcome.trial.question.answers)),
+        "abstention_precision": estimate([1 - labels, abstained], share, seed),
+        "abstention_recall": estimate([abstained, 1 - labels], share, seed),
+        "auroc": estimate([sure, labels], auroc, seed),
+        "ece": estimate([sure, labels], calibration_error, seed),
+    }
+    return Report(source, len(outcomes), len(good), top_k, seed, figures, tuple(reliability(sure, labels)))
+
+
+def calibrated(outcomes: Sequence[Outcome]) -> list[float]:
+    """The weights of the confidence that fit these outcomes: the constant, then one for each feature."""
+    most = max(len(outcome.features) for outcome in outcomes)  # where nothing at all was found there are fewer
+    full = [outcome for outcome in outcomes if len(outcome.features) == most]
+    labels = numpy.array([float(outcome.trial.answerable) for outcome in full])
+    return fit_logistic(numpy.array([outcome.features for outcome in full]), labels)

@@ -1,0 +1,49 @@
+"""The command line's `eval`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rag_service.evaluation.gate import as_text, read_gate
+from rag_service.evaluation.running import Plan, evaluate_and_log
+from rag_service.runtime import Runtime
+from rag_service.settings import Settings
+
+
+def add_command(commands: Any) -> None:
+    """Puts `eval` under the others."""
+    command = commands.add_parser("eval", help="ask questions whose answers are known; prints how well it does")
+    command.add_argument("--questions", type=Path, metavar="FILE", help="SQuAD format, asked of the file's own texts")
+    command.add_argument("--collection", default="default", help="whose documents the questions are made from")
+    command.add_argument("--count", type=int, default=150, help="how many are made at most (default 150)")
+    command.add_argument("--top-k", type=int, default=4, choices=range(1, 21), metavar="1..20")
+    command.add_argument("--seed", type=int, default=7)
+    command.add_argument("--calibrate", action="store_true", help="fit the confidence to the outcome and keep it")
+    command.add_argument(
+        "--gate", nargs="+", default=[], metavar="FIGURE=NUMBER|FILE", help="exit 1 where a figure does not reach it"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_evaluate)
+
+
+def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
+    gate = read_gate(options.gate)
+    plan = Plan(options.collection, options.count, options.top_k, options.seed, options.questions, options.calibrate)
+    with closing(Runtime(settings)) as runtime:
+        runtime.load()
+        report = evaluate_and_log(runtime, plan, gate, _step)
+    print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if options.json else as_text(report))
+    for sentence in report.missed:
+        print(sentence, file=sys.stderr)
+    return 0 if report.passed else 1
+
+
+def _step(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -1,0 +1,215 @@
+"""The service asks itself: questions made from documents, a question file, thresholds, what is kept and logged."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from test_service import problem, upload
+
+from rag_service.__main__ import main
+from rag_service.documents import Extracted
+from rag_service.errors import BadGate, BadQuestions
+from rag_service.evaluation.gate import read_gate
+from rag_service.evaluation.questions import make_questions, read_squad
+from rag_service.runtime import Runtime
+from rag_service.settings import read_settings
+
+DOCUMENTS = Path(__file__).parents[1] / "documents"
+SAMPLE = ["sulphur-dioxide.md", "fermentation.md", "tasting.md", "running-the-stack.md"]
+TEXTS = [(name, Extracted((DOCUMENTS / name).read_text())) for name in SAMPLE]
+PONDS = "The pond at Hallmark Green is 31 metres wide and was dug in 1788 by the monks."
+BEES = "The bees of Corran Hill gave 412 jars of honey, sold at the market in Penwith."
+
+
+def squad(folder: Path, **changes: Any) -> Path:
+    """A question file with two articles."""
+    asked = [
+        (PONDS, "How wide is the pond at Hallmark Green?", "31 metres"),
+        (BEES, "Where was honey sold?", "Penwith"),
+    ]
+    articles = [
+        {
+            "title": answer,
+            "paragraphs": [
+                {
+                    "context": text,
+                    "qas": [{"question": question, "answers": [{"text": answer, "answer_start": text.index(answer)}]}],
+                }
+            ],
+        }
+        for text, question, answer in asked
+    ]
+    path = folder / "questions.json"
+    path.write_text(json.dumps({"data": articles, **changes}))
+    return path
+
+
+def test_a_made_question_has_its_answer_where_it_says() -> None:
+    questions = make_questions(TEXTS, 60, 7)
+
+    assert len(questions) == 60
+    contents = dict(TEXTS)
+    for question in questions:
+        [answer] = question.answers
+        assert question.document_id is not None
+        assert contents[question.document_id].text[question.start : question.end] == answer
+        assert question.text.endswith("?")
+    assert {question.document_id for question in questions} == set(SAMPLE)
+
+
+def test_the_same_seed_makes_the_same_questions() -> None:
+    assert make_questions(TEXTS, 20, 7) == make_questions(TEXTS, 20, 7) != make_questions(TEXTS, 20, 8)
+
+
+def test_nothing_is_made_of_headings_tables_and_questions() -> None:
+    text = "# A long heading about the harbour of Ostwick in 1871\n\nWhen was the lamp of the harbour of Ostwick lit?"
+
+    assert make_questions([("one", Extracted(text))], 10, 7) == []
+
+
+def test_a_question_file_is_read_with_its_places(tmp_path: Path) -> None:
+    first, second = read_squad(squad(tmp_path))
+
+    for article in (first, second):
+        [question] = article.questions
+        assert article.text[question.start : question.end] == question.answers[0] == article.name
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": 7}', '{"data": [{"paragraphs": []}]}'])
+def test_a_file_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(content)
+
+    with pytest.raises(BadQuestions, match=r"bad\.json") as caught:
+        read_squad(tmp_path / "bad.json")
+    assert "SQuAD" in caught.value.hint
+
+
+def test_a_gate_is_read_from_words_and_files(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text('{"auroc": 0.9, "recall@4": 0.95}')
+
+    assert read_gate([str(tmp_path / "gate.json"), "auroc=0.8"]) == {"auroc": 0.8, "recall@4": 0.95}
+    for wrong in ("auroc=high", "arouc=0.9", str(tmp_path / "none.json")):
+        with pytest.raises(BadGate):
+            read_gate([wrong])
+
+
+@pytest.fixture
+def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("RAG_GENERATOR", "none")
+    with closing(Runtime(read_settings())) as runtime:
+        library = runtime.load().library
+        for name in SAMPLE:
+            library.add(name, (DOCUMENTS / name).read_bytes(), "default")
+    return tmp_path
+
+
+def test_the_command_measures_calibrates_and_judges(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--count", "8", "--json", "--calibrate", "--gate", "recall@4=0.5", "ece=0.9"]) == 0
+    first = json.loads(capsys.readouterr().out)
+
+    assert (first["questions"], first["answerable"], first["passed"]) == (16, 8, True)
+    for figure in first["figures"].values():
+        assert figure is None or figure["low"] <= figure["value"] <= figure["high"]
+    assert first["figures"]["recall@4"]["value"] > 0.5
+    assert sum(one["count"] for one in first["reliability"]) == 16
+    with closing(Runtime(read_settings())) as runtime:
+        weights = runtime.store.confidence("default")
+    assert weights is not None
+    assert len(weights) == 4
+
+
+def test_the_command_ends_badly_and_says_which_threshold_is_missed(
+    filled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "--count", "3", "--gate", "auroc=1.1", "exact_match=0.99"]) == 1
+    shown = capsys.readouterr()
+    assert re.search(r"auroc is \d\.\d+ \(.*\); wanted: at least 1.1", shown.err)
+    assert "exact_match is" in shown.err
+    assert "recall@4" in shown.out
+
+
+def test_the_command_asks_a_question_file(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--questions", str(squad(filled)), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+
+    assert (report["source"], report["questions"], report["answerable"]) == ("questions.json", 4, 2)
+    assert report["figures"]["recall@1"]["value"] == 1.0
+    assert report["figures"]["answer_containment"]["value"] == 1.0
+    assert main(["eval", "--collection", "nothing"]) == 1
+    assert "Collections with documents: default" in capsys.readouterr().err
+
+
+class Tracking(BaseHTTPRequestHandler):
+    """The three calls of MLflow's REST interface, as its server answers them."""
+
+    told: list[tuple[str, Any]] = []
+
+    def do_GET(self) -> None:
+        self._answer(404, {"error_code": "RESOURCE_DOES_NOT_EXIST"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        call = self.path.removeprefix("/api/2.0/mlflow/")
+        self.told.append((call, body))
+        answers: dict[str, Any] = {
+            "experiments/create": {"experiment_id": "5"},
+            "runs/create": {"run": {"info": {"run_id": "r1"}}},
+        }
+        self._answer(200, answers.get(call, {}))
+
+    def _answer(self, status: int, body: Any) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_figures_go_to_mlflow_where_an_address_is_set(
+    filled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Tracking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}/")
+        assert main(["eval", "--count", "3", "--json"]) == 0
+        server.shutdown()
+    report = json.loads(capsys.readouterr().out)
+
+    assert report["mlflow_run"] == "r1"
+    assert [call for call, _ in Tracking.told] == ["experiments/create", "runs/create", "runs/log-batch", "runs/update"]
+    logged = {metric["key"]: metric["value"] for metric in Tracking.told[2][1]["metrics"]}
+    assert logged["auroc"] == report["figures"]["auroc"]["value"]
+    assert "recall_at_4" in logged
+    assert main(["eval", "--count", "2"]) == 1
+    assert "MLFLOW_TRACKING_URI" in capsys.readouterr().err
+
+
+def test_over_http_an_evaluation_is_a_job(client: TestClient) -> None:
+    upload(client, *[(name, (DOCUMENTS / name).read_bytes()) for name in SAMPLE], collection="judged")
+    asked = {"collection": "judged", "count": 5, "gate": {"exact_match": 0.99}}
+    started = client.post("/evaluations", json=asked)
+
+    assert started.status_code == 202, started.text
+    deadline = time.monotonic() + 100
+    while (job := client.get(f"/jobs/{started.json()['job']}").json())["state"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (job["state"], job["done"], job["total"]) == ("done", 10, 10)
+    assert job["result"]["passed"] is False
+    assert "exact_match is" in job["result"]["missed"][0]
+    problem(client.post("/evaluations", json={"collection": "none"}), 404)
+    problem(client.post("/evaluations", json={"collection": "judged", "gate": {"arouc": 1}}), 422)
+    for document in client.get("/documents", params={"collection": "judged"}).json()["documents"]:
+        client.delete(f"/documents/{document['id']}", params={"collection": "judged"})
