@@ -24,14 +24,21 @@ STOP_SECONDS = 20.0
 
 
 def write_private(path: Path, text: str) -> None:
-    """Creates `path`, readable by its owner only, unless it is there. A half-written file never carries the name."""
+    """Creates `path`, readable by its owner only, unless it is there. A half-written file never carries the name.
+
+    Of several that start at once, in containers of their own too, the first one's stays.
+    """
     if path.exists():
         return
-    draft = path.with_name(f"{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.draft")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def make_secrets(home: Path, passwords: Path) -> None:

@@ -135,3 +135,28 @@ def test_health_is_bad_when_nothing_answers(
     monkeypatch.setenv("AIRFLOW__API__PORT", "1")
     assert health.main() == 1
     assert capsys.readouterr().out.startswith("api-server: ")
+
+
+WRITE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from entrypoint import write_private
+input()
+for number in range(100):
+    write_private(Path(sys.argv[2]) / str(number), sys.argv[3] * 1000)
+"""
+
+
+def test_of_several_that_start_at_once_the_first_ones_secret_stays(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE, str(ENTRYPOINT.parent), str(tmp_path)]
+    nodes = [subprocess.Popen([*command, mark], stdin=subprocess.PIPE, text=True) for mark in "abc"]
+    for node in nodes:
+        assert node.stdin is not None
+        node.stdin.write("\n")
+        node.stdin.flush()
+    assert [node.wait(timeout=60) for node in nodes] == [0, 0, 0]
+    for node in nodes:
+        node.stdin.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(map(str, range(100)))
+    assert all(len(text) == 1000 and len(set(text)) == 1 for text in (p.read_text() for p in tmp_path.iterdir()))
