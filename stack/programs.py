@@ -83,6 +83,7 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
         "PIPELINE_HOME": str(settings.root),
         "TRAINING_HOME": str(training),
         "API_URL": settings.url("api"),
+        "RAG_URL": settings.url("rag"),
         "PREDICTION_LOG_DIR": prediction_log(settings),
         "JAVA_HOME": java_home(settings.root),
         "SPARK_LOCAL_IP": HOST,

@@ -1,0 +1,86 @@
+"""The question-answering service as a task sees it: its calls over HTTP, and which of its refusals are final."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+from airflow.sdk.exceptions import AirflowFailException
+
+log = logging.getLogger(__name__)
+
+# A file of the largest size is read within half a minute; its passages may take minutes to embed.
+TIMEOUT = httpx.Timeout(900, connect=10)
+POLL_SECONDS = 2
+BUSY = 429
+
+
+class Library:
+    """One collection of the service at RAG_URL. Every call raises AirflowFailException where the service refuses for
+    good (trying again would not help), and httpx's errors where it is away or busy."""
+
+    def __init__(self, collection: str) -> None:
+        self.collection = collection
+        self.address = os.environ.get("RAG_URL", "http://127.0.0.1:8001")
+
+    def keep(self, name: str) -> None:
+        """Keeps all collections under a name, in place of what was kept under it before."""
+        self._call("POST", "/snapshots", json={"name": name})
+
+    def restore(self, name: str) -> None:
+        """Makes all collections what they were when they were kept."""
+        self._call("POST", f"/snapshots/{name}/restore")
+
+    def names(self) -> dict[str, str]:
+        """The names of the documents in the collection, each with its id."""
+        found = self._call("GET", "/documents", params={"collection": self.collection})
+        return {document["name"]: document["id"] for document in found["documents"]}
+
+    def give(self, name: str, file: Path) -> Mapping[str, Any]:
+        """Adds a file, in place of one of the same name; gives its verdict."""
+        with file.open("rb") as content:
+            added = self._call(
+                "POST", "/documents", data={"collection": self.collection}, files={"files": (name, content)}
+            )
+        verdict: Mapping[str, Any] = added["documents"][0]
+        return verdict
+
+    def remove(self, document: str) -> None:
+        """Removes a document everywhere."""
+        self._call("DELETE", f"/documents/{document}", params={"collection": self.collection})
+
+    def evaluate(self, questions: int, gate: Mapping[str, float]) -> Mapping[str, Any]:
+        """Has the service ask itself questions made from the collection; gives its report."""
+        wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
+        job = self._call("POST", "/evaluations", json=wanted)
+        told = -1
+        while job["state"] == "running":
+            time.sleep(POLL_SECONDS)
+            job = self._call("GET", f"/jobs/{job['job']}")
+            tenth = 10 * job["done"] // max(1, job["total"])
+            if tenth > told:
+                told = tenth
+                log.info("%s of %s questions asked", job["done"], job["total"])
+        if job["state"] == "failed":
+            raise AirflowFailException(f"The evaluation failed: {job['error']}")
+        report: Mapping[str, Any] = job["result"]
+        return report
+
+    def _call(self, method: str, path: str, **content: Any) -> Any:
+        response = httpx.request(method, self.address + path, timeout=TIMEOUT, **content)
+        if response.is_client_error and response.status_code != BUSY:
+            raise AirflowFailException(f"{method} {path} was refused ({response.status_code}): {_reason(response)}")
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+
+def _reason(response: httpx.Response) -> str:
+    """What the service says: its errors are `application/problem+json`, with a hint."""
+    try:
+        problem = response.json()
+        return f"{problem['detail']} {problem.get('hint') or ''}".strip()
+    except (ValueError, KeyError, TypeError):
+        return response.text[:500]

@@ -1,0 +1,135 @@
+"""The DAG `refresh_documents`: the documents folder read anew, and taken back where the answers became worse."""
+
+import logging
+import os
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+from library import Library
+
+log = logging.getLogger(__name__)
+
+SCHEDULE = os.environ.get("DOCUMENTS_SCHEDULE") or "none"  # a cron expression or preset; none: only by hand
+SNAPSHOT = "before-refresh"
+
+ABOUT = """
+### The documents, read anew and measured
+
+| task | does | ends with |
+| --- | --- | --- |
+| `keep` | a snapshot of what is there | the snapshot `before-refresh` |
+| `read` | every file of the documents folder, given to the service | a verdict for each file in the log |
+| `evaluate` | questions made from the documents, asked of the service | its figures in the log, or failed |
+| `restore` | only where `read` or `evaluate` failed | the documents as they were; the run is then failed |
+
+A file that the service cannot read is told in the log of `read` and stops nothing. The figures are in the service's own
+docs/answers.md. The snapshot is of all collections: what somebody adds while this runs goes too where it is restored.
+"""
+
+
+def folder() -> Path:
+    """The documents folder as the tasks see it. Raises AirflowFailException where there is none."""
+    found = Path(os.environ.get("DOCUMENTS_DIR", "rag/documents"))
+    found = found if found.is_absolute() else Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), found)
+    if not found.is_dir():
+        raise AirflowFailException(f"There is no folder {found}. DOCUMENTS_DIR names the one with the documents.")
+    return found
+
+
+def asked() -> dict[str, Any]:
+    """What the form says."""
+    return dict(get_current_context()["params"])
+
+
+@task
+def keep() -> str:
+    """What `restore` goes back to."""
+    Library(asked()["collection"]).keep(SNAPSHOT)
+    return SNAPSHOT
+
+
+@task
+def read() -> None:
+    """Gives every file to the service. One that cannot be read is told, and stops nothing."""
+    form, home = asked(), folder()
+    library = Library(form["collection"])
+    paths = {path.relative_to(home).as_posix(): path for path in sorted(home.rglob("*")) if path.is_file()}
+    files = {name: path for name, path in paths.items() if not f"/{name}".count("/.")}  # hidden ones are left out
+    if not files:
+        raise AirflowFailException(f"{home} holds no file.")
+    counts: Counter[str] = Counter()
+    for number, (name, path) in enumerate(files.items(), start=1):
+        verdict = library.give(name, path)
+        counts[verdict["verdict"]] += 1
+        why = f": {verdict['reason']}" if verdict.get("reason") else ""
+        log.info("%d of %d: %s %s%s", number, len(files), name, verdict["verdict"], why)
+    if form["follow_removals"]:
+        for name, document in library.names().items():
+            if name not in files:
+                library.remove(document)
+                counts["removed"] += 1
+                log.info("%s removed: it is not in %s any more", name, home)
+    log.info("%s", ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+
+
+@task
+def evaluate() -> None:
+    """Fails where a figure is below its threshold, or could not be measured."""
+    form = asked()
+    report = Library(form["collection"]).evaluate(form["questions"], form["gate"])
+    for name, figure in report["figures"].items():
+        log.info("%-32s %s", name, "-" if figure is None else "{value:.3f} ({low:.3f} to {high:.3f})".format(**figure))
+    if report["missed"]:
+        raise AirflowFailException(" ".join(report["missed"]))
+
+
+@task(trigger_rule=TriggerRule.ONE_FAILED)
+def restore(kept: str | None) -> None:
+    """Goes back, and fails the run: what was asked for did not come about."""
+    if kept is None:
+        raise AirflowFailException("Nothing was kept, so nothing was changed. The log of `keep` says why.")
+    Library(asked()["collection"]).restore(kept)
+    raise AirflowFailException(
+        "The documents are what they were before this run. The log of the task that failed says why: mend the files, "
+        "or lower the threshold that they do not reach, and start the DAG again."
+    )
+
+
+@dag(
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=None if SCHEDULE == "none" else SCHEDULE,
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(hours=2)},
+    tags=["documents"],
+    doc_md=ABOUT,
+    params={
+        "collection": Param("default", type="string", pattern=r"^\w[\w .-]{0,63}$", title="Collection"),
+        "follow_removals": Param(
+            False,
+            type="boolean",
+            title="Follow removals",
+            description="Remove from the collection what is not in the folder, also what was uploaded by hand.",
+        ),
+        "questions": Param(150, type="integer", minimum=1, maximum=2000, title="Questions"),
+        "gate": Param(
+            {"recall@4": 0.8, "answer_containment": 0.7},
+            type="object",
+            title="Thresholds",
+            description="The least that each figure must reach (the most for ece and quotes).",
+            additionalProperties={"type": "number"},
+        ),
+    },
+)
+def refresh_documents() -> None:
+    """One after the other; a failure goes back to what the first has kept."""
+    kept, given, measured = keep(), read(), evaluate()
+    kept >> given >> measured
+    [given, measured] >> restore(kept)  # type: ignore[arg-type]  # it is a string when the task runs
+
+
+refresh_documents()

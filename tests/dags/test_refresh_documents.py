@@ -1,0 +1,136 @@
+"""The DAG is run for real against the real question-answering service: a folder becomes answers, or nothing changes."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import ROOT, dag_bag
+
+WELLS = "The deepest well of Orvan is {depth} metres deep. It was dug in {year} by the miner {name}.\n"
+FACTS = [("Halda", 212, 1804, "Ruth Ostrom"), ("Merrin", 87, 1931, "Pavel Iden"), ("Tolsa", 140, 1877, "Ana Belmar")]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The service as a process of its own, from its own environment, without a generator."""
+    home = tmp_path_factory.mktemp("rag")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {"PYTHONPATH": str(ROOT / "rag"), "RAG_PORT": str(port), "RAG_DATA_DIR": str(home / "data")}
+    variables |= {"RAG_MODELS_DIR": str(home / "models"), "RAG_GENERATOR": "none", "MLFLOW_TRACKING_URI": ""}
+    python = ROOT / ".venvs" / "rag" / "bin" / "python"
+    with (home / "log").open("w") as log:
+        program = subprocess.Popen(
+            [python, "-m", "rag_service", "serve"], cwd=home, env={**os.environ, **variables}, stdout=log, stderr=log
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while not ready(address):
+            assert program.poll() is None, (home / "log").read_text()
+        yield address
+    finally:
+        program.terminate()
+        program.wait(timeout=30)
+
+
+def ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        time.sleep(0.2)
+        return False
+
+
+@pytest.fixture
+def documents(airflow_home: Path, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of three small documents, and where the tasks find it and the service."""
+    folder = tmp_path / "documents"
+    (folder / "wells").mkdir(parents=True)
+    for town, depth, year, name in FACTS:
+        text = WELLS.replace("Orvan", town).format(depth=depth, year=year, name=name)
+        (folder / "wells" / f"{town.lower()}.md").write_text(f"# {town}\n\n{text}")
+    (folder / ".hidden.md").write_text("nobody asked for this")
+    monkeypatch.setenv("DOCUMENTS_DIR", str(folder))
+    monkeypatch.setenv("RAG_URL", service)
+    return folder
+
+
+def run(**conf: object) -> dict[str, str]:
+    """Runs the DAG as a scheduler would; the state of the run and of each task."""
+    dag = dag_bag().dags["refresh_documents"]
+    for task in dag.tasks:
+        task.retries = 0
+    made = dag.test(run_conf={"questions": 12, **conf})
+    return {"run": str(made.state)} | {task.task_id: str(task.state) for task in made.get_task_instances()}
+
+
+def names(service: str, collection: str) -> set[str]:
+    found = httpx.get(f"{service}/documents", params={"collection": collection}).json()["documents"]
+    return {document["name"] for document in found}
+
+
+def test_a_folder_is_read_measured_and_followed(documents: Path, service: str) -> None:
+    (documents / "empty.md").write_text("")
+    assert run(collection="read", gate={"recall@4": 0.5}) == {
+        "run": "success",
+        "keep": "success",
+        "read": "success",
+        "evaluate": "success",
+        "restore": "skipped",
+    }
+    assert names(service, "read") == {"wells/halda.md", "wells/merrin.md", "wells/tolsa.md"}
+    (documents / "wells" / "halda.md").unlink()
+    (documents / "new.md").write_text("The mayor of Halda is Ines Corvo. She took office in 1999.\n")
+    assert run(collection="read", gate={})["run"] == "success"
+    assert names(service, "read") == {"wells/halda.md", "wells/merrin.md", "wells/tolsa.md", "new.md"}
+    assert run(collection="read", gate={}, follow_removals=True)["run"] == "success"
+    assert names(service, "read") == {"wells/merrin.md", "wells/tolsa.md", "new.md"}
+
+
+def test_where_the_answers_miss_a_threshold_the_documents_are_what_they_were(documents: Path, service: str) -> None:
+    assert run(collection="kept", gate={})["run"] == "success"
+    before = names(service, "kept")
+    (documents / "more.md").write_text("The mayor of Halda is Ines Corvo. She took office in 1999.\n")
+    assert run(collection="kept", gate={"quotes": 0}) == {  # at most no quote at all
+        "run": "failed",
+        "keep": "success",
+        "read": "success",
+        "evaluate": "failed",
+        "restore": "failed",
+    }
+    assert names(service, "kept") == before
+
+
+def test_what_the_service_refuses_is_told_and_taken_back(documents: Path, service: str, capsys) -> None:
+    states = run(collection="refused", gate={"beauty": 1})
+    assert (states["run"], states["evaluate"]) == ("failed", "failed")
+    assert "there is no such figure" in capsys.readouterr().out
+    assert names(service, "refused") == set()
+
+
+def test_a_folder_that_is_not_there_changes_nothing(
+    documents: Path, service: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("DOCUMENTS_DIR", "nowhere")
+    states = run(collection="nothing")
+    assert (states["run"], states["read"], states["evaluate"]) == ("failed", "failed", "upstream_failed")
+    assert "DOCUMENTS_DIR names the one" in capsys.readouterr().out
+
+
+def test_a_service_that_is_away_fails_before_anything_is_done(documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAG_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    states = run(collection="away")
+    assert (states["run"], states["keep"], states["read"], states["restore"]) == (
+        "failed",
+        "failed",
+        "upstream_failed",
+        "failed",
+    )
