@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from rag_service.chat import router as chat_router
 from rag_service.document_routes import router as document_router
-from rag_service.errors import RagError
+from rag_service.errors import BadSettings, RagError
 from rag_service.evaluation_routes import router as evaluation_router
 from rag_service.middleware import Outermost
 from rag_service.observation import Metrics
@@ -23,6 +24,9 @@ from rag_service.problems import problem, problem_of
 from rag_service.routes import router
 from rag_service.runtime import Runtime
 from rag_service.settings import Settings
+
+if TYPE_CHECKING:
+    from rag_service.tracing import Traces
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +41,15 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.runtime.watch()
         yield
         app.state.runtime.close()
+        if app.state.traces is not None:
+            app.state.traces.close()
 
     # FastAPI's own pages fetch their scripts from elsewhere; routes.docs needs nothing but this service.
     app = FastAPI(
         title="Question answering", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.state.metrics = Metrics()
+    app.state.traces = _traces(settings, app.state.metrics)
     app.include_router(router)
     app.include_router(chat_router)
     app.include_router(document_router)
@@ -56,7 +63,19 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def _traces(settings: Settings, metrics: Metrics) -> Traces | None:
+    if not settings.traces:
+        return None
+    if not settings.mlflow_tracking_uri:
+        raise BadSettings("RAG_TRACES is on, and MLFLOW_TRACKING_URI is not set.", "Set both, or neither.")
+    from rag_service.tracing import Traces  # OpenTelemetry's packages, which nothing else needs
+
+    return Traces(settings.mlflow_tracking_uri, metrics)
+
+
 async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RagError)
+    request.app.state.metrics.refused(error.title)
     return problem_of(request, error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -85,9 +86,20 @@ def answering(
     """The work of answering one question, in a place of its own. Raises what `Runtime.place` and `ask` raise."""
 
     def work(tell: Tell | None) -> Answer:
-        with runtime_of(request).place() as parts:
-            answer = parts.answerer.ask(question, collection, top_k, tell, options)
-        request.app.state.metrics.answered(answer)
+        state, began, hits = request.app.state, time.time_ns(), list[Hit]()
+
+        def tell_on(event: Retrieved | Draft) -> None:
+            if isinstance(event, Retrieved):
+                hits.extend(event.hits)
+            if tell is not None:
+                tell(event)
+
+        told = tell_on if state.traces is not None else tell  # nobody listens: nothing is told
+        with runtime_of(request).place() as parts, state.metrics.working.track_inprogress():
+            answer = parts.answerer.ask(question, collection, top_k, told, options)
+        state.metrics.answered(answer)
+        if state.traces is not None:
+            state.traces.asked(question, collection, hits, answer, began)
         return answer
 
     return work

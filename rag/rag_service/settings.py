@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     hub_seconds: float = Field(default=5.0, gt=0)
     # Under its own name, the one that everything that speaks to MLflow reads.
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    traces: bool = False  # of questions, to the same server
 
     @field_validator("overlap_tokens")
     @classmethod
