@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rag_service.documents import Answer, Citation, Hit, SearchOptions
+from rag_service.chunking import placed
+from rag_service.documents import Answer, Citation, Extracted, Hit, SearchOptions, Span
 from rag_service.engines import Embedder, Generator
-from rag_service.errors import EmptyCollection
+from rag_service.errors import EmptyCollection, UnknownDocument
 from rag_service.evidence import Evidence, coverage, quoted, ranked_sentences, supported
 from rag_service.retrieval import Retriever
 
@@ -23,6 +24,7 @@ _CONFIDENCE = {2: (-12.3, 21.1, 9.1), 3: (-12.3, 21.1, 9.1, 0.0)}
 
 class Collections(Protocol):
     def collections(self) -> Mapping[str, int]: ...
+    def content(self, collection: str, document_id: str) -> Extracted: ...
     def confidence(self, collection: str) -> Sequence[float] | None: ...
 
 
@@ -94,9 +96,19 @@ class Answerer:
             tell(Retrieved(hits))
         sure = confidence(features(question, hits), self._collections.confidence(collection))
         answer = self._answer(question, hits, sure, tell) if sure >= self._threshold else _nothing(collection, sure)
+        answer = replace(answer, citations=tuple(self._placed(collection, one) for one in answer.citations))
         ended = time.perf_counter()
         timings = {"retrieval": retrieved - started, "answer": ended - retrieved, "total": ended - started}
         return replace(answer, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()})
+
+    def _placed(self, collection: str, citation: Citation) -> Citation:
+        """With the page and the heading of the quote itself: a passage may begin on the page before."""
+        try:
+            extracted = self._collections.content(collection, citation.document_id)
+        except UnknownDocument:  # deleted a moment ago
+            return citation
+        [place] = placed([Span(citation.start, citation.end)], extracted)
+        return replace(citation, page=place.page, heading=place.heading)
 
     def _answer(self, question: str, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
         ranked = ranked_sentences(question, hits, self._embedder)

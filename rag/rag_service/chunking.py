@@ -43,7 +43,7 @@ def chunk(extracted: Extracted, count: CountTokens, limit: int, overlap: int) ->
             last -= 1
         spans.append(Span(pieces[first].start, pieces[last].end))
         first = _next_first(pieces, first, last, overlap)
-    return _placed(spans, extracted)
+    return placed(spans, extracted)
 
 
 def _pieces(text: str, count: CountTokens, limit: int) -> list[_Piece]:
@@ -114,20 +114,20 @@ def _next_first(pieces: Sequence[_Piece], first: int, last: int, overlap: int) -
     return following
 
 
-def _placed(spans: Sequence[Span], extracted: Extracted) -> list[Span]:
+def placed(spans: Sequence[Span], extracted: Extracted) -> list[Span]:
     """The spans with the page where each begins, and with the headings over its first words that are no heading."""
     pages, headings = extracted.pages, extracted.headings
     page_starts, heading_starts = [page.start for page in pages], [heading.start for heading in headings]
     paths = _paths(headings)
-    placed = []
+    found = []
     for span in spans:
         page = bisect_right(page_starts, span.start) - 1
         over = bisect_right(heading_starts, span.start) - 1
         while over + 1 < len(headings) and over >= 0 and _nothing_between(extracted, span.start, over):
             over += 1
         number = pages[page].number if page >= 0 else None
-        placed.append(replace(span, page=number, heading=paths[over] if over >= 0 else None))
-    return placed
+        found.append(replace(span, page=number, heading=paths[over] if over >= 0 else None))
+    return found
 
 
 def _nothing_between(extracted: Extracted, start: int, over: int) -> bool:

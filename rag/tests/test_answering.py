@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from rag_service.answering import Answerer, build_prompt, confidence
-from rag_service.documents import Hit, Passage
+from rag_service.documents import Extracted, Heading, Hit, Page, Passage, Span
 from rag_service.engines import Generator
 from rag_service.engines.embedding import BertEmbedder
 from rag_service.errors import EmptyCollection, OtherEmbedder
@@ -267,3 +267,25 @@ def test_another_embedder_stops_the_whole(
 
     with pytest.raises(OtherEmbedder, match="sha256:other"):
         Library(store, Other(), limits, 60, 10).add("new.txt", b"New.", "default")
+
+
+def test_a_quote_has_the_page_and_heading_of_its_own_place(
+    store: Store, embedder: BertEmbedder, limits: Limits
+) -> None:
+    """The passage begins on the page before, under the heading before."""
+    first, second = "The vineyard has a north slope.", "The cellar was dug in 1871 by a miner."
+    text = f"Slopes\n\n{first}\n\nCellars\n\n{second}"
+    cellars = text.index("Cellars")
+    extracted = Extracted(
+        text,
+        (Page(1, 0, cellars), Page(2, cellars, len(text))),
+        (Heading(1, 0, "Slopes"), Heading(1, cellars, "Cellars")),
+    )
+    span = Span(0, len(text), 1, "Slopes")
+    vectors = embedder.encode_passages([text]).vectors
+    store.add("default", "id", "estate.pdf", len(text), extracted, [span], vectors, embedder.identity)
+
+    given = answerer(store, embedder).ask("When was the cellar dug?", "default", 4)
+
+    [found] = [one for one in given.citations if one.quote == second]
+    assert (found.page, found.heading) == (2, "Cellars")
