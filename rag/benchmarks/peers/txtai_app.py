@@ -1,6 +1,7 @@
 """txtai: its Embeddings (FAISS) and its RAG pipeline around its LLM, in a FastAPI handler."""
 
 import os
+import threading
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ tokenizer = AutoTokenizer.from_pretrained(os.environ["GENERATOR"])
 llm = LLM(os.environ["GENERATOR"], method="transformers", task="sequence-sequence", gpu=False)
 app = FastAPI()
 held: dict = {}
+one_at_a_time = threading.Lock()  # its database has one cursor, which two threads cannot use
 TEMPLATE = "question: {question} context: {context}"
 
 
@@ -40,6 +42,7 @@ def passages(body: Passages) -> dict:
 @app.post("/ask")
 def ask(body: Question) -> dict:
     rag = held["rag"]
-    rag.context = body.top_k
-    answer = rag(body.question, maxlength=int(os.environ["ANSWER_TOKENS"]) + 1)
+    with one_at_a_time:
+        rag.context = body.top_k
+        answer = rag(body.question, maxlength=int(os.environ["ANSWER_TOKENS"]) + 1)
     return {"answer": answer["answer"], "answer_tokens": len(tokenizer(answer["answer"])["input_ids"]) - 1}
