@@ -91,9 +91,11 @@ def address(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Ite
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def filled(address: str) -> str:
-    """The service with something to ask about."""
+    """The service with something to ask about, and nothing of what another test has left in the first collection."""
+    for document in httpx.get(f"{address}/documents", params={"collection": "default"}).json()["documents"]:
+        httpx.delete(f"{address}/documents/{document['id']}").raise_for_status()
     add(address, "default", ("facts.txt", FACTS))
     add(address, "hostile", (f"{EVIL.replace('/', '')}.txt", HOSTILE))
     add(address, "plants", ("roots.txt", ROOTS), ("works.txt", WORKS))

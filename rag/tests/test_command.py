@@ -121,6 +121,7 @@ def test_every_variable_is_in_the_example_with_its_default() -> None:
 
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default).removesuffix(".0")
+        default = default.lower() if isinstance(field.default, bool) else default
         variable = field.validation_alias or f"RAG_{name.upper()}"
         assert f"#{variable}={default}\n" in example
 

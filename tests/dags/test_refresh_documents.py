@@ -4,8 +4,10 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import pytest
@@ -61,6 +63,13 @@ def documents(airflow_home: Path, service: str, tmp_path: Path, monkeypatch: pyt
     return folder
 
 
+@pytest.fixture
+def parts(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """The DAG's modules, found as Airflow finds them."""
+    monkeypatch.syspath_prepend(str(ROOT / "airflow" / "dags"))
+    return import_module
+
+
 def run(**conf: object) -> dict[str, str]:
     """Runs the DAG as a scheduler would; the state of the run and of each task."""
     dag = dag_bag().dags["refresh_documents"]
@@ -107,20 +116,26 @@ def test_where_the_answers_miss_a_threshold_the_documents_are_what_they_were(doc
     assert names(service, "kept") == before
 
 
-def test_what_the_service_refuses_is_told_and_taken_back(documents: Path, service: str, capsys) -> None:
+def test_what_the_service_refuses_is_told_and_taken_back(documents: Path, service: str, parts) -> None:
     states = run(collection="refused", gate={"beauty": 1})
     assert (states["run"], states["evaluate"]) == ("failed", "failed")
-    assert "there is no such figure" in capsys.readouterr().out
+    library = parts("library")
+    asked = library.Library("asked")
+    asked.give("halda.md", documents / "wells" / "halda.md")
+    with pytest.raises(library.AirflowFailException, match="beauty: there is no such figure"):
+        asked.evaluate(12, {"beauty": 1})
     assert names(service, "refused") == set()
 
 
 def test_a_folder_that_is_not_there_changes_nothing(
-    documents: Path, service: str, monkeypatch: pytest.MonkeyPatch, capsys
+    documents: Path, service: str, monkeypatch: pytest.MonkeyPatch, parts
 ) -> None:
     monkeypatch.setenv("DOCUMENTS_DIR", "nowhere")
     states = run(collection="nothing")
     assert (states["run"], states["read"], states["evaluate"]) == ("failed", "failed", "upstream_failed")
-    assert "DOCUMENTS_DIR names the one" in capsys.readouterr().out
+    dag = parts("refresh_documents")
+    with pytest.raises(dag.AirflowFailException, match="DOCUMENTS_DIR names the one"):
+        dag.folder()
 
 
 def test_a_service_that_is_away_fails_before_anything_is_done(documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
