@@ -63,7 +63,7 @@ class Database:
     def generation(self) -> int:
         """A number that stands for the contents: another after every change, whichever process made it."""
         with self._reading() as connection:
-            return int(connection.execute("SELECT value FROM facts WHERE name = 'generation'").fetchone()[0])
+            return int(fact(connection, "generation") or 0)
 
     def last_passage(self) -> int:
         """The highest number that a passage ever had."""
@@ -120,15 +120,15 @@ class Database:
             connection = self._idle.pop()
         except IndexError:
             connection = self._open()
+        at_rest = False
         try:
             yield connection
-        except BaseException:
-            connection.close()  # an open transaction is rolled back
-            raise
-        if connection.in_transaction or len(self._idle) >= _MOST_IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
+            at_rest = not connection.in_transaction
+        finally:
+            if at_rest and len(self._idle) < _MOST_IDLE:
+                self._idle.append(connection)
+            else:
+                connection.close()  # an open transaction is rolled back
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -152,6 +152,12 @@ def remove(path: Path) -> None:
     the next file of the name."""
     for ending in ("", "-journal", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def fact(connection: sqlite3.Connection, name: str) -> str | None:
+    """What the file says of itself under this name, if anything."""
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
 
 
 def _last_passage(connection: sqlite3.Connection) -> int:

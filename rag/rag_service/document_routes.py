@@ -50,12 +50,8 @@ def add_documents(
 
 
 def _added_later(runtime: Runtime, files: Sequence[UploadFile], collection: str, most: int) -> dict[str, Any]:
-    held = ExitStack()  # the request's own files end with it
+    held = ExitStack()
     copies: list[tuple[str, IO[bytes]]] = []
-    for file in files:
-        copy = held.enter_context(tempfile.TemporaryFile(dir=runtime.settings.data_dir))  # noqa: SIM115 (held)
-        shutil.copyfileobj(file.file, copy)
-        copies.append((file.filename or "unnamed", copy))
 
     def work(job: Job) -> None:
         job.expects(len(copies))
@@ -67,6 +63,10 @@ def _added_later(runtime: Runtime, files: Sequence[UploadFile], collection: str,
 
     with ExitStack() as on_refusal:
         on_refusal.push(held)
+        for file in files:  # copied: the request's own files end with it
+            copy = held.enter_context(tempfile.TemporaryFile(dir=runtime.settings.data_dir))
+            shutil.copyfileobj(file.file, copy)
+            copies.append((file.filename or "unnamed", copy))
         progress = runtime.jobs.start("ingest", work)
         on_refusal.pop_all()
     return asdict(progress)

@@ -79,6 +79,7 @@ class Job:
                 self._verdicts.append(verdict)
                 self._counts[verdict.verdict] += 1
             self._progress = replace(self._progress, done=self._progress.done + 1, current=None)
+            self._show(self._progress)
 
     def reaches(self, done: int, total: int) -> None:
         """So many of so many steps are over."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.database import Database
+from rag_service.database import Database, fact
 from rag_service.documents import Passage
 from rag_service.errors import UnknownDocument
 
@@ -28,7 +28,7 @@ class Passages(Database):
     def store_id(self) -> str:
         """What tells this store from every other; a passage's number is only ever one passage's in it."""
         with self._reading() as connection:
-            return str(connection.execute("SELECT value FROM facts WHERE name = 'store'").fetchone()[0])
+            return str(fact(connection, "store"))
 
     def passage_numbers(self) -> dict[str, Numbers]:
         """The numbers of each collection's passages, in order."""

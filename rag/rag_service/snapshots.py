@@ -81,7 +81,7 @@ class Snapshots:
 def _described(path: Path, check: bool = False) -> Snapshot:
     """What a snapshot's file holds; `check` reads it through. Raises BadSnapshot."""
     try:
-        with closing(sqlite3.connect(f"file:{path.absolute().as_uri()[7:]}?mode=ro&immutable=1", uri=True)) as file:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as file:
             if check and file.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise BadSnapshot(path.stem, "its pages do not fit together")
             documents, passages = (

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
 
-import numpy
-from numpy.typing import NDArray
-
+from rag_service.database import fact
 from rag_service.documents import DocumentSummary, Extracted, Heading, Page, Span
 from rag_service.errors import OtherEmbedder, UnknownDocument
-from rag_service.passages import Passages
-
-Vectors = NDArray[numpy.float32]
+from rag_service.passages import Passages, Vectors
 
 _SUMMARY = """
 SELECT d.id, d.collection, d.name, d.bytes, length(d.text), json_array_length(d.pages),
@@ -44,17 +40,17 @@ class Store(Passages):
         """The embedder that made the stored vectors; None where no document is stored."""
         with self._reading() as connection:
             identity = _embedder(connection)
-            found = _fact(connection, f"found {identity}")
+            found = fact(connection, f"found {identity}")
         return StoredEmbedder(identity, tuple(json.loads(found)) if found else None) if identity else None
 
     def tell_embedder(self, identity: str, name: str | None, revision: str) -> None:
         """Keeps by which name an embedder was found, for a time when the settings name another one."""
-        fact, found = f"found {identity}", json.dumps([name, revision])
+        key, found = f"found {identity}", json.dumps([name, revision])
         with self._reading() as connection:
-            known = _fact(connection, fact)
+            known = fact(connection, key)
         if known != found:
             with self._writing() as connection:
-                connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (fact, found))
+                connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, found))
 
     def add(
         self,
@@ -153,8 +149,8 @@ class Store(Passages):
     def confidence(self, collection: str) -> list[float] | None:
         """The weights that were kept for this collection's confidence, if there are any."""
         with self._reading() as connection:
-            row = connection.execute("SELECT value FROM facts WHERE name = ?", (f"confidence {collection}",)).fetchone()
-        return json.loads(row[0]) if row else None
+            kept = fact(connection, f"confidence {collection}")
+        return json.loads(kept) if kept else None
 
     def keep_confidence(self, collection: str, weights: Sequence[float]) -> None:
         """Keeps the weights of a collection's confidence."""
@@ -168,14 +164,9 @@ def _summary(row: tuple[str, str, str, int, int, int, int, str, str | None]) -> 
     return DocumentSummary(document_id, collection, name, size, characters, pages or None, passages, added_at, origin)
 
 
-def _fact(connection: sqlite3.Connection, name: str) -> str | None:
-    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
 def _embedder(connection: sqlite3.Connection) -> str | None:
     """The identity of the embedder that made the stored vectors, where there are documents."""
-    return _fact(connection, "embedder") if connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone() else None
+    return fact(connection, "embedder") if connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone() else None
 
 
 def _refuse_other_embedder(connection: sqlite3.Connection, identity: str) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class _Seen:
 
     stamp: tuple[int, int]
     verdict: Verdict
-    alias: bool = field(default=False)
+    alias: bool
 
 
 class Watcher:

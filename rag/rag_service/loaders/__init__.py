@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -115,15 +114,10 @@ def _run_child(kind: str, data: bytes, limits: Limits) -> dict[str, Any]:
                 command, stdin=given, stdout=taken, stderr=subprocess.DEVNULL, env=environment, timeout=limits.seconds
             )
         except subprocess.TimeoutExpired as error:
-            raise _too_slow(limits) from error
-        if child.returncode == -signal.SIGXCPU:
-            raise _too_slow(limits)
+            reason = f"The file could not be read within {limits.seconds:g} seconds."
+            raise LoadFailed("too slow", reason) from error
         if child.returncode != 0:
             raise LoadFailed("damaged", "Reading the file broke its reader, or needed more memory than allowed.")
         taken.seek(0)
         answer: dict[str, Any] = json.loads(taken.read())
         return answer
-
-
-def _too_slow(limits: Limits) -> LoadFailed:
-    return LoadFailed("too slow", f"The file could not be read within {limits.seconds:g} seconds.")

@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     """0 and a JSON object: text, pages and headings, or code and reason. Any other exit is a reader that broke."""
     kind, (memory, seconds, text_bytes) = arguments[0], (int(value) for value in arguments[1:])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))  # the end where the service died and cannot end it
     # JSON may write a character with six bytes; the kernel holds the output file to this whatever a parser does.
     resource.setrlimit(resource.RLIMIT_FSIZE, (6 * text_bytes + 1024 * 1024,) * 2)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice, zip_longest
 
-from rag_service.errors import LoadFailed
+from rag_service.loaders.text import flat
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 100  # rows that the delimiter is found by
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 
 
 def to_text(source: str) -> str:
-    """The rows, each as `name: value | name: value`; empty cells are left out. Raises LoadFailed `damaged`."""
+    """The rows, each as `name: value | name: value`; empty cells are left out."""
     csv.field_size_limit(max(len(source), 1))  # the text as a whole is bounded already
     source = re.sub(r"\r\n?", "\n", source.lstrip("\n"))
     if told := re.match(r"sep=(.)\n", source):  # a spreadsheet's own word for it
@@ -24,13 +24,10 @@ def to_text(source: str) -> str:
     lines = source.split("\n")
     delimiter = told[1] if told else _delimiter(lines[:_SAMPLE])
     reader = csv.reader(_kept(lines), delimiter=delimiter)
-    rows = (cells for row in reader if any(cells := [_flat(cell) for cell in row]))
-    try:
-        first, second = next(rows, []), next(rows, [])
-        names = first if second and _is_header(first) else []
-        return "\n".join(_line(names, row) for row in chain([second] if names else [first, second], rows))
-    except csv.Error as error:
-        raise LoadFailed("damaged", f"The table's rows cannot be told apart ({error}).") from error
+    rows = (cells for row in reader if any(cells := [flat(cell) for cell in row]))
+    first, second = next(rows, []), next(rows, [])
+    names = first if second and _is_header(first) else []
+    return "\n".join(_line(names, row) for row in chain([second] if names else [first, second], rows))
 
 
 def _delimiter(lines: list[str]) -> str:
@@ -60,7 +57,3 @@ def _is_header(row: list[str]) -> bool:
 def _line(names: list[str], row: list[str]) -> str:
     cells = islice(zip_longest(names, row, fillvalue=""), len(row))
     return " | ".join(f"{name}: {value}" if name else value for name, value in cells if value)
-
-
-def _flat(cell: str) -> str:
-    return re.sub(r"\s+", " ", cell).strip()

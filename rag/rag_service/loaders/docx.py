@@ -16,7 +16,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from rag_service.errors import LoadFailed
-from rag_service.loaders.text import heading
+from rag_service.loaders.text import flat, heading
 
 # Markup is many times its text; beyond this it is no document but an attempt to fill the memory.
 _MARKUP_FOR_TEXT = 32
@@ -42,7 +42,9 @@ def to_text(data: bytes, text_bytes: int) -> str:
                     body = _Body(styles, text_bytes)
                     _read(archive, part, body, limit)
                     blocks.append(body.text())
-    except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError, KeyError) as error:
+    # zipfile raises NotImplementedError for versions and flags of the format that it does not know, ValueError for a place
+    # before the file's beginning.
+    except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError, ValueError) as error:
         raise LoadFailed("damaged", f"The Word file is damaged ({type(error).__name__}). Save it again.") from error
     return "\n\n".join(blocks)
 
@@ -213,7 +215,7 @@ class _Body:
         elif tag == "p" and self._words:
             self._end_paragraph("".join(self._words.pop()))
         elif tag == "tc" and self._cells and self._rows:
-            self._rows[-1].append(re.sub(r"\s+", " ", " ".join(self._cells.pop())).strip())
+            self._rows[-1].append(flat(" ".join(self._cells.pop())))
         elif tag == "tr" and self._rows:
             self._put(" | ".join(self._rows.pop()))
         elif tag == "tbl":

@@ -7,7 +7,7 @@ import re
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from rag_service.loaders import text
-from rag_service.loaders.text import heading
+from rag_service.loaders.text import flat, heading
 
 _UNSEEN = frozenset(("script style noscript template svg math head object iframe canvas select -comment").split())
 _BLOCKS = frozenset(
@@ -41,7 +41,7 @@ def to_text(source: str) -> str:
     parts: list[str] = []
     title = tree.css_first("title")
     if title is not None:
-        parts += [_flat(title.text()), "\n\n"]
+        parts += [flat(title.text()), "\n\n"]
     # A stack instead of recursion: a page may nest ten thousand deep.
     stack: list[LexborNode | str] = [tree.root] if tree.root is not None else []
     while stack:
@@ -73,8 +73,4 @@ def _around(tag: str) -> tuple[str, str]:
 
 def _rows(marked: str) -> str:
     """Cells without line breaks in them, and without their marks."""
-    return re.sub("[\x02\x03]", "", _CELL.sub(lambda cell: _flat(cell[1]), marked))
-
-
-def _flat(words: str) -> str:
-    return re.sub(r"\s+", " ", words).strip()
+    return re.sub("[\x02\x03]", "", _CELL.sub(lambda cell: flat(cell[1]), marked))

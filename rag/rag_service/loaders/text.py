@@ -25,7 +25,12 @@ _LONGEST_TITLE = 120
 
 def heading(level: int, words: str) -> str:
     """A heading as a line that `without_marks` knows again; level 1 is the highest."""
-    return _MARK * level + " ".join(words.replace(_MARK, "").split())
+    return _MARK * level + flat(words.replace(_MARK, ""))
+
+
+def flat(words: str) -> str:
+    """Words in one line, with one blank between."""
+    return " ".join(words.split())
 
 
 def without_marks(text: str) -> tuple[str, tuple[Heading, ...]]:
