@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 from rag_service.errors import BadSettings, PortTaken, RagError
 from rag_service.evaluation.command import add_command
+from rag_service.health import check
 from rag_service.maintenance import add_commands
 from rag_service.remote import call
 from rag_service.runtime import Runtime
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--collection", default="default")
     ask.add_argument("--url", help="a running service, such as http://127.0.0.1:8001; else the store is opened")
     add_command(commands)
-    health = commands.add_parser("health", help="exit 0 if the service on RAG_PORT answers; for containers")
+    health = commands.add_parser("health", help="exit 0 if the service on RAG_PORT is ready")
     health.set_defaults(run=_health)
     return parser
 
@@ -93,16 +94,7 @@ def _ask(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _health(settings: Settings, options: argparse.Namespace) -> int:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=4)
-    with closing(connection):
-        try:
-            connection.request("GET", "/readyz")
-            return 0 if connection.getresponse().status == 200 else 1
-        except OSError as error:
-            print(f"The service on port {settings.port} does not answer: {error}", file=sys.stderr)
-            return 1
+    return check(settings.port)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service's settings: the only module that reads the environment."""
+"""The service's settings: the only module that reads the environment, besides the health check."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_service.errors import BadSettings
+from rag_service.health import DEFAULT_PORT
 
 MEGABYTE = 1024 * 1024
 _COLLECTION = r"\w[\w .-]{0,63}"
@@ -18,10 +19,12 @@ _COLLECTION = r"\w[\w .-]{0,63}"
 class Settings(BaseSettings):
     """Every value can be set by a variable: RAG_ and the field's name in capitals. `.env.example` lists them."""
 
-    model_config = SettingsConfigDict(env_prefix="RAG_", frozen=True, env_ignore_empty=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RAG_", frozen=True, env_ignore_empty=True, populate_by_name=True, extra="ignore"
+    )
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8001, ge=0, le=65535)
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     data_dir: Path = Path("var/rag")
     models_dir: Path = Path("var/rag/models")
     watch: str | None = None
@@ -89,9 +92,10 @@ def _folder_and_collection(watch: str) -> tuple[str, str]:
 
 
 def read_settings(**overrides: object) -> Settings:
-    """The settings from the environment, overrides first. Raises BadSettings naming the variables that are wrong."""
+    """The settings: overrides, else the environment, else the working folder's `.env`. Raises BadSettings
+    naming the variables that are wrong."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(_env_file=".env", **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:
         wrong = "; ".join(f"RAG_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
         raise BadSettings(wrong, "`.env.example` lists every variable with its default.") from error

@@ -83,9 +83,26 @@ def test_the_same_through_a_running_service(
         assert "question" in capsys.readouterr().err
         monkeypatch.setenv("RAG_PORT", str(port))
         assert main(["health"]) == 0
+        assert container_health(port) == 0
     assert main(["health"]) == 1
+    assert container_health(port) == 1
     assert main(["ask", "What?", "--url", url]) == 1
     assert "Is the service running there?" in capsys.readouterr().err
+
+
+def container_health(port: int) -> int:
+    """The exit status of the health check as containers run it."""
+    command = [sys.executable, "-m", "rag_service.health"]
+    return subprocess.run(command, env={**os.environ, "RAG_PORT": str(port)}, timeout=60, check=False).returncode
+
+
+def test_the_health_check_of_containers_imports_nothing_of_the_service() -> None:
+    code = "import sys, rag_service.health; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    imported = set(done.stdout.split())
+    assert {name for name in imported if name.startswith("rag_service")} == {"rag_service", "rag_service.health"}
+    assert not imported & {"pydantic", "numpy", "faiss", "httpx2"}
 
 
 def test_a_taken_port_is_one_line_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

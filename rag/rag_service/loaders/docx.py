@@ -42,8 +42,8 @@ def to_text(data: bytes, text_bytes: int) -> str:
                     body = _Body(styles, text_bytes)
                     _read(archive, part, body, limit)
                     blocks.append(body.text())
-    # zipfile raises NotImplementedError for versions and flags of the format that it does not know, ValueError for a place
-    # before the file's beginning.
+    # zipfile raises NotImplementedError for versions and flags of the format that it does not know, and ValueError for
+    # a place before the file's beginning.
     except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError, ValueError) as error:
         raise LoadFailed("damaged", f"The Word file is damaged ({type(error).__name__}). Save it again.") from error
     return "\n\n".join(blocks)
