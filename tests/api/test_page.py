@@ -203,6 +203,7 @@ def test_a_history_from_before_says_its_age(
     registry: FakeRegistry, own_wine: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "KEPT_SECONDS", 0.0)
+    expect(own_wine.get_by_role("region", name="Its history")).to_contain_text("Nothing was decided")
     registry.stop()
     wait_until(lambda: answer_of(own_wine, "readyz").json()["registry"]["reachable"] is False)
     own_wine.reload()
