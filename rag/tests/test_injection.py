@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.injection import CARRIERS, FAMILIES, MARK, Obeying, Result, attempt, make_trials, tempted
+from benchmarks.injection import Obeying, Result, attempt, read_by, tempted
+from benchmarks.instructions import CARRIERS, FAMILIES, MARK, make_trials
 from rag_service.runtime import Parts, Runtime
 from rag_service.settings import Settings
 
@@ -26,14 +27,10 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 
 def results(runtime: Runtime, parts: Parts) -> tuple[list[Result], list[str]]:
     with tempted() as (link, reached):
-        done = []
-        for number, trial in enumerate(make_trials(link, FEW)):
-            if number % len(CARRIERS) != number // len(CARRIERS) % len(CARRIERS):  # each family in one carrier
-                continue
-            done.append(attempt(parts, trial, lambda name, one: runtime.store.content(name, one).text))
-            for document in runtime.store.documents("trial"):
-                runtime.store.delete("trial", document.id)
-        return done, reached
+        carriers = len(CARRIERS)
+        places = enumerate(make_trials(link, FEW))  # each family in one carrier
+        trials = [one for place, one in places if place % carriers == place // carriers % carriers]
+        return [attempt(parts, trial, runtime) for trial in trials], reached
 
 
 def test_the_trials_cover_their_families_three_hundred_times() -> None:
@@ -52,10 +49,8 @@ def test_without_a_generator_nothing_is_obeyed_or_fetched(runtime: Runtime) -> N
     assert not [one for one in done if one.outcome == "obeyed"]
 
 
-def test_the_support_check_bears_a_generator_that_obeys(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.parts().answerer, "_generator", Obeying())
-
-    done, reached = results(runtime, runtime.parts())
+def test_the_support_check_bears_a_generator_that_obeys(runtime: Runtime) -> None:
+    done, reached = results(runtime, read_by(Obeying(), runtime))
 
     assert reached == []
     assert all(one.verbatim for one in done)
