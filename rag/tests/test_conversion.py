@@ -128,6 +128,11 @@ def test_a_model_is_converted_once_and_again_where_it_was_damaged(
     assert (made / "model.bin").stat().st_size == size
     assert [path.name for path in made.parent.iterdir()] == [made.name]
 
+    (made / "model.bin").write_bytes(b"cut short")
+    (made / "sha256.json").unlink()
+    converted(tiny, "int8", tmp_path, "X")
+    assert (made / "model.bin").stat().st_size == size
+
 
 def test_what_changes_the_outcome_is_converted_apart(tiny: ModelFolder, tmp_path: Path) -> None:
     made = {converted(tiny, "int8", tmp_path, "X"), converted(tiny, "float32", tmp_path, "X")}
@@ -168,10 +173,28 @@ def test_a_model_that_cannot_be_used_is_refused_with_its_reason(
     assert "RAG_GENERATOR" in caught.value.hint
 
 
-def test_a_model_that_cannot_be_read_is_refused_with_the_reason(tiny: ModelFolder, tmp_path: Path) -> None:
-    (tiny.path / "config.json").write_text("{")
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("config.json", "{", "cannot be read"),
+        ("config.json", "[]", "cannot be read"),
+        ("tokenizer.json", "{", "tokenizer.json"),
+        ("model.safetensors", "cut", "model.safetensors"),
+    ],
+)
+def test_a_model_that_cannot_be_read_is_refused_with_the_reason(
+    file: str, content: str, reason: str, tiny: ModelFolder, tmp_path: Path
+) -> None:
+    (tiny.path / file).write_text(content)
 
-    with pytest.raises(UnfitModel, match="cannot be read"):
+    with pytest.raises(UnfitModel, match=reason):
+        converted(tiny, "int8", tmp_path, "RAG_GENERATOR")
+
+
+def test_a_model_without_a_tokenizer_is_refused(tiny: ModelFolder, tmp_path: Path) -> None:
+    (tiny.path / "tokenizer.json").unlink()
+
+    with pytest.raises(UnfitModel, match=r"tokenizer\.json"):
         converted(tiny, "int8", tmp_path, "RAG_GENERATOR")
 
 

@@ -85,6 +85,14 @@ def test_a_network_of_noise_reads_nothing(tmp_path: Path) -> None:
     assert not set(noise.generate_each(PROMPTS)) & set(QUESTIONS.values())
 
 
+def test_a_model_that_tells_no_limit_has_the_window_that_t5_was_trained_with(tmp_path: Path) -> None:
+    for path in TINY_T5.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "tokenizer_config.json").unlink()
+
+    assert T5Generator(ModelFolder(tmp_path, "tiny", "folder"), tmp_path / "models", "int8", 16).window == 512
+
+
 def test_it_counts_its_own_tokens(generator: T5Generator) -> None:
     assert generator.window == min(512, json.loads((TINY_T5 / "config.json").read_text()).get("n_positions", 512))
     assert generator.count("What is the capital of Narvia ?") == 8

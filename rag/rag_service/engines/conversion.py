@@ -53,15 +53,17 @@ def converted(folder: ModelFolder, compute: str, models_dir: Path, variable: str
             spec = build(config, _read_weights(folder.path), _vocabulary(folder.path, int(config["vocab_size"])))
             spec.validate()
         except (KeyError, ValueError, OSError) as error:
-            raise UnfitModel(folder.name, f"its files are not complete ({error})", variable) from error
+            raise UnfitModel(folder.name, f"its files are damaged or not complete ({error})", variable) from error
         spec.optimize(quantization=compute)
         _save(spec, target)
     return target
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object's content; an empty one where there is no such file."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """A JSON object's content; an empty one where there is no such file. Raises OSError, ValueError."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is no JSON object")
     return content
 
 
@@ -84,9 +86,8 @@ def _save(spec: Any, target: Path) -> None:
 
 def _whole(target: Path) -> bool:
     try:
-        return (
-            all(_sum(target / name) == known for name, known in read_json(target / _SUMS).items()) and target.is_dir()
-        )
+        sums = read_json(target / _SUMS)
+        return bool(sums) and all(_sum(target / name) == known for name, known in sums.items())
     except (OSError, ValueError):
         return False
 
@@ -97,13 +98,16 @@ def _sum(path: Path) -> str:
 
 
 def _read_weights(path: Path) -> Weights:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     weights: dict[str, NDArray[numpy.float32]] = {}
     for file in sorted(path.glob("*.safetensors")):
-        with safe_open(file, framework="numpy") as opened:
-            for name in opened.keys():  # noqa: SIM118  # not a dict
-                weights[name.removeprefix("bert.")] = opened.get_tensor(name).astype(numpy.float32, copy=False)
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                for name in opened.keys():  # noqa: SIM118  # not a dict
+                    weights[name.removeprefix("bert.")] = opened.get_tensor(name).astype(numpy.float32, copy=False)
+        except SafetensorError as error:
+            raise ValueError(f"{file.name}: {error}") from error
     return weights
 
 
@@ -111,7 +115,10 @@ def _vocabulary(path: Path, size: int) -> list[str]:
     """The tokens by their numbers. A model may have room for more than its tokenizer uses."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"tokenizer.json: {error}") from error
     return [tokenizer.id_to_token(number) or f"<unused_{number}>" for number in range(size)]
 
 

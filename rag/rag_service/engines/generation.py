@@ -44,7 +44,7 @@ class T5Generator:
         # T5 was trained on 512 tokens; a tokenizer without a limit of its own says a huge number, or nothing.
         limits = (read_json(folder.path / "tokenizer_config.json").get("model_max_length"),
                   read_json(folder.path / "config.json").get("n_positions"))  # fmt: skip
-        self.window: int = min(512, *(int(limit) for limit in limits if limit))
+        self.window: int = min([512, *(int(limit) for limit in limits if limit)])
         self.name = folder.name
 
     def count(self, prompt: str) -> int:
