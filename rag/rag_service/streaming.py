@@ -37,8 +37,8 @@ def event_stream(
         try:
             for event in chain([first], events):
                 yield from lines(event)
-        except Exception as error:
-            log.error("request %s broke while it was answered: %s", request.scope["request_id"], type(error).__name__)
+        except Exception as error:  # whatever it is: the reader has a 200 already, and would only see the stream end
+            log.exception("request %s broke while it was answered", request.scope["request_id"])
             yield event_line(json.loads(bytes(problem_of(request, error).body)), "error")
 
     return StreamingResponse(sent(), media_type="text/event-stream", headers=_HEADERS)
@@ -55,7 +55,7 @@ def follow(work: Callable[[Tell], Answer]) -> Iterator[Event]:
     def run() -> None:
         try:
             told.put(work(told.put))
-        except Exception as error:  # raised again where the reader is
+        except Exception as error:  # whatever it is, it is raised again where the reader is
             told.put(error)
 
     threading.Thread(target=run, name="streamed-answer", daemon=True).start()

@@ -103,7 +103,9 @@ def test_what_is_wrong_with_the_question_is_an_ordinary_refusal(url: str, body: 
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
-def test_what_breaks_later_is_the_last_event(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_breaks_later_is_the_last_event(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(*_: object) -> str:
         raise RuntimeError("a secret detail")
 
@@ -114,6 +116,8 @@ def test_what_breaks_later_is_the_last_event(url: str, monkeypatch: pytest.Monke
     assert [name for name, _ in told] == ["retrieved", "error"]
     assert (told[1][1]["status"], told[1][1]["title"]) == (500, "Internal error")
     assert "secret" not in json.dumps(told)
+    assert told[1][1]["request_id"] in caplog.text
+    assert "a secret detail" in caplog.text  # the log has the details, as the hint says
 
 
 def test_readers_that_go_away_give_their_places_back(url: str, settings: Settings) -> None:
