@@ -83,8 +83,9 @@ class Index:
 
     def close(self) -> None:
         """Waits for a rebuilding, and keeps what changed of the large indexes for the next start."""
-        if self._rebuilding is not None:
-            self._rebuilding.join()
+        rebuilding = self._rebuilding  # which may end, and be None, at any moment
+        if rebuilding is not None:
+            rebuilding.join()
         with self._lock:
             for collection in self._changed:
                 self._keep(collection)
@@ -176,6 +177,7 @@ def _is_flat(index: Any) -> bool:
 
 
 def _parameters(index: Any, chosen: Any) -> Any:
+    # FAISS's annotations know nothing of the keywords that its classes take.
     if _is_flat(index):
         return faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
     # Few of the chosen passages may lie in the nearest lists: then all lists are looked through.

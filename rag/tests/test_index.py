@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy
@@ -90,6 +91,15 @@ def test_an_index_that_grows_large_is_rebuilt_while_it_answers(store: Store) -> 
     assert kinds(index) == {"c": "IndexIVFScalarQuantizer"}
     assert nearest(index, vectors[450]) == 451
     assert index.size() == 600
+
+
+def test_closing_bears_a_rebuilding_that_ends_at_this_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = threading.Thread(target=int)
+    ending.start()
+    looks = iter([ending, None])  # who looks again finds that it has ended
+    monkeypatch.setattr(Index, "_rebuilding", property(lambda _: next(looks), lambda *_: None), raising=False)
+
+    Index(store, DIMENSION).close()
 
 
 def no_learning(monkeypatch: pytest.MonkeyPatch) -> None:
