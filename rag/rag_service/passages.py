@@ -47,9 +47,10 @@ class Passages(Database):
         named = json.dumps(list(documents))
         which = " FROM documents d WHERE d.collection = ? AND (d.name IN" + _ONE_OF + " OR d.id IN" + _ONE_OF + ")"
         with self._reading() as connection:
-            known = connection.execute("SELECT d.name, d.id" + which, (collection, named, named)).fetchall()
+            rows = connection.execute("SELECT d.name, d.id" + which, (collection, named, named))
+            known = {name for names in rows for name in names}
             for document in documents:
-                if not any(document in names for names in known):
+                if document not in known:
                     raise UnknownDocument(document, collection)
             query = "SELECT id FROM chunks WHERE document IN (SELECT d.key" + which + ")"
             return [row[0] for row in connection.execute(query, (collection, named, named))]
