@@ -87,7 +87,7 @@ class Runtime:
             self.needs_reindex = f"{error.detail} {error.hint}"
             log.warning("answering with the stored embedder. %s", self.needs_reindex)
         generator, without = load_generator(settings)
-        library = self._library(self.store, embedder)
+        library = self.library_over(self.store, embedder)
         self._parts = self._put_together(embedder, generator, without, library)
         log.info("ready: %d passages", self._parts.index.size())
         return self._parts
@@ -110,7 +110,7 @@ class Runtime:
             reindex(
                 self.store,
                 beside,
-                lambda store: self._library(store, embedder),
+                lambda store: self.library_over(store, embedder),
                 lambda generation: self._take(beside, generation, embedder),
                 job,
             )
@@ -168,7 +168,8 @@ class Runtime:
             index=index,
         )
 
-    def _library(self, store: Store, embedder: Embedder) -> Library:
+    def library_over(self, store: Store, embedder: Embedder) -> Library:
+        """Adds files to this store, by the settings."""
         settings = self.settings
         limits = Limits(settings.max_file_bytes, settings.load_seconds, settings.load_bytes, settings.max_text_bytes)
         return Library(store, embedder, limits, settings.chunk_tokens, settings.overlap_tokens)

@@ -18,7 +18,8 @@ from test_service import problem, upload
 from rag_service.__main__ import main
 from rag_service.documents import Extracted
 from rag_service.errors import BadGate, BadQuestions
-from rag_service.evaluation.gate import read_gate
+from rag_service.evaluation import running
+from rag_service.evaluation.gate import FIGURES, read_gate
 from rag_service.evaluation.questions import make_questions, read_squad
 from rag_service.runtime import Runtime
 from rag_service.settings import read_settings
@@ -97,7 +98,7 @@ def test_a_gate_is_read_from_words_and_files(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text('{"auroc": 0.9, "recall@4": 0.95}')
 
     assert read_gate([str(tmp_path / "gate.json"), "auroc=0.8"]) == {"auroc": 0.8, "recall@4": 0.95}
-    for wrong in ("auroc=high", "arouc=0.9", str(tmp_path / "none.json")):
+    for wrong in ("auroc=high", "auroc=nan", "arouc=0.9", str(tmp_path / "none.json")):
         with pytest.raises(BadGate):
             read_gate([wrong])
 
@@ -122,6 +123,7 @@ def test_the_command_measures_calibrates_and_judges(filled: Path, capsys: pytest
     for figure in first["figures"].values():
         assert figure is None or figure["low"] <= figure["value"] <= figure["high"]
     assert first["figures"]["recall@4"]["value"] > 0.5
+    assert {name for name in first["figures"] if not name.startswith("recall@")} == FIGURES
     assert sum(one["count"] for one in first["reliability"]) == 16
     with closing(Runtime(read_settings())) as runtime:
         weights = runtime.store.confidence("default")
@@ -148,6 +150,36 @@ def test_the_command_asks_a_question_file(filled: Path, capsys: pytest.CaptureFi
     assert report["figures"]["answer_containment"]["value"] == 1.0
     assert main(["eval", "--collection", "nothing"]) == 1
     assert "Collections with documents: default" in capsys.readouterr().err
+
+
+def test_articles_of_one_title_are_asked_each_of_its_own_text(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(squad(filled).read_text())["data"]
+    (filled / "same.json").write_text(json.dumps({"data": [{**content[place], "title": "T"} for place in (0, 0, 1)]}))
+
+    assert main(["eval", "--questions", str(filled / "same.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["recall@1"]["value"] == 1.0
+
+
+def test_one_document_alone_fits_no_confidence(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(Runtime(read_settings())) as runtime:
+        runtime.load().library.add(SAMPLE[0], (DOCUMENTS / SAMPLE[0]).read_bytes(), "alone")
+
+    assert main(["eval", "--collection", "alone", "--count", "3", "--calibrate"]) == 1
+
+    assert "two documents" in capsys.readouterr().err
+    with closing(Runtime(read_settings())) as runtime:
+        assert runtime.store.confidence("alone") is None
+
+
+def test_questions_are_made_from_no_more_documents_than_are_to_be_read(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_MOST_DOCUMENTS", len(SAMPLE) - 1)
+
+    with closing(Runtime(read_settings())) as runtime:
+        asked = running.trials_of(runtime.store, running.Plan(count=60))
+
+    assert 0 < len({trial.question.document_id for trial in asked}) < len(SAMPLE)
 
 
 class Tracking(BaseHTTPRequestHandler):

@@ -116,10 +116,8 @@ def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> R
     def over_good(value: Callable[[Outcome], float]) -> Estimate | None:
         return estimate([numpy.array([float(value(outcome)) for outcome in good])], mean, seed)
 
-    figures = {
-        f"recall@{rank}": over_good(lambda outcome, rank=rank: outcome.rank is not None and outcome.rank <= rank)  # type: ignore[misc]
-        for rank in sorted({*(rank for rank in _RANKS if rank < top_k), top_k})
-    }
+    ranks = sorted({*(rank for rank in _RANKS if rank < top_k), top_k})
+    figures = {f"recall@{rank}": over_good(_found_by(rank)) for rank in ranks}
     figures |= {
         "mrr": over_good(lambda outcome: 1 / outcome.rank if outcome.rank else 0),
         "answer_containment": over_good(lambda outcome: outcome.quotes_hold),
@@ -133,6 +131,10 @@ def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> R
         "ece": estimate([sure, labels], calibration_error, seed),
     }
     return Report(source, len(outcomes), len(good), top_k, seed, figures, tuple(reliability(sure, labels)))
+
+
+def _found_by(rank: int) -> Callable[[Outcome], float]:
+    return lambda outcome: outcome.rank is not None and outcome.rank <= rank
 
 
 def calibrated(outcomes: Sequence[Outcome]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,7 +17,6 @@ from rag_service.evaluation.questions import Article, make_questions, read_squad
 from rag_service.evaluation.tracking import log_run
 from rag_service.index import Index
 from rag_service.ingestion import Library
-from rag_service.loaders import Limits
 from rag_service.retrieval import Retriever
 from rag_service.runtime import Runtime
 from rag_service.store import Store
@@ -55,17 +55,24 @@ def evaluate(runtime: Runtime, plan: Plan, step: Step) -> Report:
     """Runs it; `step` hears how many of how many trials are done. With `calibrate` the confidence of the collection is
     fitted to what came out, kept in the store and used from then on; the report is of before. Raises EmptyCollection,
     BadQuestions."""
-    if plan.file is None:
-        outcomes = _run(runtime.parts().answerer, trials_of(runtime.store, plan), plan, step)
-    else:
-        with _asked_of_file(runtime, read_squad(plan.file), plan) as (answerer, asked):
-            outcomes = _run(answerer, asked, plan, step)
+    outcomes = outcomes_of(runtime, plan, step)
     if plan.calibrate:
         runtime.store.keep_confidence(plan.collection, calibrated(outcomes))
     return report(outcomes, plan.file.name if plan.file else plan.collection, plan.top_k, plan.seed)
 
 
+def outcomes_of(runtime: Runtime, plan: Plan, step: Step) -> list[Outcome]:
+    """What came of each trial. Raises EmptyCollection, BadQuestions."""
+    if plan.file is None:
+        return _run(runtime.parts().answerer, trials_of(runtime.store, plan), plan, step)
+    with _asked_of_file(runtime, read_squad(plan.file), plan) as (answerer, asked):
+        return _run(answerer, asked, plan, step)
+
+
 def _run(answerer: Answerer, asked: Sequence[Trial], plan: Plan, step: Step) -> list[Outcome]:
+    if plan.calibrate and len({trial.answerable for trial in asked}) == 1:
+        reason = "a confidence is fitted to questions with and without an answer, for which it takes two documents"
+        raise BadQuestions(str(plan.file or plan.collection), reason)
     outcomes = []
     for number, trial in enumerate(asked, start=1):
         outcomes.append(ask(answerer, trial, plan.top_k))
@@ -80,7 +87,7 @@ def trials_of(store: Store, plan: Plan) -> list[Trial]:
     if plan.collection not in known:
         raise EmptyCollection(plan.collection, sorted(known))
     summaries = store.documents(plan.collection)
-    spread = summaries[:: max(1, len(summaries) // _MOST_DOCUMENTS)]
+    spread = summaries[:: math.ceil(len(summaries) / _MOST_DOCUMENTS)]
     contents = [(one.id, store.content(plan.collection, one.id)) for one in spread]
     questions = make_questions(contents, plan.count, plan.seed)
     if not questions:
@@ -92,12 +99,15 @@ def trials_of(store: Store, plan: Plan) -> list[Trial]:
 def _asked_of_file(runtime: Runtime, articles: Sequence[Article], plan: Plan) -> Iterator[tuple[Answerer, list[Trial]]]:
     """The file's own texts in a store that lasts as long as the evaluation. Its articles make two collections, so that
     what is asked of the half that does not hold the answer cannot be answered."""
-    with tempfile.TemporaryDirectory(prefix="rag-evaluation-") as folder, closing(_empty(folder)) as store:
+    with (
+        tempfile.TemporaryDirectory(prefix="rag-evaluation-") as folder,
+        closing(Store(Path(folder) / "store.db")) as store,
+    ):
         library, answerer = _over(runtime, store)
         asked: list[Trial] = []
         for number, article in enumerate(articles):
             own, other = _HALVES[number % 2], _HALVES[1 - number % 2]
-            verdict = library.add(f"{article.name}.txt", article.text.encode(), own)
+            verdict = library.add(f"{number}/{article.name}.txt", article.text.encode(), own)
             if verdict.verdict == "failed":
                 raise BadQuestions(str(plan.file), f"{article.name}: {verdict.reason}")
             for open_question in article.questions:
@@ -110,12 +120,7 @@ def _asked_of_file(runtime: Runtime, articles: Sequence[Article], plan: Plan) ->
 
 def _over(runtime: Runtime, store: Store) -> tuple[Library, Answerer]:
     """The running service's models and settings over another store."""
-    settings, parts = runtime.settings, runtime.parts()
-    limits = Limits(settings.max_file_bytes, settings.load_seconds, settings.load_bytes, settings.max_text_bytes)
-    library = Library(store, parts.embedder, limits, settings.chunk_tokens, settings.overlap_tokens)
+    parts = runtime.parts()
     retriever = Retriever(Index(store, parts.embedder.dimension), store)
-    return library, Answerer(parts.embedder, parts.generator, retriever, store, settings.threshold)
-
-
-def _empty(folder: str) -> Store:
-    return Store(Path(folder) / "store.db")
+    answerer = Answerer(parts.embedder, parts.generator, retriever, store, runtime.settings.threshold)
+    return runtime.library_over(store, parts.embedder), answerer
