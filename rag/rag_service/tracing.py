@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Span, set_span_in_context
 
 from rag_service.documents import Answer, Hit
+from rag_service.experiments import experiment_id, rest
 from rag_service.observation import Metrics
 
 log = logging.getLogger(__name__)
@@ -82,14 +83,9 @@ class _ToMlflow(SpanExporter):
             self._inner.shutdown()  # type: ignore[no-untyped-call]
 
     def _exporter(self) -> OTLPSpanExporter:
-        with httpx2.Client(base_url=f"{self._address}/api/2.0/mlflow/experiments/", timeout=10) as client:
-            answer = client.get("get-by-name", params={"experiment_name": EXPERIMENT})
-            if answer.status_code == httpx2.codes.NOT_FOUND:
-                answer = client.post("create", json={"name": EXPERIMENT}).raise_for_status()
-                number = answer.json()["experiment_id"]
-            else:
-                number = answer.raise_for_status().json()["experiment"]["experiment_id"]
-        headers = {"x-mlflow-experiment-id": str(number)}
+        with rest(self._address) as client:
+            number = experiment_id(client, EXPERIMENT)
+        headers = {"x-mlflow-experiment-id": number}
         return OTLPSpanExporter(f"{self._address}/v1/traces", headers=headers, timeout=10)
 
 

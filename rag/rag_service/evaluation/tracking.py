@@ -1,4 +1,4 @@
-"""An evaluation as a run of MLflow. Three calls of its REST interface: its Python client would double the image."""
+"""An evaluation as a run of MLflow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import httpx2
 
 from rag_service.errors import TrackingFailed
 from rag_service.evaluation import Report
+from rag_service.experiments import experiment_id, rest
 
 _EXPERIMENT = "rag-evaluation"
 
@@ -21,8 +22,8 @@ def log_run(address: str, report: Report, parameters: dict[str, str]) -> str:
         if figure is not None:
             metrics |= {f"{name}_low": figure.low, f"{name}_high": figure.high}
     try:
-        with httpx2.Client(base_url=f"{address.rstrip('/')}/api/2.0/mlflow/", timeout=20) as client:
-            experiment = _experiment(client)
+        with rest(address) as client:
+            experiment = experiment_id(client, _EXPERIMENT)
             begun = _call(client, "runs/create", {"experiment_id": experiment, "start_time": now})
             run = str(begun["run"]["info"]["run_id"])
             content = {
@@ -39,13 +40,6 @@ def log_run(address: str, report: Report, parameters: dict[str, str]) -> str:
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError) as error:
         raise TrackingFailed(address, f"{type(error).__name__}: {error}") from error
     return run
-
-
-def _experiment(client: httpx2.Client) -> str:
-    found = client.get("experiments/get-by-name", params={"experiment_name": _EXPERIMENT})
-    if found.status_code == 404:
-        return str(_call(client, "experiments/create", {"name": _EXPERIMENT})["experiment_id"])
-    return str(found.raise_for_status().json()["experiment"]["experiment_id"])
 
 
 def _call(client: httpx2.Client, path: str, content: dict[str, Any]) -> dict[str, Any]:
