@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rag_service.chunking import placed
-from rag_service.documents import Answer, Citation, Extracted, Hit, SearchOptions, Span
+from rag_service.documents import Answer, Citation, Encoded, Extracted, Hit, SearchOptions, Span
 from rag_service.engines import Embedder, Generator
 from rag_service.errors import EmptyCollection, UnknownDocument
 from rag_service.evidence import Evidence, coverage, quoted, ranked_sentences, supported
+from rag_service.late_interaction import Vectors, spoken
 from rag_service.retrieval import Retriever
 
 PROMPT = "question: {question} context: {context}"
@@ -73,11 +74,7 @@ class Answerer:
 
     def search(self, question: str, collection: str, top_k: int, options: SearchOptions | None = None) -> list[Hit]:
         """The best passages. Raises EmptyCollection, UnknownDocument."""
-        known = self._collections.collections()
-        if collection not in known:
-            raise EmptyCollection(collection, sorted(known))
-        encoded = self._embedder.encode_question(question)
-        return self._retriever.find(collection, question, encoded, top_k, options)
+        return self._search(question, collection, top_k, options)[0]
 
     def ask(
         self,
@@ -90,16 +87,28 @@ class Answerer:
         """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection,
         UnknownDocument."""
         started = time.perf_counter()
-        hits = self.search(question, collection, top_k, options)
+        hits, encoded = self._search(question, collection, top_k, options)
         retrieved = time.perf_counter()
         if tell:
             tell(Retrieved(hits))
         sure = confidence(features(question, hits), self._collections.confidence(collection))
-        answer = self._answer(question, hits, sure, tell) if sure >= self._threshold else _nothing(collection, sure)
+        if sure >= self._threshold:
+            answer = self._answer(question, spoken(encoded.tokens[0], question), hits, sure, tell)
+        else:
+            answer = _nothing(collection, sure)
         answer = replace(answer, citations=tuple(self._placed(collection, one) for one in answer.citations))
         ended = time.perf_counter()
         timings = {"retrieval": retrieved - started, "answer": ended - retrieved, "total": ended - started}
         return replace(answer, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()})
+
+    def _search(
+        self, question: str, collection: str, top_k: int, options: SearchOptions | None
+    ) -> tuple[list[Hit], Encoded]:
+        known = self._collections.collections()
+        if collection not in known:
+            raise EmptyCollection(collection, sorted(known))
+        encoded = self._embedder.encode_question(question)
+        return self._retriever.find(collection, question, encoded, top_k, options), encoded
 
     def _placed(self, collection: str, citation: Citation) -> Citation:
         """With the page and the heading of the quote itself: a passage may begin on the page before."""
@@ -110,8 +119,8 @@ class Answerer:
         [place] = placed([Span(citation.start, citation.end)], extracted)
         return replace(citation, page=place.page, heading=place.heading)
 
-    def _answer(self, question: str, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
-        ranked = ranked_sentences(question, hits, self._embedder)
+    def _answer(self, question: str, asked: Vectors, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
+        ranked = ranked_sentences(asked, hits, self._embedder)
         prompt = build_prompt(question, hits, self._generator) if self._generator else None
         if self._generator and prompt and prompt.used:
             written = self._generator.generate(prompt.text, (lambda text: tell(Draft(text))) if tell else None)

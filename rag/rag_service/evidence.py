@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy
-from numpy.typing import NDArray
 
 from rag_service.documents import Hit, TokenVectors
 from rag_service.engines import Embedder
 from rag_service.language import content_stems, is_heading, paragraphs, sentences, word_spans, words
-from rag_service.late_interaction import spoken
+from rag_service.late_interaction import Vectors
 
 # Measured on 612 questions (docs/answers.md): what a sentence's passage counts for beside the sentence itself; how far
 # behind the best sentence another one is still evidence, and how many are at most.
@@ -65,13 +64,13 @@ def quoted(ranked: Sequence[Evidence]) -> list[Evidence]:
     return [one for one in ranked[:_MOST_QUOTES] if one.score >= ranked[0].score - _WITHIN]
 
 
-def ranked_sentences(question: str, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
+def ranked_sentences(asked: Vectors, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
     """The sentences of the passages, the one that speaks most of the question first: each token of the question looks
     for its like among the sentence's, which the embedder saw in their passage, so that "it" is like what it stands for
-    (late interaction, as for passages). There is at least one where there is a hit."""
+    (late interaction, as for passages). There is at least one where there is a hit. `asked` is what `spoken` gives for
+    the question."""
     windows = [(hit, *place) for hit in hits for place in _windows(hit.passage.text, embedder)]
     texts = [hit.passage.text[start:end] for hit, start, end in windows]
-    asked = spoken(embedder.encode_question(question).tokens[0], question)
     found: dict[tuple[str, int], Evidence] = {}  # passages overlap: each sentence once, with its better score
     for (hit, start, _), text, tokens in zip(
         windows, texts, embedder.encode_passages(texts, urgent=True).tokens, strict=True
@@ -90,7 +89,7 @@ def ranked_sentences(question: str, hits: Sequence[Hit], embedder: Embedder) -> 
     return sorted(found.values(), key=lambda one: -one.score)
 
 
-def _heard(likeness: NDArray[numpy.float32], tokens: TokenVectors, places: Sequence[tuple[int, int]]) -> float:
+def _heard(likeness: Vectors, tokens: TokenVectors, places: Sequence[tuple[int, int]]) -> float:
     """The mean, over the question's tokens, of the likeness to the nearest token within the places."""
     inside = numpy.zeros(len(tokens.places), dtype=bool)
     for start, end in places:

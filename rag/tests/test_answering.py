@@ -15,6 +15,7 @@ from rag_service.evidence import Evidence, coverage, quoted, ranked_sentences, s
 from rag_service.index import Index
 from rag_service.ingestion import Library
 from rag_service.language import sentences
+from rag_service.late_interaction import spoken
 from rag_service.loaders import Limits
 from rag_service.retrieval import Retriever
 from rag_service.store import Store
@@ -183,12 +184,17 @@ def test_nearly_as_good_sentences_are_quoted_too_but_not_many() -> None:
     assert len(quoted(ranked(text, [0.9] * 6))) == 4
 
 
+def read(question: str, text: str, embedder: BertEmbedder) -> list[Evidence]:
+    """The sentences of a passage with this text, ranked."""
+    return ranked_sentences(spoken(embedder.encode_question(question).tokens[0], question), [hit(text)], embedder)
+
+
 def test_it_is_read_as_what_it_stands_for(embedder: BertEmbedder) -> None:
     text = "The Hallmark lighthouse stands in the north. It was built in 1871. The inn opened in 1902."
 
     question, sentence = "When was the Hallmark lighthouse built?", "It was built in 1871."
-    within = {one.quote: one.score for one in ranked_sentences(question, [hit(text)], embedder)}
-    [alone] = ranked_sentences(question, [hit(sentence)], embedder)
+    within = {one.quote: one.score for one in read(question, text, embedder)}
+    [alone] = read(question, sentence, embedder)
 
     assert within[sentence] > alone.score + 0.02
 
@@ -197,18 +203,16 @@ def test_what_is_longer_than_the_embedder_reads_is_searched_to_its_end(embedder:
     text = " ".join(f"Room {number} is kept for guests of the house." for number in range(60))
     text += " The cellar holds the wine."
 
-    assert (
-        ranked_sentences("What does the cellar hold?", [hit(text)], embedder)[0].quote == "The cellar holds the wine."
-    )
+    assert read("What does the cellar hold?", text, embedder)[0].quote == "The cellar holds the wine."
 
 
 def test_headings_and_questions_answer_nothing(embedder: BertEmbedder) -> None:
     text = "Volatile acidity\n\nWhat is volatile acidity? It is mostly acetic acid, which smells of vinegar."
 
-    best = ranked_sentences("What is volatile acidity?", [hit(text)], embedder)[0]
+    best = read("What is volatile acidity?", text, embedder)[0]
 
     assert best.quote == "It is mostly acetic acid, which smells of vinegar."
-    assert ranked_sentences("What?", [hit("Why?")], embedder)[0].quote == "Why?"
+    assert read("What?", "Why?", embedder)[0].quote == "Why?"
 
 
 @pytest.mark.parametrize(("text", "share"), [("Sulphur in wine", 1.0), ("wine", 0.5), ("", 0.0)])
