@@ -13,12 +13,10 @@ from pydantic import BaseModel, Field, field_validator
 
 from rag_service.documents import Answer, Citation
 from rag_service.errors import EmptyCollection
-from rag_service.routes import Collection, TopK, answering, runtime_of
+from rag_service.routes import LONGEST_QUESTION, Collection, TopK, answering, runtime_of
 from rag_service.streaming import Event, event_line, event_stream
 
 router = APIRouter(prefix="/v1")
-
-_LONGEST_QUESTION = 2000
 
 
 class TextPart(BaseModel):
@@ -61,8 +59,9 @@ class Conversation(BaseModel):
     @classmethod
     def _has_a_question(cls, messages: list[Message]) -> list[Message]:
         length = len(_question(messages))
-        if not 1 <= length <= _LONGEST_QUESTION:
-            raise ValueError(f"the last user message is the question: 1 to 2,000 characters, here {length:,}")
+        if not 1 <= length <= LONGEST_QUESTION:
+            wanted = f"1 to {LONGEST_QUESTION:,} characters"
+            raise ValueError(f"the last user message is the question: {wanted}, here {length:,}")
         return messages
 
 

@@ -22,10 +22,9 @@ from rag_service.streaming import Event, event_line, event_stream
 router = APIRouter()
 
 Collection = Annotated[str, StringConstraints(pattern=r"^[\w][\w .-]{0,63}$")]
-Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+LONGEST_QUESTION = 2000
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUESTION)]
 TopK = Annotated[int, Field(ge=1, le=20, strict=True)]
-
-
 Documents = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...],
     Field(max_length=100, description="Search in these alone, by name or id; none: in all."),
