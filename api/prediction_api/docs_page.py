@@ -28,7 +28,8 @@ def docs_page(schema: dict[str, Any]) -> str:
     ]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(info["title"])}</title><link rel="stylesheet" href="pages/style.css">'
+        f'<title>{escape(info["title"])}</title><link rel="stylesheet" href="pages/family.css">'
+        '<link rel="stylesheet" href="pages/style.css">'
         '<link rel="icon" href="pages/icon.svg" type="image/svg+xml">'
     )
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</main></body></html>'

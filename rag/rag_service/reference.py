@@ -8,7 +8,8 @@ from typing import Any
 
 _HEAD = (
     '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="pages/style.css">'
+    '<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="pages/family.css">'
+    '<link rel="stylesheet" href="pages/style.css">'
     '<link rel="icon" href="pages/icon.svg" type="image/svg+xml">'
 )
 
