@@ -1,4 +1,7 @@
-"""The files of the page at /, and the headers under which a browser shows them: nothing but these files."""
+"""The page at /, the files that it fetches, and the headers under which a browser shows them: nothing but these files.
+
+Both services of the project have this module as it stands here; neither imports from the other.
+"""
 
 from os import PathLike, stat_result
 from pathlib import Path
@@ -13,7 +16,7 @@ _POLICY = {
     "script-src": "'self'",
     "style-src": "'self'",
     "connect-src": "'self'",
-    "img-src": "'self' data:",
+    "img-src": "'self'",
     "base-uri": "'none'",
     "form-action": "'none'",
     "frame-ancestors": "'none'",
@@ -29,7 +32,7 @@ PAGE_HEADERS = {
 
 
 class PageFiles(StaticFiles):
-    """Serves `pages/` with these headers."""
+    """What lies in `pages/`, with these headers."""
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)
@@ -43,5 +46,5 @@ class PageFiles(StaticFiles):
 
 
 def front_page() -> Response:
-    """The page at /; it fetches the rest itself."""
+    """The page for people; it fetches the rest itself."""
     return FileResponse(FOLDER / "index.html", headers=PAGE_HEADERS)

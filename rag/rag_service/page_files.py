@@ -1,6 +1,7 @@
-"""The page at /, the files that it fetches, and the headers under which a browser shows them."""
+"""The page at /, the files that it fetches, and the headers under which a browser shows them: nothing but these files.
 
-from __future__ import annotations
+Both services of the project have this module as it stands here; neither imports from the other.
+"""
 
 from os import PathLike, stat_result
 from pathlib import Path
@@ -23,6 +24,7 @@ _POLICY = {
 }
 PAGE_HEADERS = {
     "Content-Security-Policy": "; ".join(f"{kind} {allowed}" for kind, allowed in _POLICY.items()),
+    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept by the browser, but asked for again: the answer is mostly 304
