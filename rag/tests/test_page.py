@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import EVIL, PHONE, QUESTION, ask, contrasts_too_low, marked, tab_to, watched
+from browser import EVIL, QUESTION, ask, marked
+from chromium import PHONE, contrasts_too_low, tab_to, watched
 from playwright.sync_api import Browser, Page, expect
 from test_generator import FACTS
 

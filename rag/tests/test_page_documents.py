@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import PHONE, add, ask, contrasts_too_low
+from browser import add, ask
+from chromium import PHONE, contrasts_too_low
 from playwright.sync_api import Locator, Page, expect
 from test_command import served
 

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
 sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
+sys.path.append(str(Path(__file__).parents[2] / "rag" / "tests"))  # chromium.py, which knows no service
 
 from model_files import regression_model
 from page_fixtures import address, browser, own_wine, page, wine, wine_address  # noqa: F401  # fixtures

@@ -3,31 +3,27 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import Watched, launched_browser, serving
+from browser import serving
+from chromium import launched, watched
 from model_files import regression_model
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
-DESKTOP = {"width": 1280, "height": 900}
-
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with launched_browser() as started:
+    with launched() as started:
         yield started
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """An empty tab. Whatever the test does: no script fails in it, and the content policy refuses nothing."""
-    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
-    watched = Watched(context.new_page())
-    watched.page.set_default_timeout(10_000)
-    watched.page.clock.install()  # goes as always, and can be put forward
-    yield watched.page
-    context.close()
-    assert watched.errors == []
+    with watched(browser) as (tab, errors):
+        tab.clock.install()  # goes as always, and can be put forward
+        yield tab
+    assert errors == []
 
 
 @pytest.fixture

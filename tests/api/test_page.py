@@ -2,7 +2,8 @@
 
 import httpx
 import pytest
-from browser import Watched, contrasts_too_low, drop, look_again, serving
+from browser import drop, look_again, serving
+from chromium import PHONE, contrasts_too_low, tab_to, watched
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
@@ -14,22 +15,11 @@ from pydantic import SecretStr
 from registry_server import FakeRegistry
 
 EVIL = "<img src=x onerror=\"console.error('script ran')\">"
-PHONE = {"width": 360, "height": 740}
 
 
 def answer_of(page: Page, path: str) -> httpx.Response:
     """What the service itself answers now."""
     return httpx.get(page.url + path, trust_env=False)
-
-
-def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until the focus is on the element with this accessible name, and sees that the focus shows."""
-    for _ in range(30):
-        page.keyboard.press("Tab")
-        if page.evaluate("(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()") == name:
-            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-            return
-    pytest.fail(f"Tab never comes to {name!r}")
 
 
 def test_a_prediction_needs_only_the_keyboard(wine: Page) -> None:
@@ -344,16 +334,16 @@ def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str,
 def test_the_content_policy_refuses_markup_and_inline_script(
     registry: FakeRegistry, address: str, browser: Browser
 ) -> None:
-    tab = browser.new_page()
-    watched = Watched(tab)
-    tab.goto(address)
-    markup = "try { document.body.innerHTML = '<p>'; 'taken' } catch (error) { error.name }"
-    assert tab.evaluate(markup) == "TypeError"
-    elsewhere = "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x.png'}))"
-    with tab.expect_console_message(lambda message: message.text == "policy: http://127.0.0.1:9/x.png"):
-        tab.evaluate(elsewhere)
-    tab.close()
-    assert "policy: http://127.0.0.1:9/x.png" in watched.errors  # so every other test would see it too
+    with watched(browser) as (tab, errors):
+        tab.goto(address)
+        markup = "try { document.body.innerHTML = '<p>'; 'taken' } catch (error) { error.name }"
+        assert tab.evaluate(markup) == "TypeError"
+        elsewhere = (
+            "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x.png'}))"
+        )
+        with tab.expect_console_message(lambda message: message.text == "policy: http://127.0.0.1:9/x.png"):
+            tab.evaluate(elsewhere)
+    assert "policy: http://127.0.0.1:9/x.png" in errors  # so every other test would see it too
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

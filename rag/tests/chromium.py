@@ -1,0 +1,100 @@
+"""A real browser for the tests of a page, and what they look for in it, whichever service makes the page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+_PATIENCE_MS = 30_000  # for a machine that has much else to do
+expect.set_options(timeout=_PATIENCE_MS)
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+_CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# runs before each page's own scripts: tells what the content policy refused
+_WATCH = "document.addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.blockedURI))"
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Headless Chromium; skips where there is none."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _CANDIDATES)), None)
+    if found is None:
+        pytest.skip("no Chromium on PATH and CHROMIUM is not set; on Debian: apt-get install chromium")
+    # a browser that runs as root needs this; what it opens here is only our own page
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield started
+        started.close()
+
+
+@contextmanager
+def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """A tab, and everything that its console called an error, what the content policy refused included."""
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        # an answer that refuses is part of the service's language, and the browser calls each one an error
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            errors.append(message.text)
+
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    tab = context.new_page()
+    tab.set_default_timeout(_PATIENCE_MS)
+    tab.add_init_script(_WATCH)
+    tab.on("console", note)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    yield tab, errors
+    context.close()
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until the focus is on the element with this accessible name, and sees that the focus shows."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()") == name:
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+            return
+    pytest.fail(f"Tab never comes to {name!r}")
+
+
+def contrasts_too_low(page: Page) -> list[str]:
+    """Texts whose contrast with what is behind them is under WCAG 2.2's 4.5 to 1, or 3 to 1 where they are large."""
+    found: list[str] = page.evaluate(_CONTRAST)
+    return found
+
+
+_CONTRAST = """() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = parts(colour).slice(0, 3).map((part) => part / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if ((parts(colour)[3] ?? 1) > 0) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const low = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const texts = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data);
+    const own = String(element.value ?? texts.join("")).trim().slice(0, 40);
+    if (!own || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const [one, other] = [luminance(style.color), luminance(behind(element))].sort((a, b) => b - a);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const ratio = (one + 0.05) / (other + 0.05);
+    if (ratio < (large ? 3 : 4.5)) low.push(`${element.tagName} ${own}: ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
