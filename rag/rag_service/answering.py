@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -121,10 +122,15 @@ class Answerer:
         return replace(citation, page=place.page, heading=place.heading)
 
     def _answer(self, question: str, asked: Vectors, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
-        ranked = ranked_sentences(asked, hits, self._embedder)
         prompt = build_prompt(question, hits, self._generator) if self._generator else None
-        if self._generator and prompt and prompt.used:
-            written = self._generator.generate(prompt.text, (lambda text: tell(Draft(text))) if tell else None)
+        if self._generator is None or prompt is None or not prompt.used:
+            ranked = ranked_sentences(asked, hits, self._embedder)
+        else:
+            with ThreadPoolExecutor(1, "generate") as aside:  # while it writes, the sentences are compared
+                told = (lambda text: tell(Draft(text))) if tell else None
+                writing = aside.submit(self._generator.generate, prompt.text, told)
+                ranked = ranked_sentences(asked, hits, self._embedder)
+                written = writing.result()
             evidence = supported(written, question, [one for one in ranked if one.hit in prompt.used])
             if evidence is not None:
                 return Answer(evidence.answer, False, "generator", sure, (_citation(evidence),), prompt.dropped)

@@ -102,6 +102,15 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A stored passage that a hit is made of, and the signs of its tokens (`late_interaction.signs`); None where it was
+    stored without them."""
+
+    passage: Passage
+    signs: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Weights:
     """What a passage's place among the found ones is made of, in shares; each kind of score is first brought to 0..1.
     The numbers were chosen by measurement (docs/decisions.md)."""
@@ -137,6 +146,7 @@ class Hit:
     `score` is what hits are ordered by, 0 to 1. `similarity` is the cosine of question and passage, `late_interaction`
     how much of the question's tokens the passage speaks of (None where it was stored without them). Ranks count from 1,
     None where that search did not find it. `also_in` names documents that say the same in nearly the same words.
+    `parts` are the passages as they are stored.
     """
 
     passage: Passage
@@ -144,6 +154,7 @@ class Hit:
     similarity: float
     dense_rank: int | None
     lexical_rank: int | None
+    parts: tuple[Part, ...]
     late_interaction: float | None = None
     terms: tuple[Term, ...] = ()
     also_in: tuple[str, ...] = ()

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy
 
-from rag_service.documents import Hit, TokenVectors
+from rag_service.documents import Hit, Part
 from rag_service.engines import Embedder
 from rag_service.language import content_stems, is_heading, paragraphs, sentences, word_spans, words
-from rag_service.late_interaction import Vectors
+from rag_service.late_interaction import Places, Vectors, heard, likeness, signs, width_of
 
 # Measured on 612 questions (docs/answers.md): what a sentence's passage counts for beside the sentence itself; how far
 # behind the best sentence another one is still evidence, and how many are at most.
 _BY_PASSAGE = 0.1
-_WITHIN, _MOST_QUOTES = 0.15, 4
+_WITHIN, _MOST_QUOTES = 0.12, 4
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,21 @@ def quoted(ranked: Sequence[Evidence]) -> list[Evidence]:
 
 
 def ranked_sentences(asked: Vectors, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
-    """The sentences of the passages, the one that speaks most of the question first: each token of the question looks
-    for its like among the sentence's, which the embedder saw in their passage, so that "it" is like what it stands for
-    (late interaction, as for passages). There is at least one where there is a hit. `asked` is what `spoken` gives for
-    the question."""
-    windows = [(hit, *place) for hit in hits for place in _windows(hit.passage.text, embedder)]
-    texts = [hit.passage.text[start:end] for hit, start, end in windows]
+    """The sentences of the hits, the one that speaks most of the question first: each token of the question looks for
+    its like among the sentence's, which the embedder saw in their passage, so that "it" is like what it stands for
+    (late interaction, as for passages, and by the same stored signs). There is at least one where there is a hit.
+    `asked` is what `spoken` gives for the question."""
+    parts = [part for hit in hits for part in hit.parts]
+    tokens = dict(zip((part.passage for part in parts), _tokens(asked, parts, embedder), strict=True))
     found: dict[tuple[str, int], Evidence] = {}  # passages overlap: each sentence once, with its better score
-    for (hit, start, _), text, tokens in zip(
-        windows, texts, embedder.encode_passages(texts, urgent=True).tokens, strict=True
-    ):
-        likeness = asked @ tokens.vectors.T
+    for hit in hits:
+        text, start = hit.passage.text, hit.passage.start
+        likes = numpy.concatenate([tokens[part.passage][0] for part in hit.parts], axis=1)
+        places = numpy.concatenate([tokens[part.passage][1] + part.passage.start - start for part in hit.parts])
         for heading, place in _candidates(text):
-            score = _heard(likeness, tokens, [heading, place]) + _BY_PASSAGE * hit.score
+            score = _spoken_of(likes, places, [heading, place]) + _BY_PASSAGE * hit.score
             quote = text[place[0] : place[1]]
-            evidence = Evidence(quote, quote, hit.passage.start + start + place[0], hit, round(score, 4))
+            evidence = Evidence(quote, quote, start + place[0], hit, round(score, 4))
             key = hit.passage.document_id, evidence.start
             if key not in found or found[key].score < evidence.score:
                 found[key] = evidence
@@ -89,26 +89,26 @@ def ranked_sentences(asked: Vectors, hits: Sequence[Hit], embedder: Embedder) ->
     return sorted(found.values(), key=lambda one: -one.score)
 
 
-def _heard(likeness: Vectors, tokens: TokenVectors, places: Sequence[tuple[int, int]]) -> float:
+def _tokens(asked: Vectors, parts: Sequence[Part], embedder: Embedder) -> list[tuple[Vectors, Places]]:
+    """Of each passage how like its tokens are to the question's, `(n_question, n_tokens)`, and their places in it."""
+    texts = [part.passage.text for part in parts]
+    places = [one[heard(one, text)] for one, text in zip(embedder.places(texts), texts, strict=True)]
+    packed = [part.signs or b"" for part in parts]
+    # Stored without tokens, or replaced by another passage between two looks into the store.
+    unfit = [place for place, one in enumerate(packed) if len(one) != len(places[place]) * width_of(asked)]
+    if unfit:
+        encoded = embedder.encode_passages([texts[place] for place in unfit], urgent=True)
+        for place, tokens in zip(unfit, encoded.tokens, strict=True):
+            packed[place] = signs(tokens, texts[place])
+    return [(likeness(asked, one), where) for one, where in zip(packed, places, strict=True)]
+
+
+def _spoken_of(likes: Vectors, places: Places, within: Sequence[tuple[int, int]]) -> float:
     """The mean, over the question's tokens, of the likeness to the nearest token within the places."""
-    inside = numpy.zeros(len(tokens.places), dtype=bool)
-    for start, end in places:
-        inside |= (tokens.places[:, 0] >= start) & (tokens.places[:, 1] <= end)
-    return float(likeness[:, inside].max(axis=1).mean()) if inside.any() and len(likeness) else 0.0
-
-
-def _windows(text: str, embedder: Embedder) -> Iterator[tuple[int, int]]:
-    """Start and end of parts of whole sentences that the embedder reads to their end."""
-    places = list(sentences(text))
-    counts = embedder.count([text[start:end] for start, end in places])
-    opened, total = 0, 0
-    for number, count in enumerate(counts):
-        if number > opened and total + count > embedder.limit:
-            yield places[opened][0], places[number - 1][1]
-            opened, total = number, 0
-        total += count
-    if places:
-        yield places[opened][0], places[-1][1]
+    inside = numpy.zeros(len(places), dtype=bool)
+    for start, end in within:
+        inside |= (places[:, 0] >= start) & (places[:, 1] <= end)
+    return float(likes[:, inside].max(axis=1).mean()) if inside.any() and len(likes) else 0.0
 
 
 def _candidates(text: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from rag_service.documents import TokenVectors
 
 Vectors = NDArray[numpy.float32]
+Places = NDArray[numpy.int32]
+
+
+def heard(places: Places, text: str) -> NDArray[numpy.bool_]:
+    """Which tokens have a letter or a digit, `(n_tokens,)`: punctuation is like any other and says nothing."""
+    return numpy.array([any(character.isalnum() for character in text[start:end]) for start, end in places], dtype=bool)
 
 
 def spoken(tokens: TokenVectors, text: str) -> Vectors:
-    """The vectors of the tokens that have a letter or a digit, `(n, dimension)`: punctuation is like any other
-    punctuation and says nothing."""
-    kept = [any(character.isalnum() for character in text[start:end]) for start, end in tokens.places]
-    vectors: Vectors = tokens.vectors[numpy.array(kept, dtype=bool)]
+    """The vectors of the tokens that have a letter or a digit, `(n, dimension)`."""
+    vectors: Vectors = tokens.vectors[heard(tokens.places, text)]
     return vectors
 
 
@@ -34,17 +38,27 @@ def interaction(question: Vectors, passages: Sequence[bytes]) -> NDArray[numpy.f
     `question` is what `spoken` gives for it, `passages` what `signs` gave. The cosine of a vector with another's signs
     stands for the cosine with the other (it is about 0.8 of it). 0 where either side has no token.
     """
-    count, dimension = question.shape
     scores = numpy.zeros(len(passages), dtype=numpy.float32)
-    width = math.ceil(dimension / 8)
     filled = numpy.array([place for place, packed in enumerate(passages) if packed], dtype=numpy.intp)
-    if count == 0 or filled.size == 0:
+    if len(question) == 0 or filled.size == 0:
         return scores
-    packed = numpy.frombuffer(b"".join(passages), dtype=numpy.uint8).reshape(-1, width)
-    bits = numpy.unpackbits(packed, axis=1, count=dimension).astype(numpy.float32)
-    # A sign is 2 * bit - 1: so much for all bits at once, and nothing of the size of `bits` is written twice.
-    cosines = (2 * (question @ bits.T) - question.sum(axis=1, keepdims=True)) / math.sqrt(dimension)
-    lengths = [len(passages[place]) // width for place in filled]
+    cosines = likeness(question, b"".join(passages))
+    lengths = [len(passages[place]) // width_of(question) for place in filled]
     starts = numpy.cumsum([0, *lengths[:-1]])
     scores[filled] = numpy.maximum.reduceat(cosines, starts, axis=1).mean(axis=0)
     return scores
+
+
+def likeness(question: Vectors, packed: bytes) -> Vectors:
+    """How like each token of the question is to each of the tokens that `signs` packed, `(n_question, n_tokens)`."""
+    dimension = question.shape[1]
+    rows = numpy.frombuffer(packed, dtype=numpy.uint8).reshape(-1, width_of(question))
+    bits = numpy.unpackbits(rows, axis=1, count=dimension).astype(numpy.float32)
+    # A sign is 2 * bit - 1: so much for all bits at once, and nothing of the size of `bits` is written twice.
+    cosines: Vectors = (2 * (question @ bits.T) - question.sum(axis=1, keepdims=True)) / math.sqrt(dimension)
+    return cosines
+
+
+def width_of(question: Vectors) -> int:
+    """The bytes that a token's signs take."""
+    return (int(question.shape[1]) + 7) // 8

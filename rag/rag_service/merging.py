@@ -92,6 +92,7 @@ def _joined(better: Hit, other: Hit, text_between: TextBetween) -> Hit | None:
         dense_rank=_best(min, better.dense_rank, other.dense_rank),
         lexical_rank=_best(min, better.lexical_rank, other.lexical_rank),
         also_in=tuple(dict.fromkeys([*better.also_in, *other.also_in])),
+        parts=(*better.parts, *other.parts),
     )
 
 

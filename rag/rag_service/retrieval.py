@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.documents import Encoded, Hit, Passage, SearchOptions, Term, Weights
+from rag_service.documents import Encoded, Hit, Part, Passage, SearchOptions, Term, Weights
 from rag_service.language import content_stems, content_words, stem, word_spans
 from rag_service.late_interaction import interaction, spoken
 from rag_service.merging import gathered
@@ -66,30 +66,24 @@ class Retriever:
         # What was deleted a moment ago, and is still in the index, has no vector in the store any more.
         stored = self._stored.vectors(candidates)
         similarity = {number: float(one @ vector) for number, one in stored.items()}
-        late = self._late(list(stored), encoded, question)
+        signs = self._stored.token_signs(list(stored))
+        # Where one was stored without its tokens none is compared by them.
+        late = _late(signs, encoded, question) if len(signs) == len(stored) else {}
         weights = options.weights if late else _WITHOUT_TOKENS
         words_score = {number: score for number, score in lexical if number in stored}
         fused = fuse([(weights.late, late), (weights.dense, similarity), (weights.lexical, words_score)])
-        hits = self._hits(fused, similarity, late, _ranks(dense), _ranks(lexical), top_k)
+        hits = self._hits(fused, similarity, late, signs, _ranks(dense), _ranks(lexical), top_k)
         asked = content_stems(question)
         return [
             replace(hit, terms=matched(asked, hit.passage)) for hit in gathered(hits, top_k, self._stored.text_between)
         ]
-
-    def _late(self, candidates: Sequence[int], encoded: Encoded, question: str) -> dict[int, float]:
-        """Each candidate's late interaction; none where one was stored without its tokens, as they could not be
-        compared."""
-        signs = self._stored.token_signs(candidates)
-        if len(signs) < len(candidates):
-            return {}
-        scores = interaction(spoken(encoded.tokens[0], question), list(signs.values()))
-        return dict(zip(signs, scores.tolist(), strict=True))
 
     def _hits(
         self,
         fused: Found,
         similarity: Scores,
         late: Scores,
+        signs: Mapping[int, bytes],
         dense_ranks: Mapping[int, int],
         lexical_ranks: Mapping[int, int],
         count: int,
@@ -107,7 +101,14 @@ class Retriever:
                     dense_rank=dense_ranks.get(number),
                     lexical_rank=lexical_ranks.get(number),
                     late_interaction=round(late[number], 4) if number in late else None,
+                    parts=(Part(passages[number], signs.get(number)),),
                 )
+
+
+def _late(signs: Mapping[int, bytes], encoded: Encoded, question: str) -> dict[int, float]:
+    """Each candidate's late interaction."""
+    scores = interaction(spoken(encoded.tokens[0], question), list(signs.values()))
+    return dict(zip(signs, scores.tolist(), strict=True))
 
 
 def fuse(parts: Sequence[tuple[float, Scores]]) -> list[tuple[int, float]]:

@@ -176,4 +176,5 @@ def _lines(event: Event, request: Request) -> Iterator[str]:
 
 def _hit(hit: Hit) -> dict[str, Any]:
     shaped = asdict(hit)
+    del shaped["parts"]
     return {**shaped.pop("passage"), **shaped}

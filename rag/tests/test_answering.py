@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from rag_service.answering import Answerer, build_prompt, confidence
-from rag_service.documents import Extracted, Heading, Hit, Page, Passage, Span
+from rag_service.chunking import chunk
+from rag_service.documents import Extracted, Heading, Hit, Page, Part, Passage, Span
 from rag_service.engines import Generator
 from rag_service.engines.embedding import BertEmbedder
 from rag_service.errors import EmptyCollection, OtherEmbedder
@@ -56,7 +58,8 @@ def answerer(store: Store, embedder: BertEmbedder, generator: Generator | None =
 
 
 def hit(text: str, start: int = 0, score: float = 1.0) -> Hit:
-    return Hit(Passage(start, "id", "a.txt", None, start, start + len(text), text), score, score, 1, 1)
+    passage = Passage(start, "id", "a.txt", None, start, start + len(text), text)
+    return Hit(passage, score, score, 1, 1, parts=(Part(passage),))
 
 
 @pytest.mark.usefixtures("library")
@@ -202,8 +205,32 @@ def test_it_is_read_as_what_it_stands_for(embedder: BertEmbedder) -> None:
 def test_what_is_longer_than_the_embedder_reads_is_searched_to_its_end(embedder: BertEmbedder) -> None:
     text = " ".join(f"Room {number} is kept for guests of the house." for number in range(60))
     text += " The cellar holds the wine."
+    spans = chunk(Extracted(text), embedder.count, 160, 32)
+    parts = tuple(Part(hit(text[span.start : span.end], span.start).passage) for span in spans)
+    question = "What does the cellar hold?"
+    asked = spoken(embedder.encode_question(question).tokens[0], question)
 
-    assert read("What does the cellar hold?", text, embedder)[0].quote == "The cellar holds the wine."
+    assert embedder.count([text])[0] > embedder.limit
+    ranked = ranked_sentences(asked, [replace(hit(text), parts=parts)], embedder)
+    assert ranked[0].quote == "The cellar holds the wine."
+    assert text[ranked[0].start :] == ranked[0].quote
+
+
+def test_sentences_are_ranked_by_what_the_store_keeps_and_encoded_anew_where_that_does_not_fit(
+    library: Library, store: Store, embedder: BertEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "How much may dry red wine hold?"
+    encoded = embedder.encode_question(question)
+    found = Retriever(Index(store, embedder.dimension), store).find("default", question, encoded, 2)
+    asked = spoken(encoded.tokens[0], question)
+    bare = [replace(one, parts=tuple(Part(part.passage, b"other") for part in one.parts)) for one in found]
+    anew = ranked_sentences(asked, bare, embedder)
+    monkeypatch.setattr(embedder, "encode_passages", None)  # what is stored is enough
+
+    ranked = ranked_sentences(asked, found, embedder)
+
+    assert [(one.quote, one.start) for one in ranked] == [(one.quote, one.start) for one in anew]
+    assert [one.score for one in ranked] == pytest.approx([one.score for one in anew], abs=0.02)
 
 
 def test_headings_and_questions_answer_nothing(embedder: BertEmbedder) -> None:

@@ -18,10 +18,12 @@ class Work:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.begun, self.go = threading.Event(), threading.Event()
+        self.taken = threading.Semaphore(0)
 
     def __call__(self, jobs: Sequence[int]) -> list[int]:
         self.batches.append(list(jobs))
         self.begun.set()
+        self.taken.release()
         assert self.go.wait(10)
         if 13 in jobs:
             raise ValueError("thirteen")
@@ -71,6 +73,34 @@ def test_a_failure_belongs_to_its_batch_and_the_next_one_is_worked_on() -> None:
 
     with pytest.raises(ValueError, match="thirteen"):
         broken.result(10)
+    assert lane.submit([4])[0].result(10) == 8
+
+
+def test_workers_share_what_waits_and_what_is_worked_on() -> None:
+    work = Work()
+    lane = Lane("test", work, most=9, workers=2)
+    [first] = lane.submit([0])
+    assert work.taken.acquire(timeout=10)
+    later = lane.submit([1, 2, 3])
+    assert work.taken.acquire(timeout=10)
+    assert work.batches == [[0], [1, 2]]  # two of four jobs for each of the two workers
+    work.go.set()
+
+    assert [future.result(10) for future in [first, *later]] == [0, 2, 4, 6]
+    assert work.batches == [[0], [1, 2], [3]]
+
+
+def test_a_worker_waits_for_its_share_to_come_and_a_job_alone_for_nothing() -> None:
+    work = Work()
+    lane = Lane("test", work, most=9, workers=2, linger=60)
+    begun = lane.submit([0, 1, 2])
+    assert work.taken.acquire(timeout=10)
+    begun += lane.submit([3])
+    assert work.taken.acquire(timeout=10)
+    assert work.batches == [[0, 1], [2, 3]]
+    work.go.set()
+
+    assert [future.result(10) for future in begun] == [0, 2, 4, 6]
     assert lane.submit([4])[0].result(10) == 8
 
 

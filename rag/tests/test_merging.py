@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_service.documents import Hit, Passage
+from rag_service.documents import Hit, Part, Passage
 from rag_service.merging import LONGEST, copies, gathered
 
 TEXTS = {
@@ -22,7 +22,7 @@ TEXTS = {
 
 def hit(name: str, start: int, end: int, score: float = 0.5, rank: int | None = None) -> Hit:
     passage = Passage(start + 10_000 * (name == "Two"), name, name + ".txt", None, start, end, TEXTS[name][start:end])
-    return Hit(passage, score, score, rank, None)
+    return Hit(passage, score, score, rank, None, (Part(passage),))
 
 
 def between(chunk_id: int, start: int, end: int) -> str:

@@ -28,6 +28,9 @@ class Embedder(Protocol):
     def count(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, special tokens not counted."""
 
+    def places(self, texts: Sequence[str]) -> list[NDArray[numpy.int32]]:
+        """Of each passage where its tokens stand, as `encode_passages` tells it with their vectors."""
+
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         """`(n_texts, dimension)` float32, unit rows. For texts that a question waits for."""
 

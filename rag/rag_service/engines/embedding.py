@@ -7,18 +7,21 @@ from pathlib import Path
 
 import ctranslate2
 import numpy
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from rag_service.documents import Encoded, TokenVectors
 from rag_service.engines import Vectors
-from rag_service.engines.batching import Lane
+from rag_service.engines.batching import WORKERS, Lane
 from rag_service.engines.conversion import converted, read_json
 from rag_service.engines.folders import ModelFolder
 from rag_service.errors import UnfitModel
 
+Places = NDArray[numpy.int32]
+
 _VARIABLE = "RAG_EMBEDDER"
-# So many tokens, about eight passages, keep two cores as busy as more would; a question waits for them at most.
-_BATCH = 1200
+# So many tokens, about four passages, keep a core as busy as more would; a question waits for them at most.
+_BATCH = 600
 
 
 class BertEmbedder:
@@ -37,8 +40,8 @@ class BertEmbedder:
         self._tokenizer.enable_truncation(longest)
         self._counter = Tokenizer.from_str(self._tokenizer.to_str())
         self._counter.no_truncation()
-        self._encoder = ctranslate2.Encoder(str(model), compute_type=compute)
-        self._lane = Lane("embed", self._forward, _BATCH, size=len)
+        self._encoder = ctranslate2.Encoder(str(model), compute_type=compute, inter_threads=WORKERS, intra_threads=1)
+        self._lane = Lane("embed", self._forward, _BATCH, size=len, workers=WORKERS)
         self.dimension = int(config["hidden_size"])
         self.limit = longest - self._counter.num_special_tokens_to_add(False)
         self.name = folder.name
@@ -46,6 +49,11 @@ class BertEmbedder:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(encoding.ids) for encoding in self._counter.encode_batch(texts, add_special_tokens=False)]
+
+    def places(self, texts: Sequence[str]) -> list[Places]:
+        prompt = self._prompts.get("document") or ""
+        encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
+        return [_own(encoding, len(prompt))[1] for encoding in encodings]
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return self._encode(texts, "document", urgent=True)[0]
@@ -84,9 +92,15 @@ class BertEmbedder:
 
 def _tokens_of(states: Vectors, encoding: Encoding, prompt: int) -> TokenVectors:
     """Of a text's hidden states those of its own tokens; `prompt` is the length of what stands before it."""
+    own, places = _own(encoding, prompt)
+    return TokenVectors(_unit(states[own]), places)
+
+
+def _own(encoding: Encoding, prompt: int) -> tuple[NDArray[numpy.bool_], Places]:
+    """Which tokens are the text's own, `(n_tokens,)`, and where those stand in it."""
     places = numpy.array(encoding.offsets, dtype=numpy.int32).reshape(-1, 2)
-    own = (numpy.array(encoding.special_tokens_mask) == 0) & (places[:, 0] >= prompt)
-    return TokenVectors(_unit(states[own]), places[own] - prompt)
+    own = (numpy.array(encoding.special_tokens_mask, dtype=bool) == 0) & (places[:, 0] >= prompt)
+    return own, places[own] - prompt
 
 
 def _unit(rows: Vectors) -> Vectors:

@@ -13,13 +13,15 @@ import ctranslate2
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from rag_service.engines.batching import Lane
+from rag_service.engines.batching import WORKERS, Lane
 from rag_service.engines.conversion import converted, read_json
 from rag_service.engines.folders import ModelFolder
 
 _VARIABLE = "RAG_GENERATOR"
 # Prompts in one batch; 16 full ones take about 100 MB more for their attention.
 _BATCH = 16
+# Questions that were answered together come back within about this time, in seconds.
+_LINGER = 0.03
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class T5Generator:
         self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._translator = ctranslate2.Translator(str(model), compute_type=compute)
+        self._translator = ctranslate2.Translator(
+            str(model), compute_type=compute, inter_threads=WORKERS, intra_threads=1
+        )
         _keep_freed_memory()  # not before: what converting needed is given back
         self._answer_tokens = answer_tokens
-        self._lane = Lane("generate", self._translate, _BATCH)
+        self._lane = Lane("generate", self._translate, _BATCH, workers=WORKERS, linger=_LINGER)
         # T5 was trained on 512 tokens; a tokenizer without a limit of its own says a huge number, or nothing.
         limits = (read_json(folder.path / "tokenizer_config.json").get("model_max_length"),
                   read_json(folder.path / "config.json").get("n_positions"))  # fmt: skip
