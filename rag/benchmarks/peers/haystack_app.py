@@ -5,8 +5,6 @@ Haystack 3 has no generator for T5 any more; as its documentation says, a compon
 
 import os
 
-import torch
-from fastapi import FastAPI
 from haystack import Document, Pipeline, component
 from haystack.components.builders import PromptBuilder
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
@@ -15,8 +13,9 @@ from haystack_integrations.components.embedders.sentence_transformers import (
     SentenceTransformersDocumentEmbedder,
     SentenceTransformersTextEmbedder,
 )
-from pydantic import BaseModel
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from peers.service import service
+from peers.t5 import T5
 
 TEMPLATE = (
     "question: {{ question }} context: "
@@ -25,25 +24,17 @@ TEMPLATE = (
 
 
 @component
-class T5:
+class Writer:
     def __init__(self) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(os.environ["GENERATOR"])
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(os.environ["GENERATOR"], dtype=torch.float32).eval()
+        self.t5 = T5()
 
-    @component.output_types(replies=list[str], prompt_tokens=int, answer_tokens=int)
+    @component.output_types(answer=str, prompt_tokens=int, answer_tokens=int)
     def run(self, prompt: str) -> dict:
-        inputs = self.tokenizer(prompt, return_tensors="pt")
-        with torch.inference_mode():
-            output = self.model.generate(**inputs, max_new_tokens=int(os.environ["ANSWER_TOKENS"]), do_sample=False)
-        return {
-            "replies": [self.tokenizer.decode(output[0], skip_special_tokens=True)],
-            "prompt_tokens": inputs["input_ids"].shape[1],
-            "answer_tokens": output.shape[1] - 1,
-        }
+        return self.t5.write(prompt)
 
 
 store = InMemoryDocumentStore(embedding_similarity_function="dot_product")
-writer = SentenceTransformersDocumentEmbedder(
+document_embedder = SentenceTransformersDocumentEmbedder(
     model=os.environ["EMBEDDER"], normalize_embeddings=True, progress_bar=False
 )
 pipeline = Pipeline()
@@ -53,42 +44,22 @@ pipeline.add_component(
 )
 pipeline.add_component("retriever", InMemoryEmbeddingRetriever(document_store=store))
 pipeline.add_component("prompt", PromptBuilder(template=TEMPLATE, required_variables="*"))
-pipeline.add_component("t5", T5())
+pipeline.add_component("t5", Writer())
 pipeline.connect("embedder.embedding", "retriever.query_embedding")
 pipeline.connect("retriever.documents", "prompt.documents")
 pipeline.connect("prompt.prompt", "t5.prompt")
-app = FastAPI()
 
 
-class Passages(BaseModel):
-    passages: list[str]
-
-
-class Question(BaseModel):
-    question: str
-    top_k: int
-
-
-@app.get("/readyz")
-def readyz() -> dict:
-    return {}
-
-
-@app.post("/passages")
-def passages(body: Passages) -> dict:
+def hold(passages: list[str]) -> int:
     store.delete_all_documents()
-    embedded = writer.run(documents=[Document(content=text) for text in body.passages])
+    embedded = document_embedder.run(documents=[Document(content=text) for text in passages])
     store.write_documents(embedded["documents"])
-    return {"passages": store.count_documents()}
+    return store.count_documents()
 
 
-@app.post("/ask")
-def ask(body: Question) -> dict:
-    found = pipeline.run(
-        {
-            "embedder": {"text": body.question},
-            "retriever": {"top_k": body.top_k},
-            "prompt": {"question": body.question},
-        }
-    )["t5"]
-    return {"answer": found["replies"][0], **found}
+def answer(question: str, top_k: int) -> dict:
+    inputs = {"embedder": {"text": question}, "retriever": {"top_k": top_k}, "prompt": {"question": question}}
+    return pipeline.run(inputs)["t5"]
+
+
+app = service(hold, answer)
