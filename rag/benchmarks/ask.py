@@ -29,7 +29,8 @@ from typing import Any
 
 from peers import material, programs
 from peers.material import Material
-from peers.programs import ANSWER_TOKENS, NotMeasured, Program
+from peers.programs import ANSWER_TOKENS, Program
+from processes import NotMeasured
 
 from rag_service.engines.folders import embedder_folder
 

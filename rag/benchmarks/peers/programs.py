@@ -1,19 +1,18 @@
 """Environments of the peers, their programs, and ours: started, waited for, stopped."""
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from socket import create_server
 from typing import Any
+
+from processes import NotMeasured, answering, free_port, installed
 
 from peers.material import RAG
 
@@ -32,18 +31,13 @@ NEEDS = {
 QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "TQDM_DISABLE": "1"}
 
 
-class NotMeasured(Exception):
-    """A program could not be installed or started, or did not do its work. The message says why."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Program:
     """A running program. `started`: seconds from its start to the first answered request."""
 
     process: "subprocess.Popen[bytes]"
     url: str
-    started: float = 0.0
-    notes: dict[str, Any] = field(default_factory=dict)
+    started: float
 
     def call(self, path: str, body: Any = None, data: bytes | None = None, kind: str = "application/json") -> Any:
         """The answer's JSON. Raises NotMeasured."""
@@ -68,69 +62,36 @@ def peer_python(name: str, cache: Path) -> Path:
     python, wanted = cache / name / "bin" / "python", "\n".join(NEEDS[name])
     note = cache / name / "needs.txt"
     if not note.exists() or note.read_text(encoding="utf-8") != wanted:
-        _run([sys.executable, "-m", "venv", "--clear", str(cache / name)])
+        installed([sys.executable, "-m", "venv", "--clear", str(cache / name)])
         site = next((cache / name).glob("lib/python*/site-packages"))
         (site / "below.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-        _run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", *NEEDS[name]])
+        installed([str(python), "-m", "pip", "install", "--quiet", "--no-deps", *NEEDS[name]])
         note.write_text(wanted, encoding="utf-8")
     return python
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    if done.returncode:
-        raise NotMeasured(f"could not be installed: {' '.join(done.stderr.split())[:300]}")
 
 
 @contextmanager
 def peer(name: str, cache: Path, variables: Mapping[str, str]) -> Iterator[Program]:
     """A peer's program from when it answers until the end of the block."""
     app = f"peers.{name if name == 'plain' else name + '_app'}:app"
-    command = [str(peer_python(name, cache)), "-m", "uvicorn", app, "--log-level", "warning"]
-    with _running(
-        command, variables | {"PYTHONPATH": str(RAG / "benchmarks")}, lambda port: ["--port", str(port)], cache
-    ) as one:
+    port = free_port()
+    command = [str(peer_python(name, cache)), "-m", "uvicorn", app, "--log-level", "warning", "--port", str(port)]
+    with _running(command, port, variables | {"PYTHONPATH": str(RAG / "benchmarks")}, cache) as one:
         yield one
 
 
 @contextmanager
 def ours(cache: Path, variables: Mapping[str, str]) -> Iterator[Program]:
     """This service as its own command starts it."""
+    port = free_port()
     command = [sys.executable, "-m", "rag_service", "serve"]
-    with _running(command, variables | {"PYTHONPATH": str(RAG)}, lambda port: [], cache) as one:
+    with _running(command, port, variables | {"PYTHONPATH": str(RAG), "RAG_PORT": str(port)}, cache) as one:
         yield one
 
 
 @contextmanager
-def _running(command: list[str], variables: Mapping[str, str], options: Any, cache: Path) -> Iterator[Program]:
-    with create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    environment = os.environ | QUIET | variables | {"RAG_PORT": str(port)}
-    log = cache / "program.log"
+def _running(command: list[str], port: int, variables: Mapping[str, str], cache: Path) -> Iterator[Program]:
+    url = f"http://127.0.0.1:{port}"
     begun = time.perf_counter()
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, *options(port)], env=environment, stdout=output, stderr=output)
-        one = Program(process, f"http://127.0.0.1:{port}")
-        try:
-            while not _answers(one.url + "/readyz"):
-                if process.poll() is not None or time.perf_counter() - begun > 180:
-                    end = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-400:]
-                    raise NotMeasured(f"did not come up: {end}")
-                time.sleep(0.05)
-            one.started = time.perf_counter() - begun
-            yield one
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    with answering(command, f"{url}/readyz", cache / "program.log", QUIET | variables) as process:
+        yield Program(process, url, time.perf_counter() - begun)
