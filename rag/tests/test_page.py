@@ -140,6 +140,24 @@ def test_what_the_documents_do_not_say_is_shown_as_not_answered(open_page: Page)
     expect(open_page.get_by_role("list", name="Passages looked at").get_by_role("listitem")).to_have_count(1)
 
 
+def test_a_question_can_be_asked_of_one_document(open_page: Page) -> None:
+    open_page.get_by_label("Collection", exact=True).select_option("plants")
+    only = open_page.get_by_label("In the document", exact=True)
+    expect(open_page.locator("#names option")).to_have_count(2)  # what the field proposes
+    looked_at = open_page.get_by_role("list", name="Passages looked at", include_hidden=True).locator("button")
+    for name, found in {
+        "works.txt": ["works.txt"],
+        "roots.txt": ["roots.txt"],
+        " ": ["roots.txt", "works.txt"],
+    }.items():
+        only.fill(name)
+        ask(open_page, "How do trees and plants drink?")
+        expect(looked_at).to_have_text(found)
+    only.fill("no-such.txt")
+    only.press("Enter")
+    expect(open_page.get_by_role("alert")).to_contain_text("no-such.txt")
+
+
 def test_what_breaks_while_it_is_answered_is_said(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> str:
         raise RuntimeError("a secret detail")

@@ -2,6 +2,7 @@
 
 import { answerView, sourcesView } from "./answer.js";
 import { chosen } from "./collections.js";
+import { named } from "./documents.js";
 import { byId, element, problemNote } from "./dom.js";
 import { passageList } from "./passages.js";
 import { ask } from "./service.js";
@@ -28,7 +29,7 @@ async function answer(question, collection) {
   const own = (asking = new AbortController());
   clear(question);
   try {
-    const content = { question, collection, top_k: Number(byId("ask-top-k").value) };
+    const content = { question, collection, top_k: Number(byId("ask-top-k").value), documents: named("ask-only") };
     for await (const [name, data] of ask(content, own.signal)) show[name]?.(data, collection);
   } catch (problem) {
     if (own !== asking) return; // another question has taken its place

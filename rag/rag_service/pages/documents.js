@@ -19,6 +19,12 @@ export function startDocuments() {
   byId("filter").addEventListener("input", showFiltered);
 }
 
+/** The documents that the field `id` names, as /ask and /search take them: that one, or none, which means all. */
+export function named(id) {
+  const name = byId(id).value.trim();
+  return name ? [name] : [];
+}
+
 async function showDocuments() {
   const collection = chosen();
   try {

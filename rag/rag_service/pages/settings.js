@@ -1,5 +1,6 @@
 // What can be tried out in a search. The defaults are the service's own, as its OpenAPI schema tells them.
 
+import { named } from "./documents.js";
 import { byId } from "./dom.js";
 import { getJson } from "./service.js";
 
@@ -21,10 +22,9 @@ export async function startSettings() {
 /** The settings as /search takes them. */
 export function settings() {
   if (byId("settings").hidden) return {};
-  const only = byId("only").value.trim();
   return {
     weights: Object.fromEntries(WEIGHTS.map((name) => [name, Number(byId(`weight-${name}`).value)])),
     depth: Number(byId("depth").value),
-    documents: only ? [only] : [],
+    documents: named("only"),
   };
 }
