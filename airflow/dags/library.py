@@ -8,19 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 log = logging.getLogger(__name__)
 
 # A file of the largest size is read within half a minute; its passages may take minutes to embed.
 TIMEOUT = httpx.Timeout(900, connect=10)
 POLL_SECONDS = 2
-BUSY = 429
+NOT_THERE, TOO_LARGE, BUSY = 404, 413, 429
+
+
+class Refused(AirflowFailException):
+    """The service refuses for good: trying again would not help."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = status
 
 
 class Library:
-    """One collection of the service at RAG_URL. Every call raises AirflowFailException where the service refuses for
-    good (trying again would not help), and httpx's errors where it is away or busy."""
+    """One collection of the service at RAG_URL. Every call raises Refused, or httpx's errors where the service is away;
+    where it is busy the call waits, as long as the task may run."""
 
     def __init__(self, collection: str) -> None:
         self.collection = collection
@@ -40,11 +48,20 @@ class Library:
         return {document["name"]: document["id"] for document in found["documents"]}
 
     def give(self, name: str, file: Path) -> Mapping[str, Any]:
-        """Adds a file, in place of one of the same name; gives its verdict."""
-        with file.open("rb") as content:
-            added = self._call(
-                "POST", "/documents", data={"collection": self.collection}, files={"files": (name, content)}
-            )
+        """Adds a file, in place of one of the same name; gives its verdict. One that cannot be opened, or is
+        larger than a request may be, has failed like any other that cannot be read."""
+        try:
+            content = file.open("rb")
+        except OSError as error:
+            return {"verdict": "failed", "reason": f"It cannot be opened ({error.strerror})."}
+        form: dict[str, Any] = {"data": {"collection": self.collection}, "files": {"files": (name, content)}}
+        try:
+            with content:
+                added = self._call("POST", "/documents", **form)
+        except Refused as refused:
+            if refused.status != TOO_LARGE:
+                raise
+            return {"verdict": "failed", "reason": str(refused)}
         verdict: Mapping[str, Any] = added["documents"][0]
         return verdict
 
@@ -53,13 +70,14 @@ class Library:
         self._call("DELETE", f"/documents/{document}", params={"collection": self.collection})
 
     def evaluate(self, questions: int, gate: Mapping[str, float]) -> Mapping[str, Any]:
-        """Has the service ask itself questions made from the collection; gives its report."""
+        """Has the service ask itself questions made from the collection; gives its report. Raises AirflowFailException
+        where it cannot, and AirflowException where the service was started anew meanwhile."""
         wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
         job = self._call("POST", "/evaluations", json=wanted)
         told = -1
         while job["state"] == "running":
             time.sleep(POLL_SECONDS)
-            job = self._call("GET", f"/jobs/{job['job']}")
+            job = self._job(job["job"])
             tenth = 10 * job["done"] // max(1, job["total"])
             if tenth > told:
                 told = tenth
@@ -69,10 +87,21 @@ class Library:
         report: Mapping[str, Any] = job["result"]
         return report
 
+    def _job(self, job: str) -> Any:
+        try:
+            return self._call("GET", f"/jobs/{job}")
+        except Refused as refused:
+            if refused.status != NOT_THERE:
+                raise
+            raise AirflowException(f"The service does not know job {job} any more: it was started anew.") from refused
+
     def _call(self, method: str, path: str, **content: Any) -> Any:
-        response = httpx.request(method, self.address + path, timeout=TIMEOUT, **content)
-        if response.is_client_error and response.status_code != BUSY:
-            raise AirflowFailException(f"{method} {path} was refused ({response.status_code}): {_reason(response)}")
+        while (response := httpx.request(method, self.address + path, timeout=TIMEOUT, **content)).status_code == BUSY:
+            log.info("%s %s has to wait: %s", method, path, _reason(response))
+            time.sleep(float(response.headers.get("Retry-After", POLL_SECONDS)))
+        if response.is_client_error:
+            what = f"{method} {path} was refused ({response.status_code}): {_reason(response)}"
+            raise Refused(response.status_code, what)
         response.raise_for_status()
         return response.json() if response.content else None
 

@@ -26,8 +26,10 @@ ABOUT = """
 | `evaluate` | questions made from the documents, asked of the service | its figures in the log, or failed |
 | `restore` | only where `read` or `evaluate` failed | the documents as they were; the run is then failed |
 
-A file that the service cannot read is told in the log of `read` and stops nothing. The figures are in the service's own
-docs/answers.md. The snapshot is of all collections: what somebody adds while this runs goes too where it is restored.
+A file that the service cannot read is told in the log of `read` and stops nothing; hidden files, and links that lead
+out of the folder, are left out. Where the service is busy a task waits, and where it is away it tries again for a
+minute. The figures are in the service's own docs/answers.md. The snapshot is of all collections: what somebody adds
+while this runs goes too where it is restored.
 """
 
 
@@ -38,6 +40,16 @@ def folder() -> Path:
     if not found.is_dir():
         raise AirflowFailException(f"There is no folder {found}. DOCUMENTS_DIR names the one with the documents.")
     return found
+
+
+def files_in(home: Path) -> dict[str, Path]:
+    """Each file at any depth by its place in the folder, but for hidden ones, and for links that lead out of it: what
+    they show is this machine's, and anyone who asks could read it."""
+    paths = {path.relative_to(home).as_posix(): path for path in sorted(home.rglob("*")) if path.is_file()}
+    inside = home.resolve()
+    return {
+        name: path for name, path in paths.items() if "/." not in f"/{name}" and path.resolve().is_relative_to(inside)
+    }
 
 
 def asked() -> dict[str, Any]:
@@ -57,8 +69,7 @@ def read() -> None:
     """Gives every file to the service. One that cannot be read is told, and stops nothing."""
     form, home = asked(), folder()
     library = Library(form["collection"])
-    paths = {path.relative_to(home).as_posix(): path for path in sorted(home.rglob("*")) if path.is_file()}
-    files = {name: path for name, path in paths.items() if not f"/{name}".count("/.")}  # hidden ones are left out
+    files = files_in(home)
     if not files:
         raise AirflowFailException(f"{home} holds no file.")
     counts: Counter[str] = Counter()
@@ -104,7 +115,7 @@ def restore(kept: str | None) -> None:
     schedule=None if SCHEDULE == "none" else SCHEDULE,
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(hours=2)},
+    default_args={"retries": 6, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(hours=2)},
     tags=["documents"],
     doc_md=ABOUT,
     params={

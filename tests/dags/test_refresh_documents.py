@@ -1,10 +1,13 @@
 """The DAG is run for real against the real question-answering service: a folder becomes answers, or nothing changes."""
 
+import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +29,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     variables = {"PYTHONPATH": str(ROOT / "rag"), "RAG_PORT": str(port), "RAG_DATA_DIR": str(home / "data")}
     variables |= {"RAG_MODELS_DIR": str(home / "models"), "RAG_GENERATOR": "none", "MLFLOW_TRACKING_URI": ""}
+    variables["RAG_MAX_UPLOAD_BYTES"] = "200000"
     python = ROOT / ".venvs" / "rag" / "bin" / "python"
     with (home / "log").open("w") as log:
         program = subprocess.Popen(
@@ -86,6 +90,9 @@ def names(service: str, collection: str) -> set[str]:
 
 def test_a_folder_is_read_measured_and_followed(documents: Path, service: str) -> None:
     (documents / "empty.md").write_text("")
+    (documents / "larger-than-a-request.md").write_text("The well is deep. " * 20_000)
+    (documents.parent / "secret.md").write_text("The password of Halda is quicksilver.\n")
+    (documents / "way-out.md").symlink_to(documents.parent / "secret.md")
     assert run(collection="read", gate={"recall@4": 0.5}) == {
         "run": "success",
         "keep": "success",
@@ -124,7 +131,57 @@ def test_what_the_service_refuses_is_told_and_taken_back(documents: Path, servic
     asked.give("halda.md", documents / "wells" / "halda.md")
     with pytest.raises(library.AirflowFailException, match="beauty: there is no such figure"):
         asked.evaluate(12, {"beauty": 1})
+    assert asked.give("gone.md", documents / "gone.md")["reason"] == "It cannot be opened (No such file or directory)."
     assert names(service, "refused") == set()
+
+
+@pytest.fixture
+def played(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, object]]]:
+    """A service that gives these answers, one after the other."""
+    answers: list[tuple[int, object]] = []
+
+    class Player(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            status, content = answers.pop(0)
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Player) as server:
+        monkeypatch.setenv("RAG_URL", f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield answers
+        server.shutdown()
+
+
+def test_a_busy_service_is_waited_for(played: list[tuple[int, object]], parts) -> None:
+    report = {"figures": {}, "missed": []}
+    busy = (429, {"detail": "2 jobs are running already."})
+    played += [busy, busy, (202, {"job": "one", "state": "done", "result": report})]
+    assert parts("library").Library("any").evaluate(12, {}) == report
+    assert played == []
+
+
+def test_a_service_started_anew_while_it_evaluates_is_asked_again(
+    played: list[tuple[int, object]], parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = parts("library")
+    monkeypatch.setattr(library, "POLL_SECONDS", 0)
+    running = {"job": "one", "state": "running", "done": 0, "total": 9}
+    played += [(202, running), (404, {"detail": "There is no job one."})]
+    with pytest.raises(library.AirflowException, match="started anew") as raised:
+        library.Library("any").evaluate(12, {})
+    assert not isinstance(raised.value, library.AirflowFailException)  # which Airflow would not try again
 
 
 def test_a_folder_that_is_not_there_changes_nothing(
