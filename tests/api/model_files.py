@@ -88,6 +88,13 @@ def regression_model(slope: float = 0.5, contract: Contract | None = None, const
     return _file(graph, contract or regression_contract(slope))
 
 
+def overflowing_model() -> bytes:
+    """A sound one, whose prediction is no finite number for an acid far beyond its golden row."""
+    contract = regression_contract(slope=2e37)
+    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
+    return regression_model(2e37, contract)
+
+
 def classification_contract() -> Contract:
     """For `classification_model`: P(malign) = 1 / (1 + exp(-size))."""
     return {

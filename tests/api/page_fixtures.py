@@ -1,14 +1,14 @@
-"""One browser for all tests of the page, a tab for each, and the service behind it."""
+"""One browser for all tests of the page, a tab for each, the service behind it, and what is done beyond typing."""
 
 from collections.abc import Iterator
 
 import pytest
-from browser import serving
 from chromium import launched, watched
 from model_files import regression_model
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
+from service_thread import serving
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +62,14 @@ def with_form(page: Page, address: str) -> Page:
     page.goto(address)
     expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
     return page
+
+
+def look_again(page: Page) -> None:
+    """Lets the page ask the service now, and not only after its few seconds."""
+    page.clock.fast_forward(3_000)
+
+
+def drop(page: Page, name: str, text: str) -> None:
+    """Drops a file from the desktop."""
+    make = "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }"
+    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle(make, [name, text])})

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from model_files import classification_model, regression_contract, regression_model
+from model_files import classification_model, overflowing_model, regression_model
 from prediction_api.csv_rows import CHUNK_ROWS
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
@@ -139,9 +139,7 @@ def test_bad_lines_are_reported_in_a_short_list(client: TestClient, line: str) -
 
 
 def test_a_model_that_fails_midway_is_an_error_and_no_half_answer(registry: FakeRegistry, settings: Settings) -> None:
-    contract = regression_contract(slope=2e37)
-    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
-    registry.add(regression_model(2e37, contract))
+    registry.add(overflowing_model())
     with TestClient(create_app(settings)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         answer = post(client, HEADER + "0,9,red\n" * CHUNK_ROWS + "1e10,9,red\n")

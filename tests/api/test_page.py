@@ -2,17 +2,18 @@
 
 import httpx
 import pytest
-from browser import drop, look_again, serving
 from chromium import PHONE, contrasts_too_low, tab_to, watched
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
+from page_fixtures import drop, look_again
 from playwright.sync_api import Browser, Page, expect
 from prediction_api import history
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from pydantic import SecretStr
 from registry_server import FakeRegistry
+from service_thread import serving
 
 EVIL = "<img src=x onerror=\"console.error('script ran')\">"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import drop
 from model_files import classification_model
+from page_fixtures import drop
 from playwright.sync_api import Page, expect
 from registry_server import FakeRegistry
 

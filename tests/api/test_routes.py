@@ -6,7 +6,13 @@ import re
 import pytest
 from conftest import run, wait_until
 from fastapi.testclient import TestClient
-from model_files import classification_contract, classification_model, regression_contract, regression_model
+from model_files import (
+    classification_contract,
+    classification_model,
+    overflowing_model,
+    regression_contract,
+    regression_model,
+)
 from prediction_api.errors import BodyTooLarge
 from prediction_api.http import read_json_body
 from prediction_api.main import create_app
@@ -297,9 +303,7 @@ def test_a_fault_of_ours_is_a_problem_without_its_trace(client: TestClient) -> N
 
 
 def test_a_prediction_that_is_not_finite_is_an_error(registry: FakeRegistry, settings: Settings) -> None:
-    contract = regression_contract(slope=2e37)
-    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
-    registry.add(regression_model(2e37, contract))
+    registry.add(overflowing_model())
     with TestClient(create_app(settings)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         answer = client.post("/predict", json=ROW | {"fixed acidity": 1e10})

@@ -1,25 +1,20 @@
 """The service beside its own OpenAPI schema: every check that Schemathesis has, over HTTP, with fixed seeds."""
 
 import copy
-import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 import schemathesis
-import uvicorn
 from conftest import wait_until
 from model_files import bounded_model, classification_model
-from prediction_api.door_protocol import DoorProtocol
-from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
+from service_thread import serving
 
 CONFIG = {
     "seed": 1,
@@ -70,23 +65,6 @@ def _is_size(value: Any) -> bool:
     return type(value) in (int, float) and 1 <= value <= 10_000 and value == int(value)
 
 
-@contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """The real server with these settings, at the address given."""
-    config = uvicorn.Config(create_app(settings), http=DoorProtocol, ws="none", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started and httpx.get(f"{address}/readyz").status_code == 200)
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.mark.parametrize(
     ("model", "least"), [(bounded_model(), 2_900), (classification_model(), 2_100)], ids=["regression", "classes"]
 )
@@ -97,6 +75,7 @@ def test_every_answer_is_as_the_schema_says(
     failures: Counter[str] = Counter()
     requests, statuses = 0, Counter[int]()
     with serving(settings.model_copy(update={"api_poll_seconds": 60.0})) as address:
+        wait_until(lambda: httpx.get(f"{address}/readyz").status_code == 200)
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=SchemathesisConfig.from_dict(CONFIG))
         for event in from_schema(schema).execute():
             if isinstance(event, events.NonFatalError | events.FatalError):

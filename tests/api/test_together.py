@@ -10,7 +10,7 @@ from conftest import run
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from model_files import regression_contract, regression_model
+from model_files import overflowing_model, regression_contract, regression_model
 from onnx import helper
 from prediction_api.errors import PredictionFailed
 from prediction_api.model_errors import GoldenMismatch
@@ -67,9 +67,7 @@ def test_a_swap_among_them_gives_each_the_model_that_it_asked() -> None:
 
 
 def test_one_rows_failure_is_its_own() -> None:
-    contract = regression_contract(2e37)
-    contract["golden"] = {"rows": [{"fixed_acidity": 0.0, "alcohol": 9.0, "type": "red"}], "predictions": [9.0]}
-    steep = Predictor.from_bytes(regression_model(2e37, contract))
+    steep = Predictor.from_bytes(overflowing_model())
     first, failed, last = ask(*[(steep, [acid, 9.0, "red"]) for acid in (0.0, 1e10, 0.0)])
     assert (first.value, last.value) == (9.0, 9.0)
     assert isinstance(failed, PredictionFailed)

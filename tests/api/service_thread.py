@@ -1,4 +1,4 @@
-"""The real service for the tests of its page, and what they do there beyond clicking and typing."""
+"""The real service on a port of its own, in a thread of the test."""
 
 import threading
 import time
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from playwright.sync_api import Page
 from prediction_api.__main__ import open_listener
 from prediction_api.door_protocol import DoorProtocol
 from prediction_api.main import create_app
@@ -31,14 +30,3 @@ def serving(settings: Settings) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
-
-
-def look_again(page: Page) -> None:
-    """Lets the page ask the service now, and not only after its few seconds."""
-    page.clock.fast_forward(3_000)
-
-
-def drop(page: Page, name: str, text: str) -> None:
-    """Drops a file from the desktop."""
-    make = "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }"
-    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle(make, [name, text])})
