@@ -98,12 +98,18 @@ class Library:
     def _call(self, method: str, path: str, **content: Any) -> Any:
         while (response := httpx.request(method, self.address + path, timeout=TIMEOUT, **content)).status_code == BUSY:
             log.info("%s %s has to wait: %s", method, path, _reason(response))
-            time.sleep(float(response.headers.get("Retry-After", POLL_SECONDS)))
+            time.sleep(_seconds(response))
         if response.is_client_error:
             what = f"{method} {path} was refused ({response.status_code}): {_reason(response)}"
             raise Refused(response.status_code, what)
         response.raise_for_status()
         return response.json() if response.content else None
+
+
+def _seconds(response: httpx.Response) -> float:
+    """How long to wait: what the service asks for. A proxy in front may say a date instead of seconds, or nothing."""
+    asked = response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdigit() else POLL_SECONDS
 
 
 def _reason(response: httpx.Response) -> str:

@@ -67,7 +67,7 @@ def surviving(spark: SparkSession, job: Callable[[int], Result]) -> Result:
         watch.start()
         try:
             return job(wanted)
-        except Exception as error:
+        except Exception as error:  # Spark, its gateway and XGBoost tell a lost executor each by a type of its own
             if not (watch.cancelled or any(sign in str(error) for sign in LOST)):
                 raise
         finally:

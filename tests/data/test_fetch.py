@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from real_wines import real_wines
 
 DATA = Path(__file__).parents[2] / "data"
 sys.path.insert(0, str(DATA))
@@ -155,9 +156,7 @@ def test_no_server_is_said_with_what_to_do(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_real_rows_give_the_pinned_checksum(tmp_path: Path) -> None:
-    folder = Path(__file__).parents[3] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"the real wine files are not at {folder}")
+    folder = real_wines("red").parent
     output = tmp_path / "WineQuality.csv"
     assert fetch.main(["--url", folder.as_uri(), "--output", str(output)]) == 0
     assert output.read_text().count("\n") == 6498

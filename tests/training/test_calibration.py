@@ -1,17 +1,15 @@
 """Probabilities and intervals hold on rows that nothing was fitted on: by simulation, and on the real wines."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from real_wines import real_wines
 from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from training import calibration, diagnostics, evaluation
 from training.evaluation import Array
-
-REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
 def drawn(generator: np.random.Generator, rows: int, labels: int = 3) -> tuple[Array, Array]:
@@ -135,8 +133,5 @@ def test_calibration_is_never_worse_on_the_real_wines(wine: str) -> None:
 
 
 def real(wine: str) -> pd.DataFrame:
-    path = REAL / f"winequality-{wine}.csv"
-    if not path.exists():
-        pytest.skip(f"the real wines are not at {REAL}")
     with warnings.catch_warnings():
-        return pd.read_csv(path).drop_duplicates(ignore_index=True)
+        return pd.read_csv(real_wines(wine)).drop_duplicates(ignore_index=True)

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from real_wines import real_wines
 from training import evaluation
 from training.monitoring import drift
 from training.monitoring.drift import MISSING, OUTSIDE, UNSEEN, Histogram
 
 ROOT = Path(__file__).parents[2]
-WINES = ROOT.parent / "shared" / "data"
 ROWS = 200
 WINDOWS = 200
 
@@ -57,10 +57,7 @@ def test_few_rows_need_a_larger_index() -> None:
 
 
 def wines(name: str) -> pd.DataFrame:
-    path = WINES / f"winequality-{name}.csv"
-    if not path.exists():
-        pytest.skip(f"the real wines are not at {path}")
-    return pd.read_csv(path).drop(columns="quality").drop_duplicates(ignore_index=True)
+    return pd.read_csv(real_wines(name)).drop(columns="quality").drop_duplicates(ignore_index=True)
 
 
 def alarming(train: pd.DataFrame, live: pd.DataFrame, rows: int, windows: int) -> float:
