@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
@@ -60,8 +61,11 @@ class Retriever:
         only = self._stored.passages_of(collection, options.documents) if options.documents else None
         depth = max(options.depth, top_k)
         vector = encoded.vectors[0]
-        dense = self._dense.search(collection, vector, depth, only)
-        lexical = self._stored.search_text(collection, content_words(question)[:_MOST_WORDS], depth, only)
+        words = content_words(question)[:_MOST_WORDS]
+        with ThreadPoolExecutor(1, "words") as aside:  # neither search holds the interpreter: each has a core
+            by_words = aside.submit(self._stored.search_text, collection, words, depth, only)
+            dense = self._dense.search(collection, vector, depth, only)
+            lexical = by_words.result()
         candidates = list(dict.fromkeys([number for number, _ in [*dense, *lexical]]))
         # What was deleted a moment ago, and is still in the index, has no vector in the store any more.
         stored = self._stored.vectors(candidates)
