@@ -26,6 +26,7 @@ from service_process import Service
 
 ROW = {"fixed_acidity": 8.0, "alcohol": 9.0, "type": "white"}
 BODY = json.dumps(ROW).encode()
+HEALTH = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +65,15 @@ def test_a_crowd_is_served_up_to_the_limit_and_the_rest_told_at_once(service: Se
         health, *crowd = [
             stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20)) for _ in range(301)
         ]
+        for stream in (health, *crowd):  # the service has them: it hears all in one turn when it goes on
+            stream.sendall(HEALTH)
+            assert answer(stream)[0] == 200
         paths = ["/predict", "/v2/models/wine-quality/infer"] * 150  # refused by the protocol; by the application
         os.kill(service.process.pid, signal.SIGSTOP)  # so that all of them wait when it goes on
+        os.waitid(os.P_PID, service.process.pid, os.WSTOPPED)  # it may run on for a moment, and serve many of them
         for number, (stream, path) in enumerate(zip(crowd, paths, strict=True)):
             stream.sendall(post(path, f"X-Request-ID: mine-{number}\r\n"))
-        health.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        health.sendall(HEALTH)
         os.kill(service.process.pid, signal.SIGCONT)
         assert answer(health)[0] == 200
         answers = [answer(stream) for stream in crowd]
