@@ -19,6 +19,15 @@ _CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-s
 # runs before each page's own scripts: tells what the content policy refused
 _WATCH = "document.addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.blockedURI))"
 
+# PAGE_DELAY_MS=500 lets every call of the page take up to so much longer, by chance: a test that does not wait for what
+# it needs then fails, and not only once in a hundred runs on a busy machine
+_DELAY_MS = int(os.environ.get("PAGE_DELAY_MS", "0"))
+_LATE = """{
+  const [later, asked] = [setTimeout.bind(window), fetch.bind(window)];
+  const pause = () => new Promise((resolve) => later(resolve, Math.random() * DELAY));
+  window.fetch = (...call) => pause().then(() => asked(...call));
+}"""
+
 
 @contextmanager
 def launched() -> Iterator[Browser]:
@@ -48,6 +57,8 @@ def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     tab = context.new_page()
     tab.set_default_timeout(_PATIENCE_MS)
     tab.add_init_script(_WATCH)
+    if _DELAY_MS:
+        tab.add_init_script(_LATE.replace("DELAY", str(_DELAY_MS)))
     tab.on("console", note)
     tab.on("pageerror", lambda error: errors.append(str(error)))
     yield tab, errors

@@ -294,6 +294,7 @@ def test_a_key_is_asked_for_where_the_service_wants_one(registry: FakeRegistry, 
         expect(page.get_by_role("status").first).to_have_text("The service did not take this key.")
         key.fill(right)
         key.press("Enter")
+        expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
         drop(page, "rows.csv", "fixed acidity,alcohol,type\n7,9,red\n")
         page.get_by_role("button", name="Predict all rows").click()
         expect(page.locator("#outcome")).to_contain_text("1 prediction")
