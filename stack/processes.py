@@ -17,6 +17,7 @@ from stack.errors import PortTaken, ProgramFailed
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that closes
 TAIL_LINES = 25
 
 
@@ -126,13 +127,14 @@ def started_programs() -> Iterator[list[Running]]:
     def stop_signal(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # Both are set, also Ctrl-C: a shell that starts this in the background hands it down as ignored.
-    previous = {number: signal.signal(number, stop_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Ctrl-C too: a shell that starts this in the background hands it down as ignored.
+    previous = {number: signal.signal(number, stop_signal) for number in STOP_SIGNALS}
     try:
         yield running
     finally:
-        # A second Ctrl-C while stopping would leave programs behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A second one while stopping would leave programs behind; make passes on what its group was sent already.
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         for program in reversed(running):
             program.stop()
         for number, handler in previous.items():

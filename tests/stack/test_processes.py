@@ -24,6 +24,17 @@ time.sleep(600)
 """
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
+TELLS_ITS_PARENT = """
+import os, signal, sys, time
+def tell(*_):
+    os.kill(os.getppid(), {number})
+    time.sleep(0.1)  # it is still waited for when the signal comes
+    sys.exit()
+signal.signal(signal.SIGTERM, tell)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -119,19 +130,30 @@ def test_everything_is_stopped_when_a_step_fails(program) -> None:
     assert gone(children[0])
 
 
-def test_being_told_to_end_stops_everything_too(program) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_end_stops_everything_too(program, number: signal.Signals) -> None:
     children: list[int] = []
 
     def interrupted_step() -> None:
         with started_programs() as running:
             running.append(Running(program(PARENT_OF_ONE)))
             children.append(int(wait_for_log(running[0].program.log)))
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             signal.pause()
 
     with pytest.raises(KeyboardInterrupt):
         interrupted_step()
     assert gone(children[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_told_again_while_stopping_leaves_nothing_behind(program, number: signal.Signals) -> None:
+    with started_programs() as running:
+        running.append(Running(program(PARENT_OF_ONE)))
+        child = int(wait_for_log(running[0].program.log))
+        running.append(Running(program(TELLS_ITS_PARENT.format(number=int(number)), name="second")))
+        wait_for_log(running[1].program.log)
+    assert gone(child)
 
 
 def test_a_taken_port_is_named_with_its_variable() -> None:
