@@ -26,7 +26,7 @@ setup:  ## environments from the pinned requirements, and Java; quick when nothi
 demo: setup  ## the whole way without containers, once: train, predict, index, ask  [CONFIG= DATA=]
 	@$(DRIVE) stack.demo
 
-run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C
+run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C  [CONFIG= DATA=]
 	@$(DRIVE) stack.run
 
 test: setup  ## all tests that need no containers, with branch coverage  [ONLY="api rag"]

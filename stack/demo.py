@@ -1,8 +1,11 @@
 """`make demo`: the whole way without containers. Starts all, trains, predicts, indexes, asks, stops all."""
 
 import json
+import os
 import re
+import shlex
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -102,6 +105,12 @@ def run_demo(settings: Settings, report: steps.Report) -> None:
         use(settings, report)
 
 
+def run_command(environment: Mapping[str, str]) -> str:
+    """How to serve what this demo made: with the same file and pipeline, since they give the model its name."""
+    given = [f"{name}={shlex.quote(environment[name])}" for name in ("CONFIG", "DATA") if environment.get(name)]
+    return " ".join(["make run", *given])
+
+
 def main() -> int:
     """0 when every step did its work; otherwise 1 and what to do. 130 when interrupted."""
     report = steps.Report()
@@ -116,6 +125,7 @@ def main() -> int:
         print("demo: interrupted; everything is stopped", file=sys.stderr)
         return 130
     report.print_table("What was done, and how long it took")
+    print(f"Everything is stopped again. To keep it running, with its pages: {run_command(os.environ)}")
     return 0
 
 

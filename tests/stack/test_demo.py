@@ -42,6 +42,12 @@ def test_a_failure_shows_what_the_commands_said_and_not_what_airflow_says(tmp_pa
     assert demo.task_output(log) == "error: data.csv, row 7: not a number"
 
 
+def test_how_to_go_on_names_the_same_file_and_pipeline() -> None:
+    assert demo.run_command({"HOME": "/root", "DATA": ""}) == "make run"
+    given = {"DATA": "my wines.csv", "CONFIG": "w.yaml"}
+    assert demo.run_command(given) == "make run CONFIG=w.yaml DATA='my wines.csv'"
+
+
 @pytest.mark.parametrize("driver", [demo.run_demo, lambda settings, _: run.run_stack(settings)])
 def test_a_taken_port_is_told_before_anything_starts(root: Path, driver) -> None:
     with socket.socket() as other:
