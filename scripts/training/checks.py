@@ -14,6 +14,7 @@ from training.source import Source, identifier, locate
 MOSTLY_NUMBERS = 0.5  # above this share of numbers, a column is one of numbers with mistakes in it
 MOST_CATEGORIES = 100
 MOST_LOCAL_ROWS = 1_000_000
+DECIMAL_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$"
 LARGEST = 3.4e38  # float32, in which the model computes
 
 
@@ -34,6 +35,8 @@ def columns(columns: list[str], source: Source, config: Config) -> None:
                 )
     if data.target in data.ignore or data.segment in data.ignore:
         raise DataError(f"{source.name}: data.ignore names the target or the segment", "Take it out of data.ignore.")
+    if quoted := [name for name in columns if "`" in name]:  # Spark's own quotation mark for names
+        raise DataError(f"{source.name}: the name of column '{quoted[0]}' has a backtick in it", "Rename the column.")
     identifiers: dict[str, str] = {}
     for name in columns:
         other = identifiers.setdefault(identifier(name), name)
@@ -46,6 +49,8 @@ def types(
 ) -> tuple[set[str], set[str]]:
     """Which features are numbers and which categories; a column of numbers with text in it is refused."""
     data = config.data
+    labels = data.target if data.task == "classification" else None
+    _decimal_commas(text, source, profile, [name for name in names if name != labels])
     if data.task == "regression" and profile[data.target]["numeric"] < profile[data.target]["present"]:
         count = profile[data.target]["present"] - profile[data.target]["numeric"]
         _refuse_text(
@@ -67,16 +72,32 @@ def types(
             raise DataError(
                 f"{source.name}: column '{name}': expected at most {MOST_CATEGORIES} categories, "
                 f"found about {column['distinct']} different texts",
-                f"Free text and identifiers are no features: add '{name}' to data.ignore.",
+                f"Free text, identifiers and dates are no features: add '{name}' to data.ignore.",
             )
         else:
             categories.add(name)
     return numbers, categories
 
 
+def _decimal_commas(text: DataFrame, source: Source, profile: dict[str, dict[str, int]], names: list[str]) -> None:
+    """Refuses a column of numbers that are written with a comma: as text they would be categories without an order."""
+    counts = {name: profile[name]["present"] - profile[name]["numeric"] for name in names}
+    counts = {name: count for name, count in counts.items() if count}
+    others = [F.count_if(_no_number(name) & ~F.col(f"`{name}`").rlike(DECIMAL_COMMA)) for name in counts]
+    for (name, count), other in zip(counts.items(), text.agg(*others).first() or () if others else (), strict=True):
+        if not other:
+            hint = (
+                "Write it with a point: spreadsheets do in an English locale, pandas with read_csv(..., decimal=',')."
+            )
+            _refuse_text(text, source, name, count, hint)
+
+
+def _no_number(name: str) -> Column:
+    return F.col(f"`{name}`").isNotNull() & as_number(name).isNull()
+
+
 def _refuse_text(text: DataFrame, source: Source, name: str, count: int, hint: str) -> None:
-    wrong = F.col(f"`{name}`").isNotNull() & as_number(name).isNull()
-    _refuse(text, source, name, wrong, count, "a number", hint)
+    _refuse(text, source, name, _no_number(name), count, "a number", hint)
 
 
 def wrong(name: str, config: Config) -> Column:

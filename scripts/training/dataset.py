@@ -27,7 +27,7 @@ from training.checks import as_number
 from training.config import Config
 from training.errors import DataError
 from training.feedback import Joined, Labelled
-from training.source import Source, find
+from training.source import Source, check_rows, find
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -150,6 +150,7 @@ def ship_code(spark: SparkSession) -> None:
 
 def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled | None = None) -> Dataset:
     """Reads, types, checks, adds `labelled` rows, cleans and splits. Raises DataError."""
+    check_rows(source)
     spark.catalog.clearCache()  # of an earlier load in this session: Spark knows a file by its path, not its content
     table, target = cells.read(spark, source), config.data.target
     checks.columns(table.columns, source, config)

@@ -19,6 +19,14 @@ from training.errors import SourceError
 log = logging.getLogger(__name__)
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+NO_CSV = {  # first bytes of what is often given in place of UTF-8 text: what it is, and what to do
+    b"PK\x03\x04": ("an Excel file (or another zip archive)", "Save it as 'CSV UTF-8' in the spreadsheet program."),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as 'CSV UTF-8' in the spreadsheet program."),
+    b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
+    b"\x1f\x8b": ("a gzip archive", "Unpack it: gunzip."),
+    b"\xff\xfe": ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
+    b"\xfe\xff": ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,24 @@ def find(data: Data, quiet: bool = False) -> Source:
             )
     columns, separator = headers[first]
     return Source(files, "csv", separator, columns, digest, synthetic)
+
+
+def check_rows(source: Source) -> None:
+    """Raises SourceError for the first line that has not one cell for each column.
+
+    Spark would fill a short line up and cut a long one off, and take a line break within quotes for the row's end.
+    """
+    wanted, separator = len(source.columns), source.separator
+    for file in source.files if source.format == "csv" else ():
+        with file.open(encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, 1):
+                plain = '"' not in line
+                found = line.count(separator) + 1 if plain else len(next(csv.reader([line], delimiter=separator)))
+                if found != wanted and line.strip():
+                    raise SourceError(
+                        f"{file}: line {number}: expected {wanted} cells, as many as columns, found {found}",
+                        f"A cell with a {SEPARATORS[separator]} in it stands in double quotes; line breaks do not fit.",
+                    )
 
 
 def locate(source: Source, column: str, cell: str) -> tuple[Path, int | None]:
@@ -131,7 +157,10 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
             f"Separate columns by one of: {looked_for}.",
         )
     if unnamed := [index for index, name in enumerate(names, 1) if not name]:
-        raise SourceError(f"{file}: line 1: column {unnamed[0]} has no name", "Name every column in the header.")
+        raise SourceError(
+            f"{file}: line 1: column {unnamed[0]} has no name",
+            "Name every column in the header; pandas leaves its own index out with to_csv(..., index=False).",
+        )
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise SourceError(
@@ -145,6 +174,11 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
 
 def _check_text(file: Path) -> None:
     with file.open("rb") as stream:
+        start = stream.read(4)
+        for mark, (what, hint) in NO_CSV.items():
+            if start.startswith(mark):
+                raise SourceError(f"{file}: expected UTF-8 text, found {what}", hint.format(file=file))
+        stream.seek(0)
         for number, line in enumerate(stream, 1):
             try:
                 line.decode("utf-8")

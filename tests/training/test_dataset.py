@@ -33,6 +33,11 @@ def load(spark: SparkSession, config: Config) -> dataset.Dataset:
         ("one,,y\n1,2,3\n", "column 2 has no name"),
         ("une,hauteur,y\n1,é,3\n".encode("latin-1"), "line 2: expected UTF-8 text, found byte 0xe9"),
         (b"one,y\n1,\x00\n", "line 2: not a text file"),
+        ("one,y\n1,2\n".encode("utf-16"), "expected UTF-8 text, found UTF-16 text"),
+        (b"PK\x03\x04\x14\0", "expected UTF-8 text, found an Excel file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "found an old Excel file"),
+        (b"PAR1\x15\0", "found a Parquet file"),
+        (b"\x1f\x8b\x08\0", "found a gzip archive"),
     ],
 )
 def test_an_unusable_file_is_told_before_spark_starts(
@@ -69,6 +74,57 @@ def test_a_bad_cell_is_named(spark: SparkSession, write: Write, configured: Conf
 
 
 @pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("1,1,a\n", "line 302: expected 4 cells, as many as columns, found 3"),
+        ("\n1,1,a, b,3\n", "line 303: expected 4 cells, as many as columns, found 5"),
+        ('1,1,"a, b",3,9\n', "line 302: expected 4 cells, as many as columns, found 5"),
+        ('1,1,"a\nb",3\n', "line 302: expected 4 cells, as many as columns, found 3"),
+        ('1,1,a,"3\n"\n', "line 303: expected 4 cells, as many as columns, found 1"),
+    ],
+)
+def test_a_line_without_a_cell_for_each_column_is_named(
+    spark: SparkSession, write: Write, configured: Configured, lines: str, told: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        load(spark, configured(write(HEADER + ROWS + lines)))
+    assert told in caught.value.message
+
+
+def test_quoted_cells_and_empty_lines_are_whole_rows(spark: SparkSession, write: Write, configured: Configured) -> None:
+    lines = '1,1,"a, ""b""",900\r\n\n  \n"2",2,a,901\n'
+    assert load(spark, configured(write(HEADER + ROWS + lines))).report["rows_used"] == 302
+
+
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [
+        ("{i},5;1;a;{i}", "'one': expected a number, found '0,5' (and 299 more"),
+        ("-1.234.567,{i};1;a;{i}", "'one': expected a number, found '-1.234.567,0' (and 299 more"),
+        ("1,{few};1;a;{i}", "'one': expected a number, found '1,0' (and 299 more"),
+        ("{i};1;a;{i},5", "'y': expected a number, found '0,5' (and 299 more"),
+    ],
+)
+def test_decimal_commas_are_no_categories(
+    spark: SparkSession, write: Write, configured: Configured, cells: str, named: str
+) -> None:
+    rows = "".join(cells.format(i=i, few=i % 7) + "\n" for i in range(300))
+    with pytest.raises(ValueProblem) as caught:
+        load(spark, configured(write("one;two;kind;y\n" + rows)))
+    assert named in caught.value.message
+    assert "decimal=','" in caught.value.hint
+
+
+def test_labels_and_texts_with_commas_stay_what_they_are(
+    spark: SparkSession, write: Write, configured: Configured
+) -> None:
+    rows = "".join(f"{['1,5', 'thin'][i % 2]};{i};a;{i % 3},5\n" for i in range(300))
+    config = configured(write("one;two;kind;y\n" + rows), data={"task": "classification"})
+    loaded = load(spark, config)
+    assert (loaded.categories, loaded.labels()) == (("one", "kind"), ["0,5", "1,5", "2,5"])
+
+
+@pytest.mark.parametrize(
     ("sections", "told"),
     [
         ({"data": {"target": "absent"}}, "expected a column 'absent' (data.target), found: one, two, kind, y"),
@@ -83,6 +139,11 @@ def test_a_table_that_does_not_fit_its_configuration(
     with pytest.raises(DataError) as caught:
         load(spark, configured(write(HEADER + ROWS), **sections))
     assert told in caught.value.message
+
+
+def test_a_name_that_spark_cannot_quote_is_refused(spark: SparkSession, write: Write, configured: Configured) -> None:
+    with pytest.raises(DataError, match="the name of column 'a`b' has a backtick in it"):
+        load(spark, configured(write((HEADER + ROWS).replace("two", "a`b"))))
 
 
 def test_too_many_missing_values_and_free_text(spark: SparkSession, write: Write, configured: Configured) -> None:
