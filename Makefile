@@ -5,7 +5,6 @@ DEV := .venvs/dev/bin
 DRIVE := .venvs/dev/bin/python -m
 LOCK = $(UV) pip compile -q --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
 COMPOSE := docker compose
-TRAINING := $(COMPOSE) exec -T airflow /opt/training/bin/python
 
 # The same .env that Compose reads; what is given on the command line wins.
 -include .env
@@ -15,13 +14,16 @@ export
 MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check up down e2e loop train status history rollback password logs data bench lock
+.PHONY: help setup keys demo run test check up down e2e loop train status history rollback password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup:  ## environments from the pinned requirements, and Java; quick when nothing changed
 	@$(PYTHON) stack/setup.py
+
+keys: setup  ## every key of pipeline.yaml, with its default and its meaning
+	@$(DRIVE) stack.keys
 
 demo: setup  ## the whole way without containers, once: train, predict, index, ask  [CONFIG= DATA=]
 	@$(DRIVE) stack.demo
@@ -58,19 +60,19 @@ e2e: setup  ## the Compose stack from nothing, driven as a user would, and remov
 loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap under traffic, rollback  [STACK=containers]
 	@$(DRIVE) stack.loop $(STACK)
 
-train: setup  ## (containers) run train_model and follow it  [TRIALS= DATA=data/your.csv]
+train: setup  ## run train_model and follow it  [TRIALS= DATA=data/your.csv]
 	@$(DRIVE) stack.operate train
 
-status:  ## (containers) what is in production, and since when
-	@$(TRAINING) scripts/status.py > /dev/null
+status: setup  ## what is in production, and since when
+	@$(DRIVE) stack.operate status
 
-history:  ## (containers) every decision on the model, or what served at a time  [AT=2026-11-24T10:00]
-	@$(TRAINING) scripts/history.py $(if $(AT),--at $(AT)) > /dev/null
+history: setup  ## every decision on the model, or what served at a time  [AT=2026-11-24T10:00]
+	@$(DRIVE) stack.operate history $(if $(AT),--at "$(AT)")
 
-rollback:  ## (containers) move the alias back  [VERSION=]
-	@$(TRAINING) scripts/rollback.py $(if $(VERSION),--to $(VERSION))
+rollback: setup  ## move the alias back  [VERSION=]
+	@$(DRIVE) stack.operate rollback $(if $(VERSION),--to "$(VERSION)")
 
-password: setup  ## (containers) Airflow's password; the user is admin
+password: setup  ## Airflow's password; the user is admin
 	@$(DRIVE) stack.operate password
 
 logs:  ## (containers) follow the logs

@@ -1,27 +1,69 @@
-"""`make train` and `make password`, on the Compose stack that is running."""
+"""`make train`, `status`, `history`, `rollback`, `password`: on the containers, or where none run beside `make run`."""
 
+import json
+import subprocess
 import sys
 
+import httpx
+
 from stack.airflow_client import Airflow, TaskState
-from stack.compose import Compose, check_engine
+from stack.compose import Compose
 from stack.errors import StackError, StepFailed
 from stack.settings import Settings, read_settings
 
 TRAIN_SECONDS = 7200.0
+SCRIPTS = ("status", "history", "rollback")
+IN_CONTAINER = ("exec", "-T", "airflow", "/opt/training/bin/python")
 
 
-def train(settings: Settings, compose: Compose) -> None:
-    """Triggers `train_model` and follows it to its end. `DATA` is a path inside data/, `TRIALS` a number."""
-    if compose.run("exec", "-T", "airflow", "cat", "pipeline.yaml") != settings.config.read_text(encoding="utf-8"):
-        raise StepFailed("Airflow still sees the pipeline.yaml of before", "docker compose restart airflow")
+def running(compose: Compose) -> bool:
+    """Whether Airflow runs as a container. Where no engine answers, none does."""
+    try:
+        return "airflow" in compose.services()
+    except StackError:
+        return False
+
+
+def password(settings: Settings, compose: Compose | None) -> str:
+    """Airflow's, made at its first start. Raises StepFailed where it never started."""
+    if compose:
+        return compose.password()
+    try:
+        made = json.loads((settings.var / "airflow" / "passwords.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StepFailed(
+            "Airflow runs neither as a container nor here", "start it: `make up`, or `make run` in another terminal"
+        ) from None
+    return str(made["admin"])
+
+
+def configuration(settings: Settings, compose: Compose | None) -> dict[str, object]:
+    """The DAG's parameters, as the trigger form would give them. `TRIALS` is a number; `DATA`, with containers, a path
+    inside data/. Raises ValueError otherwise, StepFailed where the container has another pipeline file."""
     conf: dict[str, object] = {}
     if settings.environment.get("TRIALS"):
         conf["trials"] = int(settings.environment["TRIALS"])
+    if compose is None:
+        conf |= {"config": str(settings.config), "name": settings.model_name}
+        return conf | ({"data": str(settings.data)} if settings.data else {})
+    if compose.run("exec", "-T", "airflow", "cat", "pipeline.yaml") != settings.config.read_text(encoding="utf-8"):
+        raise StepFailed("Airflow still sees the pipeline.yaml of before", "docker compose restart airflow")
     if settings.data:
         # The container sees the folder data/ and nothing else of this machine.
-        inside = settings.data.relative_to(settings.root / "data")
-        conf["data"] = f"data/{inside}"
-    airflow = Airflow(settings.url("airflow"), compose.password())
+        conf["data"] = f"data/{settings.data.relative_to(settings.root / 'data')}"
+    return conf
+
+
+def train(settings: Settings, compose: Compose | None) -> None:
+    """Triggers `train_model` and follows it to its end. Raises StepFailed."""
+    conf, secret = configuration(settings, compose), password(settings, compose)
+    try:
+        airflow = Airflow(settings.url("airflow"), secret)
+    except httpx.TransportError as error:
+        raise StepFailed(
+            f"Airflow does not answer at {settings.url('airflow')} ({type(error).__name__})",
+            "start it: `make up`, or `make run` in another terminal; AIRFLOW_PORT must be the same for both",
+        ) from error
     run_id = airflow.trigger(conf)
     print(f"{run_id}: {settings.url('airflow')}/dags/train_model/runs", flush=True)
     airflow.follow(run_id, TRAIN_SECONDS, print_task)
@@ -32,16 +74,38 @@ def print_task(task: TaskState) -> None:
     print(f"{task.name:<10} {task.state:<10} {task.seconds:6.1f} s", flush=True)
 
 
+def script(settings: Settings, compose: Compose | None, name: str, options: list[str]) -> int:
+    """Runs `scripts/NAME.py`, which speaks to the tracking server; its exit code. What it says is on stderr."""
+    if compose:
+        command = ["docker", "compose", *IN_CONTAINER, f"scripts/{name}.py", *options]
+        environment = dict(settings.environment)
+    else:
+        model = ["--config", str(settings.config), "--name", settings.model_name]
+        command = [settings.python("training"), f"scripts/{name}.py", *model, *options]
+        environment = dict(settings.environment) | {"MLFLOW_TRACKING_URI": settings.url("mlflow")}
+    done = subprocess.run(command, cwd=settings.root, env=environment, check=False, stdout=subprocess.DEVNULL)
+    return done.returncode
+
+
+def operate(settings: Settings, task: str, options: list[str]) -> int:
+    """Does `task`; its exit code. Raises StackError, and ValueError for options that are none."""
+    compose: Compose | None = Compose(settings.root, settings.environment)
+    if compose and not running(compose):
+        compose = None
+    if task in SCRIPTS:
+        return script(settings, compose, task, options)
+    if task == "password":
+        print(password(settings, compose))
+    else:
+        train(settings, compose)
+    return 0
+
+
 def main() -> int:
-    """0, or 1 with what to do."""
+    """0, or 1 with what to do; of a script, its own exit code."""
+    task, *options = sys.argv[1:] or ["train"]
     try:
-        settings = read_settings()
-        compose = Compose(settings.root, settings.environment)
-        check_engine(settings.root, settings.environment)
-        if "password" in sys.argv[1:]:
-            print(compose.password())
-        else:
-            train(settings, compose)
+        return operate(read_settings(), task, options)
     except StackError as error:
         print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
         return 1
@@ -53,7 +117,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         print("no longer followed; the run goes on in Airflow", file=sys.stderr)
-    return 0
+        return 0
 
 
 if __name__ == "__main__":

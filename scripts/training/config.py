@@ -27,8 +27,8 @@ class Data(_Section):
     sample: str | None = Field(
         default=None, description="synthetic stand-in, used and said so while `source` does not exist"
     )
-    target: str
-    task: Literal["regression", "classification"] = "regression"
+    target: str = Field(description="the column to predict")
+    task: Literal["regression", "classification"] = Field(default="regression", description="a number, or a label")
     segment: str | None = Field(default=None, description="a column whose groups must not get worse")
     ignore: list[str] = Field(default=[], description="columns that are not features")
     units: dict[str, str] = Field(default={}, description="unit of a column, shown to the users of the model")
@@ -43,7 +43,7 @@ class Data(_Section):
 class Checks(_Section):
     """What a table must satisfy before anything is trained on it."""
 
-    min_rows: PositiveInt = 200
+    min_rows: PositiveInt = Field(default=200, description="rows with a target, repeated ones counted once")
     max_missing: float = Field(default=0.2, ge=0, le=1, description="largest share of missing values in a column")
     ranges: dict[str, tuple[float, float]] = Field(default={}, description="column: [lowest, highest] allowed value")
 
@@ -53,7 +53,7 @@ class Split(_Section):
 
     test: float = Field(default=0.2, gt=0, lt=0.5, description="for the gate")
     calibration: float = Field(default=0.1, gt=0, lt=0.5, description="for the prediction interval")
-    seed: int = 7
+    seed: int = Field(default=7, description="another seed is another split")
     most_rows: PositiveInt = Field(
         default=50_000,
         description="of test and of calibration, at most so many rows are used: those with the smallest hashes",
@@ -69,12 +69,12 @@ class Search(_Section):
         "executors, rows never leave them (xgboost only)",
     )
     candidates: list[Literal["extra_trees", "random_forest", "xgboost"]] = Field(
-        default=["extra_trees", "random_forest", "xgboost"], min_length=1
+        default=["extra_trees", "random_forest", "xgboost"], min_length=1, description="kinds of model"
     )
-    trials: PositiveInt = 20
+    trials: PositiveInt = Field(default=20, description="how many are tried in all")
     metric: str | None = Field(default=None, description="mae, rmse; accuracy, log_loss. Default: mae or log_loss")
-    folds: int = Field(default=3, ge=2, le=20)
-    timeout_s: PositiveInt = 600
+    folds: int = Field(default=3, ge=2, le=20, description="parts of the cross-validation that judges a trial")
+    timeout_s: PositiveInt = Field(default=600, description="seconds after which no further trial starts")
 
     @model_validator(mode="after")
     def _spark_trains_xgboost(self) -> Search:
@@ -86,12 +86,14 @@ class Search(_Section):
 class Gate(_Section):
     """What a new model must show before it serves."""
 
-    mode: Literal["enforce", "dry_run", "off"] = "enforce"
+    mode: Literal["enforce", "dry_run", "off"] = Field(
+        default="enforce", description="dry_run: judge and move nothing; off: promote whatever is judged"
+    )
     metric: str | None = Field(default=None, description="default: the metric of the search")
     min_gain: float = Field(
         default=0.0, ge=0, description="by how much the champion must be beaten, in the metric's unit"
     )
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="how sure the gain has to be")
     max_segment_loss: float = Field(default=0.02, ge=0, description="largest loss allowed in any group of data.segment")
     limits: dict[str, float] = Field(default={}, description="metric: worst value allowed, whatever the champion does")
 
@@ -99,7 +101,7 @@ class Gate(_Section):
 class Serving(_Section):
     """How the model is served."""
 
-    alias: str = "production"
+    alias: str = Field(default="production", description="the registry's name for the version that serves")
     coverage: float = Field(default=0.9, gt=0, lt=1, description="share of true values that the interval should hold")
 
 
@@ -203,7 +205,7 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(path, root, error), "`scripts/train.py --schema` prints every key.") from None
+        raise ConfigError(_explain(path, root, error), "`make keys` (or --schema) prints every key.") from None
 
 
 def _explain(path: Path, root: yaml.Node, error: ValidationError) -> str:

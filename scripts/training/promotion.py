@@ -128,12 +128,17 @@ def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
             to = history.course(ledger.entries()).before(known)
         if not known or to not in known:
             where = f"version {present}" if present else "nothing in production"
+            others = ", ".join(version for version in known if version != present)
             raise ConfigError(
                 f"'{config.name}': no version to go back to from {where}" if to is None else f"no version {to}",
-                f"Name one with --to: {', '.join(known)}." if known else "Train and promote one first: `make train`.",
+                f"Name one (--to, make rollback VERSION=): {others}."
+                if others
+                else "Train another first: `make train`.",
             )
         if to == present:
+            log.info("nothing to do: version %s is %s already", to, config.serving.alias)
             return {"action": "unchanged", "version": to}
         reason = Reason("rollback", True, f"moved from {f'version {present}' if present else 'nothing'} by hand")
         alias.move(registry, ledger, Entry("rolled_back", to, present, (reason,)))
+        log.info("version %s is %s now; before it: %s", to, config.serving.alias, present or "none")
     return {"action": "rolled_back", "version": to, "previous": present}

@@ -27,6 +27,24 @@ def program(tmp_path: Path) -> Callable[..., Program]:
 
 
 @pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts a `docker` on PATH; called with what it answers by the word that is in its arguments, gives its call log."""
+
+    def install(answers: dict[str, str]) -> Path:
+        calls = tmp_path / "docker-calls"
+        cases = "\n".join(f"  *'{word}'*) cat <<'END'\n{text}\nEND\n;;" for word, text in answers.items())
+        fake = tmp_path / "docker"
+        fake.write_text(
+            f'#!/bin/sh\necho "$@" >> {calls}\ncase "$*" in\n{cases}\n*) echo "no $1" >&2; exit 5;;\nesac\n'
+        )
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        return calls
+
+    return install
+
+
+@pytest.fixture
 def json_server() -> Iterator[Callable[..., str]]:
     """A real HTTP server that answers as it is told; called with `{"GET /path": (status, content)}`, gives its address.
 

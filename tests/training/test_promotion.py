@@ -127,8 +127,9 @@ def test_going_back_twice_goes_back_twice_and_bars_both(model: Model) -> None:
         model.train(slope)
         model.promote()
     assert [promotion.rollback(model.config())["version"] for _ in range(2)] == ["2", "1"]
-    with pytest.raises(ConfigError, match="no version to go back to from version 1"):
+    with pytest.raises(ConfigError, match="no version to go back to from version 1") as caught:
         promotion.rollback(model.config())
+    assert caught.value.hint == "Name one (--to, make rollback VERSION=): 2, 3."
     for data in (2, 3):
         answer = model.promote(data, gate={"mode": "off"})
         assert (answer["action"], failed(answer)) == ("refused", {"rolled_back"})

@@ -1,0 +1,155 @@
+"""Operating the stack that runs, as containers (against a stand-in for `docker`) or beside `make run`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stack import operate
+from stack.settings import Settings, read_settings
+
+PS = '{"Service":"airflow","ID":"aaaaaaaaaaaa"}'
+RUNS = "/api/v2/dags/train_model/dagRuns"
+Do = Callable[..., int]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project whose training environment is a program that says with what it was called."""
+    (tmp_path / "pipeline.yaml").write_text("name: wine-quality\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.csv").write_text("a\n1\n")
+    python = tmp_path / ".venvs" / "training" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho \'{"an": "object"}\'; echo "$MLFLOW_TRACKING_URI $*" >&2; exit 3\n')
+    python.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def do(root: Path, monkeypatch: pytest.MonkeyPatch) -> Do:
+    """Does a task as `make` would, with the variables given."""
+
+    def run(*arguments: str, **variables: str) -> int:
+        def settings() -> Settings:
+            return read_settings({"PATH": f"{root}:/usr/bin:/bin"} | variables, root)
+
+        monkeypatch.setattr("stack.operate.read_settings", settings)
+        monkeypatch.setattr(sys, "argv", ["operate", *arguments])
+        return operate.main()
+
+    return run
+
+
+@pytest.fixture
+def airflow(json_server) -> tuple[str, list[tuple[str, str]]]:
+    """The port of an Airflow whose run ends at once, and what it was asked."""
+    asked: list[tuple[str, str]] = []
+    tasks = [{"task_id": "check", "state": "success", "start_date": "2026-01-01T00:00:01Z", "duration": 6.5}]
+    url = json_server(
+        {
+            "POST /auth/token": (201, {"access_token": "abc"}),
+            f"POST {RUNS}": (200, {"dag_run_id": "one"}),
+            f"GET {RUNS}/one": (200, {"state": "success"}),
+            f"GET {RUNS}/one/taskInstances": (200, {"task_instances": tasks}),
+        },
+        asked,
+    )
+    return url.rpartition(":")[2], asked
+
+
+@pytest.fixture
+def containers(docker) -> Path:
+    """The stack as containers, as far as `make` sees it; the log of the calls to the engine."""
+    calls: Path = docker(
+        {"never ps": PS, "cat pipeline.yaml": "name: wine-quality", "never exec": "the-password", "compose exec": "{}"}
+    )
+    return calls
+
+
+@pytest.fixture
+def beside(root: Path, docker) -> None:
+    """No container runs, but `make run` made Airflow's password."""
+    docker({"never ps": ""})
+    (root / "var" / "airflow").mkdir(parents=True)
+    (root / "var" / "airflow" / "passwords.json").write_text('{"admin": "one-of-here"}')
+
+
+def test_trains_with_the_password_made_at_the_first_start(
+    containers: Path, airflow, root: Path, do: Do, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port, asked = airflow
+    assert do("train", AIRFLOW_PORT=port, TRIALS="3", DATA=str(root / "data" / "mine.csv")) == 0
+    assert '"password":"the-password"' in asked[0][1].replace(" ", "")
+    assert '"conf":{"trials":3,"data":"data/mine.csv"}' in asked[1][1].replace(" ", "")
+    assert "check      success       6.5 s" in capsys.readouterr().out
+
+
+def test_trains_beside_make_run_what_is_served_there(
+    beside: None, airflow, tmp_path: Path, do: Do, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port, asked = airflow
+    (tmp_path / "Else where.csv").write_text("a\n1\n")
+    assert do("train", AIRFLOW_PORT=port, DATA=str(tmp_path / "Else where.csv")) == 0
+    assert '"password":"one-of-here"' in asked[0][1].replace(" ", "")
+    assert f'"config": "{tmp_path}/pipeline.yaml", "name": "else-where"' in asked[1][1].replace('":"', '": "').replace(
+        '","', '", "'
+    )
+    assert f"{tmp_path}/Else where.csv" in asked[1][1]
+    assert "check      success       6.5 s" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("containers")
+def test_a_table_that_the_container_cannot_see_is_refused(
+    do: Do, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere.csv").write_text("a\n1\n")
+    assert do("train", DATA=str(tmp_path / "elsewhere.csv")) == 1
+    assert "in the folder data/" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("containers")
+def test_an_edited_pipeline_that_the_container_does_not_see_is_told(
+    do: Do, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "pipeline.yaml").write_text("name: wine-quality\nsearch: {trials: 3}\n")
+    assert do("train") == 1
+    assert "docker compose restart airflow" in capsys.readouterr().err
+
+
+def test_nothing_runs_and_nothing_answers(do: Do, root: Path, docker, capsys: pytest.CaptureFixture[str]) -> None:
+    docker({})
+    assert do("password") == 1
+    assert "`make run` in another terminal" in capsys.readouterr().err
+    (root / "var" / "airflow").mkdir(parents=True)
+    (root / "var" / "airflow" / "passwords.json").write_text('{"admin": "one-of-here"}')
+    assert do("train", AIRFLOW_PORT="9") == 1
+    said = capsys.readouterr().err
+    assert "Airflow does not answer at http://127.0.0.1:9 (ConnectError)" in said
+    assert "`make run` in another terminal" in said
+
+
+def test_prints_the_password(containers: Path, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
+    assert do("password") == 0
+    assert capsys.readouterr().out == "the-password\n"
+
+
+def test_prints_the_password_of_make_run(beside: None, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
+    assert do("password") == 0
+    assert capsys.readouterr().out == "one-of-here\n"
+
+
+def test_scripts_run_in_the_container(containers: Path, do: Do, capfd: pytest.CaptureFixture[str]) -> None:
+    assert do("rollback", "--to", "3") == 0
+    wanted = "compose exec -T airflow /opt/training/bin/python scripts/rollback.py --to 3"
+    assert containers.read_text().splitlines()[-1] == wanted
+    assert capfd.readouterr().out == ""
+
+
+def test_scripts_run_beside_make_run_on_its_tracking_server(
+    beside: None, root: Path, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert do("history", "--at", "2026-01-01", MLFLOW_PORT="7777", DATA=str(root / "data" / "mine.csv")) == 3
+    given = f"scripts/history.py --config {root}/pipeline.yaml --name mine --at 2026-01-01"
+    assert capfd.readouterr() == ("", f"http://127.0.0.1:7777 {given}\n")
