@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def check(config: Config) -> dict[str, Any]:
 def session(name: str) -> SparkSession:
     """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
     master = os.environ.get("SPARK_MASTER", "local[2]")
+    _complete_environment(master)
     # Executors on other machines call back, by address: XGBoost's tracker takes no names.
     address = "127.0.0.1" if master.startswith("local") else socket.gethostbyname(socket.gethostname())
     builder = SparkSession.Builder().appName(name).master(master)
@@ -139,6 +141,19 @@ def session(name: str) -> SparkSession:
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _complete_environment(master: str) -> None:
+    """What Spark reads from the environment, where a script is called by hand and nobody has set it."""
+    scripts = Path(__file__).parents[1]
+    found = {"SPARK_CONF_DIR": str(scripts / "conf")}
+    if master.startswith("local"):  # Spark itself would take the first python3 on PATH, and look up the machine's name
+        found |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    java = scripts.parent / "var" / "java_home"  # the note of `make setup`
+    if java.is_file():
+        found["JAVA_HOME"] = java.read_text(encoding="utf-8").strip()
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
 
 
 def ship_code(spark: SparkSession) -> None:

@@ -35,6 +35,31 @@ def test_what_nobody_foresaw_is_no_refusal() -> None:
     assert "Traceback" in done.stderr
 
 
+def test_spark_needs_no_variables_of_a_person_at_a_terminal(tmp_path: Path) -> None:
+    """Its workers run on this Python and not on the first one of PATH, with Java where `make setup` noted it."""
+    code = "\n".join(
+        [
+            "import os, sys",
+            "from training import dataset",
+            "spark = dataset.session('by hand')",
+            "print(spark.sparkContext.range(1).map(lambda _: sys.executable).collect()[0])",
+            "print(os.environ['SPARK_LOCAL_IP'], os.environ['JAVA_HOME'])",
+        ]
+    )
+    other = tmp_path / "python3"
+    other.write_text("#!/bin/sh\necho the wrong Python >&2; exit 1\n")
+    other.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(ROOT / "scripts")}
+    note = ROOT / "var" / "java_home"
+    java = note.read_text().strip() if note.exists() else os.environ["JAVA_HOME"]
+    if not note.exists():
+        environment["JAVA_HOME"] = java
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == f"{sys.executable}\n127.0.0.1 {java}\n", done.stderr
+    assert "Using Spark's default log4j profile" not in done.stderr
+
+
 def test_a_wrong_key_is_exit_code_2(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text("name: x\ndata: {source: a.csv, target: y}\nserch: {}\n")
