@@ -17,6 +17,7 @@ from training.config import Data
 from training.errors import SourceError
 
 log = logging.getLogger(__name__)
+csv.field_size_limit(2**31 - 1)  # a long text is told as what it is, by its column, and not as a fault of the reader
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 NO_CSV = {  # first bytes of what is often given in place of UTF-8 text: what it is, and what to do

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training.config import Data
 from training.errors import SourceError
-from training.source import SEPARATORS, find
+from training.source import SEPARATORS, check_rows, find, locate
 
 
 @given(st.binary(max_size=300) | st.text(alphabet='ab,;"\n\r\ufeff\x00é', max_size=60).map(str.encode))
@@ -25,3 +25,11 @@ def test_any_file_is_read_or_refused_with_a_hint(tmp_path: Path, content: bytes)
         assert len(set(source.columns)) == len(source.columns)
         assert source.separator in SEPARATORS
     assert refusal is None or (str(path) in refusal.message and refusal.hint)
+
+
+def test_a_very_long_cell_is_a_cell(tmp_path: Path) -> None:
+    path, text = tmp_path / "table.csv", "x" * 200_000
+    path.write_text(f'a,b\n1,2\n"{text}",3\n')
+    source = find(Data(source=str(path), target="b"))
+    check_rows(source)
+    assert locate(source, "a", text) == (path, 3)
