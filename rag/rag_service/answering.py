@@ -124,12 +124,12 @@ class Answerer:
     def _answer(self, question: str, asked: Vectors, hits: Sequence[Hit], sure: float, tell: Tell | None) -> Answer:
         prompt = build_prompt(question, hits, self._generator) if self._generator else None
         if self._generator is None or prompt is None or not prompt.used:
-            ranked = ranked_sentences(asked, hits, self._embedder)
+            ranked = ranked_sentences(question, asked, hits, self._embedder)
         else:
             with ThreadPoolExecutor(1, "generate") as aside:  # while it writes, the sentences are compared
                 told = (lambda text: tell(Draft(text))) if tell else None
                 writing = aside.submit(self._generator.generate, prompt.text, told)
-                ranked = ranked_sentences(asked, hits, self._embedder)
+                ranked = ranked_sentences(question, asked, hits, self._embedder)
                 written = writing.result()
             evidence = supported(written, question, [one for one in ranked if one.hit in prompt.used])
             if evidence is not None:

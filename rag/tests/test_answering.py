@@ -189,7 +189,9 @@ def test_nearly_as_good_sentences_are_quoted_too_but_not_many() -> None:
 
 def read(question: str, text: str, embedder: BertEmbedder) -> list[Evidence]:
     """The sentences of a passage with this text, ranked."""
-    return ranked_sentences(spoken(embedder.encode_question(question).tokens[0], question), [hit(text)], embedder)
+    return ranked_sentences(
+        question, spoken(embedder.encode_question(question).tokens[0], question), [hit(text)], embedder
+    )
 
 
 def test_it_is_read_as_what_it_stands_for(embedder: BertEmbedder) -> None:
@@ -202,6 +204,18 @@ def test_it_is_read_as_what_it_stands_for(embedder: BertEmbedder) -> None:
     assert within[sentence] > alone.score + 0.02
 
 
+@pytest.mark.parametrize("number", range(1220, 1240))
+def test_the_number_that_was_asked_for_comes_before_its_neighbours(number: int, embedder: BertEmbedder) -> None:
+    text = " ".join(
+        f"Valve {one} is checked every {one % 12 + 1} months by team {one % 5}." for one in range(1220, 1240)
+    )
+
+    ranked = read(f"Which team checks valve {number}?", text, embedder)
+
+    assert ranked[0].quote.startswith(f"Valve {number} ")
+    assert quoted(ranked)[0] is ranked[0]
+
+
 def test_what_is_longer_than_the_embedder_reads_is_searched_to_its_end(embedder: BertEmbedder) -> None:
     text = " ".join(f"Room {number} is kept for guests of the house." for number in range(60))
     text += " The cellar holds the wine."
@@ -211,7 +225,7 @@ def test_what_is_longer_than_the_embedder_reads_is_searched_to_its_end(embedder:
     asked = spoken(embedder.encode_question(question).tokens[0], question)
 
     assert embedder.count([text])[0] > embedder.limit
-    ranked = ranked_sentences(asked, [replace(hit(text), parts=parts)], embedder)
+    ranked = ranked_sentences(question, asked, [replace(hit(text), parts=parts)], embedder)
     assert ranked[0].quote == "The cellar holds the wine."
     assert text[ranked[0].start :] == ranked[0].quote
 
@@ -224,10 +238,10 @@ def test_sentences_are_ranked_by_what_the_store_keeps_and_encoded_anew_where_tha
     found = Retriever(Index(store, embedder.dimension), store).find("default", question, encoded, 2)
     asked = spoken(encoded.tokens[0], question)
     bare = [replace(one, parts=tuple(Part(part.passage, b"other") for part in one.parts)) for one in found]
-    anew = ranked_sentences(asked, bare, embedder)
+    anew = ranked_sentences(question, asked, bare, embedder)
     monkeypatch.setattr(embedder, "encode_passages", None)  # what is stored is enough
 
-    ranked = ranked_sentences(asked, found, embedder)
+    ranked = ranked_sentences(question, asked, found, embedder)
 
     assert [(one.quote, one.start) for one in ranked] == [(one.quote, one.start) for one in anew]
     assert [one.score for one in ranked] == pytest.approx([one.score for one in anew], abs=0.02)
