@@ -21,6 +21,7 @@ GATE_HEADING = "## Gate verdict"
 NOT_JUDGED = "not judged yet"
 DESCRIPTION_LIMIT = 5000  # the registry's column in a database that enforces it
 ROOM_FOR_VERDICT = 1500
+TOO_GOOD = 0.999  # accuracy or R²: rarely a good model, mostly a column that is made from the target
 LENGTHS = (30, 15, 10, 6, 3, 1)  # items of a list, tried in turn until the page fits
 
 
@@ -172,6 +173,9 @@ def _limit_lines(card: Card, items: int) -> Iterator[str]:
     found = measured.importance
     features = {feature["name"]: feature for feature in terms["features"]}
     ranked = [features[found.names[index]] for index in np.argsort(-found.mean)]
+    if max(measured.metrics.get("accuracy", 0), measured.metrics.get("r2", 0)) > TOO_GOOD:
+        name = _text(ranked[0]["name"])
+        yield f"**Hardly an error on the test rows**: is {name} known before the target is, or does it give it away?"
     seen = "; ".join(_range(feature) for feature in ranked[:items])
     more = _more(len(ranked) - items, "features, by `GET /model`", "; ")
     yield f"Seen in training: {seen}{more}. Beyond, it guesses."

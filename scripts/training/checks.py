@@ -60,6 +60,8 @@ def types(
     for name in names:
         column = profile[name]
         if name == data.target:
+            if labels:
+                _labels(source, name, column["distinct"])
             continue
         if column["present"] == 0:
             raise DataError(f"{source.name}: column '{name}' is empty", "Remove it or add it to data.ignore.")
@@ -77,6 +79,19 @@ def types(
         else:
             categories.add(name)
     return numbers, categories
+
+
+def _labels(source: Source, name: str, distinct: int) -> None:
+    """`distinct` is an estimate, exact for the few that decide here."""
+    if distinct < 2:
+        raise DataError(
+            f"{source.name}: column '{name}': expected at least two labels, found {distinct}", "Check data.target."
+        )
+    if distinct > MOST_CATEGORIES:
+        raise DataError(
+            f"{source.name}: column '{name}': expected at most {MOST_CATEGORIES} labels, found about {distinct}",
+            "To predict a number, set data.task: regression; otherwise join rare labels to one.",
+        )
 
 
 def _decimal_commas(text: DataFrame, source: Source, profile: dict[str, dict[str, int]], names: list[str]) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,15 @@ def test_names_from_the_data_are_text_never_markup() -> None:
     text = card.render(described(measured(1), target="a|b\n## Gate verdict <script>"))
     assert text.count("\n## Gate verdict") == 1
     assert "<script>" not in text.replace(r"\<script\>", "")
+
+
+def test_a_model_that_is_too_good_has_its_strongest_column_questioned() -> None:
+    found = measured()
+    assert "Hardly an error" not in card.render(described(found))
+    found = replace(found, figures=found.figures | {"r2": replace(found.figures["r2"], value=0.9995)})
+    text = card.render(described(found))
+    strongest = found.importance.names[int(np.argmax(found.importance.mean))]
+    assert f"**Hardly an error on the test rows**: is {strongest} known before the target is" in text
 
 
 def test_rare_labels_and_small_groups_are_named_as_hardly_tested() -> None:

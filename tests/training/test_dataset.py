@@ -141,6 +141,21 @@ def test_a_table_that_does_not_fit_its_configuration(
     assert told in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("one", "column 'one': expected at most 100 labels, found about"),
+        ("same", "column 'same': expected at least two labels, found 1"),
+    ],
+)
+def test_a_number_and_a_constant_are_no_labels(
+    spark: SparkSession, write: Write, configured: Configured, target: str, told: str
+) -> None:
+    rows = "".join(f"{i}.5,{i % 7},no\n" for i in range(300))
+    with pytest.raises(DataError, match=told):
+        load(spark, configured(write("one,two,same\n" + rows), target=target, data={"task": "classification"}))
+
+
 def test_a_name_that_spark_cannot_quote_is_refused(spark: SparkSession, write: Write, configured: Configured) -> None:
     with pytest.raises(DataError, match="the name of column 'a`b' has a backtick in it"):
         load(spark, configured(write((HEADER + ROWS).replace("two", "a`b"))))
