@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from stack import programs, steps
-from stack.errors import ProgramFailed, StackError, StepFailed
+from stack.errors import ProgramFailed, StackError
 from stack.processes import Running, started_programs
 from stack.settings import Settings, read_settings
 
@@ -81,7 +81,7 @@ def use(settings: Settings, report: steps.Report) -> None:
         with report.step("served model") as step:
             model = steps.served_model(api)
             if model is None:
-                raise StepFailed("no model is served after the DAG's success", "see var/log/api.log")
+                raise steps.nothing_served(api)
             step.result = steps.describe_model(model)
         with report.step("POST /predict") as step:
             step.result = steps.describe_prediction(steps.predict(api, model))

@@ -134,6 +134,18 @@ def last_decision(api: httpx.Client, model: dict[str, Any]) -> str:
     raise StepFailed(f"version {model['version']} is served, and the ledger does not say why", "see MLflow's page")
 
 
+def nothing_served(api: httpx.Client) -> StepFailed:
+    """Why no model serves although the run succeeded: a refusal is a result, with its reasons."""
+    for entry in content(api.get("/history"))["entries"]:
+        if entry["action"] == "refused":
+            failed = "; ".join(reason["text"] for reason in entry["reasons"] if not reason["passed"])
+            return StepFailed(
+                f"nothing is served: the gate refused version {entry['version']}, {failed}",
+                "give more rows or better columns; `gate` in the pipeline file says what it asks for (make keys)",
+            )
+    return StepFailed("no model is served after the DAG's success", "see var/log/api.log")
+
+
 def give_documents(rag: httpx.Client, paths: list[Path]) -> str:
     """Uploads `paths`; gives the verdicts counted. Raises StepFailed when one failed or there is none."""
     files = [("files", (path.name, path.read_bytes())) for path in paths]

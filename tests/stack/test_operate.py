@@ -84,10 +84,11 @@ def test_trains_with_the_password_made_at_the_first_start(
     assert '"password":"the-password"' in asked[0][1].replace(" ", "")
     assert '"conf":{"trials":3,"data":"data/mine.csv"}' in asked[1][1].replace(" ", "")
     assert "check      success       6.5 s" in capsys.readouterr().out
+    assert containers.read_text().splitlines()[-1].endswith("scripts/status.py")  # the gate may have refused
 
 
 def test_trains_beside_make_run_what_is_served_there(
-    beside: None, airflow, tmp_path: Path, do: Do, capsys: pytest.CaptureFixture[str]
+    beside: None, airflow, tmp_path: Path, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port, asked = airflow
     (tmp_path / "Else where.csv").write_text("a\n1\n")
@@ -97,7 +98,9 @@ def test_trains_beside_make_run_what_is_served_there(
         '","', '", "'
     )
     assert f"{tmp_path}/Else where.csv" in asked[1][1]
-    assert "check      success       6.5 s" in capsys.readouterr().out
+    said = capfd.readouterr()
+    assert "check      success       6.5 s" in said.out
+    assert "scripts/status.py" in said.err
 
 
 @pytest.mark.usefixtures("containers")

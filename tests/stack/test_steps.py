@@ -56,6 +56,15 @@ def test_the_last_decision_about_what_is_served_is_told(json_server) -> None:
             steps.last_decision(api, MODEL | {"version": "5"})
 
 
+def test_a_refusal_is_told_where_nothing_is_served(json_server) -> None:
+    reasons = [{"text": "mae within the limit", "passed": True}, {"text": "gain not above 0", "passed": False}]
+    refused = {"action": "refused", "version": "1", "by": "airflow", "reasons": reasons}
+    url = json_server({"GET /history": [(200, {"entries": [refused]}), (200, {"entries": []})]})
+    with steps.client(url) as api:
+        assert str(steps.nothing_served(api)) == "nothing is served: the gate refused version 1, gain not above 0"
+        assert str(steps.nothing_served(api)) == "no model is served after the DAG's success"
+
+
 def test_no_model_yet_is_no_failure(json_server) -> None:
     url = json_server({"GET /model": [(503, {"title": "No model yet"}), (200, MODEL)]})
     with steps.client(url) as api:
