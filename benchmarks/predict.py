@@ -1,8 +1,9 @@
 """This prediction service beside its peers: the same forest, the same machine, one run.
 
-    .venvs/training/bin/python benchmarks/predict.py [--seconds 10] [--connections 8] [--rate 500] [--only NAME ...]
+    .venvs/training/bin/python benchmarks/predict.py [--seconds 10] [--connections 8] [--rate 500] [--trees 200]
+                                                     [--only NAME ...]
 
-A forest of 200 trees, fitted to the bundled wines, is served by each in turn, while the others are stopped;
+A forest, fitted to the bundled wines, is served by each in turn, while the others are stopped;
 `peers/servers.py` says how each is set up. Before it is measured, a server must give the forest's own predictions for a
 hundred rows. Then it gets those rows, one per request, in a closed loop (how much can it do) and, if it can do that
 much, in an open loop at a fixed rate (how long does it take). Peers are installed with uv into var/peers at the first
@@ -128,6 +129,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--rate", type=float, default=500.0, help="requests per second in the open loop")
+    parser.add_argument("--trees", type=int, default=model.TREES, help="how much work the model itself is")
     parser.add_argument(
         "--only", nargs="+", default=[""], metavar="NAME", help="servers whose name has one of these in it"
     )
@@ -137,7 +139,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
         print("fitting the forest", file=sys.stderr)
-        forest = model.make(folder)
+        forest = model.make(folder, options.trees)
         port = free_port()
         store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
         registry = [VENVS / "training/bin/mlflow", "server", "--port", port, "--workers", 1, *store]
@@ -156,7 +158,8 @@ def main() -> int:
             except NotMeasured as reason:
                 found[server] = str(reason)
         logged = sum(file.read_bytes().count(b"\n") for file in (folder / servers.LOG).rglob("predictions-*.jsonl"))
-    print(f"\nOne row per request; {options.connections} connections in the closed loop; {options.seconds:g} s each.")
+    print(f"\nOne row per request; {options.connections} connections in the closed loop; {options.seconds:g} s each;")
+    print(f"a forest of {options.trees} trees.")
     print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n")
     print(table(found, options.rate))
     busiest = max((one.closed.busy for one in found.values() if isinstance(one, Measured)), default=0.0)

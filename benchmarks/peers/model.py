@@ -44,11 +44,11 @@ class Forest:
     predictions: Any
 
 
-def make(folder: Path) -> Forest:
-    """Fits the forest and writes it in each form."""
+def make(folder: Path, trees: int = TREES) -> Forest:
+    """Fits a forest of so many trees and writes it in each form."""
     table = pd.read_csv(SAMPLE)
     rows, target = table[COLUMNS].to_numpy(np.float32), table["quality"].to_numpy()
-    model = RandomForestRegressor(n_estimators=TREES, random_state=7, n_jobs=-1).fit(rows, target)
+    model = RandomForestRegressor(n_estimators=trees, random_state=7, n_jobs=-1).fit(rows, target)
     model.n_jobs = 1  # one row: threads only cost
     sent = rows[:: len(rows) // SENT_ROWS][:SENT_ROWS]  # of both kinds of wine
     predictions = model.predict(sent)
