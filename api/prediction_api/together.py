@@ -1,8 +1,8 @@
 """Single rows that arrive together are predicted together.
 
 A call of the graph has a price of its own, and a forest's nodes are fetched from memory faster for several rows at a
-time; so the requests of one turn of the event loop share a call. Nobody waits for company: the call comes when the
-loop has begun all requests that it has at hand, microseconds later where there is only one.
+time; so the requests of neighbouring turns of the event loop share a call. It comes with the first turn that brings no
+further row, which takes microseconds and not a timer: a row on its own is not kept waiting for company.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from prediction_api.predictor import Prediction, Predictor, Row
+
+MOST_ROWS = 16  # of one call: beyond 8, a row in company costs no less, and more rows keep the first ones waiting
 
 
 class _Asked(NamedTuple):
@@ -29,10 +31,18 @@ class Together:
         """The prediction that this row alone would give. Raises PredictionFailed when it is awaited."""
         loop = asyncio.get_running_loop()
         if not self._asked:
-            loop.call_soon(self._answer)
+            loop.call_soon(self._answer_unless_more_come, 0)
         asked = _Asked(predictor, row, loop.create_future())
         self._asked.append(asked)
         return asked.answer
+
+    def _answer_unless_more_come(self, before: int) -> None:
+        """Called once a turn of the loop; `before` is how many rows had come when the last one ended."""
+        now = len(self._asked)
+        if before < now < MOST_ROWS:
+            asyncio.get_running_loop().call_soon(self._answer_unless_more_come, now)
+        else:
+            self._answer()
 
     def _answer(self) -> None:
         asked, self._asked = self._asked, []

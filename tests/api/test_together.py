@@ -15,7 +15,7 @@ from onnx import helper
 from prediction_api.errors import PredictionFailed
 from prediction_api.model_errors import GoldenMismatch
 from prediction_api.predictor import Prediction, Predictor, Row
-from prediction_api.together import Together
+from prediction_api.together import MOST_ROWS, Together
 
 MODEL = Predictor.from_bytes(regression_model())
 ROWS = st.lists(
@@ -58,6 +58,33 @@ def test_each_row_gets_what_it_would_get_alone(rows: list[Row]) -> None:
     predictor = Counted()
     assert ask(*[(predictor, row) for row in rows]) == [MODEL.predict([row])[0] for row in rows]
     assert predictor.calls == [len(rows)]
+
+
+def calls_for(turns: Sequence[int]) -> list[int]:
+    """The rows of each call where one row comes in each of these turns of the loop."""
+
+    async def story(predictor: Predictor) -> None:
+        together = Together()
+
+        async def one(turn: int) -> None:
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            await together.predict(predictor, [8.0, 9.0, "red"])
+
+        await asyncio.wait_for(asyncio.gather(*map(one, turns)), 10)
+
+    predictor = Counted()
+    run(story(predictor))
+    return predictor.calls
+
+
+def test_rows_of_neighbouring_turns_share_a_call_and_nobody_waits_longer() -> None:
+    assert calls_for([0, 1, 2, 3]) == [4]
+    assert calls_for([0, 9]) == [1, 1]
+
+
+def test_a_stream_that_never_stops_keeps_nobody_waiting() -> None:
+    assert calls_for(range(3 * MOST_ROWS)) == [MOST_ROWS] * 3
 
 
 def test_a_swap_among_them_gives_each_the_model_that_it_asked() -> None:
