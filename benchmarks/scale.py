@@ -36,7 +36,7 @@ from peers.memory import Peak, children, tree, watch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-sys.path.insert(0, str(ROOT / "tests" / "training"))
+sys.path[:0] = [str(ROOT / "tests" / "training"), str(ROOT / "tests")]
 
 from cluster import Cluster, started
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from types import ModuleType
 import httpx
 import pytest
 from conftest import ROOT, dag_bag
+from servers import answers, ended, held_port
 
 WELLS = "The deepest well of Orvan is {depth} metres deep. It was dug in {year} by the miner {name}.\n"
 FACTS = [("Halda", 212, 1804, "Ruth Ostrom"), ("Merrin", 87, 1931, "Pavel Iden"), ("Tolsa", 140, 1877, "Ana Belmar")]
@@ -24,33 +24,22 @@ FACTS = [("Halda", 212, 1804, "Ruth Ostrom"), ("Merrin", 87, 1931, "Pavel Iden")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The service as a process of its own, from its own environment, without a generator."""
     home = tmp_path_factory.mktemp("rag")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    variables = {"PYTHONPATH": str(ROOT / "rag"), "RAG_PORT": str(port), "RAG_DATA_DIR": str(home / "data")}
-    variables |= {"RAG_MODELS_DIR": str(home / "models"), "RAG_GENERATOR": "none", "MLFLOW_TRACKING_URI": ""}
-    variables["RAG_MAX_UPLOAD_BYTES"] = "200000"
     python = ROOT / ".venvs" / "rag" / "bin" / "python"
-    with (home / "log").open("w") as log:
+    with held_port() as port, (home / "log").open("w") as log:
+        variables = {"PYTHONPATH": str(ROOT / "rag"), "RAG_PORT": str(port), "RAG_DATA_DIR": str(home / "data")}
+        variables |= {"RAG_MODELS_DIR": str(home / "models"), "RAG_GENERATOR": "none", "MLFLOW_TRACKING_URI": ""}
+        variables["RAG_MAX_UPLOAD_BYTES"] = "200000"
         program = subprocess.Popen(
             [python, "-m", "rag_service", "serve"], cwd=home, env={**os.environ, **variables}, stdout=log, stderr=log
         )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        while not ready(address):
-            assert program.poll() is None, (home / "log").read_text()
-        yield address
-    finally:
-        program.terminate()
-        program.wait(timeout=30)
-
-
-def ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        time.sleep(0.2)
-        return False
+        address = f"http://127.0.0.1:{port}"
+        try:
+            while not answers(f"{address}/readyz"):
+                assert program.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+            yield address
+        finally:
+            ended(program)
 
 
 @pytest.fixture
@@ -84,7 +73,7 @@ def run(**conf: object) -> dict[str, str]:
 
 
 def names(service: str, collection: str) -> set[str]:
-    found = httpx.get(f"{service}/documents", params={"collection": collection}).json()["documents"]
+    found = httpx.get(f"{service}/documents", params={"collection": collection}, timeout=60).json()["documents"]
     return {document["name"] for document in found}
 
 
@@ -196,10 +185,9 @@ def test_a_folder_that_is_not_there_changes_nothing(
 
 
 def test_a_service_that_is_away_fails_before_anything_is_done(documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("RAG_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-    states = run(collection="away")
+    with held_port() as port:
+        monkeypatch.setenv("RAG_URL", f"http://127.0.0.1:{port}")
+        states = run(collection="away")
     assert (states["run"], states["keep"], states["read"], states["restore"]) == (
         "failed",
         "failed",

@@ -4,15 +4,25 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import held_port
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "airflow")]
 
 from stack.processes import Program
+from stack.settings import PORTS
+
+
+@pytest.fixture
+def ports() -> Iterator[dict[str, str]]:
+    """The variables that give each program a free port, held until the test ends."""
+    with ExitStack() as held:
+        yield {f"{name.upper()}_PORT": str(held.enter_context(held_port())) for name in PORTS}
 
 
 @pytest.fixture

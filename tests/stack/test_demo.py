@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import demo, e2e, operate, programs, run, steps
+from stack import demo, operate, programs, run, steps
 from stack.errors import PortTaken, ProgramFailed
 from stack.settings import read_settings
 
@@ -28,10 +28,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def free_ports_as_variables() -> dict[str, str]:
-    return {f"{name.upper()}_PORT": str(port) for name, port in e2e.free_ports().items()}
-
-
 def test_times_each_task_that_ended() -> None:
     assert demo.task_seconds(LOG) == {"check": 6.5}
 
@@ -49,12 +45,12 @@ def test_how_to_go_on_names_the_same_file_and_pipeline() -> None:
 
 
 @pytest.mark.parametrize("driver", [demo.run_demo, lambda settings, _: run.run_stack(settings)])
-def test_a_taken_port_is_told_before_anything_starts(root: Path, driver) -> None:
+def test_a_taken_port_is_told_before_anything_starts(root: Path, ports: dict[str, str], driver) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        settings = read_settings(free_ports_as_variables() | {"RAG_PORT": port}, root)
+        settings = read_settings(ports | {"RAG_PORT": port}, root)
         with pytest.raises(PortTaken, match=f"port {port}, where rag should listen"):
             driver(settings, steps.Report())
     assert not (root / "var" / "log").exists()
@@ -73,7 +69,7 @@ def test_a_wrong_setting_is_one_line_and_a_hint(
     assert "hint: give a number" in said
 
 
-def test_a_program_that_cannot_start_stops_the_demo(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_cannot_start_stops_the_demo(root: Path, ports: dict[str, str]) -> None:
     """The interpreters of this root are stand-ins that end at once, as a broken environment would."""
     for name in ("training", "api", "rag", "airflow"):
         folder = root / ".venvs" / name / "bin"
@@ -82,7 +78,7 @@ def test_a_program_that_cannot_start_stops_the_demo(root: Path, monkeypatch: pyt
         (folder / "python").chmod(0o755)
     report = steps.Report()
     with pytest.raises(ProgramFailed, match="ended with code 9") as failure:
-        demo.run_demo(read_settings(free_ports_as_variables(), root), report)
+        demo.run_demo(read_settings(ports, root), report)
     assert failure.value.tail.startswith("broken")
     assert [step.result for step in report.steps] == ["failed"]
 

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from stack import e2e
 from stack.settings import ROOT
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -38,18 +37,24 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def drive(home: Path) -> Callable[..., subprocess.Popen[str]]:
+def drive(home: Path, ports: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
     def start(name: str, **variables: str) -> subprocess.Popen[str]:
-        ports = {f"{program.upper()}_PORT": str(port) for program, port in e2e.free_ports().items()}
         code = DRIVER.format(root=str(ROOT), name=name, home=str(home))
         counting = {name: value for name, value in os.environ.items() if name.startswith("COV")}
         environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"} | counting | ports | variables
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-u", "-c", code],
             cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:  # where a test failed, it runs still
+        process.terminate()
+        process.communicate()
 
 
 def still_running(home: Path) -> list[int]:
@@ -60,7 +65,7 @@ def still_running(home: Path) -> list[int]:
 
 def test_the_demo_does_every_step_and_leaves_nothing_running(drive, home: Path) -> None:
     process = drive("demo")
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=200)
     assert (process.returncode, errors) == (0, "")
     for expected in ("  check", "wine-quality version 1", "5.4", "1 indexed", "of vinegar [volatile-acidity.md]"):
         assert expected in said
@@ -70,7 +75,7 @@ def test_the_demo_does_every_step_and_leaves_nothing_running(drive, home: Path) 
 
 def test_a_demo_whose_training_fails_says_so_and_leaves_nothing_running(drive, home: Path) -> None:
     process = drive("demo", STAND_IN_DAG="1")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "train_model ended with code 1" in errors
     assert "var/log/train_model.log" in errors
@@ -86,7 +91,7 @@ def test_the_stack_runs_until_it_is_told_to_end(drive, home: Path, number: signa
     assert httpx.get(f"{said[0].split()[1]}/api/v2/version", trust_env=False).status_code == 200
     assert len(still_running(home)) == 4
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=200)
     assert process.returncode == 0
     assert still_running(home) == []
 
@@ -96,7 +101,7 @@ def test_the_stack_ends_when_one_of_its_programs_ends(drive, home: Path) -> None
     assert process.stdout is not None
     process.stdout.readline()
     os.kill(still_running(home)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "ended with code -9" in errors
     deadline = time.monotonic() + 10

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyspark
+from servers import held_port
 
 HOME = Path(pyspark.__file__).parent
 START_SECONDS = 120.0
@@ -30,17 +30,9 @@ class Cluster:
     workers: list["subprocess.Popen[bytes]"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def started(folder: Path, memory: str = "1g") -> Iterator[Cluster]:
     """Starts the processes, waits until both workers are known to the master, and stops them at the end."""
-    port, page = free_port(), free_port()
-    master = f"spark://127.0.0.1:{port}"
     secret = folder / "spark.conf"
     start = [sys.executable, str(Path(__file__).parents[2] / "airflow" / "spark_node.py")]
     processes: list[subprocess.Popen[bytes]] = []
@@ -52,20 +44,22 @@ def started(folder: Path, memory: str = "1g") -> Iterator[Cluster]:
             command = [*start, *arguments]
             processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
 
-    try:
-        address = ["--host", "127.0.0.1", "--webui-port", str(page)]
-        run("master", "master", *address, "--port", str(port))
-        for index in range(2):
-            options = ["--host", "127.0.0.1", "--webui-port", "0", "-c", "1", "-m", memory]
-            options += ["-d", str(folder / f"worker-{index}")]
-            run(f"worker-{index}", "worker", *options, master)
-        _wait_for_workers(f"http://127.0.0.1:{page}/json/", 2)
-        yield Cluster(master, secret, processes[1:])
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    with held_port() as port, held_port() as page:
+        master = f"spark://127.0.0.1:{port}"
+        try:
+            address = ["--host", "127.0.0.1", "--webui-port", str(page)]
+            run("master", "master", *address, "--port", str(port))
+            for index in range(2):
+                options = ["--host", "127.0.0.1", "--webui-port", "0", "-c", "1", "-m", memory]
+                options += ["-d", str(folder / f"worker-{index}")]
+                run(f"worker-{index}", "worker", *options, master)
+            _wait_for_workers(f"http://127.0.0.1:{page}/json/", 2)
+            yield Cluster(master, secret, processes[1:])
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
 
 
 def _wait_for_workers(page: str, count: int) -> None:

@@ -1,17 +1,17 @@
 """What the tests of the training job share: one real Spark session and one real tracking server for all of them."""
 
 import os
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from servers import answers, ended, held_port
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -21,6 +21,12 @@ os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
 from pyspark.sql import SparkSession
 from training import dataset
 from training.config import Config
+
+# How long an example takes, or the making of one, is no matter of tests.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -34,43 +40,20 @@ def spark() -> Iterator[SparkSession]:
 def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking server as a process, on SQLite."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    uri = f"http://127.0.0.1:{port}"
-    with (folder / "server.log").open("w") as output:
+    with held_port() as port, (folder / "server.log").open("w") as output:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+        command += ["--artifacts-destination", str(folder / "files")]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                if server.poll() is not None:
-                    break
-                server_wait(server)
-        else:
-            pytest.fail((folder / "server.log").read_text())
-        yield uri
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def server_wait(server: "subprocess.Popen[bytes]") -> None:
-    """Gives the server a moment, or returns at once when it died."""
-    try:
-        server.wait(timeout=0.2)
-    except subprocess.TimeoutExpired:
-        return
+        uri = f"http://127.0.0.1:{port}"
+        try:
+            while not answers(f"{uri}/health"):
+                assert server.poll() is None, (folder / "server.log").read_text()
+                time.sleep(0.2)
+            yield uri
+        finally:
+            ended(server)
 
 
 @pytest.fixture

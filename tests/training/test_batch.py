@@ -4,12 +4,12 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
+from servers import answers, ended, held_port
 from training import batch, promotion, steps
 from training.config import Config
 from training.errors import ConfigError, DataError, OutputExists, SourceError, SparkFailed, WrongModel
@@ -45,7 +46,7 @@ class Api:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
@@ -54,37 +55,26 @@ class Api:
 @pytest.fixture(scope="module")
 def serve(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Api]]:
     """Starts the service for a model, once for each name."""
-    started: dict[str, tuple[Api, subprocess.Popen[bytes]]] = {}
+    started: dict[str, Api] = {}
+    with ExitStack() as ends:
 
-    def start(name: str) -> Api:
-        if name not in started:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-            folder = tmp_path_factory.mktemp("api")
-            variables = {"MLFLOW_TRACKING_URI": tracking_uri, "MODEL_NAME": name, "API_PORT": str(port)}
-            variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
-            command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
-            process = subprocess.Popen(command, cwd=folder, env=os.environ | variables, stderr=subprocess.DEVNULL)
-            started[name] = (Api(port), process)
-            await_ready(port, process)
-        return started[name][0]
+        def start(name: str) -> Api:
+            if name not in started:
+                port = ends.enter_context(held_port())
+                folder = tmp_path_factory.mktemp("api")
+                variables = {"MLFLOW_TRACKING_URI": tracking_uri, "MODEL_NAME": name, "API_PORT": str(port)}
+                variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
+                command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
+                log = ends.enter_context((folder / "log").open("w"))
+                process = subprocess.Popen(command, cwd=folder, env=os.environ | variables, stderr=log)
+                ends.callback(ended, process)
+                while not answers(f"http://127.0.0.1:{port}/readyz"):
+                    assert process.poll() is None, (folder / "log").read_text()
+                    time.sleep(0.1)
+                started[name] = Api(port)
+            return started[name]
 
-    yield start
-    for _, process in started.values():
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def await_ready(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail("the prediction service does not serve the model")
+        yield start
 
 
 @pytest.fixture(scope="module")

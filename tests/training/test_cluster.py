@@ -28,8 +28,10 @@ executors.GRACE_SECONDS = 1.0
 
 
 def kill_once_both_work():
-    tracker = SparkContext._active_spark_context.statusTracker()
-    while not any(tracker.getStageInfo(stage).numActiveTasks == 2 for stage in tracker.getActiveStageIds()):
+    tracker, busy = SparkContext._active_spark_context.statusTracker(), 0
+    while busy < 2:  # a stage that ended just now has no information any more
+        stages = map(tracker.getStageInfo, tracker.getActiveStageIds())
+        busy = max((stage.numActiveTasks for stage in stages if stage), default=0)
         time.sleep(0.01)
     os.killpg(worker, signal.SIGKILL)
     print("killed", file=sys.stderr)
@@ -54,6 +56,7 @@ print(json.dumps(steps.train(config)))
 """
 
 
+@pytest.mark.timeout(900)  # it starts three JVMs before the job, which starts five more
 @pytest.mark.parametrize(
     "search",
     [{"engine": "spark", "candidates": ["xgboost"]}, {"engine": "local", "candidates": ["extra_trees"], "trials": 4}],
@@ -72,7 +75,7 @@ def test_a_worker_killed_during_training_does_not_fail_it(
             "PYTHONUNBUFFERED": "1",
         }
         command = [sys.executable, "-c", TRAIN, config.model_dump_json(), str(cluster.workers[0].pid)]
-        job = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=290, check=False)
+        job = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert job.returncode == 0, job.stderr[-3000:]
     assert "killed" in job.stderr
     assert json.loads(job.stdout)["status"] == "trained"

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 import versions
+from servers import answers, ended, held_port
 from test_promotion import FAIR, GOOD, Model
 from training import promotion, verification
 from training.errors import ConfigError, NotServed, RefusedByService
@@ -40,39 +40,33 @@ def service(
     """The real prediction service, following the model; gives a reader of its /readyz."""
     if not API_PYTHON.exists():
         pytest.skip("the service's environment is not there: make setup")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    settings = {"API_PORT": str(port), "MODEL_NAME": model.name, "MLFLOW_TRACKING_URI": tracking}
-    settings |= {"PYTHONPATH": str(ROOT / "api"), "MODELS_DIR": str(tmp_path / "models"), "API_POLL_SECONDS": "0.2"}
-    settings["PREDICTION_LOG_DIR"] = ""
-    with (tmp_path / "api.log").open("w") as log:
+    with held_port() as port, (tmp_path / "api.log").open("w") as log:
+        url = f"http://127.0.0.1:{port}"
+        settings = {"API_PORT": str(port), "MODEL_NAME": model.name, "MLFLOW_TRACKING_URI": tracking}
+        settings |= {"PYTHONPATH": str(ROOT / "api"), "MODELS_DIR": str(tmp_path / "models"), "API_POLL_SECONDS": "0.2"}
+        settings["PREDICTION_LOG_DIR"] = ""
         process = subprocess.Popen(
             [API_PYTHON, "-m", "prediction_api"], env={**os.environ, **settings}, cwd=tmp_path, stdout=log, stderr=log
         )
         try:
-            until(lambda: process.poll() is not None or _get(f"{url}/livez"))
+            until(lambda: process.poll() is not None or answers(f"{url}/livez"))
             assert process.poll() is None, (tmp_path / "api.log").read_text()
             monkeypatch.setenv("API_URL", url)
             yield lambda: _get(f"{url}/readyz")
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            ended(process)
 
 
 def _get(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         with error:
             return dict(json.load(error))
-    except urllib.error.URLError:
-        return {}
 
 
-def until(true: Callable[[], object], seconds: float = 60.0) -> None:
+def until(true: Callable[[], object], seconds: float = 200.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -145,7 +139,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("API_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(verification, "VERIFY_SECONDS", 2.0)
     yield lambda **parts: said.update(parts)
     server.shutdown()
     server.server_close()
@@ -163,7 +156,10 @@ REFUSED = {"version": "2", "reason": "digest-mismatch", "detail": "other bytes"}
         pytest.param({"refused": None}, id="it-is-slow"),
     ],
 )
-def test_an_accident_moves_nothing(model: Model, stand_in: Callable[..., None], parts: dict[str, Any]) -> None:
+def test_an_accident_moves_nothing(
+    model: Model, stand_in: Callable[..., None], parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "VERIFY_SECONDS", 2.0)
     for slope in (FAIR, GOOD):
         model.train(slope)
         model.promote()
