@@ -32,7 +32,7 @@ def settle(registry: Registry, ledger: Ledger) -> Entry | None:
     last = history.course(ledger.entries()).last
     holder = registry.holder()
     present, wanted = holder.version if holder else "", last.version if last else ""
-    if last and registry.settled() != last.id:
+    if last and registry.settled() != last.id and not _made_since(registry, last):
         log.info("version %s: %s on %s, brought to its end now", last.version, last.action, f"{last.at:%F %T}")
         _carry_out(registry, last)
         return last
@@ -50,6 +50,12 @@ def _carry_out(registry: Registry, entry: Entry) -> None:
     else:
         registry.remove_alias()
     registry.settle(entry.id)
+
+
+def _made_since(registry: Registry, entry: Entry) -> bool:
+    """Whether the entry speaks of an earlier version of this number: the model was deleted, and trained anew."""
+    version = registry.numbered(entry.version) if entry.version else None
+    return version is not None and version.creation_timestamp > entry.at.timestamp() * 1000
 
 
 def _named(version: str) -> str:

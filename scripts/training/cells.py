@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from training import checks
-from training.checks import as_number
+from training.checks import is_number
 from training.config import Config
 from training.source import Source
 
@@ -68,7 +68,7 @@ def profile(cells: Cells, config: Config) -> tuple[int, dict[str, dict[str, int]
         wanted[name, "present"] = F.count(f"`{name}`")
         wanted[name, "wrong"] = F.count_if(checks.wrong(name, config))
         if name not in cells.numbers:
-            wanted[name, "numeric"] = F.count(as_number(name))
+            wanted[name, "numeric"] = F.count_if(is_number(name))
             wanted[name, "distinct"] = F.approx_count_distinct(f"`{name}`")
     found = dict(zip(wanted, cells.table.agg(*wanted.values()).first() or (), strict=True))
     columns: dict[str, dict[str, int]] = {name: {} for name in cells.table.columns}

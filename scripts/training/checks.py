@@ -22,6 +22,11 @@ def as_number(name: str) -> Column:
     return F.col(f"`{name}`").try_cast("double")
 
 
+def is_number(name: str) -> Column:
+    """Whether the text is a number. 2D and 7f are none, though Java takes the letter for the number's type."""
+    return as_number(name).isNotNull() & ~F.col(f"`{name}`").rlike(r"[\d.][dDfF]$")
+
+
 def columns(columns: list[str], source: Source, config: Config) -> None:
     data = config.data
     wanted = {"data.target": [data.target], "data.ignore": data.ignore, "checks.ranges": list(config.checks.ranges)}
@@ -37,6 +42,8 @@ def columns(columns: list[str], source: Source, config: Config) -> None:
         raise DataError(f"{source.name}: data.ignore names the target or the segment", "Take it out of data.ignore.")
     if quoted := [name for name in columns if "`" in name]:  # Spark's own quotation mark for names
         raise DataError(f"{source.name}: the name of column '{quoted[0]}' has a backtick in it", "Rename the column.")
+    if not set(columns) - {data.target, *data.ignore}:
+        raise DataError(f"{source.name}: no column is left to predict '{data.target}' from", "Shorten data.ignore.")
     identifiers: dict[str, str] = {}
     for name in columns:
         other = identifiers.setdefault(identifier(name), name)
@@ -108,7 +115,7 @@ def _decimal_commas(text: DataFrame, source: Source, profile: dict[str, dict[str
 
 
 def _no_number(name: str) -> Column:
-    return F.col(f"`{name}`").isNotNull() & as_number(name).isNull()
+    return F.col(f"`{name}`").isNotNull() & ~is_number(name)
 
 
 def _refuse_text(text: DataFrame, source: Source, name: str, count: int, hint: str) -> None:

@@ -35,7 +35,8 @@ def course(entries: list[Entry]) -> Course:
             continue
         way.last = entry
         if entry.action == "promoted" or entry.version not in ("", *way.served):
-            way.served.append(entry.version)
+            if way.served[-1:] != [entry.version]:  # two who promote at once both say so
+                way.served.append(entry.version)
         else:
             back_to = len(way.served) - way.served[::-1].index(entry.version) if entry.version else 0
             way.left |= dict.fromkeys(way.served[back_to:], entry)

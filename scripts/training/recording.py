@@ -52,9 +52,6 @@ def record(
     found, measured = result.found, result.measured
     card = Card(result.contract, table.report, measured, found.best, len(found.trials), config.data.segment)
     with mlflow.start_run(run_id=found.run_id):
-        mlflow.log_params(
-            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)}
-        )
         mlflow.log_metrics({**measured.metrics, **measured.details, "onnx_difference": result.parity})
         mlflow.set_tags(
             {
@@ -87,6 +84,10 @@ def record(
             onnx_execution_providers=["CPUExecutionProvider"],
         )
         digest = _stored_digest(logged.artifact_path)
+        # Last, since they can be written once only: a repetition after an accident may have found another winner.
+        mlflow.log_params(
+            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)}
+        )
     tags = {KEY_TAG: key, DIGEST_TAG: digest, "data_synthetic": str(source.synthetic).lower()}
     tags |= {FEEDBACK_TAG: table.report.get("feedback_digest", "")}
     return str(registry.register(logged.model_uri, tags, page(card)).version)

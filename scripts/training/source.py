@@ -9,6 +9,8 @@ import csv
 import glob
 import hashlib
 import logging
+import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,8 @@ def find(data: Data, quiet: bool = False) -> Source:
     if synthetic and not quiet:
         log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.source)
     if all(file.suffix == ".parquet" for file in files):
+        for file in files:
+            _check_parquet(file)
         return Source(files, "parquet", "", (), digest, synthetic)
     headers = {file: _header(file) for file in files}
     first = files[0]
@@ -109,7 +113,7 @@ def locate(source: Source, column: str, cell: str) -> tuple[Path, int | None]:
             reader = csv.reader(stream, delimiter=source.separator)
             position = [name.strip() for name in next(reader)].index(column)
             for row in reader:
-                if len(row) > position and row[position].strip() == cell:
+                if len(row) > position and row[position].strip(" ") == cell:
                     return file, reader.line_num
     return source.files[0], None
 
@@ -145,11 +149,13 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         line = stream.readline()
         has_rows = any(text.strip() for text in stream)
+    if not line.strip() and has_rows:
+        raise SourceError(f"{file}: line 1: expected the names of the columns, found nothing", "Remove the empty line.")
     if not line.strip():
         raise SourceError(
             f"{file}: the file is empty", "Expected a header line with column names, then one line per row."
         )
-    separator = max(SEPARATORS, key=line.count)
+    separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
     names = tuple(name.strip() for name in next(csv.reader([line], delimiter=separator)))
     if len(names) < 2:
         looked_for = ", ".join(SEPARATORS.values())
@@ -162,15 +168,26 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
             f"{file}: line 1: column {unnamed[0]} has no name",
             "Name every column in the header; pandas leaves its own index out with to_csv(..., index=False).",
         )
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
+    counts = Counter(name.casefold() for name in names)  # as Spark looks a name up
+    if repeated := [name for name in names if counts[name.casefold()] > 1]:
         raise SourceError(
-            f"{file}: line 1: column '{repeated[0]}' appears {names.count(repeated[0])} times",
+            f"{file}: line 1: column '{repeated[0]}' appears {counts[repeated[0].casefold()]} times, capitals or not",
             "Rename or remove the repeated column.",
         )
     if not has_rows:
         raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
     return names, separator
+
+
+def _check_parquet(file: Path) -> None:
+    with file.open("rb") as stream:
+        start = stream.read(4)
+        stream.seek(-min(4, file.stat().st_size), os.SEEK_END)
+        if start != b"PAR1" or stream.read() != b"PAR1":
+            raise SourceError(
+                f"{file}: expected a Parquet file, which begins and ends with PAR1, found {start!r} or another end",
+                "Write it again; a table of text has a name that ends in .csv.",
+            )
 
 
 def _check_text(file: Path) -> None:

@@ -30,6 +30,8 @@ def load(spark: SparkSession, config: Config) -> dataset.Dataset:
         (HEADER, "a header and no rows"),
         ("one^two^y\n1^2^3\n", "expected at least two columns, found one: 'one^two^y'"),
         ("one,one,y\n1,2,3\n", "column 'one' appears 2 times"),
+        ("one,One,y\n1,2,3\n", "column 'one' appears 2 times, capitals or not"),
+        ("\n\none,y\n1,2\n", "line 1: expected the names of the columns, found nothing"),
         ("one,,y\n1,2,3\n", "column 2 has no name"),
         ("une,hauteur,y\n1,é,3\n".encode("latin-1"), "line 2: expected UTF-8 text, found byte 0xe9"),
         (b"one,y\n1,\x00\n", "line 2: not a text file"),
@@ -50,6 +52,20 @@ def test_an_unusable_file_is_told_before_spark_starts(
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("content", [b"", b"one,y\n1,2\n", b"PAR1 and no end"])
+def test_a_parquet_file_that_is_none_is_told_before_spark_starts(
+    tmp_path: Path, configured: Configured, content: bytes
+) -> None:
+    (tmp_path / "table.parquet").write_bytes(content)
+    with pytest.raises(SourceError, match=r"table\.parquet: expected a Parquet file"):
+        find(configured(tmp_path / "table.parquet").data)
+
+
+def test_a_separator_within_a_columns_name_is_none(write: Write, configured: Configured) -> None:
+    source = find(configured(write('"width, cm";"height, cm, or so";y\n1;2;3\n')).data)
+    assert source.columns == ("width, cm", "height, cm, or so", "y")
+
+
 def test_a_folder_and_no_file(tmp_path: Path, configured: Configured) -> None:
     with pytest.raises(SourceError, match="expected a file, found a folder"):
         find(configured(tmp_path).data)
@@ -61,6 +77,8 @@ def test_a_folder_and_no_file(tmp_path: Path, configured: Configured) -> None:
     ("line", "told"),
     [
         ("abc,1,a,3\n", "row 302, column 'one': expected a number, found 'abc'"),
+        ("\tabc\t,1,a,3\n", "row 302, column 'one': expected a number, found '\tabc\t'"),
+        ("2D,1,a,3\n", "row 302, column 'one': expected a number, found '2D'"),
         ("inf,1,a,3\n", "row 302, column 'one': expected a finite number, found 'inf'"),
         ("1,900,a,3\n", "row 302, column 'two': expected 0 to 10, found '900'"),
         ("1,1,a,tall\n", "row 302, column 'y': expected a number, found 'tall'"),
@@ -115,6 +133,13 @@ def test_decimal_commas_are_no_categories(
     assert "decimal=','" in caught.value.hint
 
 
+def test_texts_that_java_takes_for_numbers_are_categories(
+    spark: SparkSession, write: Write, configured: Configured
+) -> None:
+    rows = "".join(f"{2 + i % 2}D,{i},{'7f' if i % 2 else '12.d'},{i}\n" for i in range(300))
+    assert load(spark, configured(write(HEADER + rows))).categories == ("one", "kind")
+
+
 def test_labels_and_texts_with_commas_stay_what_they_are(
     spark: SparkSession, write: Write, configured: Configured
 ) -> None:
@@ -131,6 +156,7 @@ def test_labels_and_texts_with_commas_stay_what_they_are(
         ({"data": {"segment": "absent"}}, "(data.segment)"),
         ({"checks": {"min_rows": 1000}}, "expected at least 1000 usable rows, found 300"),
         ({"data": {"ignore": ["y"]}}, "data.ignore names the target"),
+        ({"data": {"ignore": ["one", "two", "kind"]}}, "no column is left to predict 'y' from"),
     ],
 )
 def test_a_table_that_does_not_fit_its_configuration(

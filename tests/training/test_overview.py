@@ -110,6 +110,11 @@ def test_a_time_to_come_is_told(config: Config) -> None:
         overview.past(config, (datetime.now(UTC) + timedelta(days=1)).isoformat())
 
 
+def test_two_who_promote_at_once_leave_one_way_back() -> None:
+    entries = [Entry("promoted", "1", None), Entry("promoted", "2", "1"), Entry("promoted", "2", "1")]
+    assert history.course(entries).before(["1", "2"]) == "1"
+
+
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])
 
 

@@ -193,6 +193,17 @@ def test_a_rollback_that_was_killed_and_is_repeated_goes_back_once(
     assert (model.production(), len(model.ledger())) == ("2", 4)
 
 
+def test_a_model_that_was_deleted_and_trained_anew_is_judged_anew(model: Model) -> None:
+    """The ledger still says that version 1 was promoted: that was another one."""
+    model.train(FAIR)
+    model.promote()
+    MlflowClient().delete_registered_model(model.name)
+    assert model.train(POOR) == "1"
+    answer = model.promote(gate={"limits": {"mae": 1e-9}})
+    assert (answer["action"], model.production()) == ("refused", None)
+    assert model.ledger()[1:] == [("found", "", "1"), ("refused", "1", None)]
+
+
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from training import config as configuration
-from training import dataset, overview, promotion, scoring, steps
+from training import dataset, overview, promotion, recording, scoring, steps
 from training.config import Config
 from training.errors import DataError, GateRefused, NothingToPromote, TrackingError
 from training.registry import Registry
@@ -167,6 +167,23 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
         "height": True,
         "colour": True,
     }
+
+
+def test_a_repetition_after_an_accident_may_find_another_winner(
+    table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(table, name="accident")
+    with monkeypatch.context() as accident:
+        accident.setattr(recording, "_split", lambda _: {"max_depth": 3})
+        accident.setattr(mlflow.onnx, "log_model", _disk_full)
+        with pytest.raises(OSError, match="disk full"):
+            steps.train(config)
+    monkeypatch.setattr(recording, "_split", lambda _: {"max_depth": 4})
+    assert steps.train(config)["status"] == "trained"
+
+
+def _disk_full(*_: object, **__: object) -> None:
+    raise OSError("disk full")
 
 
 def test_too_few_rows_for_the_interval_are_told_before_the_search(table: pd.DataFrame, configured: Configured) -> None:
