@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fastapi.testclient import TestClient
 
@@ -20,6 +21,12 @@ pytest_plugins = ["browser"]  # its fixtures
 
 TINY_T5 = Path(__file__).parent / "models" / "tiny-t5"
 MEGABYTE = 1024 * 1024
+
+# How long an example takes, or the making of one, is no matter of tests.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -27,7 +27,10 @@ from registry_server import FakeRegistry
 for name in Settings.model_fields:  # `make` exports what .env says: a key or a folder there is no matter of tests
     os.environ.pop(name.upper(), None)
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is no matter of tests
+# How long an example takes, or the making of one, is no matter of tests.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("any machine")
 
 
