@@ -140,8 +140,27 @@ def test_markdown_loses_its_marks_and_keeps_its_words(limits: Limits) -> None:
     )
 
     assert read("a.md", source, limits).text == (
-        "Acids\n\nTartaric acid is strong, see the list.\n\n- one\n- two\n\na | b\n1 | 2\n\ncode *stays*\n\nquoted"
+        "Acids\n\nTartaric acid is strong, see the list.\n\n- one\n- two\n\na: 1 | b: 2\n\ncode *stays*\n\nquoted"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            "Grade | Allowance\n--- | ---:\nA | 40 *EUR*\nB | 32 EUR\nAnd so on.",
+            "Grade: A | Allowance: 40 EUR\nGrade: B | Allowance: 32 EUR\n\nAnd so on.",
+        ),
+        ("Paid is\na | b\n--- | ---\n1 | 2", "Paid is a | b\na: 1 | b: 2"),
+        ("| | Allowance |\n|---|---|\n| B | |\n| C | a\\|b |", "B\nC | Allowance: a|b"),
+        ("| Grade | Allowance |\n|---|---|\n\nNothing.", "Grade | Allowance\n\nNothing."),
+        ("either | or\n---\nText", "either | or\n\nText"),
+        ("| a | b |\n| 1 | 2 |", "a | b\n1 | 2"),
+        ("|---|---|\n| 1 | 2 |", "1 | 2"),
+    ],
+)
+def test_a_row_of_a_markdown_table_names_its_columns(source: str, expected: str, limits: Limits) -> None:
+    assert read("a.md", source.encode(), limits).text == expected
 
 
 def test_html_shows_what_a_browser_shows(limits: Limits) -> None:

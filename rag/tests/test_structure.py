@@ -91,7 +91,7 @@ def test_html_and_markdown_keep_headings_and_rows(limits: Limits) -> None:
         b"Title\n==\nIntro\n\nSub\n---\n\n### Deep ###\n| a | b |\n|--|:-|\n| 1|2 |\n\n- item\n---\n\x01forged\n#\n"
     )
     markdown = read("a.md", source, limits)
-    assert markdown.text == "Title\n\nIntro\n\nSub\n\nDeep\n\na | b\n1 | 2\n\n- item\n\nforged #"
+    assert markdown.text == "Title\n\nIntro\n\nSub\n\nDeep\n\na: 1 | b: 2\n\n- item\n\nforged #"
     assert titles(markdown) == [(1, "Title"), (2, "Sub"), (3, "Deep")]
 
 

@@ -6,9 +6,9 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice, zip_longest
+from itertools import chain
 
-from rag_service.loaders.text import flat
+from rag_service.loaders.text import flat, table_row
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 100  # rows that the delimiter is found by
@@ -27,7 +27,7 @@ def to_text(source: str) -> str:
     rows = (cells for row in reader if any(cells := [flat(cell) for cell in row]))
     first, second = next(rows, []), next(rows, [])
     names = first if second and _is_header(first) else []
-    return "\n".join(_line(names, row) for row in chain([second] if names else [first, second], rows))
+    return "\n".join(table_row(names, row) for row in chain([second] if names else [first, second], rows))
 
 
 def _delimiter(lines: list[str]) -> str:
@@ -52,8 +52,3 @@ def _is_header(row: list[str]) -> bool:
     """Names differ and are no numbers; one may be missing, as over a column of row numbers."""
     names = [cell for cell in row if cell]
     return len(names) >= len(row) - 1 and len(set(names)) == len(names) and not any(map(_NUMBER.fullmatch, names))
-
-
-def _line(names: list[str], row: list[str]) -> str:
-    cells = islice(zip_longest(names, row, fillvalue=""), len(row))
-    return " | ".join(f"{name}: {value}" if name else value for name, value in cells if value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from rag_service.loaders.text import heading
+from rag_service.loaders.text import heading, table_row
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _TABLE_RULE = re.compile(r"^\s*\|?\s*:?-{2,}[-|:\s]*$")
+_BAR = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"^\s*([-*_])(\s*\1){2,}\s*$")
 _MARK = re.compile(r"[*_`<\[]")
 # Every repetition is bounded: without that, a line of brackets alone would take time that grows with its square.
@@ -25,9 +26,14 @@ _INLINE = (
 
 
 def to_text(source: str) -> str:
-    """The words of a Markdown source. Lines of a paragraph are joined; code, list items and table rows keep theirs."""
+    """The words of a Markdown source. Lines of a paragraph are joined; code, list items and table rows keep theirs.
+
+    A row of a table says its column's names, as it does from a CSV file: a passage or a quote may hold it alone.
+    """
     blocks: list[str] = []
     in_code = False
+    before, names = "", list[str]()  # the line before; those of the columns, while a table goes on
+    header_alone = False  # the last block is the table's first row, which the others say
     lines = source.replace("\r\n", "\n").split("\n")
     for line in _without_front_matter(lines):
         if _FENCE.match(line):
@@ -35,8 +41,20 @@ def to_text(source: str) -> str:
             blocks.append("")
         elif in_code:
             blocks.append(line)
+        elif names and "|" in line:
+            if header_alone:
+                blocks.pop()
+                header_alone = False
+            blocks.append(table_row(names, _cells(line)))
+        elif "|" in before and _TABLE_RULE.match(line) and len(_cells(line)) == len(_cells(before)):
+            names = _cells(before)
+            header_alone = list(filter(None, _cells(blocks[-1]))) == list(filter(None, names))
         else:
+            if names:
+                blocks.append("")
+                names = []
             _append_prose(blocks, line)
+        before = line
     return "\n".join(blocks)
 
 
@@ -57,6 +75,14 @@ def _append_prose(blocks: list[str], line: str) -> None:
         blocks[-1] += " " + _inline(re.sub(r"^>\s?", "", stripped))
     else:
         blocks.append(_inline(re.sub(r"^>\s?", "", stripped)))
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a table's line; a bar behind a backslash is one of the cell's own."""
+    return [
+        _inline(cell.strip().replace("\\|", "|"))
+        for cell in _BAR.split(line.strip().removeprefix("|").removesuffix("|"))
+    ]
 
 
 def _inline(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice, zip_longest
 
 from rag_service.documents import Heading
 from rag_service.errors import LoadFailed
@@ -31,6 +32,12 @@ def heading(level: int, words: str) -> str:
 def flat(words: str) -> str:
     """Words in one line, with one blank between."""
     return " ".join(words.split())
+
+
+def table_row(names: list[str], row: list[str]) -> str:
+    """A row of a table as a line that can be read alone: `name: value | name: value`; empty cells are left out."""
+    cells = islice(zip_longest(names, row, fillvalue=""), len(row))
+    return " | ".join(f"{name}: {value}" if name else value for name, value in cells if value)
 
 
 def without_marks(text: str) -> tuple[str, tuple[Heading, ...]]:
