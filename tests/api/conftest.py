@@ -1,6 +1,7 @@
 """What the tests of the prediction service share."""
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -22,14 +23,14 @@ from page_fixtures import address, browser, own_wine, page, wine, wine_address  
 from prediction_api import model_store
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry
+from registry_server import FakeRegistry, running_registry
 
 for name in Settings.model_fields:  # `make` exports what .env says: a key or a folder there is no matter of tests
     os.environ.pop(name.upper(), None)
 
-# How long an example takes, or the making of one, is no matter of tests.
+# How long an example takes, or its making, is no matter of tests; and no run tries others than the one before it.
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "any machine", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
 
@@ -37,10 +38,8 @@ hypothesis.settings.load_profile("any machine")
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
     """An empty registry on a free port."""
-    fake = FakeRegistry()
-    fake.start()
-    yield fake
-    fake.stop()
+    with running_registry() as fake:
+        yield fake
 
 
 @pytest.fixture(autouse=True)
@@ -74,12 +73,18 @@ def client(registry: FakeRegistry, settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Returns as soon as the condition holds; fails when it does not within the time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.005)
+
+
+def whole_lines(folder: Path, kind: str = "predictions") -> list[dict[str, Any]]:
+    """The prediction log's lines as a reader takes them: a last line that is only half written is left out."""
+    texts = [path.read_bytes() for path in sorted(folder.rglob(f"{kind}-*.jsonl"))]
+    return [json.loads(line) for text in texts for line in text.split(b"\n")[:-1]]
 
 
 def run(story: Coroutine[Any, Any, Any]) -> Any:

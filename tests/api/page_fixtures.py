@@ -7,7 +7,7 @@ from chromium import launched, watched
 from model_files import regression_model
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry
+from registry_server import FakeRegistry, running_registry
 from service_thread import serving
 
 
@@ -36,13 +36,12 @@ def address(settings: Settings) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def wine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One service with the wine model, for all tests that only ask."""
-    registry, folder = FakeRegistry(), tmp_path_factory.mktemp("wine")
-    registry.start()
-    registry.add(regression_model())
+    folder = tmp_path_factory.mktemp("wine")
     folders = {"models_dir": folder / "models", "prediction_log_dir": folder / "predictions"}
-    with serving(Settings(mlflow_tracking_uri=registry.uri, api_port=0, api_poll_seconds=0.02, **folders)) as url:
-        yield url
-    registry.stop()
+    with running_registry() as registry:
+        registry.add(regression_model())
+        with serving(Settings(mlflow_tracking_uri=registry.uri, api_port=0, api_poll_seconds=0.02, **folders)) as url:
+            yield url
 
 
 @pytest.fixture

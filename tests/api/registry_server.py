@@ -3,9 +3,13 @@
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from servers import held_port
 
 
 @dataclass
@@ -68,9 +72,8 @@ class FakeRegistry:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)  # the same port after a stop
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -128,6 +131,16 @@ class FakeRegistry:
         tags = [{"key": key, "value": value} for key, value in self.versions[version].tags.items()]
         found = {"name": self.name, "version": version, "run_id": "run-1", "last_updated_timestamp": 1, "tags": tags}
         return _json(200, {"model_version": found})
+
+
+@contextmanager
+def running_registry() -> Iterator[FakeRegistry]:
+    """An empty registry on a port that is its own until the block ends, also while it is stopped."""
+    with held_port() as port:
+        fake = FakeRegistry(port=port)
+        fake.start()
+        yield fake
+        fake.stop()
 
 
 def _json(status: int, content: dict[str, object]) -> tuple[int, str, bytes, int]:

@@ -31,7 +31,7 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     @property
     def address(self) -> str:
@@ -45,21 +45,21 @@ class Service:
         return self._log.read_text().splitlines()
 
     def wait_listening(self) -> None:
-        wait_until(self.events, seconds=60)
-        assert httpx.get(f"{self.address}/livez", timeout=20).status_code == 200
+        wait_until(self.events)
+        assert httpx.get(f"{self.address}/livez", timeout=60).status_code == 200
 
     def wait_ready(self) -> None:
         self.wait_listening()
-        wait_until(lambda: httpx.get(f"{self.address}/readyz", timeout=10).status_code == 200, seconds=60)
+        wait_until(lambda: httpx.get(f"{self.address}/readyz", timeout=60).status_code == 200)
 
     def predict(self, row: dict[str, Any]) -> dict[str, Any]:
-        answer = httpx.post(f"{self.address}/predict", json=row)
+        answer = httpx.post(f"{self.address}/predict", json=row, timeout=60)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def metric(self, name: str) -> float:
         """The value of one series, by its name and labels as in the page; 0 where it is not there."""
-        for line in httpx.get(f"{self.address}/metrics").text.splitlines():
+        for line in httpx.get(f"{self.address}/metrics", timeout=60).text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0
@@ -67,4 +67,4 @@ class Service:
     def stop(self) -> None:
         """Asks it to end; uvicorn shuts everything down and then lets the signal have its way."""
         self.process.terminate()
-        assert self.process.wait(20) == -signal.SIGTERM
+        assert self.process.wait(60) == -signal.SIGTERM

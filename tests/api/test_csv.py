@@ -169,18 +169,31 @@ def test_without_room_for_the_table_it_is_said(client: TestClient, monkeypatch: 
     assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
 
 
-def test_other_requests_are_answered_while_a_csv_is_worked_on(client: TestClient) -> None:
+def test_other_requests_are_answered_while_a_csv_is_worked_on(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers: list[Any] = []
-    body = HEADER + "8,9,red\n" * 60_000
+    begun, go_on, waited = threading.Event(), threading.Event(), list[bool]()
+    serving = client.app.state.serving  # type: ignore[attr-defined]
+    many = serving.many
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        waited.append(go_on.wait(30))
+        return many(*arguments)
+
+    monkeypatch.setattr(serving, "many", slow)
+    body = HEADER + "8,9,red\n" * (2 * CHUNK_ROWS)
     thread = threading.Thread(target=lambda: answers.append(post(client, body)))
     thread.start()
-    meanwhile = 0
-    while thread.is_alive():
-        assert client.get("/livez").status_code == 200
-        meanwhile += not answers
+    assert begun.wait(60)
+    assert client.get("/livez").status_code == 200
+    assert client.post("/predict", json={"fixed acidity": 8, "alcohol": 9, "type": "red"}).status_code == 200
+    assert not answers
+    go_on.set()
     thread.join()
-    assert answers[0].text.count("\n") == 60_001
-    assert meanwhile >= 3
+    assert answers[0].text.count("\n") == 2 * CHUNK_ROWS + 1
+    assert waited == [True, True]
 
 
 CELLS = st.tuples(

@@ -38,13 +38,13 @@ def test_the_process_serves_and_writes_one_json_line_per_event(registry: FakeReg
         listening = json.loads(process.stderr.readline())
         assert listening["event"] == "listening"
         address = f"http://127.0.0.1:{listening['port']}"
-        wait_until(lambda: httpx.get(f"{address}/readyz", timeout=10).status_code == 200, seconds=30)
-        assert httpx.post(f"{address}/predict", json={}).status_code == 422
+        wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200)
+        assert httpx.post(f"{address}/predict", json={}, timeout=60).status_code == 422
         events = [json.loads(process.stderr.readline())["event"] for _ in range(2)]
         assert events == ["registry reached", "model loaded"]
     finally:
         process.terminate()
-        rest = process.communicate(timeout=20)[1]
+        rest = process.communicate(timeout=60)[1]
     assert rest == ""  # a bad request leaves no trace
 
 
@@ -52,7 +52,7 @@ def test_a_taken_port_is_named_with_its_variable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         process = start(tmp_path, API_PORT=str(port))
-        message = process.communicate(timeout=30)[1]
+        message = process.communicate(timeout=60)[1]
     assert process.returncode == 2
     assert message == f"port {port} on 127.0.0.1 is taken by another program; set API_PORT to a free port\n"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from conftest import run
 from prediction_api.one_write import GatheringTransport
 
 
@@ -34,7 +35,7 @@ def test_writes_of_one_step_leave_together_and_those_of_the_next_apart() -> None
         await asyncio.sleep(0)
         return transport.events
 
-    assert asyncio.run(story()) == [b"head body", b"next"]
+    assert run(story()) == [b"head body", b"next"]
 
 
 def test_a_close_sends_what_waits_first() -> None:
@@ -47,4 +48,4 @@ def test_a_close_sends_what_waits_first() -> None:
         assert gathering.is_closing()
         return transport.events
 
-    assert asyncio.run(story()) == [b"last words", "closed"]
+    assert run(story()) == [b"last words", "closed"]

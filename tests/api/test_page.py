@@ -13,6 +13,7 @@ from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from pydantic import SecretStr
 from registry_server import FakeRegistry
+from servers import held_port
 from service_thread import serving
 
 EVIL = "<img src=x onerror=\"console.error('script ran')\">"
@@ -20,7 +21,7 @@ EVIL = "<img src=x onerror=\"console.error('script ran')\">"
 
 def answer_of(page: Page, path: str) -> httpx.Response:
     """What the service itself answers now."""
-    return httpx.get(page.url + path, trust_env=False)
+    return httpx.get(page.url + path, trust_env=False, timeout=60)
 
 
 def test_a_prediction_needs_only_the_keyboard(wine: Page) -> None:
@@ -269,23 +270,25 @@ def test_another_model_is_noticed_and_its_form_built(registry: FakeRegistry, own
 
 def test_a_restart_with_the_same_model_is_no_news(registry: FakeRegistry, settings: Settings, page: Page) -> None:
     registry.add(regression_model())
-    with serving(settings) as url:
-        page.goto(url)
-        expect(page.get_by_label("fixed acidity")).to_be_visible()
-        page.get_by_label("fixed acidity").fill("6")
-    look_again(page)
-    expect(page.get_by_role("status").first).to_contain_text("The service does not answer.")
-    with serving(settings.model_copy(update={"api_port": int(url.rpartition(":")[2])})):
+    with held_port() as port:
+        settings = settings.model_copy(update={"api_port": port})
+        with serving(settings) as url:
+            page.goto(url)
+            expect(page.get_by_label("fixed acidity")).to_be_visible()
+            page.get_by_label("fixed acidity").fill("6")
         look_again(page)
-        expect(page.get_by_role("status").first).to_have_text("")
-        expect(page.get_by_label("fixed acidity")).to_have_value("6")
+        expect(page.get_by_role("status").first).to_contain_text("The service does not answer.")
+        with serving(settings):
+            look_again(page)
+            expect(page.get_by_role("status").first).to_have_text("")
+            expect(page.get_by_label("fixed acidity")).to_have_value("6")
 
 
 def test_a_key_is_asked_for_where_the_service_wants_one(registry: FakeRegistry, settings: Settings, page: Page) -> None:
     registry.add(regression_model())
     right = "0f9a6c1e5d7b48e2a3c0"
     with serving(settings.model_copy(update={"api_key": SecretStr(right)})) as url:
-        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).is_success)
+        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False, timeout=60).is_success)
         page.goto(url)
         key = page.get_by_label("API key")
         expect(key).to_be_focused()

@@ -24,7 +24,9 @@ def csv(tmp_path: Path) -> Path:
 
 def answered(page: Page, text: str) -> list[list[str]]:
     """The service's own answer, without the ids, which are another for each call."""
-    answer = httpx.post(f"{page.url}predict/batch", content=text, headers={"Content-Type": "text/csv"}, trust_env=False)
+    answer = httpx.post(
+        f"{page.url}predict/batch", content=text, headers={"Content-Type": "text/csv"}, trust_env=False, timeout=60
+    )
     assert answer.status_code == 200
     return without_ids(answer.text)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import wait_until
+from conftest import wait_until, whole_lines
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model
 from prediction_api import prediction_log
@@ -27,8 +27,7 @@ LOGGED_ROW = {"fixed acidity": 8.0, "alcohol": None, "type": "white"}
 
 
 def lines(settings: Settings, kind: str) -> list[dict[str, Any]]:
-    folder = settings.prediction_log_dir / settings.model_name  # type: ignore[operator]
-    return [json.loads(line) for path in sorted(folder.glob(f"{kind}-*")) for line in path.read_text().splitlines()]
+    return whole_lines(settings.prediction_log_dir / settings.model_name, kind)  # type: ignore[operator]
 
 
 def test_a_prediction_is_logged_by_the_names_of_the_csv(client: TestClient, settings: Settings) -> None:
@@ -197,15 +196,9 @@ def service(registry: FakeRegistry, tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
-def whole_lines(folder: Path, kind: str = "predictions") -> list[dict[str, Any]]:
-    """The lines as a reader takes them: a last line without its end is left out."""
-    texts = [path.read_bytes() for path in folder.rglob(f"{kind}-*.jsonl")]
-    return [json.loads(line) for text in texts for line in text.split(b"\n")[:-1]]
-
-
 def test_a_stop_writes_what_is_waiting(service: Service, tmp_path: Path) -> None:
     asked = [service.predict(ROW)["id"] for _ in range(20)]
-    told = httpx.post(f"{service.address}/feedback", json={"id": asked[0], "actual": 6})
+    told = httpx.post(f"{service.address}/feedback", json={"id": asked[0], "actual": 6}, timeout=60)
     assert told.status_code == 202
     service.stop()
     assert [line["id"] for line in whole_lines(tmp_path / "log")] == asked
@@ -218,7 +211,7 @@ def test_a_kill_leaves_what_was_flushed_and_the_next_process_another_file(
     first = service.predict(ROW)["id"]
     wait_until(lambda: whole_lines(tmp_path / "log"))
     service.process.send_signal(signal.SIGKILL)
-    service.process.wait(10)
+    service.process.wait(60)
     [path] = (tmp_path / "log").rglob("*.jsonl")
     with path.open("ab") as file:
         file.write(b'{"id": "torn')  # what a kill in the midst of a write leaves
@@ -257,10 +250,10 @@ def test_a_full_disk_stops_the_log_and_never_the_serving(
             fill(file.write)
 
         def feedback_is_refused() -> bool:
-            batch = httpx.post(f"{service.address}/predict/batch", json={"rows": [ROW] * 40})
+            batch = httpx.post(f"{service.address}/predict/batch", json={"rows": [ROW] * 40}, timeout=60)
             assert batch.status_code == 200
             told = {"id": "0123456789abcdef-000001", "actual": 5}
-            return httpx.post(f"{service.address}/feedback", json=told).status_code == 503
+            return httpx.post(f"{service.address}/feedback", json=told, timeout=60).status_code == 503
 
         wait_until(feedback_is_refused)
         assert service.metric('api_log_dropped_total{reason="disk-full"}') > 0

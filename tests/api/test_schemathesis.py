@@ -75,7 +75,7 @@ def test_every_answer_is_as_the_schema_says(
     failures: Counter[str] = Counter()
     requests, statuses = 0, Counter[int]()
     with serving(settings.model_copy(update={"api_poll_seconds": 60.0})) as address:
-        wait_until(lambda: httpx.get(f"{address}/readyz").status_code == 200)
+        wait_until(lambda: httpx.get(f"{address}/readyz", timeout=60).status_code == 200, seconds=150)  # two looks
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=SchemathesisConfig.from_dict(CONFIG))
         for event in from_schema(schema).execute():
             if isinstance(event, events.NonFatalError | events.FatalError):

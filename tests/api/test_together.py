@@ -48,7 +48,7 @@ def ask(*asked: tuple[Predictor, Row]) -> list[Any]:
         async def one(predictor: Predictor, row: Row) -> Prediction:
             return await together.predict(predictor, row)
 
-        return await asyncio.wait_for(asyncio.gather(*[one(*each) for each in asked], return_exceptions=True), 10)
+        return await asyncio.wait_for(asyncio.gather(*[one(*each) for each in asked], return_exceptions=True), 60)
 
     return run(story())
 
@@ -71,7 +71,7 @@ def calls_for(turns: Sequence[int]) -> list[int]:
                 await asyncio.sleep(0)
             await together.predict(predictor, [8.0, 9.0, "red"])
 
-        await asyncio.wait_for(asyncio.gather(*map(one, turns)), 10)
+        await asyncio.wait_for(asyncio.gather(*map(one, turns)), 60)
 
     predictor = Counted()
     run(story(predictor))
@@ -116,7 +116,7 @@ def test_who_was_cancelled_keeps_nobody_else_waiting() -> None:
     async def story() -> Prediction:
         together = Together()
         together.predict(MODEL, [8.0, 9.0, "red"]).cancel()
-        return await asyncio.wait_for(together.predict(MODEL, [8.0, 9.0, "red"]), 10)
+        return await asyncio.wait_for(together.predict(MODEL, [8.0, 9.0, "red"]), 60)
 
     assert run(story()).value == 13.0
 
