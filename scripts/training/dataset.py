@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +159,11 @@ def _complete_environment(master: str) -> None:
 def ship_code(spark: SparkSession) -> None:
     """Executors need this package to unpickle what they are to do; on a cluster it is not installed there."""
     package = Path(__file__).parent
-    archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code"
-    spark.sparkContext.addPyFile(shutil.make_archive(str(archive), "zip", package.parent, package.name))
+    archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code.zip"
+    with zipfile.ZipFile(archive, "w") as files:  # its sources only: Spark refuses one that changed in a session
+        for file in sorted(package.glob("*.py")):
+            files.write(file, f"{package.name}/{file.name}")
+    spark.sparkContext.addPyFile(str(archive))
 
 
 def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled | None = None) -> Dataset:

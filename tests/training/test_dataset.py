@@ -133,6 +133,18 @@ def test_decimal_commas_are_no_categories(
     assert "decimal=','" in caught.value.hint
 
 
+def test_the_code_can_be_shipped_twice_though_python_compiled_some_of_it_meanwhile(spark: SparkSession) -> None:
+    dataset.ship_code(spark)
+    compiled = Path(dataset.__file__).parent / "__pycache__" / "of-a-test.pyc"
+    compiled.parent.mkdir(exist_ok=True)
+    compiled.touch()
+    try:
+        dataset.ship_code(spark)
+    finally:
+        compiled.unlink()
+    assert spark.sparkContext.parallelize([1], 1).collect() == [1]
+
+
 def test_texts_that_java_takes_for_numbers_are_categories(
     spark: SparkSession, write: Write, configured: Configured
 ) -> None:
