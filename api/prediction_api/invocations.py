@@ -68,8 +68,8 @@ def _either_way(reader: RowReader, given: Any, place: Place) -> list[Row]:
         if length != expected:
             found = f"{length}" if length is not None else shown(given[name])
             raise _wrong((*place, name), f"expected a list of {expected} values as for {first!r}, found {found}")
-    rows = [dict(zip(given, cells, strict=True)) for cells in zip(*given.values(), strict=True)]
-    return reader.rows(_some_rows(rows, place), ("rows",))
+    _some_rows(given[first], place)
+    return reader.rows((dict(zip(given, cells, strict=True)) for cells in zip(*given.values(), strict=True)), ("rows",))
 
 
 def _split(reader: RowReader, given: Any, place: Place) -> list[Row]:

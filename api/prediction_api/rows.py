@@ -78,6 +78,8 @@ class RowReader:
             feature = self.accepted.get(name)
             if feature is None or feature.name in seen:
                 complaints.append(Complaint((*place, name[:100]), self.unknown(name)))
+                if len(complaints) >= MOST_COMPLAINTS:
+                    return complaints
             else:
                 seen.add(feature.name)
         for feature in self.features:
@@ -131,9 +133,11 @@ def read_envelope(kind: type[Envelope], body: bytes) -> Envelope:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        complaints = [
-            Complaint(one["loc"][:4], one["msg"]) for one in error.errors(include_url=False)[:MOST_COMPLAINTS]
-        ]
+        if error.error_count() > MOST_UNKNOWN:
+            what = f"{error.error_count()} names or values in this object are not as expected"
+            raise wrong_content([Complaint((), what)]) from None
+        found = error.errors(include_url=False)[:MOST_COMPLAINTS]
+        complaints = [Complaint(tuple(map(_short, one["loc"][:4])), one["msg"]) for one in found]
         raise wrong_content(complaints) from None
 
 

@@ -6,6 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from prediction_api.rows import MOST_ROWS
 
+MOST_TENSORS = 10_000  # a fault of each is noted before any is told
+
 
 def _whole(given: Any) -> Any:
     """In JSON 3.0 is an integer too."""
@@ -38,8 +40,8 @@ class RequestedOutput(Part):
 class InferRequest(Part):
     id: str | None = Field(default=None, max_length=1_000)
     parameters: dict[str, Any] | None = None
-    inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[RequestedOutput] | None = None
+    inputs: list[InputTensor] = Field(min_length=1, max_length=MOST_TENSORS)
+    outputs: Annotated[list[RequestedOutput], Field(max_length=MOST_TENSORS)] | None = None
 
 
 class OutputTensor(BaseModel):

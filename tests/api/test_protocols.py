@@ -93,6 +93,7 @@ def test_invocations_takes_one_row_of_single_values_as_inputs(client: TestClient
         ({"inputs": {"type": ["red"], "alcohol": 1, "fixed acidity": [3]}}, ["inputs", "alcohol"], "found 1"),
         ({"inputs": {"type": ["red", 3], "alcohol": [1, 2], "fixed acidity": [3, 4]}}, ["rows", 1, "type"], "found 3"),
         ({"inputs": {"alcohol": [1]}}, ["inputs", "fixed acidity"], "missing"),
+        ({"inputs": dict.fromkeys(NAMES, [1] * 10_001)}, ["inputs"], "expected 1 to 10000 rows, found 10001"),
     ],
 )  # fmt: skip
 def test_invocations_says_what_is_wrong_and_where(client: TestClient, body: Any, loc: list[Any], says: str) -> None:
@@ -160,6 +161,8 @@ def changed(number: int, **change: Any) -> dict[str, Any]:
     ("body", "loc", "says"),
     [
         ({"inputs": []}, ["inputs"], "at least 1"),
+        ({"inputs": [{}] * 10_001}, ["inputs"], "at most 10000"),  # a fault for each part of each took a gigabyte
+        ({"inputs": tensors(), "outputs": [{}] * 10_001}, ["outputs"], "at most 10000"),
         ({"inputs": tensors(), "more": 1}, ["more"], "not permitted"),
         ({"inputs": tensors()[:2]}, ["inputs", "alcohol"], "missing; expected a finite number or null"),
         ({"inputs": [*tensors(), tensor("sulphate", [1, 2])]}, ["inputs", "sulphate"], "no such feature"),

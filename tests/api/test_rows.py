@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from model_files import regression_contract
 from prediction_api.contract import Contract
 from prediction_api.errors import NotJson, WrongContent
-from prediction_api.rows import RowReader
+from prediction_api.rows import MOST_COMPLAINTS, RowReader
 
 READER = RowReader(Contract.model_validate_json(json.dumps(regression_contract())))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["red", "white"])
@@ -64,6 +65,20 @@ def test_any_bytes_are_answered_with_one_of_two_refusals(body: bytes) -> None:
         READER.one(body)
     with pytest.raises((WrongContent, NotJson)):
         READER.many(body)
+
+
+def test_of_many_unknown_columns_a_few_are_named() -> None:
+    """For each the nearest feature is looked for, which takes longer than anything else about it."""
+    asked: list[str] = []
+
+    class Names(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            for number in range(1_000):
+                asked.append(f"acid{number}")
+                yield asked[-1]
+
+    assert len(READER.check_names(Names(), ("line", 1))) == MOST_COMPLAINTS
+    assert len(asked) == MOST_COMPLAINTS
 
 
 def test_a_feature_may_have_any_name() -> None:
