@@ -54,7 +54,7 @@ class Predictor:
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
         """One prediction per row, in order, from one call of the graph.
 
-        Raises PredictionFailed when the graph fails or gives a value that is not finite.
+        Raises PredictionFailed when the graph fails, or gives a value that is not finite or another number of them.
         """
         try:
             outputs = self._session.run(self._outputs, self._feed(rows))
@@ -64,12 +64,16 @@ class Predictor:
         if not all(map(math.isfinite, numbers.ravel().tolist())):  # for one row much cheaper than numpy.isfinite
             raise PredictionFailed("the model's output is not a finite number")
         if self.contract.task == "regression":
-            return [Prediction(seven_digits(value)) for value in numbers.ravel().tolist()]
-        labels, known = outputs[0].ravel().tolist(), self.contract.labels
-        return [
-            Prediction(str(label), dict(zip(known, map(seven_digits, shares), strict=True)))
-            for label, shares in zip(labels, numbers.tolist(), strict=True)
-        ]
+            predictions = [Prediction(seven_digits(value)) for value in numbers.ravel().tolist()]
+        else:
+            labels, known = outputs[0].ravel().tolist(), self.contract.labels
+            predictions = [
+                Prediction(str(label), dict(zip(known, map(seven_digits, shares), strict=True)))
+                for label, shares in zip(labels, numbers.tolist(), strict=True)
+            ]
+        if len(predictions) != len(rows):
+            raise PredictionFailed(f"the model gave {len(predictions)} predictions for {len(rows)} rows")
+        return predictions
 
     def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
         """One (rows,) array per input; a missing number is NaN, a missing category the empty text."""

@@ -180,6 +180,14 @@ def test_labels_that_do_not_match_the_graphs_width_are_refused() -> None:
         Predictor.from_bytes(classification_model(contract))
 
 
+def test_a_graph_that_gives_another_number_of_predictions_than_rows_is_refused() -> None:
+    model = onnx.load_model_from_string(regression_model())
+    model.graph.node[-1].output[0] = "once"
+    model.graph.node.append(onnx.helper.make_node("Concat", ["once", "once"], ["variable"], axis=0))
+    with pytest.raises(GoldenMismatch, match="the model gave 4 predictions for 2 rows"):
+        Predictor.from_bytes(model.SerializeToString())
+
+
 def test_a_later_contract_may_say_more() -> None:
     contract = regression_contract() | {"something_new": {"a": 1}}
     assert Predictor.from_bytes(regression_model(contract=contract)).contract.target == "quality"
