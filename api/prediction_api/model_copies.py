@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,7 +82,8 @@ class ModelCopies:
         known = {self._model_file(record.version) for record in self.newest_first()}
         alone = {path for path in self.folder.glob("*.onnx") if path.stem.isdigit()} - known
         for path in [*self.folder.glob("*.part"), *alone]:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it takes room, and keeps nothing from being served
+                path.unlink(missing_ok=True)
 
     def newest_first(self) -> list[CopyRecord]:
         """The records that can be read, the one that went live last in front."""

@@ -260,6 +260,15 @@ def test_a_clock_that_was_put_back_costs_no_copy(tmp_path: Path) -> None:
     assert (tmp_path / "5.onnx").exists()
 
 
+def test_a_leftover_that_cannot_be_removed_keeps_nothing_from_being_served(
+    registry: FakeRegistry, settings: Settings
+) -> None:
+    (folder_of(settings) / "x.part").mkdir(parents=True)  # as good as a folder that is read only, also for root
+    registry.add(regression_model())
+    with service(settings) as client:
+        wait_until(lambda: served(client) == "1")
+
+
 @pytest.mark.parametrize("damage", ["{", "{}", '{"version": "../../1"}'])
 def test_a_damaged_record_is_as_good_as_none(registry: FakeRegistry, settings: Settings, damage: str) -> None:
     registry.add(regression_model())
