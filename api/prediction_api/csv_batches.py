@@ -112,6 +112,7 @@ async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
     with file:
         while block := file.read(_BLOCK_BYTES):
             yield block
+            await asyncio.sleep(0)  # a client that reads as fast as this is written would keep all others waiting
 
 
 def _go_on_unless(stopped: Event) -> None:

@@ -17,6 +17,7 @@ from prediction_api.one_write import GatheringTransport, OneWriteProtocol
 
 MOST_CONNECTIONS = 800  # below the 1,024 open files that systems allow a process at first
 MOST_HEAD_BYTES = 65_536
+MOST_PIPELINED = 256  # on one connection; each takes a kilobyte, and 14,000 fit into one read
 KEEP_ALIVE_SECONDS = 5.0
 _WHOLE_POST = re.compile(rb"POST /(?!v2)[^\r\n]* HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*?content-length: *(\d{1,5})\r\n", re.I)
 _GIVEN_ID = re.compile(rb"\r\nx-request-id: *(" + REQUEST_ID + rb")\r\n", re.I)
@@ -34,7 +35,7 @@ class DoorProtocol(OneWriteProtocol):
         self._heard_at = self.loop.time()  # when the last byte came, or an answer was done
         self._answered_at = self._heard_at  # when the last answer was done
         self._deaf_since: float | None = None  # since when the client does not read what it is sent
-        self._head_bytes = 0  # of a head that is not whole yet
+        self._head_bytes = 0  # of a head that is not whole yet; 0 where none has begun
         self._in_body = False  # from the end of a head to the end of its request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -49,17 +50,25 @@ class DoorProtocol(OneWriteProtocol):
             if self._door.is_full() and self._refuse_whole(data):
                 return
             self._began = self._heard_at
-            self._head_bytes = len(data)
-        elif self._head_bytes:
+        if not self._in_body:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MOST_HEAD_BYTES:
             self._end_with(HeadTooLarge(f"the request's head has more than {MOST_HEAD_BYTES} bytes"))
 
-    def on_headers_complete(self) -> None:
-        self._head_bytes, self._in_body = 0, True
+    def on_message_begin(self) -> None:
+        self._head_bytes = self._head_bytes or 1  # it may begin in the midst of what came
         if self._began is None:  # it came together with the rest of a body
             self._began = self._heard_at
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes, self._in_body = 0, True
+        if self.transport.is_closing():  # the parser goes on to the end of what came
+            return
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._end_with(TooBusy(f"{MOST_PIPELINED} requests are waiting on this connection already"))
+            return
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -71,9 +80,16 @@ class DoorProtocol(OneWriteProtocol):
         self._door.arrived(cycle.scope)
         super()._start_asgi_task(cycle, app)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who has sent whole requests may end their half of the connection: they are answered before ours ends."""
+        answering = self._began is not None and not self._in_body and not self._head_bytes
+        if answering:
+            self.cycle.keep_alive = False
+        return answering
+
     def on_response_complete(self) -> None:
         """In place of uvicorn's: it starts a timer for the silence after each answer, which `end_if_slow` sees too."""
-        self._began = self.loop.time() if self.pipeline else None
+        self._began = self.loop.time() if self.pipeline or self._head_bytes else None
         self._heard_at = self._answered_at = self.loop.time()
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -92,18 +108,21 @@ class DoorProtocol(OneWriteProtocol):
 
     def end_if_slow(self, now: float) -> None:
         """Called every second: ends the connection of a client that does not send, or not read, what it has begun."""
-        if self._began is None:
+        if self.transport.is_closing():
+            if now - self._heard_at > self._slowest:  # the rest of the last answer is not read
+                self.transport.abort()
+        elif self._deaf_since is not None:
+            if now - self._deaf_since > self._slowest:
+                self.transport.abort()
+        elif self._began is None:
             silent = now - self._heard_at > KEEP_ALIVE_SECONDS
             # what is answered before its body is there is read to its end, but not for ever
             if silent or (self._in_body and now - self._answered_at > self._slowest):
                 self.transport.close()
-        elif self._deaf_since is not None:
-            if now - self._deaf_since > self._slowest:
-                self.transport.abort()
         elif self.cycle and self.cycle.response_started and not self.cycle.response_complete:
             if self._is_sending() and now - self._heard_at > self._slowest:
                 self.transport.close()
-        elif self.flow.read_paused:
+        elif self.flow.read_paused or (self.cycle and self.cycle.waiting_for_100_continue):
             self._began = now  # it is we who do not read: a CSV that waits for its place is not late
         elif self._is_sending() and now - self._began > self._slowest:
             self._end_with(TooSlow(f"the request was not whole after {self._slowest:g} s"))
@@ -114,7 +133,8 @@ class DoorProtocol(OneWriteProtocol):
 
     def _is_sending(self) -> bool:
         """The rest of a request is still to come, and it is not we who do not read it."""
-        under_way = self._head_bytes > 0 or (self.cycle is not None and self.cycle.more_body)
+        answering = self.cycle is not None and not self.cycle.response_complete
+        under_way = self.cycle.more_body if answering else self._head_bytes > 0
         return under_way and not self.flow.read_paused
 
     def _refuse_whole(self, data: bytes) -> bool:

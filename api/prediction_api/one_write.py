@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+MOST_GATHERED = 65_536  # bytes; a long answer is written in one step, and only the transport tells it to wait
+
 
 class GatheringTransport:
     """Keeps what is written until the current step of the event loop is done; everything else is the transport's."""
@@ -17,11 +19,15 @@ class GatheringTransport:
         self._transport = transport
         self._loop = loop
         self._waiting: list[bytes] = []
+        self._bytes = 0
 
     def write(self, data: bytes) -> None:
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append(data)
+        self._bytes += len(data)
+        if self._bytes > MOST_GATHERED:
+            self._flush()
 
     def write_now(self, data: bytes) -> None:
         """For what is whole already: after what waits, and without waiting itself."""
@@ -36,6 +42,7 @@ class GatheringTransport:
         if self._waiting:
             self._transport.write(b"".join(self._waiting))
             self._waiting.clear()
+            self._bytes = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,16 +115,42 @@ def test_a_body_that_we_do_not_read_is_not_late() -> None:
     said: list[bytes | str] = []
     connection: Any = DoorProtocol.__new__(DoorProtocol)
     connection._began, connection._deaf_since, connection._head_bytes, connection._slowest = 0.0, None, 0, 60.0
-    connection.cycle = SimpleNamespace(more_body=True, response_started=False)
+    connection.cycle = SimpleNamespace(
+        more_body=True, response_started=False, response_complete=False, waiting_for_100_continue=False
+    )
     connection.flow = SimpleNamespace(read_paused=True)
-    connection.transport = SimpleNamespace(write=said.append, close=lambda: said.append("closed"))
+    connection.transport = SimpleNamespace(
+        write=said.append, close=lambda: said.append("closed"), is_closing=lambda: False
+    )
     connection._door = SimpleNamespace(refused=said.append)
     connection.end_if_slow(100.0)
     connection.flow.read_paused = False
     connection.end_if_slow(150.0)
     assert said == []
-    connection.end_if_slow(161.0)
+    connection.cycle.waiting_for_100_continue = True  # it was not asked for the body yet
+    connection.end_if_slow(200.0)
+    connection.cycle.waiting_for_100_continue = False
+    connection.end_if_slow(250.0)
+    assert said == []
+    connection.end_if_slow(261.0)
     assert (said[0], said[2]) == ("too-slow", "closed")
+
+
+@pytest.mark.parametrize(("deaf_since", "closing"), [(None, True), (10.0, False), (10.0, True)])
+def test_the_rest_of_a_last_answer_that_nobody_reads_keeps_no_connection(
+    deaf_since: float | None, closing: bool
+) -> None:
+    said: list[str] = []
+    connection: Any = DoorProtocol.__new__(DoorProtocol)
+    connection._began, connection._deaf_since, connection._in_body, connection._slowest = None, deaf_since, False, 60.0
+    connection._heard_at = 10.0
+    connection.transport = SimpleNamespace(
+        abort=lambda: said.append("aborted"), close=lambda: said.append("closed"), is_closing=lambda: closing
+    )
+    connection.end_if_slow(69.0)
+    assert said == []  # it may be read slowly
+    connection.end_if_slow(71.0)
+    assert said == ["aborted"]
 
 
 def test_who_was_refused_is_heard_again_after_a_rest() -> None:
@@ -152,6 +178,51 @@ def test_a_head_without_end_is_refused(service: Service) -> None:
         line = b"X-More: " + b"x" * 8_000 + b"\r\n"
         stream.sendall(b"GET /livez HTTP/1.1\r\n" + line * (1 + MOST_HEAD_BYTES // len(line)))
         assert answer(stream)[0] == 431
+
+
+TABLE = b"fixed acidity,alcohol,type\n" + b"8,9,red\n" * 20_000
+LONG_WORK = post("/predict/batch", body=TABLE).replace(b"application/json", b"text/csv")
+
+
+@pytest.mark.parametrize(
+    ("behind", "reason"),
+    [
+        (b"GET /livez HTTP/1.1\r\n" + (b"X-More: " + b"x" * 8_000 + b"\r\n") * 100, "head-too-large"),
+        (HEALTH * 3_000, "too-busy"),
+    ],
+)
+def test_what_comes_behind_a_request_is_not_gathered_without_end(service: Service, behind: bytes, reason: str) -> None:
+    turned_away = f'api_turned_away_total{{reason="{reason}"}}'
+    before = service.metric(turned_away)
+    with connected(service) as stream:
+        stream.sendall(LONG_WORK)
+        with suppress(ConnectionError):  # it may be closed in the midst
+            stream.sendall(behind)
+        wait_until(lambda: service.metric(turned_away) > before)
+    wait_until(lambda: service.metric("api_requests_waiting") == service.metric("api_requests_in_hand") == 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [(LONG_WORK, 200), (LONG_WORK + HEALTH * 2 + post("/v2/models/x/infer"), 404)]
+)
+def test_who_ends_their_half_of_the_connection_is_answered(service: Service, asked: bytes, status: int) -> None:
+    with connected(service) as stream:
+        stream.sendall(asked)
+        stream.shutdown(socket.SHUT_WR)
+        received = b""
+        while piece := stream.recv(65536):
+            received += piece
+    answers = received.split(b"HTTP/1.1 ")[1:]
+    assert len(answers) == asked.count(b"HTTP/1.1")
+    assert int(answers[-1][:3]) == status
+
+
+def test_who_ends_in_the_midst_of_a_request_is_gone(service: Service) -> None:
+    for begun in (post()[:20], post()[:-5]):
+        with connected(service) as stream:
+            stream.sendall(begun)
+            stream.shutdown(socket.SHUT_WR)
+            assert stream.recv(10) == b""
 
 
 def test_a_connection_that_says_nothing_is_closed(service: Service) -> None:

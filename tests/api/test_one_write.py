@@ -3,7 +3,7 @@
 import asyncio
 
 from conftest import run
-from prediction_api.one_write import GatheringTransport
+from prediction_api.one_write import MOST_GATHERED, GatheringTransport
 
 
 class RecordingTransport(asyncio.Transport):
@@ -36,6 +36,19 @@ def test_writes_of_one_step_leave_together_and_those_of_the_next_apart() -> None
         return transport.events
 
     assert run(story()) == [b"head body", b"next"]
+
+
+def test_a_long_answer_reaches_the_transport_while_it_is_written() -> None:
+    """Or nobody would tell the writer to wait for a client that reads slowly, and all of it would be in memory."""
+
+    async def story() -> int:
+        transport = RecordingTransport()
+        gathering = GatheringTransport(transport, asyncio.get_running_loop())
+        for _ in range(10):
+            gathering.write(b"x" * 20_000)
+        return sum(map(len, transport.events))
+
+    assert run(story()) >= 10 * 20_000 - MOST_GATHERED
 
 
 def test_a_close_sends_what_waits_first() -> None:
