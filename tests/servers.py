@@ -1,11 +1,14 @@
 """Servers that tests start as programs of their own: where they listen, whether they are up, and how they end."""
 
+import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -28,6 +31,24 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def server_running(
+    command: Sequence[str | Path], folder: Path, url: str, variables: Mapping[str, str]
+) -> Iterator[None]:
+    """Runs a server in `folder` until the block ends, from when `url` says that it is well. One that ends while it is
+    waited for fails with its log."""
+    log = folder / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, stdout=output, stderr=output)
+        try:
+            while not answers(url):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.2)
+            yield
+        finally:
+            ended(process)
 
 
 def ended(process: "subprocess.Popen[bytes]") -> None:

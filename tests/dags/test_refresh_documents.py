@@ -1,10 +1,7 @@
 """The DAG is run for real against the real question-answering service: a folder becomes answers, or nothing changes."""
 
 import json
-import os
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
@@ -14,7 +11,7 @@ from types import ModuleType
 import httpx
 import pytest
 from conftest import ROOT, dag_bag
-from servers import answers, ended, held_port
+from servers import held_port, server_running
 
 WELLS = "The deepest well of Orvan is {depth} metres deep. It was dug in {year} by the miner {name}.\n"
 FACTS = [("Halda", 212, 1804, "Ruth Ostrom"), ("Merrin", 87, 1931, "Pavel Iden"), ("Tolsa", 140, 1877, "Ana Belmar")]
@@ -25,21 +22,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The service as a process of its own, from its own environment, without a generator."""
     home = tmp_path_factory.mktemp("rag")
     python = ROOT / ".venvs" / "rag" / "bin" / "python"
-    with held_port() as port, (home / "log").open("w") as log:
+    with held_port() as port:
         variables = {"PYTHONPATH": str(ROOT / "rag"), "RAG_PORT": str(port), "RAG_DATA_DIR": str(home / "data")}
         variables |= {"RAG_MODELS_DIR": str(home / "models"), "RAG_GENERATOR": "none", "MLFLOW_TRACKING_URI": ""}
         variables["RAG_MAX_UPLOAD_BYTES"] = "200000"
-        program = subprocess.Popen(
-            [python, "-m", "rag_service", "serve"], cwd=home, env={**os.environ, **variables}, stdout=log, stderr=log
-        )
         address = f"http://127.0.0.1:{port}"
-        try:
-            while not answers(f"{address}/readyz"):
-                assert program.poll() is None, (home / "log").read_text()
-                time.sleep(0.2)
+        with server_running([python, "-m", "rag_service", "serve"], home, f"{address}/readyz", variables):
             yield address
-        finally:
-            ended(program)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """What the tests of the training job share: one real Spark session and one real tracking server for all of them."""
 
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
-from servers import answers, ended, held_port
+from servers import held_port, server_running
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -40,20 +38,14 @@ def spark() -> Iterator[SparkSession]:
 def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking server as a process, on SQLite."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with held_port() as port, (folder / "server.log").open("w") as output:
+    with held_port() as port:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
         command += ["--artifacts-destination", str(folder / "files")]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+        variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         uri = f"http://127.0.0.1:{port}"
-        try:
-            while not answers(f"{uri}/health"):
-                assert server.poll() is None, (folder / "server.log").read_text()
-                time.sleep(0.2)
+        with server_running(command, folder, f"{uri}/health", variables):
             yield uri
-        finally:
-            ended(server)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
-from servers import answers, ended, held_port
+from servers import held_port, server_running
 from training import batch, promotion, steps
 from training.config import Config
 from training.errors import ConfigError, DataError, OutputExists, SourceError, SparkFailed, WrongModel
@@ -65,12 +64,7 @@ def serve(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 variables = {"MLFLOW_TRACKING_URI": tracking_uri, "MODEL_NAME": name, "API_PORT": str(port)}
                 variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
                 command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
-                log = ends.enter_context((folder / "log").open("w"))
-                process = subprocess.Popen(command, cwd=folder, env=os.environ | variables, stderr=log)
-                ends.callback(ended, process)
-                while not answers(f"http://127.0.0.1:{port}/readyz"):
-                    assert process.poll() is None, (folder / "log").read_text()
-                    time.sleep(0.1)
+                ends.enter_context(server_running(command, folder, f"http://127.0.0.1:{port}/readyz", variables))
                 started[name] = Api(port)
             return started[name]
 

@@ -1,9 +1,7 @@
 """Does the service take what was promoted? On a real tracking server, with the real service, and with a stand-in."""
 
 import json
-import os
 import re
-import subprocess
 import threading
 import time
 import urllib.error
@@ -16,7 +14,7 @@ from typing import Any
 
 import pytest
 import versions
-from servers import answers, ended, held_port
+from servers import held_port, server_running
 from test_promotion import FAIR, GOOD, Model
 from training import promotion, verification
 from training.errors import ConfigError, NotServed, RefusedByService
@@ -40,21 +38,14 @@ def service(
     """The real prediction service, following the model; gives a reader of its /readyz."""
     if not API_PYTHON.exists():
         pytest.skip("the service's environment is not there: make setup")
-    with held_port() as port, (tmp_path / "api.log").open("w") as log:
+    with held_port() as port:
         url = f"http://127.0.0.1:{port}"
         settings = {"API_PORT": str(port), "MODEL_NAME": model.name, "MLFLOW_TRACKING_URI": tracking}
         settings |= {"PYTHONPATH": str(ROOT / "api"), "MODELS_DIR": str(tmp_path / "models"), "API_POLL_SECONDS": "0.2"}
         settings["PREDICTION_LOG_DIR"] = ""
-        process = subprocess.Popen(
-            [API_PYTHON, "-m", "prediction_api"], env={**os.environ, **settings}, cwd=tmp_path, stdout=log, stderr=log
-        )
-        try:
-            until(lambda: process.poll() is not None or answers(f"{url}/livez"))
-            assert process.poll() is None, (tmp_path / "api.log").read_text()
+        with server_running([API_PYTHON, "-m", "prediction_api"], tmp_path, f"{url}/livez", settings):
             monkeypatch.setenv("API_URL", url)
             yield lambda: _get(f"{url}/readyz")
-        finally:
-            ended(process)
 
 
 def _get(url: str) -> dict[str, Any]:
