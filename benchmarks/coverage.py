@@ -24,8 +24,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from training import calibration, diagnostics, evaluation, search
-from training.search import STARTING_POINTS, Columns
+from training.evaluation import diagnostics, metrics
+from training.fit import calibration, search
+from training.fit.search import STARTING_POINTS, Columns
 
 SHARE = 0.9
 KINDS = tuple(STARTING_POINTS)
@@ -92,7 +93,7 @@ def interval(name: str, table: Table, kind: str, times: int) -> str:
     predicted, actual = held_back(table, kind, 0)
     covered = []
     for held, test in draws(len(actual), times):
-        width = evaluation.half_width(actual[held], predicted[held], SHARE)
+        width = metrics.half_width(actual[held], predicted[held], SHARE)
         covered.append((np.abs(actual - predicted)[test] <= width).mean())
     within = float((np.abs(np.array(covered) - SHARE) <= 0.02).mean())
     rows = len(actual) // 3
@@ -130,8 +131,8 @@ def judged(predicted: np.ndarray, actual: np.ndarray, held: np.ndarray, test: np
     calibrator = calibration.fit(predicted[held], actual[held], 7)
     before, truth = predicted[test], actual[test]
     after = calibrator(before)
-    rise = evaluation.losses("log_loss", truth, after) - evaluation.losses("log_loss", truth, before)
-    losses = [evaluation.score("log_loss", truth, one) for one in (before, after)]
+    rise = metrics.losses("log_loss", truth, after) - metrics.losses("log_loss", truth, before)
+    losses = [metrics.score("log_loss", truth, one) for one in (before, after)]
     errors = [diagnostics.calibration_error(diagnostics.reliability(one, truth)) for one in (before, after)]
     worse = rise.mean() > 2 * rise.std() / np.sqrt(len(rise))
     return [*losses, *errors, calibrator.method == "none", worse]

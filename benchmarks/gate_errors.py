@@ -24,9 +24,9 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from training import comparison
 from training.config import Config
-from training.gate import Evidence, judge
+from training.evaluation import bootstrap
+from training.promotion.gate import Evidence, judge
 
 ROWS = 1300  # the test rows of 6,500 wines
 # What each model errs by on its own, in the unit of what both err by (Student's t, 6 degrees of freedom: the mean and
@@ -92,7 +92,7 @@ def passes(draws: int, case: Drawn, rows: int, first: int = 0) -> np.ndarray:
     count = np.zeros(len(ALTOGETHER), dtype=int)
     for draw in range(first, first + draws):
         values = case(np.random.default_rng([rows, draw]), rows)
-        percentile, studentised = (bounds[0] for bounds in comparison.bootstrap_bounds(values, 0.95, draw))
+        percentile, studentised = (bounds[0] for bounds in bootstrap.bootstrap_bounds(values, 0.95, draw))
         count += [percentile > 0, studentised > 0, min(percentile, studentised) > 0]
     return count
 
@@ -124,7 +124,7 @@ def main() -> None:
         def total(count: Callable[..., Any]) -> Any:
             return sum(pool.map(_of_part, [count] * len(parts), parts))
 
-        print(f"{draws} draws of {ROWS} rows, confidence 0.95, {comparison.RESAMPLES} resamples\n")
+        print(f"{draws} draws of {ROWS} rows, confidence 0.95, {bootstrap.RESAMPLES} resamples\n")
         print("| the two models | correlation | equally good: promoted | 5 % better: promoted |")
         print("| --- | ---: | ---: | ---: |")
         for name, own in ALIKE.items():

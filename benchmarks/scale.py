@@ -121,7 +121,7 @@ def run_step(step: str, options: list[str]) -> None:
     """scripts/check_data.py or train.py; the search begins, and ends, with TREES trees."""
     sys.path.insert(0, str(ROOT / "scripts"))
     if step == "train":
-        from training import search  # noqa: PLC0415  # which takes seconds, and `check` does without
+        from training.fit import search  # noqa: PLC0415  # which takes seconds, and `check` does without
 
         search.STARTING_POINTS["xgboost"]["n_estimators_xgboost"] = TREES
     sys.argv = [f"{step}.py", *options]

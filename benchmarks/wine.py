@@ -29,9 +29,9 @@ from sklearn.model_selection import GroupKFold, KFold
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from training import local_engine, search
-from training.local_engine import TrainingRows
-from training.search import STARTING_POINTS
+from training.fit import local, search
+from training.fit.local import TrainingRows
+from training.fit.search import STARTING_POINTS
 
 FOLDS, INNER_FOLDS = 5, 3
 TARGET = "quality"
@@ -96,7 +96,7 @@ def chosen(candidates: Sequence[str], rows: TrainingRows, seed: int) -> search.P
     offered = [{"candidate": name, **start(name)} for name in candidates]
     if len(offered) == 1:
         return offered[0]
-    return min(offered, key=lambda parameters: local_engine.cross_validate(parameters, rows, "mae", seed))
+    return min(offered, key=lambda parameters: local.cross_validate(parameters, rows, "mae", seed))
 
 
 def start(candidate: str) -> search.Parameters:

@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    from training import dataset  # takes seconds: only once the options are known to be right
+    from training.data import table  # takes seconds: only once the options are known to be right
 
-    return dataset.check(config)
+    return table.check(config)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    from training import overview  # takes seconds: only once the options are known to be right
+    from training.promotion import status  # takes seconds: only once the options are known to be right
 
-    return overview.past(config, options.at)
+    return status.past(config, options.at)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    from training import promotion  # takes seconds: only once the options are known to be right
+    from training.promotion import promote  # takes seconds: only once the options are known to be right
 
-    return promotion.rollback(config, options.to)
+    return promote.rollback(config, options.to)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from training.config import Config
 
 
 def step(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    from training.batch import score  # takes seconds: only once the options are known to be right
-    from training.staging import Places
+    from training.scoring.batch import score  # takes seconds: only once the options are known to be right
+    from training.scoring.staging import Places
 
     rejected = options.rejected or options.output.with_name(f"{options.output.name}-rejected")
     places = Places(options.input, options.output, rejected, options.format, options.overwrite)

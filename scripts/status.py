@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    from training import overview  # takes seconds: only once the options are known to be right
+    from training.promotion import status  # takes seconds: only once the options are known to be right
 
-    return overview.status(config)
+    return status.status(config)
 
 
 if __name__ == "__main__":

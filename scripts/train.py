@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    from training import steps  # takes seconds: only once the options are known to be right
+    from training import train  # takes seconds: only once the options are known to be right
 
-    return steps.train(config)
+    return train.train(config)
 
 
 if __name__ == "__main__":

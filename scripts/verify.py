@@ -8,9 +8,9 @@ from training.config import Config
 
 
 def step(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    from training import verification  # takes seconds: only once the options are known to be right
+    from training.promotion import verify  # takes seconds: only once the options are known to be right
 
-    return verification.verify(config)
+    return verify.verify(config)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,23 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
-from prediction_api.admission import Admission, Doorkeeper
-from prediction_api.history import History
-from prediction_api.http import RequestRecord, answer_errors_as_problems
-from prediction_api.keys import KeyCheck, KeyRing
-from prediction_api.metrics import Metrics
-from prediction_api.model_copies import ModelCopies
-from prediction_api.model_store import ModelStore
-from prediction_api.page_files import PageFiles
-from prediction_api.page_routes import page_router
-from prediction_api.prediction_log import PredictionLog
-from prediction_api.protocol_routes import protocol_router
-from prediction_api.registry import Registry
-from prediction_api.routes import router
-from prediction_api.schema import TITLE, openapi_schema
-from prediction_api.serving import Serving
+from prediction_api.http.admission import Admission, Doorkeeper
+from prediction_api.http.keys import KeyCheck, KeyRing
+from prediction_api.http.middleware import RequestRecord, answer_errors_as_problems
+from prediction_api.http.shortcut import Shortcut
+from prediction_api.models.copies import ModelCopies
+from prediction_api.models.registry import Registry
+from prediction_api.models.store import ModelStore
+from prediction_api.predicting.serving import Serving
+from prediction_api.protocols.native import router
+from prediction_api.protocols.routes import protocol_router
 from prediction_api.settings import Settings
-from prediction_api.shortcut import Shortcut
+from prediction_api.telemetry.history import History
+from prediction_api.telemetry.metrics import Metrics
+from prediction_api.telemetry.prediction_log import PredictionLog
+from prediction_api.web.files import PageFiles
+from prediction_api.web.openapi import TITLE, openapi_schema
+from prediction_api.web.routes import page_router
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 

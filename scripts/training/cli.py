@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from training import config as configuration
 from training.config import Config
+from training.data.files import find
 from training.errors import PipelineError, Unforeseen
-from training.source import find
 
 log = logging.getLogger(__name__)
 

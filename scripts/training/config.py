@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from training.errors import ConfigError
 
+TRAINING_ROOMS = ("data", "evaluation", "fit", "model")
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
 METRICS = {"regression": ("mae", "rmse"), "classification": ("accuracy", "log_loss")}
 
@@ -169,9 +170,10 @@ class Config(_Section):
 
 
 def code_version() -> str:
-    """Digest of this package's source: other code may train another model."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    """Digest of the source that decides what a training gives; how it is shown or promoted does not count."""
+    digest, package = hashlib.sha256(), Path(__file__).parent
+    files = [package / "train.py", *(file for room in TRAINING_ROOMS for file in (package / room).glob("*.py"))]
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 

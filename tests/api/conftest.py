@@ -20,8 +20,8 @@ sys.path.append(str(Path(__file__).parents[2] / "rag" / "tests"))  # chromium.py
 
 from model_files import regression_model
 from page_fixtures import address, browser, own_wine, page, wine, wine_address  # noqa: F401  # fixtures
-from prediction_api import model_store
 from prediction_api.main import create_app
+from prediction_api.models import store
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry, running_registry
 
@@ -49,7 +49,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     async def passes(_content: bytes) -> None:
         pass
 
-    monkeypatch.setattr(model_store, "try_out", passes)
+    monkeypatch.setattr(store, "try_out", passes)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from prediction_api.__main__ import open_listener
-from prediction_api.door_protocol import DoorProtocol
+from prediction_api.http.connection import DoorProtocol
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 

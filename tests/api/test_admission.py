@@ -17,10 +17,10 @@ import pytest
 from conftest import run, wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_model
-from prediction_api import admission
-from prediction_api.admission import Doorkeeper
-from prediction_api.door_protocol import MOST_HEAD_BYTES, DoorProtocol
-from prediction_api.metrics import Metrics
+from prediction_api.http import admission
+from prediction_api.http.admission import Doorkeeper
+from prediction_api.http.connection import MOST_HEAD_BYTES, DoorProtocol
+from prediction_api.telemetry.metrics import Metrics
 from registry_server import FakeRegistry, running_registry
 from service_process import Service
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_files import classification_model, overflowing_model, regression_model
-from prediction_api.csv_rows import CHUNK_ROWS
 from prediction_api.main import create_app
+from prediction_api.protocols.csv_rows import CHUNK_ROWS
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 

@@ -2,9 +2,9 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from prediction_api import history
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
+from prediction_api.telemetry import history
 from registry_server import FakeRegistry
 
 REFUSED = {

@@ -8,9 +8,9 @@ from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_model
 from prediction_api import __main__ as entry
-from prediction_api import keys
 from prediction_api.errors import StartRefused
-from prediction_api.keys import KeyRing, read_keys
+from prediction_api.http import keys
+from prediction_api.http.keys import KeyRing, read_keys
 from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
 from pydantic import SecretStr

@@ -12,9 +12,9 @@ import pytest
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_contract, regression_model
-from prediction_api import model_store
 from prediction_api.main import create_app
-from prediction_api.model_copies import CopyRecord, ModelCopies, now
+from prediction_api.models import store
+from prediction_api.models.copies import CopyRecord, ModelCopies, now
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -93,8 +93,8 @@ def test_a_rollback_does_not_wait_for_the_trial_of_another_version(
             stopped.set()
             raise
 
-    monkeypatch.setattr(model_store, "try_out", endless)
-    monkeypatch.setattr(model_store, "STILL_WANTED_SECONDS", 0.02)
+    monkeypatch.setattr(store, "try_out", endless)
+    monkeypatch.setattr(store, "STILL_WANTED_SECONDS", 0.02)
     registry.add(regression_model(0.5))
     with service(settings) as client:
         wait_until(lambda: served(client) == "1")
@@ -160,7 +160,7 @@ def test_a_refused_version_is_not_fetched_again_until_the_registry_changes(
 def test_a_refused_version_is_tried_again_after_a_while(
     registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_store, "RETRY_REFUSED_SECONDS", 0.01)
+    monkeypatch.setattr(store, "RETRY_REFUSED_SECONDS", 0.01)
     registry.add(regression_model(1.0), sha256=_digest())
     with service(settings) as client:
         wait_until(lambda: len(registry.downloads) > 1)

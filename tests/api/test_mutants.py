@@ -13,10 +13,10 @@ from conftest import run, wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model
 from mutants import HOSTILE, damaged, tree_model
-from prediction_api import trial
-from prediction_api.answers import readiness_answer
 from prediction_api.main import create_app
-from prediction_api.model_errors import GoldenMismatch, UnsafeGraph
+from prediction_api.models import sandbox
+from prediction_api.models.errors import GoldenMismatch, UnsafeGraph
+from prediction_api.predicting.answers import readiness_answer
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -112,13 +112,13 @@ def test_a_model_that_fills_the_memory_is_refused_and_the_old_one_goes_on(
 
 def test_the_trial_gives_the_refusal_that_happened_there() -> None:
     with pytest.raises(GoldenMismatch, match=r"golden row 0: training gave 5\.0, this graph gives 5\.1"):
-        run(trial.try_out(tree_model(HOSTILE["another leaf"])))
+        run(sandbox.try_out(tree_model(HOSTILE["another leaf"])))
 
 
 def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() -> None:
     code = (
         "import resource, runpy; resource.setrlimit(resource.RLIMIT_DATA, (10**9, 10**9));"
-        " runpy.run_module('prediction_api.trial', run_name='__main__')"
+        " runpy.run_module('prediction_api.models.sandbox', run_name='__main__')"
     )
     environment = {"PATH": os.defpath, "PYTHONPATH": str(HERE.parents[1] / "api"), "OPENBLAS_NUM_THREADS": "1"}
     ended = subprocess.run(
@@ -129,9 +129,9 @@ def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() 
 
 
 def test_a_model_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "SECONDS", 0.01)
+    monkeypatch.setattr(sandbox, "SECONDS", 0.01)
     with pytest.raises(UnsafeGraph, match=r"did not end within 0\.01 s"):
-        run(trial.try_out(regression_model()))
+        run(sandbox.try_out(regression_model()))
 
 
 @pytest.mark.parametrize(("how", "says"), [("kill -SEGV $$", "SIGSEGV"), ("exit 3", "exit code 3")])
@@ -143,4 +143,4 @@ def test_a_model_that_kills_its_process_is_refused(
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UnsafeGraph, match=f"ended that process: {says}"):
-        run(trial.try_out(regression_model()))
+        run(sandbox.try_out(regression_model()))

@@ -3,7 +3,7 @@
 import asyncio
 
 from conftest import run
-from prediction_api.one_write import MOST_GATHERED, GatheringTransport
+from prediction_api.http.one_write import MOST_GATHERED, GatheringTransport
 
 
 class RecordingTransport(asyncio.Transport):

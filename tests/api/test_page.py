@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from model_files import classification_model, regression_contract, regression_model
 from page_fixtures import drop, look_again
 from playwright.sync_api import Browser, Page, expect
-from prediction_api import history
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
+from prediction_api.telemetry import history
 from pydantic import SecretStr
 from registry_server import FakeRegistry
 from servers import held_port

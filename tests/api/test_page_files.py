@@ -4,7 +4,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from prediction_api.page_files import FOLDER
+from prediction_api.web.files import FOLDER
 
 FILES = sorted(path.name for path in FOLDER.iterdir())
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}

@@ -15,10 +15,10 @@ import pytest
 from conftest import wait_until, whole_lines
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model
-from prediction_api import prediction_log
-from prediction_api.log_files import LogFiles
 from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
+from prediction_api.telemetry import prediction_log
+from prediction_api.telemetry.log_files import LogFiles
 from registry_server import FakeRegistry
 from service_process import Service
 

@@ -15,8 +15,8 @@ from model_files import (
     regression_model,
     with_external_tensor,
 )
-from prediction_api.model_errors import GoldenMismatch, UnsafeGraph, WrongContract
-from prediction_api.predictor import Predictor
+from prediction_api.models.errors import GoldenMismatch, UnsafeGraph, WrongContract
+from prediction_api.models.predictor import Predictor
 
 
 def test_a_whole_model_predicts_what_its_graph_says() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import regression_contract
-from prediction_api.contract import Contract
 from prediction_api.errors import NotJson, WrongContent
-from prediction_api.rows import MOST_COMPLAINTS, RowReader
+from prediction_api.models.contract import Contract
+from prediction_api.predicting.rows import MOST_COMPLAINTS, RowReader
 
 READER = RowReader(Contract.model_validate_json(json.dumps(regression_contract())))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["red", "white"])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from model_files import overflowing_model, regression_contract, regression_model
 from onnx import helper
 from prediction_api.errors import PredictionFailed
-from prediction_api.model_errors import GoldenMismatch
-from prediction_api.predictor import Prediction, Predictor, Row
-from prediction_api.together import MOST_ROWS, Together
+from prediction_api.models.errors import GoldenMismatch
+from prediction_api.models.predictor import Prediction, Predictor, Row
+from prediction_api.predicting.micro_batching import MOST_ROWS, Together
 
 MODEL = Predictor.from_bytes(regression_model())
 ROWS = st.lists(

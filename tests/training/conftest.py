@@ -17,8 +17,8 @@ os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
 
 from pyspark.sql import SparkSession
-from training import dataset
 from training.config import Config
+from training.data.spark import session as spark_session
 
 # How long an example takes, or the making of one, is no matter of tests.
 hypothesis.settings.register_profile(
@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("any machine")
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    session = dataset.session("tests")
+    session = spark_session("tests")
     yield session
     session.stop()
 

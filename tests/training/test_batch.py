@@ -22,11 +22,13 @@ from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
 from servers import held_port, server_running
-from training import batch, promotion, steps
+from training import train
 from training.config import Config
 from training.errors import ConfigError, DataError, OutputExists, SourceError, SparkFailed, WrongModel
-from training.registry import DIGEST_TAG
-from training.staging import Places, require_free, staging
+from training.promotion import promote
+from training.scoring import batch
+from training.scoring.staging import Places, require_free, staging
+from training.tracking.registry import DIGEST_TAG
 
 from mlflow import MlflowClient
 
@@ -92,8 +94,8 @@ def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.Temp
         patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
         for name in ("amount", "class"):
             config = configuration(folder, name)
-            steps.train(config)
-            assert promotion.promote(config)["action"] == "promoted"
+            train.train(config)
+            assert promote.promote(config)["action"] == "promoted"
         yield folder
 
 

@@ -8,8 +8,9 @@ import pytest
 from real_wines import real_wines
 from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from training import calibration, diagnostics, evaluation
-from training.evaluation import Array
+from training.evaluation import diagnostics, metrics
+from training.evaluation.metrics import Array
+from training.fit import calibration
 
 
 def drawn(generator: np.random.Generator, rows: int, labels: int = 3) -> tuple[Array, Array]:
@@ -32,7 +33,7 @@ def test_timid_and_overconfident_probabilities_become_true(power: float) -> None
     before = sharpened(new, power)
     after = calibrator(before)
     assert (calibrator.method, calibrator.rows) == ("temperature", 800)
-    assert evaluation.score("log_loss", truth, after) < evaluation.score("log_loss", truth, new) + 0.01
+    assert metrics.score("log_loss", truth, after) < metrics.score("log_loss", truth, new) + 0.01
     assert diagnostics.calibration_error(diagnostics.reliability(after, truth)) < 0.03
     assert diagnostics.calibration_error(diagnostics.reliability(before, truth)) > 0.08
     assert after.sum(axis=1) == pytest.approx(np.ones(len(after)))
@@ -46,7 +47,7 @@ def test_true_probabilities_are_left_or_hardly_touched() -> None:
         generator = np.random.default_rng(draw)
         (seen, labels), (new, truth) = drawn(generator, 150), drawn(generator, 2000)
         calibrated = calibration.fit(seen, labels, draw)(new)
-        rise = evaluation.losses("log_loss", truth, calibrated) - evaluation.losses("log_loss", truth, new)
+        rise = metrics.losses("log_loss", truth, calibrated) - metrics.losses("log_loss", truth, new)
         rises.append(rise.mean())
         beyond_noise += rise.mean() > 2 * rise.std() / np.sqrt(len(rise))
     assert np.mean(rises) < 0.002
@@ -78,7 +79,7 @@ def test_forests_on_digits_are_timid_and_become_true() -> None:
     calibrator = calibration.fit(model.predict_proba(digits[held]), labels[held], 1)
     before = model.predict_proba(digits[test])
     after = calibrator(before)
-    assert evaluation.score("log_loss", labels[test], after) < 0.6 * evaluation.score("log_loss", labels[test], before)
+    assert metrics.score("log_loss", labels[test], after) < 0.6 * metrics.score("log_loss", labels[test], before)
     errors = [diagnostics.calibration_error(diagnostics.reliability(p, labels[test])) for p in (before, after)]
     assert errors[1] < 0.5 * errors[0]
 
@@ -88,7 +89,7 @@ def coverages(actual: Array, predicted: Array, share: float, draws: int) -> Arra
     found = []
     for draw in range(draws):
         held = np.random.default_rng(draw).random(len(actual)) < 1 / 3
-        width = evaluation.half_width(actual[held], predicted[held], share)
+        width = metrics.half_width(actual[held], predicted[held], share)
         found.append((np.abs(actual - predicted)[~held] <= width).mean())
     return np.array(found)
 
@@ -100,7 +101,7 @@ def test_coverage_where_the_noise_depends_on_the_row(share: float) -> None:
     predicted = generator.uniform(0, 10, 1600)
     actual = predicted + generator.normal(0, 0.1 + 0.2 * predicted)
     assert coverages(actual, predicted, share, 100).mean() == pytest.approx(share, abs=0.01)
-    width = evaluation.half_width(actual[:600], predicted[:600], share)
+    width = metrics.half_width(actual[:600], predicted[:600], share)
     bins = diagnostics.coverage(actual[600:], predicted[600:], width)
     assert bins[0].seen.low > share > bins[-1].seen.high
 
@@ -127,8 +128,8 @@ def test_calibration_is_never_worse_on_the_real_wines(wine: str) -> None:
     for draw in range(10):
         held = np.random.default_rng(draw).random(len(actual)) < 1 / 3
         after = calibration.fit(predicted[held], actual[held], draw)(predicted[~held])
-        rise = evaluation.losses("log_loss", actual[~held], after)
-        rise -= evaluation.losses("log_loss", actual[~held], predicted[~held])
+        rise = metrics.losses("log_loss", actual[~held], after)
+        rise -= metrics.losses("log_loss", actual[~held], predicted[~held])
         assert rise.mean() <= 2 * rise.std() / np.sqrt(len(rise))
 
 

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from training import card, diagnostics, measurement, plots, version_page
-from training.card import Card
-from training.gate import Reason
-from training.ledger import Entry
-from training.measurement import Held, Measurement, Trial
+from training.evaluation import diagnostics, measurement
+from training.evaluation.measurement import Held, Measurement, Trial
+from training.promotion import version_page
+from training.reason import Reason
+from training.report import card, plots
+from training.report.card import Card
+from training.tracking.ledger import Entry
 
 Measured = Callable[..., Measurement]
 TRIALS = tuple(Trial(i + 1, kind, 0.5 - 0.01 * i) for i, kind in enumerate(["extra_trees", "xgboost"] * 3))

@@ -40,8 +40,8 @@ def test_spark_needs_no_variables_of_a_person_at_a_terminal(tmp_path: Path) -> N
     code = "\n".join(
         [
             "import os, sys",
-            "from training import dataset",
-            "spark = dataset.session('by hand')",
+            "from training.data.spark import session",
+            "spark = session('by hand')",
             "print(spark.sparkContext.range(1).map(lambda _: sys.executable).collect()[0])",
             "print(os.environ['SPARK_LOCAL_IP'], os.environ['JAVA_HOME'])",
         ]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from training import comparison, evaluation
+from training.evaluation import bootstrap, metrics
 
 GENERATOR = np.random.default_rng(3)
 ACTUAL = GENERATOR.normal(size=500)
@@ -16,8 +16,8 @@ RIGHT = np.eye(3)[LABELS]
 
 @pytest.mark.parametrize("metric", ["mae", "rmse"])
 def test_a_better_model_gains_and_a_worse_one_loses(metric: str) -> None:
-    assert comparison.gain(metric, ACTUAL, FAR, CLOSE, 0.95, 1).lower > 0
-    assert comparison.gain(metric, ACTUAL, CLOSE, FAR, 0.95, 1).upper < 0
+    assert bootstrap.gain(metric, ACTUAL, FAR, CLOSE, 0.95, 1).lower > 0
+    assert bootstrap.gain(metric, ACTUAL, CLOSE, FAR, 0.95, 1).upper < 0
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ def test_a_better_model_gains_and_a_worse_one_loses(metric: str) -> None:
 def test_the_gain_is_the_difference_of_the_metrics(
     metric: str, sign: int, actual: np.ndarray, champion: np.ndarray, challenger: np.ndarray
 ) -> None:
-    difference = evaluation.score(metric, actual, champion) - evaluation.score(metric, actual, challenger)
-    found = comparison.gain(metric, actual, champion, challenger, 0.95, 1)
+    difference = metrics.score(metric, actual, champion) - metrics.score(metric, actual, challenger)
+    found = bootstrap.gain(metric, actual, champion, challenger, 0.95, 1)
     assert found.estimate == pytest.approx(sign * difference)
     assert found.lower < found.estimate < found.upper
 
 
 def test_perfect_models_are_equal() -> None:
-    found = comparison.gain("rmse", ACTUAL, ACTUAL, ACTUAL, 0.95, 1)
+    found = bootstrap.gain("rmse", ACTUAL, ACTUAL, ACTUAL, 0.95, 1)
     assert (found.lower, found.estimate, found.upper) == (0, 0, 0)
 
 
@@ -49,7 +49,7 @@ def test_the_bounds_are_those_of_scipys_bootstrap_where_it_is_the_more_cautious(
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", confidence_level=0.9, rng=np.random.default_rng(1)
     ).confidence_interval
-    lower, upper = comparison.bounds_of_mean(values, 0.95, 7)
+    lower, upper = bootstrap.bounds_of_mean(values, 0.95, 7)
     assert lower == pytest.approx(theirs.low, abs=0.005)
     assert upper == pytest.approx(theirs.high, abs=0.005)
 
@@ -59,15 +59,15 @@ def test_two_rows_of_a_hundred_show_no_gain(seed: int) -> None:
     """One resample in seven holds neither of them: its mean is 0, and the bound is not above it by a rounding error."""
     values = np.zeros(100)
     values[:2] = 1.0
-    lower, upper = comparison.bounds_of_mean(values, 0.95, seed)
+    lower, upper = bootstrap.bounds_of_mean(values, 0.95, seed)
     assert -1e-9 < lower <= 0
-    assert comparison.bounds_of_mean(-values, 0.95, seed) == (pytest.approx(-upper), pytest.approx(-lower))
+    assert bootstrap.bounds_of_mean(-values, 0.95, seed) == (pytest.approx(-upper), pytest.approx(-lower))
 
 
 def test_the_seed_decides() -> None:
     values = GENERATOR.normal(size=100)
-    assert comparison.bounds_of_mean(values, 0.95, 1) == comparison.bounds_of_mean(values, 0.95, 1)
-    assert comparison.bounds_of_mean(values, 0.95, 1) != comparison.bounds_of_mean(values, 0.95, 2)
+    assert bootstrap.bounds_of_mean(values, 0.95, 1) == bootstrap.bounds_of_mean(values, 0.95, 1)
+    assert bootstrap.bounds_of_mean(values, 0.95, 1) != bootstrap.bounds_of_mean(values, 0.95, 2)
 
 
 @pytest.mark.parametrize(
@@ -85,5 +85,5 @@ def test_small_and_awkward_samples_do_not_pass_too_often(case) -> None:
     passed = 0
     for seed in range(300):
         values = case(np.random.default_rng(seed), 200)
-        passed += comparison.bounds_of_mean(values, 0.95, seed)[0] > 0
+        passed += bootstrap.bounds_of_mean(values, 0.95, seed)[0] > 0
     assert passed <= 28

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
-from training import dataset
 from training.config import Config
+from training.data import table as dataset
+from training.data.files import find
+from training.data.spark import ship_code
 from training.errors import DataError, SourceError, ValueProblem
-from training.source import find
 
 Configured = Callable[..., Config]
 Write = Callable[[str | bytes], Path]
@@ -134,12 +135,12 @@ def test_decimal_commas_are_no_categories(
 
 
 def test_the_code_can_be_shipped_twice_though_python_compiled_some_of_it_meanwhile(spark: SparkSession) -> None:
-    dataset.ship_code(spark)
+    ship_code(spark)
     compiled = Path(dataset.__file__).parent / "__pycache__" / "of-a-test.pyc"
     compiled.parent.mkdir(exist_ok=True)
     compiled.touch()
     try:
-        dataset.ship_code(spark)
+        ship_code(spark)
     finally:
         compiled.unlink()
     assert spark.sparkContext.parallelize([1], 1).collect() == [1]

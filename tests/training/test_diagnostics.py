@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as sk
-from training import diagnostics, evaluation
-from training.diagnostics import Bin, Estimate
+from training.evaluation import diagnostics, metrics
+from training.evaluation.diagnostics import Bin, Estimate
 
 
 def test_the_bootstrap_interval_holds_the_truth_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,13 +31,13 @@ def test_every_figure_has_an_interval_around_it_and_the_same_each_time() -> None
 def test_f1_and_area_agree_with_scikit_learn_with_ties_and_labels_that_never_occur() -> None:
     generator = np.random.default_rng(4)
     labels, chosen = generator.integers(0, 4, 300), generator.integers(1, 4, 300)
-    assert evaluation.f1_macro(labels, chosen, 6) == pytest.approx(sk.f1_score(labels, chosen, average="macro"))
+    assert metrics.f1_macro(labels, chosen, 6) == pytest.approx(sk.f1_score(labels, chosen, average="macro"))
     ones, scores = generator.integers(0, 2, 300), generator.integers(0, 9, 300) / 9
-    assert evaluation.roc_auc(ones, scores) == pytest.approx(sk.roc_auc_score(ones, scores))
+    assert metrics.roc_auc(ones, scores) == pytest.approx(sk.roc_auc_score(ones, scores))
 
 
 def test_a_constant_target_has_no_r2() -> None:
-    assert set(evaluation.summary("regression", np.ones(5), np.zeros(5))) == {"mae", "rmse"}
+    assert set(metrics.summary("regression", np.ones(5), np.zeros(5))) == {"mae", "rmse"}
 
 
 def test_groups_come_largest_first_with_their_own_error() -> None:

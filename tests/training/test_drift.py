@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from real_wines import real_wines
-from training import evaluation
+from training.evaluation import metrics
 from training.monitoring import drift
 from training.monitoring.drift import MISSING, OUTSIDE, UNSEEN, Histogram
 
@@ -63,7 +63,7 @@ def wines(name: str) -> pd.DataFrame:
 def alarming(train: pd.DataFrame, live: pd.DataFrame, rows: int, windows: int) -> float:
     """Share of windows of `rows` rows, drawn from `live`, in which any column has drifted."""
     generator = np.random.default_rng(1)
-    edges = {name: evaluation.edges(column.to_numpy()) for name, column in train.items()}
+    edges = {name: metrics.edges(column.to_numpy()) for name, column in train.items()}
     known = [
         Histogram(str(name), tuple(np.histogram(train[name], bounds)[0].tolist()), 0, tuple(bounds))
         for name, bounds in edges.items()

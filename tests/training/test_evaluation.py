@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from sklearn import metrics as sk
-from training import evaluation, profile
+from training.evaluation import metrics
+from training.fit import profile
 
 GENERATOR = np.random.default_rng(3)
 ACTUAL = GENERATOR.normal(size=500)
@@ -13,16 +14,16 @@ PROBABILITIES = GENERATOR.dirichlet([1, 1, 1], 500)
 
 
 def test_metrics_agree_with_scikit_learn() -> None:
-    assert evaluation.score("mae", ACTUAL, CLOSE) == pytest.approx(sk.mean_absolute_error(ACTUAL, CLOSE))
-    assert evaluation.score("rmse", ACTUAL, CLOSE) == pytest.approx(sk.root_mean_squared_error(ACTUAL, CLOSE))
+    assert metrics.score("mae", ACTUAL, CLOSE) == pytest.approx(sk.mean_absolute_error(ACTUAL, CLOSE))
+    assert metrics.score("rmse", ACTUAL, CLOSE) == pytest.approx(sk.root_mean_squared_error(ACTUAL, CLOSE))
     chosen = PROBABILITIES.argmax(axis=1)
-    assert evaluation.score("accuracy", LABELS, PROBABILITIES) == pytest.approx(sk.accuracy_score(LABELS, chosen))
-    assert evaluation.score("log_loss", LABELS, PROBABILITIES) == pytest.approx(sk.log_loss(LABELS, PROBABILITIES))
+    assert metrics.score("accuracy", LABELS, PROBABILITIES) == pytest.approx(sk.accuracy_score(LABELS, chosen))
+    assert metrics.score("log_loss", LABELS, PROBABILITIES) == pytest.approx(sk.log_loss(LABELS, PROBABILITIES))
 
 
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown metric"):
-        evaluation.losses("charm", ACTUAL, CLOSE)
+        metrics.losses("charm", ACTUAL, CLOSE)
 
 
 def test_the_interval_covers_what_it_promises() -> None:
@@ -30,7 +31,7 @@ def test_the_interval_covers_what_it_promises() -> None:
     for draw in range(200):
         generator = np.random.default_rng(draw)
         residuals = generator.standard_t(4, size=(2, 300))
-        width = evaluation.half_width(residuals[0], np.zeros(300), 0.9)
+        width = metrics.half_width(residuals[0], np.zeros(300), 0.9)
         covered.append((np.abs(residuals[1]) <= width).mean())
     assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
@@ -38,17 +39,17 @@ def test_the_interval_covers_what_it_promises() -> None:
 @pytest.mark.parametrize(("coverage", "rows"), [(0.9, 9), (0.5, 1), (0.8, 4), (0.95, 19), (0.99, 99), (0.999, 999)])
 def test_so_many_rows_an_interval_needs(coverage: float, rows: int) -> None:
     """With n rows, the largest residual holds n / (n + 1) of what comes, and nothing holds more."""
-    assert evaluation.fewest_rows(coverage) == rows
+    assert metrics.fewest_rows(coverage) == rows
     assert rows / (rows + 1) == pytest.approx(coverage)
     residuals = np.arange(1.0, rows + 1)
-    assert evaluation.half_width(residuals, np.zeros(rows), coverage) == rows
+    assert metrics.half_width(residuals, np.zeros(rows), coverage) == rows
     with pytest.raises(IndexError):
-        evaluation.half_width(residuals[1:], np.zeros(rows - 1), coverage)
+        metrics.half_width(residuals[1:], np.zeros(rows - 1), coverage)
 
 
 def test_the_baseline_says_the_same_of_every_row() -> None:
-    assert evaluation.baseline(np.array([2.0]), 2).tolist() == [2.0, 2.0]
-    assert evaluation.baseline(np.array([0.75, 0.25]), 1).tolist() == [[0.75, 0.25]]
+    assert metrics.baseline(np.array([2.0]), 2).tolist() == [2.0, 2.0]
+    assert metrics.baseline(np.array([0.75, 0.25]), 1).tolist() == [[0.75, 0.25]]
 
 
 @pytest.mark.parametrize(
@@ -62,18 +63,18 @@ def test_the_baseline_says_the_same_of_every_row() -> None:
 def test_every_bin_holds_values_and_few_values_have_a_bin_each(
     values: list[float], edges: list[float], counts: list[int]
 ) -> None:
-    found = evaluation.edges(np.array(values))
+    found = metrics.edges(np.array(values))
     assert found.tolist() == edges
     assert profile.counts(np.array(values), found).tolist() == counts
 
 
 def test_bins_of_many_values_are_filled_alike() -> None:
-    found = evaluation.edges(ACTUAL)
+    found = metrics.edges(ACTUAL)
     assert (found[0], found[-1]) == (ACTUAL.min(), ACTUAL.max())
     assert profile.counts(ACTUAL, found).tolist() == [50] * 10
 
 
 def test_summary_of_two_labels_has_the_area_under_the_curve() -> None:
     labels = LABELS % 2
-    figures = evaluation.summary("classification", labels, PROBABILITIES[:, :2])
+    figures = metrics.summary("classification", labels, PROBABILITIES[:, :2])
     assert figures["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, PROBABILITIES[:, 1]))

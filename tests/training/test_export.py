@@ -7,10 +7,11 @@ import onnx
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
-from training import contract, export, local_engine, scoring, search
-from training.calibration import Calibrator
 from training.errors import ParityError
-from training.local_engine import TrainingRows
+from training.fit import local, search
+from training.fit.calibration import Calibrator
+from training.fit.local import TrainingRows
+from training.model import contract, onnx_export, onnx_runtime
 
 SMALL = {"extra_trees": {"n_estimators": 20}, "random_forest": {"n_estimators": 20}, "xgboost": {"n_estimators": 20}}
 CANDIDATES = sorted(SMALL)
@@ -39,16 +40,16 @@ def fitted(kind: str, rows: TrainingRows) -> search.Pipeline:
 @pytest.mark.parametrize("kind", CANDIDATES)
 def test_regression_agrees(kind: str, mixed: TrainingRows) -> None:
     model = fitted(kind, mixed)
-    content = export.graph(model, mixed, []).SerializeToString()
-    assert export.check_parity(content, mixed.features, search.predict(model, mixed.features, 0), 1.0) < 1e-4
+    content = onnx_export.graph(model, mixed, []).SerializeToString()
+    assert onnx_export.check_parity(content, mixed.features, search.predict(model, mixed.features, 0), 1.0) < 1e-4
 
 
 @pytest.mark.parametrize("kind", CANDIDATES)
 def test_classification_agrees_and_names_labels(kind: str, labelled: TrainingRows) -> None:
     model = fitted(kind, labelled)
-    content = export.graph(model, labelled, ["low", "middle", "tall"]).SerializeToString()
-    assert export.check_parity(content, labelled.features, search.predict(model, labelled.features, 3), 1.0) < 1e-4
-    labels, probabilities = scoring.run(content, labelled.features)
+    content = onnx_export.graph(model, labelled, ["low", "middle", "tall"]).SerializeToString()
+    assert onnx_export.check_parity(content, labelled.features, search.predict(model, labelled.features, 3), 1.0) < 1e-4
+    labels, probabilities = onnx_runtime.run(content, labelled.features)
     assert probabilities is not None
     assert probabilities.shape == (400, 3)
     assert set(labels) == {"low", "middle", "tall"}
@@ -59,9 +60,9 @@ def test_probabilities_are_calibrated_inside_the_graph(sharpness: float, labelle
     model, calibrator = fitted("random_forest", labelled), Calibrator(sharpness, 1e-3, 100)
     expected = calibrator(search.predict(model, labelled.features, 3))
     names = ["low", "middle", "tall"]
-    content = export.graph(model, labelled, names, calibrator).SerializeToString()
-    assert export.check_parity(content, labelled.features, expected, 1.0) < 1e-5
-    labels, probabilities = scoring.run(content, labelled.features)
+    content = onnx_export.graph(model, labelled, names, calibrator).SerializeToString()
+    assert onnx_export.check_parity(content, labelled.features, expected, 1.0) < 1e-5
+    labels, probabilities = onnx_runtime.run(content, labelled.features)
     assert probabilities is not None
     assert labels.tolist() == [names[index] for index in probabilities.argmax(axis=1)]
     assert (labels == np.array(names)[search.predict(model, labelled.features, 3).argmax(axis=1)]).mean() > 0.99
@@ -73,37 +74,37 @@ def test_numbers_only(table: pd.DataFrame) -> None:
         tuple(iris.data.columns), (), 3, iris.data.astype("float32"), iris.target.to_numpy(), np.zeros(150)
     )
     model = fitted("extra_trees", rows)
-    graph = export.graph(model, rows, ["a", "b", "c"])
+    graph = onnx_export.graph(model, rows, ["a", "b", "c"])
     assert graph.graph.input[0].name == "sepal_length__cm_"
-    export.check_parity(graph.SerializeToString(), rows.features, search.predict(model, rows.features, 3), 1.0)
+    onnx_export.check_parity(graph.SerializeToString(), rows.features, search.predict(model, rows.features, 3), 1.0)
 
 
 def test_a_graph_of_another_model_is_refused(mixed: TrainingRows) -> None:
     other = TrainingRows(mixed.numbers, mixed.categories, 0, mixed.features, mixed.target + 5, mixed.fold)
-    content = export.graph(fitted("extra_trees", other), mixed, []).SerializeToString()
+    content = onnx_export.graph(fitted("extra_trees", other), mixed, []).SerializeToString()
     with pytest.raises(ParityError, match="differ by"):
-        export.check_parity(
+        onnx_export.check_parity(
             content, mixed.features, search.predict(fitted("extra_trees", mixed), mixed.features, 0), 1.0
         )
 
 
 def test_a_column_is_a_plain_vector_and_one_row_gives_what_many_give(mixed: TrainingRows) -> None:
-    content = export.graph(fitted("xgboost", mixed), mixed, []).SerializeToString()
-    many, _ = scoring.run(content, mixed.features)
-    one, _ = scoring.run(content, mixed.features.iloc[[14]])
+    content = onnx_export.graph(fitted("xgboost", mixed), mixed, []).SerializeToString()
+    many, _ = onnx_runtime.run(content, mixed.features)
+    one, _ = onnx_runtime.run(content, mixed.features.iloc[[14]])
     assert one[0] == pytest.approx(many[14], abs=1e-6)
 
 
 def test_the_file_carries_its_contract_and_is_the_same_each_time(mixed: TrainingRows) -> None:
-    graph = export.graph(fitted("random_forest", mixed), mixed, [])
+    graph = onnx_export.graph(fitted("random_forest", mixed), mixed, [])
     terms = {"version": 1, "features": [{"name": "body mass"}]}
-    content = export.attach(graph, terms)
-    assert scoring.read_contract(content) == terms
-    assert export.attach(onnx.load_from_string(content), terms) == content
+    content = onnx_export.attach(graph, terms)
+    assert onnx_runtime.read_contract(content) == terms
+    assert onnx_export.attach(onnx.load_from_string(content), terms) == content
 
 
 def test_golden_rows_are_json_with_null_for_missing(mixed: TrainingRows) -> None:
-    content = export.graph(fitted("extra_trees", mixed), mixed, []).SerializeToString()
+    content = onnx_export.graph(fitted("extra_trees", mixed), mixed, []).SerializeToString()
     golden = contract.golden(content, mixed.features, list(mixed.features.columns), 2.0)
     again = json.loads(json.dumps(golden, allow_nan=False))
     assert again["rows"][0]["height"] is None
@@ -117,4 +118,4 @@ def test_a_label_that_a_fold_lacks_gets_probability_zero(labelled: TrainingRows)
     target[:] = np.where(labelled.fold == 0, target, np.minimum(target, 1))
     rows = TrainingRows(labelled.numbers, labelled.categories, 3, labelled.features, target, labelled.fold)
     for kind in CANDIDATES:
-        assert local_engine.cross_validate({"candidate": kind, **SMALL[kind]}, rows, "log_loss", 1) > 0
+        assert local.cross_validate({"candidate": kind, **SMALL[kind]}, rows, "log_loss", 1) > 0

@@ -8,9 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
-from training import dataset, feedback, promotion, steps
+from training import train
 from training.config import Config
-from training.source import find
+from training.data import feedback
+from training.data import table as dataset
+from training.data.files import find
+from training.promotion import promote
 
 Configured = Callable[..., Config]
 Tell = Callable[..., None]
@@ -129,9 +132,9 @@ def test_a_truth_told_anew_a_moment_ago_leaves_the_one_before(
 def test_new_feedback_is_new_data_and_the_same_is_not(table: pd.DataFrame, configured: Configured, tell: Tell) -> None:
     search = {"trials": 1, "candidates": ["extra_trees"]}
     config = configured(table, name="told", data={"feedback": True}, search=search)
-    assert [steps.train(config)["status"] for _ in range(2)] == ["trained", "unchanged"]
+    assert [train.train(config)["status"] for _ in range(2)] == ["trained", "unchanged"]
     tell([({**ROW, "height": 150.0 + index}, 70 + index) for index in range(30)], name="told")
-    second = steps.train(config)
+    second = train.train(config)
     assert (second["status"], second["version"]) == ("trained", "2")
-    assert steps.train(config)["status"] == "unchanged"
-    assert promotion.promote(config)["version"] == "2"
+    assert train.train(config)["status"] == "unchanged"
+    assert promote.promote(config)["version"] == "2"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from training import evaluation
 from training.config import Config
-from training.evaluation import SMALLEST_GROUP
-from training.gate import Evidence, Verdict, judge
+from training.evaluation import metrics
+from training.evaluation.metrics import SMALLEST_GROUP
+from training.promotion.gate import Evidence, Verdict, judge
 
 GENERATOR = np.random.default_rng(5)
 ROWS = 400
@@ -114,7 +114,7 @@ def test_reasons_are_for_machines_too(config: Config) -> None:
     said = {reason.code: reason for reason in judge(config, evidence(GOOD, POOR)).reasons}
     limit, gain = said["limit"], said["gain"]
     assert (limit.subject, limit.threshold, limit.passed) == ("mae", 0.7, False)
-    assert limit.value == pytest.approx(evaluation.score("mae", ACTUAL, POOR))
+    assert limit.value == pytest.approx(metrics.score("mae", ACTUAL, POOR))
     assert gain.value is not None
     assert gain.value < 0
     assert json.loads(json.dumps(limit.as_json(), allow_nan=False))["text"] == limit.text
@@ -168,13 +168,13 @@ def test_nothing_passes_that_should_not(case: tuple[dict[str, Any], Evidence]) -
     assert len(actual) >= SMALLEST_GROUP
     assert all(np.isfinite(part).all() and len(part) == len(actual) for part in (actual, challenger, champion))
     metric, gate = config.gate_metric, config.gate
-    assert all(evaluation.score(name, actual, challenger) <= limit for name, limit in gate.limits.items())
-    scores = [evaluation.score(metric, actual, model) for model in (champion, challenger)]
+    assert all(metrics.score(name, actual, challenger) <= limit for name, limit in gate.limits.items())
+    scores = [metrics.score(metric, actual, model) for model in (champion, challenger)]
     # The gate compares row by row; of two means beyond a float's digits the difference is nothing but rounding.
     assert scores[0] - scores[1] > gate.min_gain or max(scores) > 1e12
     for group in set(groups):
         rows = groups == group
-        before, after = (evaluation.score(metric, actual[rows], model[rows]) for model in (champion, challenger))
+        before, after = (metrics.score(metric, actual[rows], model[rows]) for model in (champion, challenger))
         assert rows.sum() < SMALLEST_GROUP or after - before <= gate.max_segment_loss
 
 

@@ -11,15 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
-from training import feedback, overview, scoring, steps
+from training import train
 from training.config import Config
+from training.data import feedback
+from training.data.files import find
 from training.errors import WrongModel
-from training.ledger import Entry, Ledger
+from training.model import onnx_runtime
 from training.monitoring import policy, watch
 from training.monitoring.findings import place
 from training.monitoring.journal import Journal
-from training.registry import DIGEST_TAG, KEY_TAG, Registry
-from training.source import find
+from training.promotion import status
+from training.tracking.ledger import Entry, Ledger
+from training.tracking.registry import DIGEST_TAG, KEY_TAG, Registry
 
 from mlflow import MlflowClient
 
@@ -53,7 +56,7 @@ def white(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        version = steps.train(config)["version"]
+        version = train.train(config)["version"]
         registry = Registry("white", "production")
         found = registry.client.get_model_version("white", version)
         yield config, str(found.source), registry.model_content(found, path.parent)
@@ -83,7 +86,7 @@ def traffic(served: Config, white: tuple[Config, str, bytes], tmp_path: Path) ->
         folder = tmp_path / "log" / served.name
         folder.mkdir(parents=True, exist_ok=True)
         features = rows.drop(columns=["quality", "type"], errors="ignore")
-        values, _ = scoring.run(white[2], features.astype("float32"))
+        values, _ = onnx_runtime.run(white[2], features.astype("float32"))
         ids = [f"{at:%d%H%M%S}.{index}" for index in range(len(rows))]
         moments = [f"{at + timedelta(seconds=index):%Y-%m-%dT%H:%M:%S}.000Z" for index in range(len(rows))]
         lines = [
@@ -209,7 +212,7 @@ def test_an_error_worse_than_promised_asks_too(
         assert found["drifted"] == ()
     assert [reason["code"] for reason in found["reasons"]] == ["error", "nothing_new"]
     assert "data.feedback: true" in found["text"]
-    tested = scoring.read_contract(white[2])["metrics"]["mae"]
+    tested = onnx_runtime.read_contract(white[2])["metrics"]["mae"]
     metrics = runs(served)[0].data.metrics
     assert metrics["live/promised"] == pytest.approx(tested)
     assert metrics["live/lower"] > tested * 1.1
@@ -301,8 +304,8 @@ def test_by_hand_a_request_counts_until_a_version_came_of_it(
 def test_who_only_looks_leaves_no_experiments(served: Config, capsys: pytest.CaptureFixture[str]) -> None:
     look(served, 1, dry_run=True)
     watch.asked(served)
-    assert overview.status(served)["production"] == "1"
-    assert overview.past(served)["decisions"] == []
+    assert status.status(served)["production"] == "1"
+    assert status.past(served)["decisions"] == []
     made = [MlflowClient().get_experiment_by_name(f"{served.name}-{kind}") for kind in ("monitor", "ledger")]
     assert made == [None, None]
 
@@ -407,7 +410,7 @@ def test_classes_categories_and_gaps(
     frame = table.assign(size=np.where(table["y"] > table["y"].median(), "large", "small")).drop(columns="y")
     frame.loc[::9, "height"] = None
     config = configured(frame, target="size", name="sizes", data={"task": "classification"}, monitor=RULES)
-    version = steps.train(config)["version"]
+    version = train.train(config)["version"]
     Registry("sizes", "production").point_alias(version)
     monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
     folder = tmp_path / "log" / "sizes"

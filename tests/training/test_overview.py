@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training import history, overview
 from training.config import Config
 from training.errors import ConfigError, NothingServed
-from training.gate import Reason
-from training.ledger import Entry, Ledger
-from training.registry import Registry
+from training.promotion import history, status
+from training.reason import Reason
+from training.tracking.ledger import Entry, Ledger
+from training.tracking.registry import Registry
 
 from mlflow import MlflowClient
 
@@ -37,7 +37,7 @@ def test_entries_keep_their_order_when_the_clock_stands_or_goes_back(
 ) -> None:
     stands = 1_800_000_000_000_000_000
     for number, clock in enumerate((stands, stands, stands - 5_000_000_000, stands)):
-        monkeypatch.setattr("training.ledger.time.time_ns", lambda clock=clock: clock)
+        monkeypatch.setattr("training.tracking.ledger.time.time_ns", lambda clock=clock: clock)
         ledger.append(Entry("refused", str(number), None))
     entries = ledger.entries()
     assert [entry.version for entry in entries] == ["0", "1", "2", "3"]
@@ -83,17 +83,17 @@ def test_entries_of_other_versions_of_the_program_are_read(ledger: Ledger, confi
 
 def test_what_served_at_a_time(ledger: Ledger, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NothingServed, match="no version") as raised:
-        overview.past(config, "2020-01-01T10:00")
+        status.past(config, "2020-01-01T10:00")
     assert raised.value.hint == "Nothing was promoted yet."
     moves = [("promoted", "1", None), ("refused", "2", "1"), ("promoted", "3", "1"), ("rolled_back", "1", "3")]
     written = [ledger.append(Entry(*move, (Reason("why", True, f"because {move[1]}"),))) for move in moves]
     times = [entry.at.isoformat() for entry in written]
-    assert [overview.past(config, at)["production"] for at in times] == ["1", "1", "3", "1"]
+    assert [status.past(config, at)["production"] for at in times] == ["1", "1", "3", "1"]
     assert "version 3 was production at" in capsys.readouterr().err
     just_before = (written[0].at - timedelta(milliseconds=1)).isoformat()
     with pytest.raises(NothingServed, match=r"no version of .* was production at"):
-        overview.past(config, just_before)
-    past = overview.past(config)
+        status.past(config, just_before)
+    past = status.past(config)
     assert [entry["action"] for entry in past["decisions"]] == [move[0] for move in moves]
     assert json.dumps(past)
     assert "because 3" in capsys.readouterr().err
@@ -102,12 +102,12 @@ def test_what_served_at_a_time(ledger: Ledger, config: Config, capsys: pytest.Ca
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "10:00", ""])
 def test_what_is_no_time_is_told(text: str, config: Config) -> None:
     with pytest.raises(ConfigError, match=f"expected a time, found '{text}'"):
-        overview.past(config, text)
+        status.past(config, text)
 
 
 def test_a_time_to_come_is_told(config: Config) -> None:
     with pytest.raises(ConfigError, match="has not come yet"):
-        overview.past(config, (datetime.now(UTC) + timedelta(days=1)).isoformat())
+        status.past(config, (datetime.now(UTC) + timedelta(days=1)).isoformat())
 
 
 def test_two_who_promote_at_once_leave_one_way_back() -> None:

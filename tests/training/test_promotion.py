@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import versions
-from training import alias, overview, promotion
 from training.config import Config
 from training.errors import AliasMoved, ConfigError, GateRefused
-from training.ledger import Ledger
-from training.registry import Registry
+from training.promotion import alias
+from training.promotion import promote as promotion
+from training.promotion import status as overview
+from training.tracking.ledger import Ledger
+from training.tracking.registry import Registry
 
 from mlflow import MlflowClient
 

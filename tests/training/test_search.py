@@ -2,7 +2,7 @@
 
 import optuna
 import pytest
-from training import search
+from training.fit import search
 
 CANDIDATES = ["extra_trees", "random_forest", "xgboost"]
 

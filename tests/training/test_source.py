@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training.config import Data
+from training.data.files import SEPARATORS, check_rows, find, locate
 from training.errors import SourceError
-from training.source import SEPARATORS, check_rows, find, locate
 
 
 @given(st.binary(max_size=300) | st.text(alphabet='ab,;"\n\r\ufeff\x00é', max_size=60).map(str.encode))

@@ -7,15 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
-from training import dataset, engine, export, local_engine, promotion, scoring, search, steps
+from training import train
 from training.config import Config
-from training.dataset import Dataset
+from training.data import table as dataset
+from training.data.files import find
+from training.data.table import Dataset
 from training.errors import DataError
-from training.local_engine import LocalEngine
-from training.profile import Categories, Numbers
-from training.registry import Registry
-from training.source import find
-from training.spark_engine import SparkEngine
+from training.fit import engine, search
+from training.fit import local as local_engine
+from training.fit.cluster import SparkEngine
+from training.fit.local import LocalEngine
+from training.fit.profile import Categories, Numbers
+from training.model import onnx_export, onnx_runtime
+from training.promotion import promote
+from training.tracking.registry import Registry
 
 Configured = Callable[..., Config]
 SMALL = {"candidate": "xgboost", "n_estimators": 30, "learning_rate": 0.2, "max_depth": 4}
@@ -73,8 +78,8 @@ def test_profiles_and_scores_are_those_of_the_local_engine(
     assert there._cross_validate(SMALL) == pytest.approx(ours, rel=0.05)
     model = there.fit(SMALL)
     held = loaded.rows("test", [])
-    content = export.graph(model, there.columns, []).SerializeToString()
-    assert export.check_parity(content, held.features, search.predict(model, held.features, 0), 1.0) < 1e-4
+    content = onnx_export.graph(model, there.columns, []).SerializeToString()
+    assert onnx_export.check_parity(content, held.features, search.predict(model, held.features, 0), 1.0) < 1e-4
     local_error = np.abs(search.predict(here.fit(SMALL), held.features, 0) - held.target).mean()
     remote_error = np.abs(search.predict(model, held.features, 0) - held.target).mean()
     assert remote_error == pytest.approx(local_error, rel=0.1)
@@ -88,14 +93,14 @@ def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver
     spark: SparkSession, tmp_path: Path, gaps: pd.DataFrame, configured: Configured
 ) -> None:
     config = configured(gaps, name="on-spark", data={"segment": "colour"}, search=ON_SPARK, split={"most_rows": 30})
-    first = steps.train(config)
+    first = train.train(config)
     assert first["metrics"]["mae"] < 0.6 * first["metrics"]["baseline_mae"]
-    assert steps.train(config)["status"] == "unchanged"
-    assert promotion.promote(config)["action"] == "promoted"
+    assert train.train(config)["status"] == "unchanged"
+    assert promote.promote(config)["action"] == "promoted"
     registry = Registry("on-spark", "production")
     holder = registry.holder()
     assert holder is not None
-    contract = scoring.read_contract(registry.model_content(holder, tmp_path))
+    contract = onnx_runtime.read_contract(registry.model_content(holder, tmp_path))
     assert [feature["name"] for feature in contract["features"]] == ["body mass", "height", "colour"]
     assert len(pd.read_parquet(registry.run_file(first["run_id"], "test-rows.parquet", tmp_path))) == 30
 
@@ -111,8 +116,8 @@ def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, c
     assert 0 < there._cross_validate(SMALL) < 1
     model = there.fit(SMALL)
     held = loaded.rows("test", loaded.labels())
-    content = export.graph(model, there.columns, loaded.labels()).SerializeToString()
-    assert export.check_parity(content, held.features, search.predict(model, held.features, 3), 1.0) < 1e-4
+    content = onnx_export.graph(model, there.columns, loaded.labels()).SerializeToString()
+    assert onnx_export.check_parity(content, held.features, search.predict(model, held.features, 3), 1.0) < 1e-4
 
 
 def test_held_back_rows_are_those_with_the_smallest_hashes(
@@ -126,7 +131,7 @@ def test_held_back_rows_are_those_with_the_smallest_hashes(
 def test_the_local_engine_names_the_other_one_for_more_rows(
     spark: SparkSession, table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.checks.MOST_LOCAL_ROWS", 300)
+    monkeypatch.setattr("training.data.checks.MOST_LOCAL_ROWS", 300)
     with pytest.raises(DataError, match=r"at most 300 usable rows for search.engine: local, found 400") as caught:
         load(spark, configured(table))
     assert "engine: spark" in caught.value.hint

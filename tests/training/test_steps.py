@@ -10,10 +10,14 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from training import config as configuration
-from training import dataset, overview, promotion, recording, scoring, steps
+from training import train
 from training.config import Config
+from training.data import table as dataset
 from training.errors import DataError, GateRefused, NothingToPromote, TrackingError
-from training.registry import Registry
+from training.model import onnx_runtime
+from training.promotion import promote, status
+from training.tracking import recording
+from training.tracking.registry import Registry
 
 import mlflow
 from mlflow import MlflowClient
@@ -36,20 +40,20 @@ def rows_of_part(run_id: str, part: str) -> int:
 
 def test_a_table_becomes_a_promoted_model_once(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="once", data={"segment": "colour", "units": {"height": "cm"}})
-    first = steps.train(config)
+    first = train.train(config)
     assert first["status"] == "trained"
-    assert promotion.promote(config)["action"] == "promoted"
+    assert promote.promote(config)["action"] == "promoted"
 
-    again = steps.train(config)
+    again = train.train(config)
     assert (again["status"], again["version"]) == ("unchanged", first["version"])
-    assert promotion.promote(config)["action"] == "unchanged"
+    assert promote.promote(config)["action"] == "unchanged"
     assert len(MlflowClient().search_model_versions("name = 'once'")) == 1
-    assert [entry["action"] for entry in overview.status(config)["decisions"]] == ["promoted"]
+    assert [entry["action"] for entry in status.status(config)["decisions"]] == ["promoted"]
 
     version = MlflowClient().get_model_version("once", first["version"])
     content = served_content("once", tmp_path)
     assert version.tags["model_sha256"] == hashlib.sha256(content).hexdigest()
-    contract = scoring.read_contract(content)
+    contract = onnx_runtime.read_contract(content)
     features = {feature["name"]: feature for feature in contract["features"]}
     assert features["height"]["unit"] == "cm"
     assert features["colour"]["categories"] == ["blue", "green", "red"]
@@ -61,12 +65,12 @@ def test_a_table_becomes_a_promoted_model_once(tmp_path: Path, table: pd.DataFra
     }
     assert "plots/segments.png" in {file.path for file in MlflowClient().list_artifacts(version.run_id, "plots")}
     golden = pd.DataFrame(contract["golden"]["rows"]).astype({"body_mass": "float32", "height": "float32"})
-    assert scoring.run(content, golden)[0] == pytest.approx(contract["golden"]["predictions"], abs=1e-5)
+    assert onnx_runtime.run(content, golden)[0] == pytest.approx(contract["golden"]["predictions"], abs=1e-5)
 
 
 def test_a_run_leaves_what_a_person_looks_for(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="evidence")
-    result = steps.train(config)
+    result = train.train(config)
     client = MlflowClient()
     run = client.get_run(result["run_id"])
     assert run.data.metrics["mae"] < run.data.metrics["baseline_mae"]
@@ -90,7 +94,7 @@ def test_a_run_leaves_what_a_person_looks_for(tmp_path: Path, table: pd.DataFram
 
 
 def test_mlflow_itself_can_score_the_model(table: pd.DataFrame, configured: Configured) -> None:
-    result = steps.train(configured(table, name="scored-by-mlflow"))
+    result = train.train(configured(table, name="scored-by-mlflow"))
     model = mlflow.pyfunc.load_model(f"models:/scored-by-mlflow/{result['version']}")
     row = pd.DataFrame({"body_mass": [70.0], "height": [170.0], "colour": ["red"]})
     row = row.astype({"body_mass": "float32", "height": "float32"})
@@ -102,27 +106,27 @@ def test_a_model_that_is_not_clearly_better_is_refused(
 ) -> None:
     config = configured(table, name="refused")
     digest = hashlib.sha256(Path(config.data.source).read_bytes()).hexdigest()
-    steps.train(config)
-    promotion.promote(config)
+    train.train(config)
+    promote.promote(config)
     worse = configured(table.iloc[:250], name="refused")  # fewer rows to learn from
-    steps.train(worse)
-    verdict = promotion.promote(worse)
+    train.train(worse)
+    verdict = promote.promote(worse)
     assert verdict["action"] == "refused"
     assert {reason["code"] for reason in verdict["reasons"] if not reason["passed"]} == {"gain"}
-    assert promotion.promote(worse) == verdict
-    assert [entry["action"] for entry in overview.status(worse)["decisions"]] == ["refused", "promoted"]
+    assert promote.promote(worse) == verdict
+    assert [entry["action"] for entry in status.status(worse)["decisions"]] == ["refused", "promoted"]
     with pytest.raises(GateRefused, match="gain"):
-        promotion.promote(worse, strict=True)
-    assert scoring.read_contract(served_content("refused", tmp_path))["data"]["digest"] == f"sha256:{digest}"
+        promote.promote(worse, strict=True)
+    assert onnx_runtime.read_contract(served_content("refused", tmp_path))["data"]["digest"] == f"sha256:{digest}"
 
 
 def test_a_champion_with_other_columns_blocks(table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="other-columns")
-    steps.train(config)
-    promotion.promote(config)
+    train.train(config)
+    promote.promote(config)
     fewer = configured(table.drop(columns="colour"), name="other-columns")
-    steps.train(fewer)
-    failed = {reason["code"] for reason in promotion.promote(fewer)["reasons"] if not reason["passed"]}
+    train.train(fewer)
+    failed = {reason["code"] for reason in promote.promote(fewer)["reasons"] if not reason["passed"]}
     assert failed == {"champion_cannot_score", "champion_saw_rows"}
 
 
@@ -131,10 +135,10 @@ def test_classes_breast_cancer(tmp_path: Path, configured: Configured) -> None:
     # By log loss, one row of a hundred to which a forest gives a probability of 0 would leave the gain in doubt.
     sections = {"data": {"task": "classification"}, "gate": {"metric": "accuracy"}}
     config = configured(frame, target="target", name="breast-cancer", **sections)
-    result = steps.train(config)
+    result = train.train(config)
     assert result["metrics"]["accuracy"] > 0.9
-    assert promotion.promote(config)["action"] == "promoted"
-    contract = scoring.read_contract(served_content("breast-cancer", tmp_path))
+    assert promote.promote(config)["action"] == "promoted"
+    contract = onnx_runtime.read_contract(served_content("breast-cancer", tmp_path))
     assert contract["labels"] == ["0", "1"]
     assert contract["interval"] is None
 
@@ -142,9 +146,9 @@ def test_classes_breast_cancer(tmp_path: Path, configured: Configured) -> None:
 def test_numbers_diabetes(configured: Configured) -> None:
     frame = load_diabetes(as_frame=True).frame
     config = configured(frame, target="target", name="diabetes")
-    result = steps.train(config)
+    result = train.train(config)
     assert result["metrics"]["mae"] < 0.85 * result["metrics"]["baseline_mae"]
-    assert promotion.promote(config)["action"] == "promoted"
+    assert promote.promote(config)["action"] == "promoted"
 
 
 def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFrame, configured: Configured) -> None:
@@ -153,10 +157,10 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
     frame.loc[::8, "colour"] = None
     frame.loc[:5, "size"] = "rare"
     config = configured(frame, target="size", name="text", data={"task": "classification", "segment": "colour"})
-    result = steps.train(config)
+    result = train.train(config)
     assert result["metrics"]["log_loss"] < result["metrics"]["baseline_log_loss"]
-    promotion.promote(config)
-    contract = scoring.read_contract(served_content("text", tmp_path))
+    promote.promote(config)
+    contract = onnx_runtime.read_contract(served_content("text", tmp_path))
     assert contract["labels"] == ["large", "middle", "rare", "small"]
     assert contract["calibration"]["method"] in ("temperature", "none")
     assert contract["calibration"]["error_on_test"] == result["metrics"]["calibration_error"]
@@ -177,9 +181,9 @@ def test_a_repetition_after_an_accident_may_find_another_winner(
         accident.setattr(recording, "_split", lambda _: {"max_depth": 3})
         accident.setattr(mlflow.onnx, "log_model", _disk_full)
         with pytest.raises(OSError, match="disk full"):
-            steps.train(config)
+            train.train(config)
     monkeypatch.setattr(recording, "_split", lambda _: {"max_depth": 4})
-    assert steps.train(config)["status"] == "trained"
+    assert train.train(config)["status"] == "trained"
 
 
 def _disk_full(*_: object, **__: object) -> None:
@@ -189,13 +193,13 @@ def _disk_full(*_: object, **__: object) -> None:
 def test_too_few_rows_for_the_interval_are_told_before_the_search(table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="narrow", split={"calibration": 0.02}, serving={"coverage": 0.99})
     with pytest.raises(DataError, match=r"holds 99\.0% of the values needs 99 rows of calibration, found \d+$"):
-        steps.train(config)
+        train.train(config)
     assert MlflowClient().search_runs([MlflowClient().get_experiment_by_name("narrow").experiment_id]) == []
 
 
 def test_promote_before_train_is_told(table: pd.DataFrame, configured: Configured) -> None:
     with pytest.raises(NothingToPromote, match="no version of 'never'"):
-        promotion.promote(configured(table, name="never"))
+        promote.promote(configured(table, name="never"))
 
 
 def test_a_tracking_server_that_is_away(
@@ -203,7 +207,7 @@ def test_a_tracking_server_that_is_away(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9: no answer"):
-        steps.train(configured(table))
+        train.train(configured(table))
 
 
 def test_the_projects_sample_passes_its_own_checks() -> None:

@@ -16,10 +16,10 @@ import pytest
 import versions
 from servers import held_port, server_running
 from test_promotion import FAIR, GOOD, Model
-from training import promotion, verification
 from training.errors import ConfigError, NotServed, RefusedByService
-from training.ledger import Ledger
-from training.registry import Registry
+from training.promotion import promote, verify
+from training.tracking.ledger import Ledger
+from training.tracking.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("tracking")
 ROOT = Path(__file__).parents[2]
@@ -75,38 +75,38 @@ def test_what_the_service_refuses_is_moved_back_and_stays_away(
     """By its golden rows, which only the service replays. The one before serves on; the one after is judged anew."""
     model.train(FAIR)
     model.promote()
-    assert verification.verify(model.config())["status"] == "served"
+    assert verify.verify(model.config())["status"] == "served"
     wrong = versions.contract(model.name, FAIR)
     model.train(GOOD, terms=wrong)
     assert model.promote()["action"] == "promoted"
     with pytest.raises(RefusedByService, match=r"refused version 2 \(golden-mismatch\).*production is version 1 again"):
-        verification.verify(model.config())
+        verify.verify(model.config())
     assert model.production() == "1"
     assert last_entry(model) == ("reverted", "1", "2", "golden-mismatch")
     assert service()["model"]["version"] == "1"
     answer = model.promote()
     assert (answer["action"], answer["reasons"][0]["code"]) == ("refused", "reverted")
-    assert verification.verify(model.config())["version"] == "1"
+    assert verify.verify(model.config())["version"] == "1"
     model.train(GOOD)
     assert model.promote()["action"] == "promoted"
-    assert verification.verify(model.config())["version"] == "3"
+    assert verify.verify(model.config())["version"] == "3"
 
 
 def test_a_first_version_that_is_refused_leaves_nothing_in_production(
     model: Model, service: Callable[[], dict[str, Any]]
 ) -> None:
     model.train(GOOD, terms={**versions.contract(model.name, GOOD), "features": []})
-    promotion.alias.move(
+    promote.alias.move(
         Registry(model.name, "production"),
         ledger := Ledger(Registry(model.name, "production")),
-        promotion.Entry("promoted", "1", None),
+        promote.Entry("promoted", "1", None),
     )
     with pytest.raises(RefusedByService, match=r"wrong-contract.*names no version now: there was none before"):
-        verification.verify(model.config())
+        verify.verify(model.config())
     assert model.production() is None
     assert last_entry(model) == ("reverted", "", "1", "wrong-contract")
     assert [entry.action for entry in ledger.entries()] == ["promoted", "reverted"]
-    assert verification.verify(model.config())["status"] == "nothing in production"
+    assert verify.verify(model.config())["status"] == "nothing in production"
     until(lambda: "not found" in service()["registry"]["detail"])
 
 
@@ -150,14 +150,14 @@ REFUSED = {"version": "2", "reason": "digest-mismatch", "detail": "other bytes"}
 def test_an_accident_moves_nothing(
     model: Model, stand_in: Callable[..., None], parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "VERIFY_SECONDS", 2.0)
+    monkeypatch.setattr(verify, "VERIFY_SECONDS", 2.0)
     for slope in (FAIR, GOOD):
         model.train(slope)
         model.promote()
     registry = {"model": model.name, "alias": "production", **parts.get("registry", {})}
     stand_in(**{"model": {"name": model.name, "version": "1"}, "refused": REFUSED, **parts, "registry": registry})
     with pytest.raises(NotServed, match="does not serve version 2"):
-        verification.verify(model.config())
+        verify.verify(model.config())
     assert (model.production(), len(model.ledger())) == ("2", 2)
 
 
@@ -169,7 +169,7 @@ def test_a_service_that_follows_another_model_is_told_at_once_and_moves_nothing(
     registry = {"model": "another", "alias": "production"}
     stand_in(registry=registry, model={"name": "another", "version": "1"}, refused={**REFUSED, "version": "1"})
     with pytest.raises(ConfigError, match="follows the model 'another' by the alias 'production'") as raised:
-        verification.verify(model.config())
+        verify.verify(model.config())
     assert f"MODEL_NAME={model.name} " in raised.value.hint
     assert (model.production(), len(model.ledger())) == ("1", 1)
 
@@ -178,8 +178,8 @@ def test_no_service_is_an_accident(model: Model, monkeypatch: pytest.MonkeyPatch
     model.train(GOOD)
     model.promote()
     monkeypatch.setenv("API_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(verification, "VERIFY_SECONDS", 0.0)
+    monkeypatch.setattr(verify, "VERIFY_SECONDS", 0.0)
     with pytest.raises(NotServed, match="it says: ConnectionError") as raised:
-        verification.verify(model.config())
+        verify.verify(model.config())
     assert (raised.value.exit_code, RefusedByService.exit_code) == (3, 1)
     assert model.production() == "1"

@@ -10,8 +10,8 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper
 from training.config import Config
-from training.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, Registry
-from training.source import find
+from training.data.files import find
+from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, Registry
 
 from mlflow import MlflowClient
 

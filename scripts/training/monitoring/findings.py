@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from training.data.files import identifier
 from training.monitoring.drift import PREDICTIONS, Column, LiveError
-from training.monitoring.measures import Truths
 from training.monitoring.policy import Decision, Window
-from training.source import identifier
+from training.monitoring.window import Truths
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from mlflow.entities import Metric, Run
 
 from training.monitoring.policy import Decision, Window
-from training.registry import Registry
+from training.tracking.registry import Registry
 
 WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"

@@ -13,17 +13,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from training import dataset, feedback, scoring, traffic
 from training.config import Config
+from training.data import feedback, prediction_log
+from training.data.files import Source, find
+from training.data.spark import session
 from training.errors import DataError
-from training.ledger import Ledger, user
-from training.monitoring import chart, drift, measures, policy, report
+from training.model import onnx_runtime
+from training.monitoring import chart, drift, policy, report
+from training.monitoring import window as measures
 from training.monitoring.findings import Findings, Measured, place
 from training.monitoring.journal import Journal, Request
-from training.monitoring.measures import Span
 from training.monitoring.policy import Decision, Situation, Window
-from training.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
-from training.source import Source, find
+from training.monitoring.window import Span
+from training.tracking.ledger import Ledger, user
+from training.tracking.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +106,12 @@ def asker() -> str:
 def _measure(config: Config, production: Production, past: list[Window], now: datetime) -> Measured | str:
     """The window since the last one, or why there is none yet."""
     start = past[-1].end if past else production.since
-    if not traffic.files(config.name, "predictions", start):
+    if not prediction_log.files(config.name, "predictions", start):
         return f"no predictions of version {production.version} were logged yet"
-    spark = dataset.session(f"monitor {config.name}")
+    spark = session(f"monitor {config.name}")
     spark.catalog.clearCache()  # of an earlier look in this session: Spark knows a file by its path, not its content
-    found = traffic.read(spark, config.name, start)
-    span = Span(production.version, start, now - traffic.SETTLING)
+    found = prediction_log.read(spark, config.name, start)
+    span = Span(production.version, start, now - prediction_log.SETTLING)
     count, first = measures.rows(found, span)
     if count < config.monitor.min_rows or first is None:
         since = f" since {start:%d %B %H:%M} UTC" if start else ""
@@ -118,7 +121,11 @@ def _measure(config: Config, production: Production, past: list[Window], now: da
     counted = measures.count_bins(found, span, known)
     interval = contract["interval"]
     # Truth may be told of any prediction since the promotion: only where there is some, these are read.
-    told = found if found.feedback.isEmpty() else traffic.with_predictions(spark, config.name, found, production.since)
+    told = (
+        found
+        if found.feedback.isEmpty()
+        else prediction_log.with_predictions(spark, config.name, found, production.since)
+    )
     truths = measures.measure_truths(told, span, metric, interval["half_width"] if interval else None)
     columns = drift.compare(known, counted, config.monitor.psi)
     error = None
@@ -142,7 +149,7 @@ def _production(registry: Registry) -> Production | None:
     holder = registry.holder()
     if holder is None:
         return None
-    contract = scoring.read_contract(registry.verified_content(holder))
+    contract = onnx_runtime.read_contract(registry.verified_content(holder))
     moves = [entry for entry in Ledger(registry).entries() if entry.moves and entry.version == holder.version]
     since = moves[-1].at if moves else None
     return Production(str(holder.version), since, contract)
@@ -167,7 +174,7 @@ def _learnable(config: Config, registry: Registry, source: Source) -> bool:
     known = registry.version_with_key(config.training_key(source.digest))
     if known is None or not config.data.feedback:
         return known is None
-    labelled = feedback.read(dataset.session(f"monitor {config.name}"), config)
+    labelled = feedback.read(session(f"monitor {config.name}"), config)
     return bool(known.tags.get(FEEDBACK_TAG, "") != labelled.digest)
 
 

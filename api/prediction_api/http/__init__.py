@@ -1,0 +1,1 @@
+"""What lies around every request: identity, limits, keys, problems."""

@@ -1,0 +1,1 @@
+"""From the registry to a verified model in memory."""

@@ -1,0 +1,198 @@
+"""MLflow's registry over its REST interface: whom the alias names, the version's file, and what was decided before."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import BaseModel, Field, ValidationError
+
+from prediction_api.models.errors import ArtifactUnavailable, NoChampion, RegistryAway
+
+ARTIFACT = "model.onnx"
+LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
+_SEARCH_TIMEOUT = httpx.Timeout(2.0, read=10.0)  # the tracking server searches slowly while the machine trains a model
+_DOWNLOAD_TIMEOUT = httpx.Timeout(2.0, read=30.0)  # the server may fetch from a slow object store first
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version that carries the alias. `sha256` is what training registered, or None where it did not.
+
+    Two equal values mean that nothing changed in the registry.
+    """
+
+    version: str
+    sha256: str | None
+    run_id: str | None
+    changed: int
+
+
+class Reason(BaseModel):
+    """One check of a decision, in plain words; `passed` is None for what was only noted."""
+
+    text: str
+    passed: bool | None = None
+
+
+class LedgerEntry(BaseModel):
+    """One decision about a version. `action`: promoted, refused, rolled_back and what else the training job writes."""
+
+    action: str
+    version: str
+    previous: str | None = None
+    reasons: list[Reason] = []
+    by: str = ""
+    at: str = ""
+
+
+class _Tag(BaseModel):
+    key: str
+    value: str = ""
+
+
+class _Version(BaseModel):
+    version: str = Field(pattern=r"^\d{1,18}$")  # it becomes a file's name
+    run_id: str | None = None
+    tags: list[_Tag] = []
+    last_updated_timestamp: int = 0
+
+
+class _AliasAnswer(BaseModel):
+    model_version: _Version
+
+
+class _LocationAnswer(BaseModel):
+    artifact_uri: str
+
+
+class _Experiment(BaseModel):
+    experiment_id: str
+
+
+class _ExperimentAnswer(BaseModel):
+    experiment: _Experiment
+
+
+class _RunData(BaseModel):
+    tags: list[_Tag] = []
+
+
+class _Run(BaseModel):
+    data: _RunData
+
+
+class _RunsAnswer(BaseModel):
+    runs: list[_Run] = []
+
+
+class _Trouble(BaseModel):
+    error_code: str
+    message: str = ""
+
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Registry:
+    """Read-only. Short timeouts: the caller asks again soon anyway."""
+
+    def __init__(self, uri: str, name: str, alias: str) -> None:
+        self.uri = uri.rstrip("/")
+        self._name = name
+        self._alias = alias
+        self._client = httpx.AsyncClient(
+            timeout=2.0, transport=httpx.AsyncHTTPTransport(retries=2), trust_env=False, follow_redirects=False
+        )
+
+    async def champion(self) -> Champion:
+        """The alias's holder. Raises NoChampion or RegistryAway."""
+        query = {"name": self._name, "alias": self._alias}
+        answer = await self._ask("GET", "registered-models/alias", _AliasAnswer, params=query)
+        found = answer.model_version
+        sha256 = next((tag.value for tag in found.tags if tag.key == "model_sha256"), None)
+        return Champion(found.version, sha256, found.run_id or None, found.last_updated_timestamp)
+
+    async def decisions(self, most: int) -> list[LedgerEntry]:
+        """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""
+        try:
+            name = f"{self._name}-ledger"
+            found = await self._ask(
+                "GET", "experiments/get-by-name", _ExperimentAnswer, params={"experiment_name": name}
+            )
+        except NoChampion:
+            return []
+        search = {"experiment_ids": [found.experiment.experiment_id], "max_results": most}
+        order = {"order_by": ["attributes.start_time DESC"]}
+        query: dict[str, Any] = {"json": search | order, "timeout": _SEARCH_TIMEOUT}
+        try:
+            answer = await self._ask("POST", "runs/search", _RunsAnswer, **query)
+        except NoChampion as error:  # the ledger is there, and cannot be searched: deleted a moment ago, or hidden
+            raise RegistryAway(f"runs/search was refused: {error.detail}") from None
+        texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
+        return [_entry(text) for text in texts]
+
+    async def download(self, version: str, target: Path) -> None:
+        """Writes the version's file to `target`. Raises ArtifactUnavailable, also on a full disk, or RegistryAway."""
+        query = {"name": self._name, "version": version}
+        answer = await self._ask("GET", "model-versions/get-download-uri", _LocationAnswer, params=query)
+        location = urlsplit(answer.artifact_uri)
+        if location.scheme != "mlflow-artifacts":
+            raise ArtifactUnavailable(f"version {version} lies at {location.scheme}:, not behind the tracking server")
+        url = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{quote(location.path.strip('/'))}/{ARTIFACT}"
+        size = 0
+        try:
+            async with self._client.stream("GET", url, timeout=_DOWNLOAD_TIMEOUT) as response:
+                if response.status_code == httpx.codes.NOT_FOUND:
+                    raise ArtifactUnavailable(f"version {version} has no {ARTIFACT}")
+                _require_success(response)
+                with target.open("wb") as file:
+                    async for block in response.aiter_bytes(1 << 20):
+                        size += len(block)
+                        if size > LARGEST_ARTIFACT:
+                            raise ArtifactUnavailable(f"{ARTIFACT} is larger than {LARGEST_ARTIFACT} bytes")
+                        file.write(block)
+        except httpx.HTTPError as error:
+            raise RegistryAway(_reason(error)) from None
+        except OSError as error:
+            raise ArtifactUnavailable(f"cannot write to {target.parent}: {error.strerror}") from None
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _ask(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
+        try:
+            response = await self._client.request(method, f"{self.uri}/api/2.0/mlflow/{path}", **content)
+            if response.is_client_error:
+                trouble = _Trouble.model_validate_json(response.content)
+                # MLflow answers 404 for an unknown model and 400 for an unknown alias
+                if trouble.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise NoChampion(trouble.message[:200])
+            _require_success(response)
+            return kind.model_validate_json(response.content)
+        except httpx.HTTPError as error:
+            raise RegistryAway(_reason(error)) from None
+        except ValidationError:
+            detail = f"{path} answered {response.status_code} and not in MLflow's protocol"
+            raise RegistryAway(detail) from None
+
+
+def _entry(text: str) -> LedgerEntry:
+    """An entry that cannot be read is shown as one: leaving it out would hide a decision."""
+    try:
+        return LedgerEntry.model_validate_json(text)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "entry"
+        return LedgerEntry(
+            action="unreadable", version="?", reasons=[Reason(text=f"{where}: {error.errors()[0]['msg']}")]
+        )
+
+
+def _require_success(response: httpx.Response) -> None:
+    if not response.is_success:
+        raise RegistryAway(f"{response.request.url.path} answered {response.status_code}")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}" if str(error) else type(error).__name__

@@ -1,0 +1,193 @@
+"""The shapes of what the service answers; they also document it in the OpenAPI schema."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from prediction_api.models.contract import Contract, DataOrigin, Feature
+from prediction_api.models.predictor import Prediction, seven_digits
+from prediction_api.models.registry import LedgerEntry
+from prediction_api.models.store import LiveModel, ModelStore
+from prediction_api.predicting.explanation import Explanation
+
+Json = dict[str, Any]
+
+
+class ModelName(BaseModel):
+    name: str
+    version: str
+
+
+class IntervalAnswer(BaseModel):
+    low: float
+    high: float
+    coverage: float
+
+
+class PredictionAnswer(BaseModel):
+    """`interval` comes with regression where training measured one, `probabilities` with classification."""
+
+    prediction: float | str
+    interval: IntervalAnswer | None = None
+    probabilities: dict[str, float] | None = None
+    id: str
+    model: ModelName
+
+
+class BatchInterval(BaseModel):
+    half_width: float
+    coverage: float
+
+
+class BatchAnswer(BaseModel):
+    """`predictions` and `probabilities` are in the order of the rows; `interval` is one for all of them."""
+
+    predictions: list[float | str]
+    interval: BatchInterval | None = None
+    probabilities: list[dict[str, float]] | None = None
+    id: str
+    model: ModelName
+
+
+class ContributionAnswer(BaseModel):
+    """`change`: the prediction, or the predicted label's probability, with the value less that with the typical one."""
+
+    feature: str
+    value: float | str | None
+    typical: float | str
+    prediction_without: float | str
+    change: float
+
+
+class ExplanationAnswer(BaseModel):
+    """Contributions with the largest change first. They need not add up."""
+
+    prediction: float | str
+    typical_prediction: float | str
+    contributions: list[ContributionAnswer]
+    model: ModelName
+
+
+class HistoryAnswer(BaseModel):
+    """Decisions about the model, newest first, as of then. `away` says why they are not newer."""
+
+    entries: list[LedgerEntry]
+    as_of: datetime
+    away: str | None
+
+
+class ModelAnswer(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str
+    version: str
+    alias: str
+    run_id: str | None
+    task: str
+    target: str
+    labels: list[str]
+    features: list[Feature]
+    interval: BatchInterval | None
+    prediction_histogram: dict[str, list[float]] | None
+    metrics: dict[str, float]
+    data: DataOrigin | None
+    trained_at: datetime | None
+    code_version: str | None
+    loaded_at: datetime
+    sha256: str
+
+
+_DESCRIBED = {"task", "target", "labels", "interval", "prediction_histogram", "metrics", "data"}
+
+
+class Problem(BaseModel):
+    """RFC 9457, with a hint at what to do and, for wrong input, each place that is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str
+    request_id: str
+    errors: list[Json] = []
+
+
+# The two that answer predictions build plain dictionaries: models would cost more than the prediction itself.
+
+
+def prediction_answer(live: LiveModel, prediction: Prediction, identifier: str) -> Json:
+    answer: Json = {"prediction": prediction.value}
+    interval = live.predictor.contract.interval
+    if prediction.probabilities is not None:
+        answer["probabilities"] = prediction.probabilities
+    elif interval is not None and isinstance(prediction.value, float):
+        low, high = bounds(prediction.value, interval.half_width)
+        answer["interval"] = {"low": low, "high": high, "coverage": interval.coverage}
+    answer["id"] = identifier
+    answer["model"] = {"name": live.name, "version": live.version}
+    return answer
+
+
+def bounds(value: float, half_width: float) -> tuple[float, float]:
+    """The interval's ends around a prediction."""
+    return seven_digits(value - half_width), seven_digits(value + half_width)
+
+
+def batch_answer(live: LiveModel, predictions: list[Prediction], identifier: str) -> Json:
+    contract = live.predictor.contract
+    answer: Json = {"predictions": [one.value for one in predictions]}
+    if contract.task == "classification":
+        answer["probabilities"] = [one.probabilities for one in predictions]
+    elif contract.interval is not None:
+        answer["interval"] = {"half_width": contract.interval.half_width, "coverage": contract.interval.coverage}
+    answer["id"] = identifier
+    answer["model"] = {"name": live.name, "version": live.version}
+    return answer
+
+
+def explanation_answer(live: LiveModel, explanation: Explanation) -> Json:
+    return asdict(explanation) | {"model": {"name": live.name, "version": live.version}}
+
+
+def model_answer(live: LiveModel) -> Json:
+    contract: Contract = live.predictor.contract
+    described = contract.model_dump(include=_DESCRIBED, mode="json")
+    features = [feature.model_dump(exclude={"histogram"}, mode="json") for feature in contract.features]
+    answer = ModelAnswer(
+        name=live.name,
+        version=live.version,
+        alias=live.alias,
+        run_id=live.run_id,
+        trained_at=contract.trained_at,
+        code_version=contract.code_version,
+        loaded_at=live.loaded_at,
+        sha256=live.sha256,
+        features=[],
+        **described,
+    )
+    return answer.model_dump(mode="json") | {"features": features}
+
+
+def readiness_answer(store: ModelStore) -> Json:
+    live, registry, refusal = store.live, store.registry_state, store.refusal
+    return {
+        "ready": live is not None,
+        "model": live and {"name": live.name, "version": live.version, "loaded_at": live.loaded_at},
+        "registry": {
+            "model": store.name,
+            "alias": store.alias,
+            "reachable": registry.reachable,
+            "detail": registry.detail,
+            "checked_at": registry.checked_at,
+        },
+        "refused": refusal
+        and {
+            "version": refusal.version,
+            "reason": refusal.reason,
+            "detail": refusal.detail,
+            "hint": refusal.hint,
+            "at": refusal.at,
+        },
+    }

@@ -1,0 +1,1 @@
+"""The calls, each in the form that its clients know."""

@@ -1,0 +1,105 @@
+"""The HTTP calls: read, ask one thing, shape the answer. What is refused is raised and becomes a problem in `http`."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from prediction_api.http.middleware import content_kind, json_response, read_json_body
+from prediction_api.predicting.answers import (
+    BatchAnswer,
+    ModelAnswer,
+    PredictionAnswer,
+    batch_answer,
+    model_answer,
+    prediction_answer,
+    readiness_answer,
+)
+from prediction_api.protocols.calls import (
+    PROBLEM_STATUSES,
+    PlainRoute,
+    live_model_of,
+    metrics_of,
+    problems,
+    serving_of,
+    settings_of,
+    store_of,
+    worked,
+)
+from prediction_api.protocols.csv import answer_csv, csv_form, whole
+from prediction_api.telemetry.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
+
+router = APIRouter(route_class=PlainRoute)
+_BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **PROBLEM_STATUSES}
+
+
+@router.post("/predict", response_model=PredictionAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+async def predict(request: Request) -> Response:
+    """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
+    live = live_model_of(request)
+    row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
+    serving = serving_of(request)
+    identifier = serving.new_id()
+    return json_response(prediction_answer(live, await serving.one(live, row, identifier), identifier))
+
+
+@router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
+async def predict_batch(request: Request) -> Response:
+    """Predictions in the order of the rows: 1 to 10,000 as JSON, or CSV of any length.
+
+    One bad row refuses the batch; the first 20 faults are named. CSV is answered with CSV, and JSON too where the
+    request has `Accept: text/csv`.
+    """
+    live = live_model_of(request)
+    if content_kind(request) == "csv":
+        return await answer_csv(request, live, csv_form(live.predictor.contract))
+    body = await read_json_body(request, settings_of(request).api_max_body_bytes)
+    serving = serving_of(request)
+    identifier = serving.new_id()
+
+    def answer() -> Response:
+        predictions = serving.many(live, live.reader.many(body), identifier)
+        if "text/csv" in request.headers.get("accept", ""):
+            return whole(csv_form(live.predictor.contract), predictions, identifier)
+        return json_response(batch_answer(live, predictions, identifier))
+
+    return await worked(request, len(body), answer)
+
+
+@router.post("/feedback", status_code=202, response_model=FeedbackAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+async def feedback(request: Request) -> Response:
+    """The later truth about a prediction, by its id. It is in the prediction log within a second.
+
+    Ids are not kept here, so one that was never given out is taken too; the monitoring finds no prediction for it.
+    """
+    contract = live_model_of(request).predictor.contract
+    told = read_feedback(await read_json_body(request, MOST_BYTES), contract)
+    request.app.state.log.told(told.id, told.actual)
+    return json_response({"status": "accepted"}, 202)
+
+
+@router.get("/model", response_model=ModelAnswer, responses=problems(503), tags=["model"])
+async def model(request: Request) -> Response:
+    """What is served: version, features, metrics, the data it was trained on, and its digest."""
+    return json_response(model_answer(live_model_of(request)))
+
+
+@router.get("/livez", tags=["health"])
+@router.get("/health", include_in_schema=False)
+@router.get("/healthz", include_in_schema=False)
+@router.get("/ping", include_in_schema=False)
+async def livez(request: Request) -> Response:
+    """The process answers. Aliases: /health, /healthz, /ping. `ready` says whether it can predict; see /readyz."""
+    return json_response({"status": "ok", "ready": store_of(request).live is not None})
+
+
+@router.get("/readyz", responses=problems(503), tags=["health"])
+async def readyz(request: Request) -> Response:
+    """A model is loaded. Says also what the registry last answered and which version was refused last, and why."""
+    live_model_of(request)
+    return json_response(readiness_answer(store_of(request)))
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
+async def metrics(request: Request) -> Response:
+    """Counts and times in Prometheus' text format."""
+    return Response(metrics_of(request).page(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,52 @@
+"""What was decided about the model, as the registry's ledger tells it: promotions, refusals, rollbacks."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from prediction_api.errors import HistoryUnavailable
+from prediction_api.models.copies import now
+from prediction_api.models.errors import RegistryAway
+from prediction_api.models.registry import LedgerEntry, Registry
+
+MOST_ENTRIES = 20
+KEPT_SECONDS = 10.0  # however many look at the page, the registry is asked so often at most
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The last decisions, newest first, as they were at `as_of`; `away` says why they are not newer, or is None."""
+
+    entries: list[LedgerEntry]
+    as_of: datetime
+    away: str | None = None
+
+
+class History:
+    """Reads the ledger when asked, and keeps the last answer for while the registry is away."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._past: Past | None = None
+        self._away = ""
+        self._asked_at = -KEPT_SECONDS
+        self._asking = asyncio.Lock()
+
+    async def read(self) -> Past:
+        """Raises HistoryUnavailable when the registry is away and never answered before."""
+        async with self._asking:
+            if time.monotonic() - self._asked_at >= KEPT_SECONDS:
+                await self._ask()
+        if self._past is None:
+            raise HistoryUnavailable(self._away)
+        return self._past
+
+    async def _ask(self) -> None:
+        try:
+            self._past = Past(await self._registry.decisions(MOST_ENTRIES), now())
+        except RegistryAway as error:
+            self._away = error.detail
+            if self._past is not None:
+                self._past = Past(self._past.entries, self._past.as_of, error.detail)
+        self._asked_at = time.monotonic()

@@ -1,0 +1,71 @@
+"""The Spark session of every task, and this package's code on a cluster's executors."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+
+def session(name: str) -> SparkSession:
+    """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
+    master = os.environ.get("SPARK_MASTER", "local[2]")
+    _complete_environment(master)
+    # Executors on other machines call back, by address: XGBoost's tracker takes no names.
+    address = "127.0.0.1" if master.startswith("local") else socket.gethostbyname(socket.gethostname())
+    builder = SparkSession.Builder().appName(name).master(master)
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+        # Adaptive execution plans anew, in other threads, while a cached table is being made; there a count once failed
+        # for reasons of Spark's own. It gains nothing here: `load` knows the rows, and sets the partitions by them.
+        "spark.sql.adaptive.enabled": "false",
+        "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", address),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # `executors` asks again, with what is left
+        # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    }
+    if not master.startswith("local"):
+        settings |= cluster_secret()
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _complete_environment(master: str) -> None:
+    """What Spark reads from the environment, where a script is called by hand and nobody has set it."""
+    scripts = Path(__file__).parents[2]
+    found = {"SPARK_CONF_DIR": str(scripts / "conf")}
+    if master.startswith("local"):  # Spark itself would take the first python3 on PATH, and look up the machine's name
+        found |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    java = scripts.parent / "var" / "java_home"  # the note of `make setup`
+    if java.is_file():
+        found["JAVA_HOME"] = java.read_text(encoding="utf-8").strip()
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
+
+
+def ship_code(spark: SparkSession) -> None:
+    """Executors need this package to unpickle what they are to do; on a cluster it is not installed there."""
+    package = Path(__file__).parents[1]
+    archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code.zip"
+    with zipfile.ZipFile(archive, "w") as files:  # its sources only: Spark refuses one that changed in a session
+        for file in sorted(package.rglob("*.py")):
+            files.write(file, file.relative_to(package.parent))
+    spark.sparkContext.addPyFile(str(archive))
+
+
+def cluster_secret() -> dict[str, str]:
+    """What lets an application onto a cluster that asks for it: the settings in SPARK_SECRET_FILE, if it is there."""
+    path = Path(os.environ.get("SPARK_SECRET_FILE", ""))
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return dict(line.split(maxsplit=1) for line in lines)

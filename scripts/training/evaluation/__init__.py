@@ -1,0 +1,1 @@
+"""Pure functions of arrays: metrics, resampling, diagnostics."""

@@ -1,0 +1,1 @@
+"""From the training part to the fitted winner."""

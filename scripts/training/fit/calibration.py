@@ -1,0 +1,85 @@
+"""Probabilities that mean what they say: a temperature and a floor, fitted on rows that neither training nor gate used.
+
+Temperature scaling (Guo et al. 2017, section 4.2) with one more number, a floor: of a forest's trees often none votes
+for a label, and a logarithm needs more than 0. Neither number can change which label is the likeliest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from training.evaluation.metrics import losses
+
+Array = np.ndarray[Any, Any]
+
+FLOORS = (1e-5, 1e-4, 1e-3, 1e-2)
+WIDEST = 2.0  # of log(sharpness): temperatures from 0.14 to 7.4
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """softmax(sharpness * log(p + floor)); sharpness is 1 / temperature. Sharpness 0 stands for p as it is.
+
+    `rows` is on how many rows it was fitted, or found to be of no help.
+    """
+
+    sharpness: float
+    floor: float
+    rows: int
+
+    @property
+    def method(self) -> str:
+        return "temperature" if self.sharpness else "none"
+
+    def __call__(self, probabilities: Array) -> Array:
+        """(rows, labels) to (rows, labels)."""
+        if not self.sharpness:
+            return probabilities
+        powers = self.sharpness * np.log(probabilities + self.floor)
+        powers = np.exp(powers - powers.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def fit(probabilities: Array, actual: Array, seed: int) -> Calibrator:
+    """The calibrator of these rows, or the one that changes nothing where it does not help.
+
+    It helps if on rows that it was not fitted on (5 folds) the mean log loss falls by more than one standard error of
+    that fall (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
+    """
+    rows = len(actual)
+    fold = np.random.default_rng(seed).permutation(rows) % FOLDS
+    calibrated = probabilities.copy()
+    for number in range(FOLDS if rows > 2 * FOLDS else 0):
+        held = fold == number
+        calibrated[held] = _fitted(probabilities[~held], actual[~held])(probabilities[held])
+    fall = losses("log_loss", actual, probabilities) - losses("log_loss", actual, calibrated)
+    helps = rows > 2 * FOLDS and fall.mean() > fall.std(ddof=1) / np.sqrt(rows)
+    return _fitted(probabilities, actual) if helps else Calibrator(0.0, 0.0, rows)
+
+
+def _fitted(probabilities: Array, actual: Array, floors: Sequence[float] = FLOORS) -> Calibrator:
+    """Least log loss against softened labels: with n rows a label counts as 1 - 1 / (n + 2), the others share the rest
+    (Platt 1999, section 2.2), or a few rows that are all right would ask for certainty."""
+    rows, labels = probabilities.shape
+    right = np.zeros((rows, labels))
+    right[np.arange(rows), actual] = 1.0
+    wrong = 1.0 / (rows + 2)
+    target = right * (1.0 - wrong) + (1.0 - right) * wrong / (labels - 1)
+    found = []
+    for floor in floors:
+        powers = np.log(probabilities + floor)
+        powers -= powers.max(axis=1, keepdims=True)
+
+        def loss(log_sharpness: float, powers: Array = powers) -> float:
+            sharp = np.exp(log_sharpness) * powers
+            return float((np.log(np.exp(sharp).sum(axis=1)) - (target * sharp).sum(axis=1)).mean())
+
+        least = minimize_scalar(loss, bounds=(-WIDEST, WIDEST), method="bounded", options={"xatol": 1e-3})
+        found.append((float(least.fun), Calibrator(float(np.exp(least.x)), floor, rows)))
+    return min(found, key=lambda one: one[0])[1]

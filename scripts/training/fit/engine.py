@@ -1,0 +1,46 @@
+"""One recipe, two engines: how a model comes from the training part, in memory or on Spark's executors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pyspark.sql import SparkSession
+from sklearn.pipeline import Pipeline
+
+from training.config import Config
+from training.data.spark import ship_code
+from training.data.table import Dataset
+from training.fit.cluster import SparkEngine
+from training.fit.local import LocalEngine
+from training.fit.profile import Profile
+from training.fit.search import Columns, Found, Parameters
+
+
+class Engine(Protocol):
+    """The training part, wherever its rows are."""
+
+    @property
+    def columns(self) -> Columns:
+        """What the model takes and gives."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """What the training part looks like."""
+        ...
+
+    def search(self, experiment_id: str, study_name: str) -> Found:
+        """Runs what is left of the configured trials."""
+        ...
+
+    def fit(self, parameters: Parameters) -> Pipeline:
+        """The winner, fitted on the whole training part: a pipeline of scikit-learn's, whichever engine it was."""
+        ...
+
+
+def start(spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> Engine:
+    """The engine that the configuration names, with the training part of `table`."""
+    ship_code(spark)
+    engine = SparkEngine if config.search.engine == "spark" else LocalEngine
+    return engine(spark, config, table, labels)

@@ -1,0 +1,130 @@
+"""What the training part looks like, from a frame or by Spark: ranges and histograms of features, the target's mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from training.evaluation import metrics
+
+Array = np.ndarray[Any, Any]
+
+QUANTILES = tuple(step / metrics.BINS for step in range(metrics.BINS + 1))
+ACCURACY = 10_000  # of Spark's approximate quantiles: ranks are off by at most 1 / ACCURACY of the rows
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A number column, float32. `counts` lie between neighbouring `edges`; all in one where there is one edge."""
+
+    low: float
+    high: float
+    median: float
+    edges: list[float]
+    counts: list[int]
+    missing: int
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A category column: rows of each text, in the texts' order."""
+
+    counts: dict[str, int]
+    missing: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """`baseline` is (1,) the target's mean or (labels,) the labels' shares; `spread` the target's standard deviation
+    (1 for classification)."""
+
+    features: dict[str, Numbers | Categories]
+    baseline: Array
+    spread: float
+
+
+def of_frame(features: pd.DataFrame, target: Array, classes: int) -> Profile:
+    """Exact, from rows in memory: numbers float32, categories text ("" missing), the target as in `TrainingRows`."""
+    columns: dict[str, Numbers | Categories] = {}
+    for name, column in features.items():
+        if column.dtype == object:
+            texts = column[column != ""].value_counts().sort_index()
+            named = {str(text): int(rows) for text, rows in texts.items()}
+            columns[str(name)] = Categories(named, int((column == "").sum()))
+        else:
+            columns[str(name)] = _numbers(column)
+    if classes:
+        return Profile(columns, np.bincount(target, minlength=classes) / len(target), 1.0)
+    return Profile(columns, np.array([target.mean()]), float(target.std()) or 1.0)
+
+
+def _numbers(column: pd.Series[Any]) -> Numbers:
+    present = column.dropna().to_numpy(np.float64)
+    edges = metrics.edges(present)
+    return Numbers(
+        float(present.min()),
+        float(present.max()),
+        float(np.median(present)),
+        edges.tolist(),
+        counts(present, edges).tolist(),
+        int(column.isna().sum()),
+    )
+
+
+def of_table(
+    table: DataFrame, numbers: tuple[str, ...], categories: tuple[str, ...], target: str, classes: int
+) -> Profile:
+    """The same of a table that stays on the executors: quantiles are Spark's approximate ones, all else is exact."""
+    wanted = []
+    for name in numbers:
+        value = F.col(f"`{name}`").cast("float")
+        wanted += [F.percentile_approx(value, list(QUANTILES), ACCURACY), F.count_if(value.isNull())]
+    if not classes:
+        wanted += [F.avg(f"`{target}`"), F.stddev_pop(f"`{target}`")]
+    found = list(table.agg(*wanted).first() or ()) if wanted else []
+    edges = {name: metrics.edges_at(np.array(found[2 * i], dtype=np.float64)) for i, name in enumerate(numbers)}
+    found_counts = _histograms(table, edges)
+    columns: dict[str, Numbers | Categories] = {}
+    for i, name in enumerate(numbers):
+        quantiles, missing = found[2 * i], found[2 * i + 1]
+        middle = quantiles[len(QUANTILES) // 2]
+        columns[name] = Numbers(
+            quantiles[0], quantiles[-1], middle, edges[name].tolist(), found_counts[name].tolist(), missing
+        )
+    for name in categories:
+        rows: dict[str, int] = dict(table.groupBy(f"`{name}`").count().collect())
+        columns[name] = Categories({text: rows[text] for text in sorted(rows) if text}, rows.get("", 0))
+    if not classes:
+        return Profile(columns, np.array([found[-2]]), float(found[-1]) or 1.0)
+    by_label: dict[str, int] = dict(table.groupBy(f"`{target}`").count().collect())
+    shares = np.array([by_label[label] for label in sorted(by_label)], dtype=np.float64)
+    return Profile(columns, shares / shares.sum(), 1.0)
+
+
+def counts(values: Array, edges: Array) -> Array:
+    """How many of `values` lie between neighbouring `edges`; all in one where there is one edge."""
+    return np.asarray(np.histogram(values, edges)[0] if len(edges) > 1 else np.array([len(values)]))
+
+
+def _histograms(table: DataFrame, edges: dict[str, Array]) -> dict[str, Array]:
+    """Counts between `edges` of every column, by the same code on each batch of rows."""
+    names = list(edges)
+
+    def count(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            found = [
+                counts(batch[name].dropna().to_numpy(np.float32).astype(np.float64), edges[name]).tolist()
+                for name in names
+            ]
+            yield pd.DataFrame({"counts": [found]})
+
+    if not names:
+        return {}
+    counted = table.select(*[f"`{name}`" for name in names]).mapInPandas(count, "counts array<array<bigint>>").collect()
+    return {name: np.sum([row["counts"][i] for row in counted], axis=0) for i, name in enumerate(names)}

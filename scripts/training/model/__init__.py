@@ -1,0 +1,1 @@
+"""The artifact: an ONNX graph with its contract."""

@@ -1,0 +1,146 @@
+"""A fitted pipeline becomes one file, an ONNX graph that carries its contract; refused when the two disagree."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+from skl2onnx import convert_sklearn, update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
+from sklearn.pipeline import Pipeline
+from xgboost import XGBClassifier, XGBRegressor
+
+from training.data.files import identifier
+from training.errors import ParityError
+from training.fit.calibration import Calibrator
+from training.fit.search import Columns
+from training.model.onnx_runtime import CONTRACT_KEY, predictor
+
+Array = np.ndarray[Any, Any]
+
+OPSET = {"": 15, "ai.onnx.ml": 3}
+LARGEST_DIFFERENCE = 1e-4  # of the target's standard deviation; absolute for probabilities
+
+
+def graph(
+    model: Pipeline, columns: Columns, labels: list[str], calibrator: Calibrator | None = None
+) -> onnx.ModelProto:
+    """The pipeline as ONNX: one input per feature, named by `identifier`, (rows,) float32 or text.
+
+    Gives `variable` (rows, 1), or `label` (rows,) text and `probabilities` (rows, labels), calibrated.
+    """
+    _register_xgboost()
+    types = [(name, FloatTensorType([None, 1])) for name in columns.numbers]
+    types += [(name, StringTensorType([None, 1])) for name in columns.categories]
+    options = {id(model): {"zipmap": False}} if labels else None
+    converted: onnx.ModelProto = convert_sklearn(
+        model, initial_types=types, target_opset=OPSET, options=options, name="model"
+    )
+    _take_columns(converted)
+    if labels:
+        _name_labels(converted, labels, calibrator)
+    onnx.checker.check_model(converted)
+    return converted
+
+
+def _register_xgboost() -> None:
+    update_registered_converter(
+        XGBRegressor, "XGBoostXGBRegressor", calculate_linear_regressor_output_shapes, convert_xgboost
+    )
+    update_registered_converter(
+        XGBClassifier,
+        "XGBoostXGBClassifier",
+        calculate_linear_classifier_output_shapes,
+        convert_xgboost,
+        options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+    )
+
+
+def _take_columns(model: onnx.ModelProto) -> None:
+    """Inputs become plain columns, (rows,), under their identifiers.
+
+    The converter wants (rows, 1); a column is what MLflow's own scoring feeds, and the simplest thing to give. Where
+    the converter puts columns side by side, they are stacked and turned: three nodes for all, not one for each.
+    """
+    inputs = {put.name: identifier(put.name) for put in model.graph.input}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Concat" and len(node.input) > 1 and set(node.input) <= set(inputs):
+            stacked, lines = f"{node.output[0]} stacked", f"{node.output[0]} lines"
+            size = numpy_helper.from_array(np.array([len(node.input), -1], dtype=np.int64), f"{lines} shape")
+            model.graph.initializer.append(size)
+            nodes.append(helper.make_node("Concat", [inputs[name] for name in node.input], [stacked], axis=0))
+            nodes.append(helper.make_node("Reshape", [stacked, size.name], [lines]))
+            nodes.append(helper.make_node("Transpose", [lines], [node.output[0]], perm=[1, 0]))
+        else:
+            node.input[:] = [f"{name} column" if name in inputs else name for name in node.input]
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    alone = [name for name in inputs if f"{name} column" in used]
+    model.graph.initializer.append(helper.make_tensor("column_shape", TensorProto.INT64, [2], [-1, 1]))
+    columns = [helper.make_node("Reshape", [inputs[name], "column_shape"], [f"{name} column"]) for name in alone]
+    for put in model.graph.input:
+        put.CopyFrom(helper.make_tensor_value_info(inputs[put.name], put.type.tensor_type.elem_type, [None]))
+    del model.graph.node[:]
+    model.graph.node.extend([*columns, *nodes])
+
+
+def _name_labels(model: onnx.ModelProto, labels: list[str], calibrator: Calibrator | None) -> None:
+    """Calibrates the probabilities as `Calibrator` does; the label is that of the greatest."""
+    raw = "raw probabilities"
+    index, given = (output.name for output in model.graph.output)
+    renamed = {index: "uncalibrated label", given: raw}
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    constants: dict[str, Any] = {"labels": np.array(labels, dtype=object)}
+    if calibrator and calibrator.sharpness:
+        constants |= {"floor": np.float32(calibrator.floor), "sharpness": np.float32(calibrator.sharpness)}
+        steps = [
+            helper.make_node("Add", [raw, "floor"], ["floored"]),
+            helper.make_node("Log", ["floored"], ["logarithms"]),
+            helper.make_node("Mul", ["logarithms", "sharpness"], ["powers"]),
+            helper.make_node("Softmax", ["powers"], ["probabilities"], axis=1),
+        ]
+    else:
+        steps = [helper.make_node("Identity", [raw], ["probabilities"])]
+    steps.append(helper.make_node("ArgMax", ["probabilities"], ["label index"], axis=1, keepdims=0))
+    steps.append(helper.make_node("Gather", ["labels", "label index"], ["label"]))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
+    model.graph.node.extend(steps)
+    del model.graph.output[:]
+    model.graph.output.extend(
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(labels)]),
+        ]
+    )
+
+
+def check_parity(content: bytes, features: pd.DataFrame, expected: Array, spread: float) -> float:
+    """Largest difference of the graph's predictions over `features` from Python's; raises ParityError above the limit.
+
+    `expected` are (rows,) values or (rows, labels) calibrated probabilities; `spread` is the target's standard
+    deviation (1 for probabilities).
+    """
+    difference = float(np.max(np.abs(predictor(content)(features) - expected)))
+    if not difference <= LARGEST_DIFFERENCE * spread:
+        raise ParityError(difference, LARGEST_DIFFERENCE * spread)
+    return difference
+
+
+def attach(model: onnx.ModelProto, contract: dict[str, Any]) -> bytes:
+    """The model with its contract inside, serialized: one file, so one digest covers both."""
+    helper.set_model_props(model, {CONTRACT_KEY: json.dumps(contract, sort_keys=True, allow_nan=False)})
+    return bytes(model.SerializeToString(deterministic=True))

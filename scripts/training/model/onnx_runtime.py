@@ -1,0 +1,67 @@
+"""A serialized model at work: what it predicts, and the contract that it carries. ONNX Runtime and nothing heavier."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at ONNX Runtime's import; it would call its maker
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+
+from training.data.files import identifier
+
+Array = np.ndarray[Any, Any]
+
+CONTRACT_KEY = "contract"
+
+
+def inputs(features: pd.DataFrame) -> dict[str, Array]:
+    """A frame of features as the graph takes it; numbers float32 (NaN missing), categories text ("" missing)."""
+    return {
+        identifier(str(name)): column.to_numpy(object if column.dtype == object else np.float32)
+        for name, column in features.items()
+    }
+
+
+def run(content: bytes, features: pd.DataFrame) -> tuple[Array, Array | None]:
+    """Predictions of a serialized model: (rows,) values and None, or labels and (rows, labels) probabilities."""
+    return predict(open_session(content), features)
+
+
+def open_session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A model ready to predict, on so many threads (0: ONNX Runtime's own choice)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def predict(session: onnxruntime.InferenceSession, features: pd.DataFrame) -> tuple[Array, Array | None]:
+    """As `run`, of a model that is open already."""
+    wanted = {put.name for put in session.get_inputs()}
+    outputs = session.run(None, {name: value for name, value in inputs(features).items() if name in wanted})
+    if len(outputs) == 1:
+        return outputs[0].reshape(-1).astype(np.float64), None
+    return outputs[0], outputs[1].astype(np.float64)
+
+
+def predictor(content: bytes) -> Callable[[pd.DataFrame], Array]:
+    """A serialized model, opened once: rows to (rows,) values or (rows, labels) probabilities."""
+    session = open_session(content)
+
+    def predictions(features: pd.DataFrame) -> Array:
+        values, probabilities = predict(session, features)
+        return values if probabilities is None else probabilities
+
+    return predictions
+
+
+def read_contract(content: bytes) -> dict[str, Any]:
+    """The contract inside a serialized model."""
+    properties = onnx.load_from_string(content).metadata_props
+    return dict(json.loads(next(entry.value for entry in properties if entry.key == CONTRACT_KEY)))

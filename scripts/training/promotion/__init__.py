@@ -1,0 +1,1 @@
+"""Which version serves: gate, evidence, ledger, promote, rollback, verify."""

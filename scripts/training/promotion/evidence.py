@@ -1,0 +1,141 @@
+"""What the gate judges by: the challenger's test rows, scored by both models as they are registered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from training.config import Config
+from training.errors import WrongModel
+from training.evaluation import metrics
+from training.model import onnx_runtime
+from training.promotion.gate import Evidence
+from training.tracking.registry import BASELINE_TAG, TEST_ROWS_FILE, Registry
+
+log = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
+
+SPLIT_SETTINGS = ("split_seed", "split_test")  # parameters of every training run
+
+
+def gather(registry: Registry, config: Config, version: ModelVersion, holder: ModelVersion | None) -> Evidence:
+    """Both models on the test rows of `version`'s run. The champion of a first version is the baseline predictor."""
+    run = registry.client.get_run(str(version.run_id))
+    with tempfile.TemporaryDirectory() as folder:
+        test = pd.read_parquet(registry.run_file(str(version.run_id), TEST_ROWS_FILE, Path(folder)))
+    challenger = registry.verified_content(version)
+    contract = onnx_runtime.read_contract(challenger)
+    labels, target, segment = contract["labels"], config.data.target, config.data.segment
+    features = test.drop(columns=target)
+    actual = test[target].map({label: index for index, label in enumerate(labels)}) if labels else test[target]
+    if holder is None:
+        name, seen, pretended = "the majority or mean predictor", "", ""
+        champion: Array | None = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
+    else:
+        name, content = f"version {holder.version}", _content(registry, holder)
+        champion = _scored(content, features, config, labels) if content else None
+        before = _settings(registry, holder)
+        contract_before = onnx_runtime.read_contract(content) if content else {}
+        seen = _rows_seen(name, before, run.data.params, contract_before, contract) if content else ""
+        pretended = _pretended(name, contract_before, contract)
+    return Evidence(
+        actual.to_numpy(np.float64),
+        _scored(challenger, features, config, labels),
+        champion,
+        name,
+        test[segment].astype(str).to_numpy() if segment in test else None,
+        seen,
+        pretended,
+    )
+
+
+def _pretended(champion: str, contract_before: dict[str, Any], contract: dict[str, Any]) -> str:
+    """Whether the synthetic sample stood in for real data, as after a lost file: it says nothing of the champion."""
+    if not contract.get("data", {}).get("synthetic") or contract_before.get("data", {}).get("synthetic", True):
+        return ""
+    return f"the test rows are the synthetic sample, and {champion} was trained on real data: give data.source back"
+
+
+def _scored(content: bytes, features: pd.DataFrame, config: Config, labels: list[str]) -> Array | None:
+    """Predictions of a model on these rows; None where it cannot score them.
+
+    Probabilities (rows, labels + 1) are in the order of `labels`, with the likeliest of a model's other labels last:
+    choosing that one is never right.
+    """
+    contract = onnx_runtime.read_contract(content)
+    columns = {feature["name"]: feature["type"] for feature in contract["features"]}
+    same_kind = contract["task"] == config.data.task and contract["target"] == config.data.target
+    known = all(
+        name in features and (features[name].dtype == object) == (kind == "category") for name, kind in columns.items()
+    )
+    if not (same_kind and known):
+        return None
+    values, probabilities = onnx_runtime.run(content, features[list(columns)])
+    if probabilities is None:
+        return values
+    aligned = np.zeros((len(features), len(labels) + 1))
+    for label, column in zip(contract["labels"], probabilities.T, strict=True):
+        place = labels.index(label) if label in labels else -1
+        aligned[:, place] = np.maximum(aligned[:, place], column)
+    return aligned
+
+
+def _content(registry: Registry, version: ModelVersion) -> bytes | None:
+    """The version's file; None where it is not the one that was registered, so that it can be replaced."""
+    try:
+        return registry.verified_content(version)
+    except WrongModel as error:
+        log.warning("%s", error.message)
+        return None
+
+
+def _settings(registry: Registry, version: ModelVersion) -> dict[str, str]:
+    """The parameters of the version's run; none where that was deleted."""
+    try:
+        return dict(registry.client.get_run(str(version.run_id)).data.params)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+
+
+def _rows_seen(
+    champion: str,
+    before: dict[str, str],
+    now: dict[str, str],
+    contract_before: dict[str, Any],
+    contract: dict[str, Any],
+) -> str:
+    """How the champion may have been trained on some of the test rows, from each run's parameters and contract.
+
+    A row's side follows from a hash of the seed and of every feature. The same seed and features with no larger test
+    part than before give only rows that the champion was not trained on; nothing else does.
+    """
+    missing = [name for name in SPLIT_SETTINGS if name not in before or name not in now]
+    if missing:
+        return (
+            f"how {champion} was split is not known ({', '.join(missing)}): it may have been trained on the test rows"
+        )
+    changes = []
+    if before["split_seed"] != now["split_seed"]:
+        changes.append(f"seed {before['split_seed']} -> {now['split_seed']}")
+    if float(before["split_test"]) < float(now["split_test"]):
+        changes.append(f"test share {before['split_test']} -> {now['split_test']}")
+    if _columns(contract_before) != _columns(contract):
+        others = sorted(name for name, _ in _columns(contract_before) ^ _columns(contract))
+        changes.append(f"other features ({', '.join(dict.fromkeys(others))})")
+    if not changes:
+        return ""
+    return f"{champion} was split otherwise ({'; '.join(changes)}): it may have been trained on some of the test rows"
+
+
+def _columns(contract: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(feature["name"], feature["type"]) for feature in contract["features"]}

@@ -1,0 +1,25 @@
+"""Why something was decided: the gate's and the service's findings, as the ledger keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that was looked at: `code` for machines, `text` for people.
+
+    Where it is a comparison, `value` was held against `threshold`, and `subject` names the metric or the group. A value
+    that is not finite is None.
+    """
+
+    code: str
+    passed: bool
+    text: str
+    subject: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,203 @@
+"""The pictures that a person looks at before trusting a model. Each is readable with a hundred features or labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from training.config import LOWER_IS_BETTER
+from training.evaluation.diagnostics import Bin, Estimate, Group, Importance, calibration_error
+from training.evaluation.measurement import Measurement, Trial
+from training.evaluation.metrics import SMALLEST_GROUP
+
+Array = np.ndarray[Any, Any]
+
+MOST_BARS = 30
+MOST_COUNTS = 15  # labels up to which a confusion matrix has its counts written in
+MOST_LABELS = 40  # labels up to which they are named at the axes
+LONGEST_NAME = 28
+FULL, PALE, DARK, WARM = "#2f6db3", "#b9cfe8", "#333333", "#d1602b"
+CANDIDATE_COLOURS = {"extra_trees": "#2f6db3", "random_forest": "#4a9a5b", "xgboost": "#d1602b"}
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the axes say: the target and its unit, the labels, the segment's column, the share asked of the interval."""
+
+    target: str
+    unit: str | None
+    labels: Sequence[str]
+    segment: str | None
+    coverage: float
+
+    @property
+    def in_unit(self) -> str:
+        return f" ({self.unit})" if self.unit else ""
+
+
+def draw(measured: Measurement, trials: Sequence[Trial], search_metric: str, names: Names) -> dict[str, Figure]:
+    """Every picture of a version, by the name of its file."""
+    pictures = {
+        "importance.png": importance(measured.importance, measured.metric, names),
+        "trials.png": learning(trials, search_metric),
+    }
+    if names.labels:
+        pictures["confusion-matrix.png"] = confusion(measured.actual, measured.predicted, names)
+        pictures["calibration.png"] = reliability(measured.bins_before, measured.bins, names)
+    else:
+        pictures["residuals.png"] = residuals(measured.actual, measured.predicted, names)
+        pictures["calibration.png"] = coverage(measured.bins, names)
+    if measured.groups:
+        whole = measured.figures[measured.metric]
+        pictures["segments.png"] = segments(measured.groups, whole, measured.metric, names)
+    return pictures
+
+
+def residuals(actual: Array, predicted: Array, names: Names) -> Figure:
+    """What was measured against what was predicted, and how the residuals are spread."""
+    figure, (left, right) = _figure(2)
+    ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
+    left.plot(ends, ends, color=DARK, linewidth=0.8)
+    left.scatter(predicted, actual, s=8, alpha=0.3, color=FULL, linewidths=0)
+    left.set(
+        xlabel=f"predicted {_short(names.target)}{names.in_unit}",
+        ylabel=f"actual {_short(names.target)}{names.in_unit}",
+        title=f"{len(actual):,} test rows",
+    )
+    right.hist(actual - predicted, bins=40, color=FULL)
+    right.axvline(0, color=DARK, linewidth=0.8)
+    right.set(xlabel=f"actual - predicted{names.in_unit}", ylabel="rows", title="Residuals")
+    return figure
+
+
+def confusion(actual: Array, probabilities: Array, names: Names) -> Figure:
+    """Confusion matrix: colours by the share of each actual label's rows, counts where there is room."""
+    labels, classes = names.labels, len(names.labels)
+    counts = np.bincount(actual * classes + probabilities.argmax(axis=1), minlength=classes**2)
+    counts = counts.reshape(classes, classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, (axes,) = _figure(1, width=6.5, height=5.5)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if classes <= MOST_COUNTS:
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9 if classes < 9 else 7)
+    axes.set(xlabel="predicted", ylabel="actual", title=f"{_short(names.target)}: {len(actual):,} test rows")
+    if classes <= MOST_LABELS:
+        size, short = 9 if classes < 9 else 6, [_short(label) for label in labels]
+        tilted = max(map(len, short)) * classes > 40
+        axes.set_xticks(range(classes), short, fontsize=size, rotation=90 if tilted else 0)
+        axes.set_yticks(range(classes), short, fontsize=size)
+    figure.colorbar(image, label="share of the actual label's rows")
+    return figure
+
+
+def reliability(before: Sequence[Bin], after: Sequence[Bin], names: Names) -> Figure:
+    """What the probabilities say against what happened, before and after calibration."""
+    figure, (axes,) = _figure(1, width=6, height=5)
+    axes.plot([0, 1], [0, 1], color=DARK, linewidth=0.8, label="as it should be")
+    if before != after:
+        axes.plot(*_line(before), "o--", color=PALE, label=f"before calibration, error {calibration_error(before):.3f}")
+    _points(axes, after, f"as served, error {calibration_error(after):.3f}")
+    of = f"'{_short(names.labels[1])}'" if len(names.labels) == 2 else "the label given"
+    seen = f"share that is {of}" if len(names.labels) == 2 else "share that is right"
+    axes.set(xlabel=f"probability of {of}", ylabel=seen, title="Do the probabilities hold? Tenths of the test rows")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(loc="best", framealpha=0.7)
+    return figure
+
+
+def coverage(bins: Sequence[Bin], names: Names) -> Figure:
+    """How often the interval holds the truth, by what is predicted."""
+    figure, (axes,) = _figure(1, width=6, height=4.5)
+    axes.axhline(names.coverage, color=DARK, linewidth=0.8, label=f"asked: {names.coverage:.0%}")
+    _points(axes, bins, "test rows, with 95 % interval")
+    axes.set(
+        xlabel=f"predicted {_short(names.target)}{names.in_unit}",
+        ylabel="share of rows inside the interval",
+        title="Does the interval hold? Tenths of the test rows",
+        ylim=(min(0.5, *(one.seen.low for one in bins)), 1.01),
+    )
+    axes.legend(loc="lower left", frameon=False)
+    return figure
+
+
+def importance(found: Importance, metric: str, names: Names) -> Figure:
+    """By how much the error grows when a feature's values are shuffled over the test rows."""
+    order = np.argsort(-found.mean)[:MOST_BARS][::-1]
+    figure, (axes,) = _figure(1, width=7, height=1.3 + 0.24 * max(len(order), 6))
+    labels = [_short(found.names[index]) for index in order]
+    axes.barh(range(len(order)), found.mean[order], xerr=found.spread[order], color=FULL, ecolor=DARK, capsize=2)
+    axes.set_yticks(range(len(order)), labels)
+    grown = {"mae": f"absolute error{names.in_unit}", "rmse": "squared error", "accuracy": "share of wrong labels"}
+    axes.set_xlabel(f"growth of the {grown.get(metric, 'log loss')}, ± 1 standard deviation")
+    left = len(found.names) - len(order)
+    figure.suptitle("When a feature is shuffled" + (f": the first {len(order)}, {left} more not shown" if left else ""))
+    return figure
+
+
+def segments(groups: Sequence[Group], whole: Estimate, metric: str, names: Names) -> Figure:
+    """The metric of each group, with its interval, beside that of all test rows."""
+    shown = list(groups[:MOST_BARS])[::-1]
+    figure, (axes,) = _figure(1, width=7, height=1.5 + 0.3 * max(len(shown), 4))
+    values = np.array([group.metric.value for group in shown])
+    reach = np.array([[g.metric.value - g.metric.low, g.metric.high - g.metric.value] for g in shown]).T
+    colours = [FULL if group.rows >= SMALLEST_GROUP else PALE for group in shown]
+    axes.barh(range(len(shown)), values, xerr=np.maximum(reach, 0), color=colours, ecolor=DARK, capsize=3)
+    axes.axvline(whole.value, color=WARM, linewidth=1, label="all test rows")
+    axes.set_yticks(range(len(shown)), [f"{_short(group.name)} ({group.rows:,} rows)" for group in shown])
+    unit = names.in_unit if metric in ("mae", "rmse") else ""
+    axes.set_xlabel(
+        f"{metric}{unit}, with 95 % interval; {'lower' if metric in LOWER_IS_BETTER else 'higher'} is better"
+    )
+    pale = f"; pale: under {SMALLEST_GROUP} rows" if any(group.rows < SMALLEST_GROUP for group in shown) else ""
+    left = len(groups) - len(shown)
+    figure.suptitle(f"By {_short(str(names.segment))}{f': the largest, {left} more not shown' if left else ''}{pale}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return figure
+
+
+def learning(trials: Sequence[Trial], metric: str) -> Figure:
+    """Every trial, and the best so far."""
+    figure, (axes,) = _figure(1, width=7, height=4)
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    best = np.minimum if metric in LOWER_IS_BETTER else np.maximum
+    numbers = [trial.number for trial in ordered]
+    axes.step(numbers, best.accumulate([t.value for t in ordered]), where="post", color=DARK, label="best so far")
+    for candidate in sorted({trial.candidate for trial in ordered}):
+        own = [trial for trial in ordered if trial.candidate == candidate]
+        colour = CANDIDATE_COLOURS.get(candidate, FULL)
+        axes.scatter([t.number for t in own], [t.value for t in own], color=colour, label=candidate, zorder=3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    better = "lower" if metric in LOWER_IS_BETTER else "higher"
+    axes.set(xlabel="trial", ylabel=f"{metric} in cross-validation ({better} is better)", title="Learning from trials")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return figure
+
+
+def _line(bins: Sequence[Bin]) -> tuple[list[float], list[float]]:
+    return [one.predicted for one in bins], [one.seen.value for one in bins]
+
+
+def _points(axes: Any, bins: Sequence[Bin], label: str) -> None:
+    reach = np.array([[one.seen.value - one.seen.low, one.seen.high - one.seen.value] for one in bins]).T
+    axes.errorbar(*_line(bins), yerr=np.maximum(reach, 0), fmt="o-", color=FULL, capsize=3, label=label)
+
+
+def _short(name: str) -> str:
+    """Long names would push the picture aside, and often differ at their end; a dollar sign would start a formula."""
+    half = LONGEST_NAME // 2
+    text = name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
+    return text.replace("$", r"\$")
+
+
+def _figure(columns: int, width: float = 10, height: float = 4) -> tuple[Figure, Array]:
+    figure = Figure(figsize=(width, height), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)  # draws without a display and without pyplot's global state
+    return figure, figure.subplots(1, columns, squeeze=False)[0]

@@ -1,0 +1,1 @@
+"""A whole table scored as the service would."""

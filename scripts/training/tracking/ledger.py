@@ -1,0 +1,152 @@
+"""The ledger: every decision on a model, in an experiment of its own, appended and never changed.
+
+One entry is one MLflow run that is complete from its creation: the entry is in the run's tags, so that a kill leaves a
+whole entry or none. When an entry was made is the run's start; each starts at least a millisecond after the one before,
+so that their order is never in doubt.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow.entities import Run
+
+from training.reason import Reason
+from training.tracking.registry import Registry
+
+LONG_AGO = datetime.fromtimestamp(0, UTC)
+MOVES = ("promoted", "rolled_back", "reverted", "found")
+_ENTRY, _KEY = "ledger.entry", "ledger.decision_key"
+_TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision. For a move of the alias (MOVES), `version` is what it names from then on, empty for nothing.
+
+    promoted, rolled_back (by a person), reverted (the service refused it), found (moved by other means than these
+    scripts); refused, would_promote and would_refuse move nothing, and `version` is the one that was judged.
+    `previous` is what the alias named before. `key` names the question that was decided.
+    """
+
+    action: str
+    version: str
+    previous: str | None
+    reasons: tuple[Reason, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
+    key: str = ""
+    alias: str = ""
+    run_id: str = ""
+    data_digest: str = ""
+    code_version: str = ""
+    by: str = ""
+    at: datetime = LONG_AGO
+    id: str = ""
+
+    @property
+    def moves(self) -> bool:
+        return self.action in MOVES
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"at": self.at.isoformat(timespec="milliseconds")}
+
+
+class Ledger:
+    """The entries of one model and one alias."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._name = f"{registry.name}-ledger"
+
+    def entries(self) -> list[Entry]:
+        """All of them, oldest first. What an earlier version of this program wrote is read as far as it goes."""
+        found: list[Entry] = []
+        page, experiment = None, self._registry.find_experiment(self._name)
+        if experiment is None:
+            return []
+        while True:
+            runs = self._registry.client.search_runs(
+                [experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=page
+            )
+            found += [_entry_of(run) for run in runs if _ENTRY in run.data.tags]
+            page = runs.token
+            if not page:
+                return [entry for entry in found if entry.alias in ("", self._registry.alias)]
+
+    def append(self, entry: Entry) -> Entry:
+        """Writes one entry, with who or what made it, and when."""
+        last = max((one.at for one in self.entries()), default=LONG_AGO)
+        moment = max(time.time_ns() // 1_000_000, round(last.timestamp() * 1000) + 1)
+        at = datetime.fromtimestamp(moment / 1000, UTC)
+        written = replace(entry, alias=self._registry.alias, by=_author(), at=at)
+        client = self._registry.client
+        run = client.create_run(
+            self._registry.experiment(self._name),
+            start_time=moment,
+            run_name=f"{entry.action} version {entry.version or '(none)'}",
+            tags={
+                _ENTRY: _text_of(written),
+                _KEY: entry.key,
+                "ledger.action": entry.action,
+                "ledger.from": entry.previous or "",
+                "ledger.to": entry.version,
+                "ledger.by": written.by,
+                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in entry.reasons)[:_TAG_CHARACTERS],
+            },
+        )
+        # The entry stands; what follows is for those who look closer.
+        client.log_dict(run.info.run_id, {"reasons": [reason.as_json() for reason in entry.reasons]}, "reasons.json")
+        for name, value in entry.figures.items():
+            client.log_metric(run.info.run_id, name, value)
+        client.set_terminated(run.info.run_id)
+        return replace(written, id=run.info.run_id)
+
+
+def _text_of(entry: Entry) -> str:
+    """The entry as JSON. One too long for a tag keeps what decided it, and says how many reasons it left out."""
+    shown = entry
+    while len(text := json.dumps(shown.as_json(), allow_nan=False)) > _TAG_CHARACTERS:
+        important = sorted(shown.reasons, key=lambda reason: (reason.code == "more", reason.passed))
+        kept = [reason for reason in important if reason.code != "more"][: -(len(important) // 8 + 1)]
+        left = len(entry.reasons) - len(kept)
+        more = Reason("more", True, f"{left} more reasons are in reasons.json of this entry", None, left)
+        shown = replace(entry, reasons=(*kept, more))
+    return text
+
+
+def _entry_of(run: Run) -> Entry:
+    tags = run.data.tags
+    try:
+        content = json.loads(tags[_ENTRY])
+    except ValueError:  # the plain tags still say what was done
+        content = {"action": tags.get("ledger.action", ""), "version": tags.get("ledger.to", "")}
+        content["previous"] = tags.get("ledger.from") or None
+    known = _known(Entry, content)
+    known["reasons"] = tuple(Reason(**_known(Reason, reason)) for reason in content.get("reasons", []))
+    return Entry(**{**known, "at": datetime.fromtimestamp(run.info.start_time / 1000, UTC), "id": run.info.run_id})
+
+
+def _known(kind: type[Entry] | type[Reason], content: dict[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in content.items() if name in names}
+
+
+def _author() -> str:
+    """Airflow tells a task's command which run it belongs to; otherwise it is the person at the terminal."""
+    if "AIRFLOW_CTX_DAG_ID" in os.environ:
+        return f"airflow: {os.environ['AIRFLOW_CTX_DAG_ID']}, {os.environ.get('AIRFLOW_CTX_DAG_RUN_ID', '')}"
+    return user()
+
+
+def user() -> str:
+    """Who runs this program."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"user {os.getuid()}"

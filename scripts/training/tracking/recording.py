@@ -1,0 +1,145 @@
+"""What a training run leaves in MLflow: parameters, metrics, data, pictures, the model, and a registered version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pandas as pd
+from mlflow.data import sources
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+import mlflow
+from training.config import Config
+from training.data.files import Source
+from training.data.table import Dataset
+from training.evaluation.measurement import Measurement
+from training.fit.search import Found
+from training.report import plots
+from training.report.card import Card, page, render
+from training.tracking.registry import (
+    BASELINE_TAG,
+    DIGEST_TAG,
+    FEEDBACK_TAG,
+    KEY_TAG,
+    MODEL_FILE,
+    SOURCE_TAG,
+    TEST_ROWS_FILE,
+    Registry,
+)
+
+# Named because MLflow registers two sources for a local path and warns that it cannot choose.
+_DATA_SOURCE: Any = vars(sources)["LocalArtifactDatasetSource"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fitted model as its checked graph with the contract, how it came about, and what is known of it."""
+
+    found: Found
+    content: bytes
+    contract: dict[str, Any]
+    parity: float
+    baseline: list[float]
+    measured: Measurement
+
+
+def record(
+    registry: Registry,
+    config: Config,
+    source: Source,
+    table: Dataset,
+    test_rows: pd.DataFrame,
+    result: Result,
+    key: str,
+) -> str:
+    """Logs into the search's own run, registers the model, gives the version. The version comes last: an
+    interrupted task leaves none, and its repetition writes the same again."""
+    found, measured = result.found, result.measured
+    card = Card(result.contract, table.report, measured, found.best, len(found.trials), config.data.segment)
+    with mlflow.start_run(run_id=found.run_id):
+        mlflow.log_metrics({**measured.metrics, **measured.details, "onnx_difference": result.parity})
+        mlflow.set_tags(
+            {
+                KEY_TAG: key,
+                "pipeline.data": source.name,
+                SOURCE_TAG: config.data.source,
+                "pipeline.data_digest": source.digest,
+                "pipeline.data_synthetic": str(source.synthetic).lower(),
+                "pipeline.code_version": result.contract["code_version"],
+                "pipeline.config": json.dumps(config.model_dump(mode="json"))[:5000],
+                BASELINE_TAG: json.dumps(result.baseline),
+            }
+        )
+        place = _DATA_SOURCE(source.name)
+        data = mlflow.data.pandas_dataset.from_pandas(
+            test_rows, source=place, targets=config.data.target, name=config.name, digest=source.digest[:36]
+        )
+        mlflow.log_input(data, context="training")
+        with tempfile.TemporaryDirectory() as folder:
+            _write_files(Path(folder), config, table, test_rows, result, card)
+            mlflow.log_artifacts(folder)
+        logged = mlflow.onnx.log_model(
+            onnx.load_from_string(result.content),
+            name="model",
+            signature=_signature(result.contract),
+            input_example=_example(result.contract),
+            metadata={"contract": result.contract},
+            pip_requirements=["onnxruntime"],
+            save_as_external_data=False,
+            onnx_execution_providers=["CPUExecutionProvider"],
+        )
+        digest = _stored_digest(logged.artifact_path)
+        # Last, since they can be written once only: a repetition after an accident may have found another winner.
+        mlflow.log_params(
+            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)}
+        )
+    tags = {KEY_TAG: key, DIGEST_TAG: digest, "data_synthetic": str(source.synthetic).lower()}
+    tags |= {FEEDBACK_TAG: table.report.get("feedback_digest", "")}
+    return str(registry.register(logged.model_uri, tags, page(card)).version)
+
+
+def _split(config: Config) -> dict[str, Any]:
+    return {f"split_{name}": value for name, value in config.split.model_dump().items()}
+
+
+def _write_files(
+    folder: Path, config: Config, table: Dataset, test_rows: pd.DataFrame, result: Result, card: Card
+) -> None:
+    """What people look at, and the rows that the gate will judge on."""
+    (folder / "model-card.md").write_text(render(card), encoding="utf-8")
+    (folder / "data-report.json").write_text(json.dumps(table.report, indent=2), encoding="utf-8")
+    test_rows.to_parquet(folder / TEST_ROWS_FILE, index=False)
+    terms, data = result.contract, config.data
+    names = plots.Names(data.target, terms["target_unit"], terms["labels"], data.segment, config.serving.coverage)
+    (folder / "plots").mkdir()
+    for name, picture in plots.draw(result.measured, result.found.trials, config.search_metric, names).items():
+        picture.savefig(folder / "plots" / name)
+
+
+def _signature(contract: dict[str, Any]) -> ModelSignature:
+    types = {"number": DataType.float, "category": DataType.string}
+    columns: list[Any] = [ColSpec(types[feature["type"]], feature["input"]) for feature in contract["features"]]
+    outputs: list[Any] = [ColSpec(DataType.float, "variable")]
+    if contract["labels"]:
+        outputs = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "probabilities")]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
+
+
+def _example(contract: dict[str, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame([{feature["input"]: feature["example"] for feature in contract["features"]}])
+    numbers = [feature["input"] for feature in contract["features"] if feature["type"] == "number"]
+    return frame.astype(dict.fromkeys(numbers, "float32"))
+
+
+def _stored_digest(location: str) -> str:
+    """SHA-256 of the model file as the registry will hand it out, contract included."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=folder)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
