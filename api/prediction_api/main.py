@@ -15,9 +15,10 @@ from prediction_api.http.shortcut import Shortcut
 from prediction_api.models.copies import ModelCopies
 from prediction_api.models.registry import Registry
 from prediction_api.models.store import ModelStore
-from prediction_api.predicting.serving import Serving
+from prediction_api.predicting.micro_batching import Inference
+from prediction_api.protocols.mlflow import mlflow_router
 from prediction_api.protocols.native import router
-from prediction_api.protocols.routes import protocol_router
+from prediction_api.protocols.v2 import v2_router
 from prediction_api.settings import Settings
 from prediction_api.telemetry.history import History
 from prediction_api.telemetry.metrics import Metrics
@@ -58,11 +59,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    routes = [*router.routes, *page_router.routes, *protocol_router.routes]
+    routes = [*router.routes, *page_router.routes, *mlflow_router.routes, *v2_router.routes]
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, docs_url=None, redoc_url=None, telemetry=quiet)
     app.mount("/pages", PageFiles())
     app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
-    app.state.serving = Serving(metrics, log)
+    app.state.inference = Inference(metrics, log)
     app.state.log, app.state.history = log, History(registry)
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     app.state.door = door

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_files import classification_model, overflowing_model, regression_model
 from prediction_api.main import create_app
-from prediction_api.protocols.csv_rows import CHUNK_ROWS
+from prediction_api.protocols.csv import CHUNK_ROWS
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -174,7 +174,7 @@ def test_other_requests_are_answered_while_a_csv_is_worked_on(
 ) -> None:
     answers: list[Any] = []
     begun, go_on, waited = threading.Event(), threading.Event(), list[bool]()
-    serving = client.app.state.serving  # type: ignore[attr-defined]
+    serving = client.app.state.inference  # type: ignore[attr-defined]
     many = serving.many
 
     def slow(*arguments: Any) -> Any:

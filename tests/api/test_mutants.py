@@ -16,7 +16,7 @@ from mutants import HOSTILE, damaged, tree_model
 from prediction_api.main import create_app
 from prediction_api.models import sandbox
 from prediction_api.models.errors import GoldenMismatch, UnsafeGraph
-from prediction_api.predicting.answers import readiness_answer
+from prediction_api.predicting.responses import readiness_answer
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 

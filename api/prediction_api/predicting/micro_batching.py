@@ -1,4 +1,4 @@
-"""Single rows that arrive together are predicted together.
+"""From rows to predictions, for every protocol; single rows that arrive at the same time share a call of the graph.
 
 A call of the graph has a price of its own, and a forest's nodes are fetched from memory faster for several rows at a
 time; so the requests of neighbouring turns of the event loop share a call. It comes with the first turn that brings no
@@ -6,11 +6,16 @@ further row, which takes microseconds and not a timer: a row on its own is not k
 """
 
 import asyncio
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
 from prediction_api.models.predictor import Prediction, Predictor, Row
+from prediction_api.models.store import LiveModel
+from prediction_api.telemetry.identifiers import identifier_maker
+from prediction_api.telemetry.metrics import Metrics
+from prediction_api.telemetry.prediction_log import PredictionLog
 
 MOST_ROWS = 16  # of one call: beyond 8, a row in company costs no less, and more rows keep the first ones waiting
 
@@ -21,7 +26,7 @@ class _Asked(NamedTuple):
     answer: "asyncio.Future[Prediction]"
 
 
-class Together:
+class MicroBatcher:
     """Predicts on the event loop; of one loop only."""
 
     def __init__(self) -> None:
@@ -71,3 +76,33 @@ def _give(asked: _Asked, found: Prediction | Exception) -> None:
         asked.answer.set_exception(found)
     else:
         asked.answer.set_result(found)
+
+
+class Inference:
+    """Predicts, counts and logs, from several threads at once where it must.
+
+    What is not traffic asks the predictor itself.
+
+    A caller takes one identifier from `new_id` for each answer. The row of a single prediction goes by that
+    identifier, row n of a batch by `<identifier>.<n>`, counted from 0.
+    """
+
+    def __init__(self, metrics: Metrics, log: PredictionLog) -> None:
+        self.new_id = identifier_maker()
+        self._metrics = metrics
+        self._log = log
+        self._batcher = MicroBatcher()
+
+    async def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
+        """The prediction for one row. Raises PredictionFailed."""
+        prediction = await self._batcher.predict(live.predictor, row)
+        self._metrics.predictions.add(live.version, live.predictor.contract, (prediction,))
+        self._log.predicted(live, identifier, (row,), (prediction,), None)
+        return prediction
+
+    def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
+        """Predictions in the order of the rows, which are rows `first` and on of the batch. Raises PredictionFailed."""
+        predictions = live.predictor.predict(rows)
+        self._metrics.predictions.add(live.version, live.predictor.contract, predictions)
+        self._log.predicted(live, identifier, rows, predictions, first)
+        return predictions

@@ -7,17 +7,46 @@ refused rather than dropped, a feature that may be missing is given as null, and
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from prediction_api.errors import Complaint
+from prediction_api.http.middleware import content_kind, json_response, read_json_body
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.predicting.rows import MOST_COMPLAINTS, MOST_ROWS, Place, RowReader, read_json, shown, wrong_content
+from prediction_api.protocols.csv import INVOCATION_FORM, answer_csv
+from prediction_api.protocols.routing import (
+    PROBLEM_STATUSES,
+    PlainRoute,
+    inference_of,
+    live_model_of,
+    settings_of,
+    worked,
+)
+
+mlflow_router = APIRouter(route_class=PlainRoute)
 
 
 class InvocationAnswer(BaseModel):
     """As MLflow's scoring server gives it."""
 
     predictions: list[float | str]
+
+
+@mlflow_router.post("/invocations", response_model=InvocationAnswer, responses=PROBLEM_STATUSES, tags=["protocols"])
+async def invocations(request: Request) -> Response:
+    """MLflow's scoring protocol: dataframe_split, dataframe_records, instances or inputs, 1 to 10,000 rows; or CSV."""
+    live = live_model_of(request)
+    if content_kind(request) == "csv":
+        return await answer_csv(request, live, INVOCATION_FORM)
+    body = await read_json_body(request, settings_of(request).api_max_body_bytes)
+    inference = inference_of(request)
+
+    def answer() -> Response:
+        rows = read_invocation(live.reader, body)
+        return json_response(invocation_answer(inference.many(live, rows, inference.new_id())))
+
+    return await worked(request, len(body), answer)
 
 
 def invocation_answer(predictions: list[Prediction]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from prediction_api.http.middleware import content_kind, json_response, read_json_body
-from prediction_api.predicting.answers import (
+from prediction_api.predicting.responses import (
     BatchAnswer,
     ModelAnswer,
     PredictionAnswer,
@@ -14,18 +14,18 @@ from prediction_api.predicting.answers import (
     prediction_answer,
     readiness_answer,
 )
-from prediction_api.protocols.calls import (
+from prediction_api.protocols.csv import answer_csv, csv_form, whole
+from prediction_api.protocols.routing import (
     PROBLEM_STATUSES,
     PlainRoute,
+    inference_of,
     live_model_of,
     metrics_of,
     problems,
-    serving_of,
     settings_of,
     store_of,
     worked,
 )
-from prediction_api.protocols.csv import answer_csv, csv_form, whole
 from prediction_api.telemetry.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
 
 router = APIRouter(route_class=PlainRoute)
@@ -37,9 +37,9 @@ async def predict(request: Request) -> Response:
     """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
     live = live_model_of(request)
     row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
-    serving = serving_of(request)
-    identifier = serving.new_id()
-    return json_response(prediction_answer(live, await serving.one(live, row, identifier), identifier))
+    inference = inference_of(request)
+    identifier = inference.new_id()
+    return json_response(prediction_answer(live, await inference.one(live, row, identifier), identifier))
 
 
 @router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
@@ -53,11 +53,11 @@ async def predict_batch(request: Request) -> Response:
     if content_kind(request) == "csv":
         return await answer_csv(request, live, csv_form(live.predictor.contract))
     body = await read_json_body(request, settings_of(request).api_max_body_bytes)
-    serving = serving_of(request)
-    identifier = serving.new_id()
+    inference = inference_of(request)
+    identifier = inference.new_id()
 
     def answer() -> Response:
-        predictions = serving.many(live, live.reader.many(body), identifier)
+        predictions = inference.many(live, live.reader.many(body), identifier)
         if "text/csv" in request.headers.get("accept", ""):
             return whole(csv_form(live.predictor.contract), predictions, identifier)
         return json_response(batch_answer(live, predictions, identifier))

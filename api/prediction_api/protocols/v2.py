@@ -7,15 +7,118 @@ names that MLServer gives them for scikit-learn's models.
 import json
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from prediction_api.errors import Complaint
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from prediction_api.errors import Complaint, UnknownModel
+from prediction_api.http.middleware import json_response, read_json_body
 from prediction_api.models.contract import CategoryFeature, Contract
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
-from prediction_api.predicting.answers import Json
-from prediction_api.predicting.rows import RowReader, wrong_content
-from prediction_api.protocols.v2_bodies import InferRequest, InputTensor
+from prediction_api.predicting.responses import Json
+from prediction_api.predicting.rows import MOST_ROWS, RowReader, read_envelope, wrong_content
+from prediction_api.protocols.routing import (
+    PROBLEM_STATUSES,
+    PlainRoute,
+    inference_of,
+    live_model_of,
+    problems,
+    settings_of,
+    worked,
+)
+
+v2_router = APIRouter(route_class=PlainRoute)
+_OF_MODEL = problems(404, 503)
+_INFERS = {**problems(404), **PROBLEM_STATUSES}
+MOST_TENSORS = 10_000  # a fault of each is noted before any is told
+
+
+def _whole(given: Any) -> Any:
+    """In JSON 3.0 is an integer too."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+Size = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_ROWS)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class InputTensor(Part):
+    """One feature for n rows, of shape [n] or [n, 1]; or all of them, of shape [n, features], where all are numbers."""
+
+    name: str
+    shape: list[Size] = Field(min_length=1, max_length=2)
+    datatype: Literal["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64",
+                      "BYTES"]  # fmt: skip
+    data: list[Any] = Field(min_length=1)
+    parameters: dict[str, Any] | None = None
+
+
+class RequestedOutput(Part):
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(Part):
+    id: str | None = Field(default=None, max_length=1_000)
+    parameters: dict[str, Any] | None = None
+    inputs: list[InputTensor] = Field(min_length=1, max_length=MOST_TENSORS)
+    outputs: Annotated[list[RequestedOutput], Field(max_length=MOST_TENSORS)] | None = None
+
+
+class OutputTensor(BaseModel):
+    name: str
+    shape: list[int]
+    datatype: Literal["FP32", "BYTES"]
+    data: list[float | str]
+    parameters: dict[str, str] | None = None
+
+
+class InferAnswer(BaseModel):
+    """`parameters` holds `prediction_id`, and for regression `interval_half_width` and `interval_coverage`."""
+
+    model_name: str
+    model_version: str
+    id: str
+    parameters: dict[str, str | float]
+    outputs: list[OutputTensor]
+
+
+class TensorShape(BaseModel):
+    name: str
+    datatype: Literal["FP32", "BYTES"]
+    shape: list[int]
+
+
+class ModelShape(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorShape]
+    outputs: list[TensorShape]
+
+
+class ServerAnswer(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLiveAnswer(BaseModel):
+    live: bool
+
+
+class ServerReadyAnswer(BaseModel):
+    ready: bool
+
+
+class ModelReadyAnswer(BaseModel):
+    name: str
+    ready: bool
 
 
 def read_tensors(reader: RowReader, asked: InferRequest) -> list[Row]:
@@ -129,3 +232,74 @@ def _flat(tensor: InputTensor) -> list[Any]:
 
 def _wrong(name: str, what: str) -> Exception:
     return wrong_content([Complaint(("inputs", name[:100]), what)])
+
+
+@v2_router.get("/v2", response_model=ServerAnswer, tags=["protocols"])
+async def v2(_: Request) -> Response:
+    """Open Inference Protocol: what this server is."""
+    return json_response({"name": "prediction_api", "version": "1", "extensions": []})
+
+
+@v2_router.get("/v2/health/live", response_model=ServerLiveAnswer, tags=["protocols"])
+async def v2_live(_: Request) -> Response:
+    """Open Inference Protocol: the process answers."""
+    return json_response({"live": True})
+
+
+@v2_router.get("/v2/health/ready", response_model=ServerReadyAnswer, responses=problems(503), tags=["protocols"])
+async def v2_ready(request: Request) -> Response:
+    """Open Inference Protocol: a model is loaded."""
+    live_model_of(request)
+    return json_response({"ready": True})
+
+
+@v2_router.get("/v2/models/{name}", response_model=ModelShape, responses=_OF_MODEL, tags=["protocols"])
+@v2_router.get(
+    "/v2/models/{name}/versions/{version}", response_model=ModelShape, responses=_OF_MODEL, tags=["protocols"]
+)
+async def v2_model(request: Request) -> Response:
+    """Open Inference Protocol: the model's inputs and outputs."""
+    return json_response(model_shape(_named_model(request)))
+
+
+@v2_router.get("/v2/models/{name}/ready", response_model=ModelReadyAnswer, responses=_OF_MODEL, tags=["protocols"])
+@v2_router.get(
+    "/v2/models/{name}/versions/{version}/ready",
+    response_model=ModelReadyAnswer,
+    responses=_OF_MODEL,
+    tags=["protocols"],
+)
+async def v2_model_ready(request: Request) -> Response:
+    """Open Inference Protocol: this model can predict."""
+    return json_response({"name": _named_model(request).name, "ready": True})
+
+
+@v2_router.post("/v2/models/{name}/infer", response_model=InferAnswer, responses=_INFERS, tags=["protocols"])
+@v2_router.post(
+    "/v2/models/{name}/versions/{version}/infer", response_model=InferAnswer, responses=_INFERS, tags=["protocols"]
+)
+async def v2_infer(request: Request) -> Response:
+    """Open Inference Protocol: a tensor per feature of shape [n] or [n, 1], or one of shape [n, features]."""
+    live = _named_model(request)
+    body = await read_json_body(request, settings_of(request).api_max_body_bytes)
+    inference = inference_of(request)
+
+    def answer() -> Response:
+        asked = read_envelope(InferRequest, body)
+        check_outputs(live.predictor.contract, asked)
+        identifier = inference.new_id()
+        predictions = inference.many(live, read_tensors(live.reader, asked), identifier)
+        return json_response(infer_answer(live, predictions, identifier, asked))
+
+    return await worked(request, len(body), answer)
+
+
+def _named_model(request: Request) -> LiveModel:
+    """The live model, if the path names it. Raises UnknownModel for any other, NoModel where none is live yet."""
+    name, version = request.path_params["name"], request.path_params.get("version")
+    if name != settings_of(request).model_name:
+        raise UnknownModel(f"the model served here is {settings_of(request).model_name!r}, not {name[:100]!r}")
+    live = live_model_of(request)
+    if version not in (None, live.version):
+        raise UnknownModel(f"version {live.version} of {name!r} is live, not {version[:100]!r}")
+    return live

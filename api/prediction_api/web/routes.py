@@ -5,9 +5,9 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from prediction_api.http.middleware import json_response, read_json_body
-from prediction_api.predicting.answers import ExplanationAnswer, HistoryAnswer, explanation_answer
 from prediction_api.predicting.explanation import explain
-from prediction_api.protocols.calls import PROBLEM_STATUSES, PlainRoute, live_model_of, settings_of
+from prediction_api.predicting.responses import ExplanationAnswer, HistoryAnswer, explanation_answer
+from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, live_model_of, settings_of
 from prediction_api.web.docs_page import docs_page
 from prediction_api.web.files import PAGE_HEADERS, front_page
 

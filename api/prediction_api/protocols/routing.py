@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 
 from prediction_api.errors import NoModel
 from prediction_api.models.store import LiveModel, ModelStore
-from prediction_api.predicting.answers import Problem, readiness_answer
-from prediction_api.predicting.serving import Serving
+from prediction_api.predicting.micro_batching import Inference
+from prediction_api.predicting.responses import Problem, readiness_answer
 from prediction_api.settings import Settings
 from prediction_api.telemetry.metrics import Metrics
 
@@ -66,9 +66,9 @@ def store_of(request: Request) -> ModelStore:
     return store
 
 
-def serving_of(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    return serving
+def inference_of(request: Request) -> Inference:
+    inference: Inference = request.app.state.inference
+    return inference
 
 
 def settings_of(request: Request) -> Settings:

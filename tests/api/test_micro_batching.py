@@ -15,7 +15,7 @@ from onnx import helper
 from prediction_api.errors import PredictionFailed
 from prediction_api.models.errors import GoldenMismatch
 from prediction_api.models.predictor import Prediction, Predictor, Row
-from prediction_api.predicting.micro_batching import MOST_ROWS, Together
+from prediction_api.predicting.micro_batching import MOST_ROWS, MicroBatcher
 
 MODEL = Predictor.from_bytes(regression_model())
 ROWS = st.lists(
@@ -43,10 +43,10 @@ def ask(*asked: tuple[Predictor, Row]) -> list[Any]:
     """The answers, or the errors, to what several tasks ask in the same turn of a loop."""
 
     async def story() -> list[Any]:
-        together = Together()
+        batcher = MicroBatcher()
 
         async def one(predictor: Predictor, row: Row) -> Prediction:
-            return await together.predict(predictor, row)
+            return await batcher.predict(predictor, row)
 
         return await asyncio.wait_for(asyncio.gather(*[one(*each) for each in asked], return_exceptions=True), 60)
 
@@ -64,12 +64,12 @@ def calls_for(turns: Sequence[int]) -> list[int]:
     """The rows of each call where one row comes in each of these turns of the loop."""
 
     async def story(predictor: Predictor) -> None:
-        together = Together()
+        batcher = MicroBatcher()
 
         async def one(turn: int) -> None:
             for _ in range(turn):
                 await asyncio.sleep(0)
-            await together.predict(predictor, [8.0, 9.0, "red"])
+            await batcher.predict(predictor, [8.0, 9.0, "red"])
 
         await asyncio.wait_for(asyncio.gather(*map(one, turns)), 60)
 
@@ -114,9 +114,9 @@ def test_a_fault_of_ours_reaches_whoever_asked() -> None:
 
 def test_who_was_cancelled_keeps_nobody_else_waiting() -> None:
     async def story() -> Prediction:
-        together = Together()
-        together.predict(MODEL, [8.0, 9.0, "red"]).cancel()
-        return await asyncio.wait_for(together.predict(MODEL, [8.0, 9.0, "red"]), 60)
+        batcher = MicroBatcher()
+        batcher.predict(MODEL, [8.0, 9.0, "red"]).cancel()
+        return await asyncio.wait_for(batcher.predict(MODEL, [8.0, 9.0, "red"]), 60)
 
     assert run(story()).value == 13.0
 
