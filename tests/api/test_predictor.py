@@ -29,7 +29,8 @@ def test_loading_a_model_leaves_no_trace_of_telemetry(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(regression_model())
     (tmp_path / "home").mkdir()
     load = (
-        "import pathlib, prediction_api.models.predictor as p; p.Predictor.from_bytes(pathlib.Path('model.onnx').read_bytes())"
+        "import pathlib; from prediction_api.models.predictor import Predictor; "
+        "Predictor.from_bytes(pathlib.Path('model.onnx').read_bytes())"
     )
     environment = {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2] / "api")}
     subprocess.run([sys.executable, "-c", load], env=environment, cwd=tmp_path, check=True)
