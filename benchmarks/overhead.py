@@ -107,8 +107,8 @@ def main() -> None:
         wait_until_up(address)
         common = ["--config", str(folder / "pipeline.yaml"), "--trials", str(options.trials)]
         seconds = {}
-        for step in ("check_data", "train", "promote"):
-            seconds[step], answer = timed([sys.executable, f"scripts/{step}.py", *common], environment)
+        for step in ("check", "train", "promote"):
+            seconds[step], answer = timed([sys.executable, "scripts/pipeline.py", step, *common], environment)
             if step == "train":
                 trials = proposed(address, answer["run_id"], "overhead")
         (folder / "trials.json").write_text(json.dumps(trials), encoding="utf-8")

@@ -118,14 +118,14 @@ def configuration(engine: str, source: Path, folder: Path) -> Path:
 
 
 def run_step(step: str, options: list[str]) -> None:
-    """scripts/check_data.py or train.py; the search begins, and ends, with TREES trees."""
+    """`pipeline.py check` or `train`; the search begins, and ends, with TREES trees."""
     sys.path.insert(0, str(ROOT / "scripts"))
     if step == "train":
         from training.fit import search  # noqa: PLC0415  # which takes seconds, and `check` does without
 
         search.STARTING_POINTS["xgboost"]["n_estimators_xgboost"] = TREES
-    sys.argv = [f"{step}.py", *options]
-    runpy.run_path(str(ROOT / "scripts" / f"{step}.py"), run_name="__main__")
+    sys.argv = ["pipeline.py", step, *options]
+    runpy.run_path(str(ROOT / "scripts" / "pipeline.py"), run_name="__main__")
 
 
 def run(engine: str, tables: list[Path], folder: Path, environment: dict[str, str], limit: float) -> Iterator[Cell]:
@@ -140,11 +140,10 @@ def run(engine: str, tables: list[Path], folder: Path, environment: dict[str, st
         workers = [worker.pid for worker in cluster.workers] if cluster else []
         for table in tables:
             options = ["--config", str(configuration(engine, table, folder))]
-            for step in ("check_data", "train"):
+            for step in ("check", "train"):
                 command = [sys.executable, __file__, "--step", step, *options]
                 code, seconds, peak, said = measured(command, environment, workers, limit)
-                name = step.removesuffix("_data")
-                yield Cell(engine, int(table.name), name, seconds, peak, outcome(code, said), code == 0)
+                yield Cell(engine, int(table.name), step, seconds, peak, outcome(code, said), code == 0)
                 if code != 0:
                     break
 

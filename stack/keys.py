@@ -42,8 +42,8 @@ def meaning(found: Schema) -> str:
 
 
 def read_schema(settings: Settings) -> Schema:
-    """What `scripts/train.py --schema` prints."""
-    command = [settings.python("training"), "scripts/train.py", "--schema"]
+    """What `scripts/pipeline.py --schema` prints."""
+    command = [settings.python("training"), "scripts/pipeline.py", "--schema"]
     printed = subprocess.run(command, cwd=settings.root, check=True, stdout=subprocess.PIPE).stdout
     schema: Schema = json.loads(printed)
     return schema

@@ -102,7 +102,7 @@ class Loop:
             self.train("all wines, under traffic")
             self.expect_served("4")
             with self.report.step("rollback, under traffic") as step:
-                step.result = f"to version {json.loads(self.place.script('rollback.py'))['version']}"
+                step.result = f"to version {json.loads(self.place.script('rollback'))['version']}"
             self.expect_served("2")
         with self.report.step("traffic meanwhile") as step:
             if traffic.faults or set(traffic.versions) != {"2", "4"}:
@@ -117,7 +117,7 @@ class Loop:
 
     def decisions(self) -> list[dict[str, Any]]:
         """The ledger, oldest first."""
-        return list(json.loads(self.place.script("history.py"))["decisions"])
+        return list(json.loads(self.place.script("history"))["decisions"])
 
     def follow(self, run_id: str, dag: str) -> None:
         """Follows a run to its success."""

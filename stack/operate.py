@@ -75,13 +75,13 @@ def print_task(task: TaskState) -> None:
 
 
 def script(settings: Settings, compose: Compose | None, name: str, options: list[str]) -> int:
-    """Runs `scripts/NAME.py`, which speaks to the tracking server; its exit code. What it says is on stderr."""
+    """Runs `pipeline.py NAME`, which speaks to the tracking server; its exit code. What it says is on stderr."""
     if compose:
-        command = ["docker", "compose", *IN_CONTAINER, f"scripts/{name}.py", *options]
+        command = ["docker", "compose", *IN_CONTAINER, "scripts/pipeline.py", name, *options]
         environment = dict(settings.environment)
     else:
         model = ["--config", str(settings.config), "--name", settings.model_name]
-        command = [settings.python("training"), f"scripts/{name}.py", *model, *options]
+        command = [settings.python("training"), "scripts/pipeline.py", name, *model, *options]
         environment = dict(settings.environment) | {"MLFLOW_TRACKING_URI": settings.url("mlflow")}
     done = subprocess.run(command, cwd=settings.root, env=environment, check=False, stdout=subprocess.DEVNULL)
     return done.returncode

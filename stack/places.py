@@ -35,7 +35,7 @@ class Place(Protocol):
         """Airflow's."""
 
     def script(self, name: str, *arguments: str) -> str:
-        """Runs `scripts/NAME` as a person would; gives what it printed. Raises StepFailed."""
+        """Runs `scripts/pipeline.py NAME` as a person would; gives what it printed. Raises StepFailed."""
 
 
 class Processes:
@@ -49,7 +49,7 @@ class Processes:
         return str(passwords["admin"])
 
     def script(self, name: str, *arguments: str) -> str:
-        command = [self.settings.python("training"), f"scripts/{name}", "--config", self.config, *arguments]
+        command = [self.settings.python("training"), "scripts/pipeline.py", name, "--config", self.config, *arguments]
         done = subprocess.run(
             command, cwd=self.settings.root, env=programs.common(self.settings),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -69,7 +69,7 @@ class Containers:
         return self.compose.password()
 
     def script(self, name: str, *arguments: str) -> str:
-        command = ["/opt/training/bin/python", f"scripts/{name}", "--config", self.config, *arguments]
+        command = ["/opt/training/bin/python", "scripts/pipeline.py", name, "--config", self.config, *arguments]
         return self.compose.run("exec", "-T", "airflow", *command)
 
 

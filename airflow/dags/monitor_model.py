@@ -14,8 +14,8 @@ ABOUT = """
 
 | task | command | ends with |
 | --- | --- | --- |
-| `monitor` | `scripts/monitor.py`, through `spark-submit` | the newest window measured; a report in MLflow |
-| `request_training` | `scripts/retraining.py` | the asset `training-request` updated, or skipped |
+| `monitor` | `scripts/pipeline.py monitor`, through `spark-submit` | the newest window measured; a report in MLflow |
+| `request_training` | `scripts/pipeline.py retraining` | the asset `training-request` updated, or skipped |
 
 The asset starts `train_model`. The reports are in MLflow, in the experiment whose name ends with `-monitor`: one run
 for each window, one for each request. What it takes is in `pipeline.yaml` under `monitor`, and in docs/monitoring.md.
@@ -48,13 +48,13 @@ def monitor_model() -> None:
     """The second command finds in the tracking server what the first decided, by the id of this run."""
     monitor = command(
         "monitor",
-        f"{SPARK_SUBMIT} scripts/monitor.py {OPTIONS} ${{DRY_RUN:+--dry-run}}",
+        f"{SPARK_SUBMIT} scripts/pipeline.py monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
         {"DRY_RUN": "{{ params.dry_run or '' }}"},
         execution_timeout=timedelta(hours=1),
     )
     request = command(
         "request_training",
-        f"{PYTHON} scripts/retraining.py {OPTIONS}",
+        f"{PYTHON} scripts/pipeline.py retraining {OPTIONS}",
         outlets=[TRAINING_REQUEST],
         post_execute=name_the_model,
     )

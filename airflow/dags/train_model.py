@@ -12,10 +12,10 @@ ABOUT = """
 
 | task | command | ends with |
 | --- | --- | --- |
-| `check` | `scripts/check_data.py` | every row read and judged; a bad file fails here, by row and column |
-| `train` | `scripts/train.py`, through `spark-submit` | the winner as `model.onnx`, a new version in the registry |
-| `promote` | `scripts/promote.py` | the alias `production` moved, or left, with the reasons written down |
-| `verify` | `scripts/verify.py` | the prediction service serves that version, or refused it and the alias is back |
+| `check` | `scripts/pipeline.py check` | every row read and judged; a bad file fails here, by row and column |
+| `train` | `scripts/pipeline.py train`, through `spark-submit` | the winner as `model.onnx`, a new version in the registry |
+| `promote` | `scripts/pipeline.py promote` | the alias `production` moved, or left, with the reasons written down |
+| `verify` | `scripts/pipeline.py verify` | the prediction service serves that version, or refused it and the alias is back |
 
 `monitor_model` starts it through the asset `training-request`, when live traffic or a changed data file calls for it.
 Press the triangle at the top to start it yourself. Each field may stay empty: then `pipeline.yaml` decides. A file of
@@ -25,6 +25,7 @@ file.
 Running it again without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final and
 not tried again; anything else that goes wrong in `train`, `promote` or `verify` is tried once more.
 """
+LONGEST = timedelta(hours=2)
 
 
 @dag(
@@ -64,10 +65,12 @@ not tried again; anything else that goes wrong in `train`, `promote` or `verify`
 )
 def train_model() -> None:
     """Four commands in a row; each finds what the one before left in the tracking server."""
-    check = command("check", f"{PYTHON} scripts/check_data.py {OPTIONS}", retries=0)
-    train = command("train", f"{SPARK_SUBMIT} scripts/train.py {OPTIONS}", execution_timeout=timedelta(hours=2))
-    promote = command("promote", f"{PYTHON} scripts/promote.py {OPTIONS}")
-    verify = command("verify", f"{PYTHON} scripts/verify.py {OPTIONS}", outlets=[PROMOTED_MODEL])
+    check = command("check", f"{PYTHON} scripts/pipeline.py check {OPTIONS}", retries=0)
+    train = command(
+        "train", f"{SPARK_SUBMIT} scripts/pipeline.py train {OPTIONS}", execution_timeout=timedelta(hours=2)
+    )
+    promote = command("promote", f"{PYTHON} scripts/pipeline.py promote {OPTIONS}")
+    verify = command("verify", f"{PYTHON} scripts/pipeline.py verify {OPTIONS}", outlets=[PROMOTED_MODEL])
     check >> train >> promote >> verify
 
 

@@ -1,4 +1,7 @@
-"""One command line for all scripts: progress on stderr, one JSON object on stdout, exit codes 0 to 3 (see `errors`)."""
+"""The command line: progress on stderr, one JSON object on stdout, exit codes 0 to 3 (see `errors`) and 99.
+
+A command imports its part of the job when it runs: that takes seconds, and wrong options are reported at once.
+"""
 
 from __future__ import annotations
 
@@ -6,58 +9,195 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from training import config as configuration
 from training.config import Config
 from training.data.files import find
-from training.errors import PipelineError, Unforeseen
+from training.errors import ConfigError, PipelineError, Unforeseen
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[Config, argparse.Namespace], dict[str, Any]]
+SKIPPED = 99  # Airflow marks a task as skipped by this exit code
+Options = argparse.Namespace
 
 
-def main(
-    about: str | None,
-    step: Step,
-    add_options: Callable[[argparse.ArgumentParser], Any] | None = None,
-    training: bool = True,
-) -> None:
-    """Parses the options, loads the configuration, runs `step`, prints its result, exits.
+@dataclass(frozen=True)
+class Command:
+    """`about` is its line of help. `shared` adds the options that name a training run, so that the commands that
+    follow a training find what it left."""
 
-    `training` adds the options that the training's scripts share, because they name the run that a later one looks for.
-    """
-    parser = argparse.ArgumentParser(description=about)
+    about: str
+    run: Callable[[Config, Options], dict[str, Any]]
+    add_options: Callable[[argparse.ArgumentParser], object] = lambda _: None
+    shared: bool = True
+
+
+def check(config: Config, _: Options) -> dict[str, Any]:
+    from training.data import table
+
+    return table.check(config)
+
+
+def train(config: Config, _: Options) -> dict[str, Any]:
+    from training import train as training
+
+    return training.train(config)
+
+
+def promote(config: Config, options: Options) -> dict[str, Any]:
+    from training.promotion import promote as promotion
+
+    return promotion.promote(config, options.strict)
+
+
+def verify(config: Config, _: Options) -> dict[str, Any]:
+    from training.promotion import verify as verification
+
+    return verification.verify(config)
+
+
+def rollback(config: Config, options: Options) -> dict[str, Any]:
+    from training.promotion import promote as promotion
+
+    return promotion.rollback(config, options.to)
+
+
+def monitor(config: Config, options: Options) -> dict[str, Any]:
+    from training.monitoring import watch
+
+    return watch.watch(config, options.dry_run)
+
+
+def retraining(config: Config, _: Options) -> dict[str, Any]:
+    from training.monitoring import watch
+
+    found = watch.asked(config)
+    return found if found["asked"] else found | {"skipped": found["text"]}
+
+
+def score(config: Config, options: Options) -> dict[str, Any]:
+    from training.scoring.batch import score as score_table
+    from training.scoring.staging import Places
+
+    rejected = options.rejected or options.output.with_name(f"{options.output.name}-rejected")
+    places = Places(options.input, options.output, rejected, options.format, options.overwrite)
+    return score_table(config, places, options.version)
+
+
+def status(config: Config, _: Options) -> dict[str, Any]:
+    from training.promotion import status as overview
+
+    return overview.status(config)
+
+
+def history(config: Config, options: Options) -> dict[str, Any]:
+    from training.promotion import status as overview
+
+    return overview.past(config, options.at)
+
+
+def _flag(name: str, about: str) -> Callable[[argparse.ArgumentParser], object]:
+    return lambda parser: parser.add_argument(name, action="store_true", help=about)
+
+
+def _value(name: str, kind: str, about: str) -> Callable[[argparse.ArgumentParser], object]:
+    return lambda parser: parser.add_argument(name, metavar=kind, help=about)
+
+
+def _score_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, metavar="FILE", help="CSV or Parquet; a path or a glob")
+    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="the rows with their predictions")
     parser.add_argument(
-        "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
+        "--rejected", type=Path, metavar="FOLDER", help="the other rows, with reasons; default: OUTPUT-rejected"
     )
-    parser.add_argument("--name", help="another name for experiment and model")
-    parser.set_defaults(data="", trials=None, gate=None)
-    if training:
-        parser.add_argument("--data", metavar="FILE", help="another table than data.source")
-        parser.add_argument("--trials", type=int, metavar="N", help="search.trials")
-        parser.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
-    parser.add_argument("--schema", action="store_true", help="print the schema of the configuration and stop")
-    if add_options:
-        add_options(parser)
-    options = parser.parse_args()
-    if options.schema:
+    parser.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="default: %(default)s")
+    parser.add_argument("--version", metavar="N", help="default: the one in production")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+COMMANDS = {
+    "check": Command("read and check the table; change nothing", check),
+    "train": Command("search, fit, export, sign, register", train),
+    "promote": Command(
+        "judge the trained version against production; move the alias, or refuse with reasons",
+        promote,
+        _flag("--strict", "exit 1 when the gate refuses"),
+    ),
+    "verify": Command("wait until the service serves the promoted version; move back when it refuses it", verify),
+    "rollback": Command(
+        "move the alias back to the version that served before",
+        rollback,
+        _value("--to", "VERSION", "another version than the one before"),
+    ),
+    "monitor": Command(
+        "measure the live traffic: drift, error, a changed data file; ask for training where the policy says so",
+        monitor,
+        _flag("--dry-run", "measure and decide, write nothing"),
+    ),
+    "retraining": Command("whether the monitor asked for training in this DAG run; exit 99 when not", retraining),
+    "score": Command("predict every row of a table as the prediction service would", score, _score_options, False),
+    "status": Command("what is in production, since when, and why", status),
+    "history": Command(
+        "every decision on the model, or what was in production at a time",
+        history,
+        _value("--at", "TIME", "like 2026-11-24T10:00, in UTC"),
+    ),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong options as every other error is reported."""
+
+    def error(self, message: str) -> NoReturn:
+        _fail(ConfigError(message, f"{self.prog} --help prints what there is."))
+
+
+class _PrintSchema(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         print(json.dumps(Config.model_json_schema(), indent=2))
-        return
+        parser.exit()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parses the options, loads the configuration, runs the command, prints its result, exits."""
+    options = _parser().parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("training").setLevel(logging.INFO)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
-        result = step(_configured(options), options)
+        result = COMMANDS[options.command].run(_configured(options), options)
     except PipelineError as error:
         _fail(error)
     except Exception as error:  # Python's own exit code for it, 1, would say that the input was refused
         log.exception("not foreseen:")
         _fail(Unforeseen(error))
     print(json.dumps(result))
+    if "skipped" in result:
+        print(f"skipped: {result['skipped']}", file=sys.stderr)
+        sys.exit(SKIPPED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(description="The training job, one command for each step.", allow_abbrev=False)
+    parser.add_argument("--schema", action=_PrintSchema, nargs=0, help="print the schema of pipeline.yaml")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(name, help=command.about, description=command.about, allow_abbrev=False)
+        added.add_argument(
+            "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
+        )
+        added.add_argument("--name", help="another name for experiment and model")
+        added.set_defaults(data="", trials=None, gate=None)
+        if command.shared:
+            added.add_argument("--data", metavar="FILE", help="another table than data.source")
+            added.add_argument("--trials", type=int, metavar="N", help="search.trials")
+            added.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
+        command.add_options(added)
+    return parser
 
 
 def _fail(error: PipelineError) -> NoReturn:
@@ -66,7 +206,7 @@ def _fail(error: PipelineError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _configured(options: argparse.Namespace) -> Config:
+def _configured(options: Options) -> Config:
     given = {
         "name": options.name,
         "data.source": options.data,

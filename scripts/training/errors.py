@@ -111,7 +111,7 @@ class NothingToPromote(PipelineError):
     def __init__(self, name: str, key: str) -> None:
         super().__init__(
             f"no version of '{name}' was trained with this data, configuration and code (run key {key})",
-            "Run scripts/train.py with the same options first.",
+            "Run `pipeline.py train` with the same options first.",
         )
 
 
@@ -165,7 +165,7 @@ class RefusedByService(PipelineError):
         super().__init__(
             f"{refusal}; {now}",
             "The service goes on with the model that it had. Mend what it names and train again, or offer it the "
-            "version once more: rollback.py --to.",
+            "version once more: pipeline.py rollback --to.",
         )
 
 

@@ -16,7 +16,7 @@ STAND_IN = """#!{python}
 import json, os, sys
 from pathlib import Path
 here = Path({here!r})
-script = next(Path(argument).stem for argument in sys.argv if argument.endswith(".py"))
+script = sys.argv[sys.argv.index("scripts/pipeline.py") + 1]
 line = {{"program": Path(sys.argv[0]).name, "argv": sys.argv[1:], "script": script, "folder": os.getcwd(),
         "environment": {{name: os.environ.get(name) for name in ("PYSPARK_PYTHON", "MLFLOW_TRACKING_URI",
         "AIRFLOW_CTX_DAG_RUN_ID")}}}}
@@ -52,7 +52,7 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def programs(airflow_home: Path) -> Callable[..., Callable[[], list[dict]]]:
-    """Puts the stand-ins in place; called with exit codes by script (`train=3`), gives a reader of the calls."""
+    """Puts the stand-ins in place; called with exit codes by command (`train=3`), gives a reader of the calls."""
 
     def install(**codes: int) -> Callable[[], list[dict]]:
         folder = airflow_home / "training" / "bin"

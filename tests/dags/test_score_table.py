@@ -22,7 +22,7 @@ def test_scores_with_the_model_in_production(dag, programs) -> None:
     [call] = calls()
     assert call["program"] == "spark-submit"
     assert call["argv"][2:] == [
-        *["scripts/score.py", "--config", "pipeline.yaml", "--input", "data/mine.csv"],
+        *["scripts/pipeline.py", "score", "--config", "pipeline.yaml", "--input", "data/mine.csv"],
         *["--output", "scored/mine", "--format", "parquet"],
     ]
 
@@ -31,7 +31,18 @@ def test_every_field_of_the_form_reaches_the_command(dag, programs) -> None:
     calls = programs()
     run(dag, input="x", version=3, format="csv", overwrite=True, name="mine", config="other.yaml")
     assert calls()[0]["argv"][2:] == [
-        *["scripts/score.py", "--config", "other.yaml", "--name", "mine", "--input", "x", "--output", "scored/new"],
+        *[
+            "scripts/pipeline.py",
+            "score",
+            "--config",
+            "other.yaml",
+            "--name",
+            "mine",
+            "--input",
+            "x",
+            "--output",
+            "scored/new",
+        ],
         *["--format", "csv", "--version", "3", "--overwrite"],
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import dag_bag
 
-SCRIPTS = ["check_data", "train", "promote", "verify"]
+SCRIPTS = ["check", "train", "promote", "verify"]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_runs_the_four_commands_in_order(dag, programs) -> None:
 def test_an_empty_form_leaves_everything_to_the_pipeline_file(dag, programs) -> None:
     calls = programs()
     run(dag)
-    assert calls()[0]["argv"] == ["scripts/check_data.py", "--config", "pipeline.yaml"]
+    assert calls()[0]["argv"] == ["scripts/pipeline.py", "check", "--config", "pipeline.yaml"]
 
 
 def test_every_command_gets_the_same_options(dag, programs) -> None:
@@ -81,19 +81,19 @@ def test_a_value_that_cannot_be_is_refused_before_anything_runs(dag, programs, c
 def test_a_refusal_is_final(dag, programs, code: int) -> None:
     calls = programs(train=code)
     assert run(dag) == "failed"
-    assert [call["script"] for call in calls()] == ["check_data", "train"]
+    assert [call["script"] for call in calls()] == ["check", "train"]
 
 
 def test_an_accident_is_tried_once_more(dag, programs) -> None:
     calls = programs(train=3)
     assert run(dag) == "failed"
-    assert [call["script"] for call in calls()] == ["check_data", "train", "train"]
+    assert [call["script"] for call in calls()] == ["check", "train", "train"]
 
 
 def test_bad_data_fails_at_once(dag, programs) -> None:
-    calls = programs(check_data=3)
+    calls = programs(check=3)
     assert run(dag) == "failed"
-    assert [call["script"] for call in calls()] == ["check_data"]
+    assert [call["script"] for call in calls()] == ["check"]
 
 
 def test_publishes_an_asset_for_the_promoted_model(dag) -> None:

@@ -84,7 +84,7 @@ def test_trains_with_the_password_made_at_the_first_start(
     assert '"password":"the-password"' in asked[0][1].replace(" ", "")
     assert '"conf":{"trials":3,"data":"data/mine.csv"}' in asked[1][1].replace(" ", "")
     assert "check      success       6.5 s" in capsys.readouterr().out
-    assert containers.read_text().splitlines()[-1].endswith("scripts/status.py")  # the gate may have refused
+    assert containers.read_text().splitlines()[-1].endswith("scripts/pipeline.py status")  # the gate may have refused
 
 
 def test_trains_beside_make_run_what_is_served_there(
@@ -100,7 +100,7 @@ def test_trains_beside_make_run_what_is_served_there(
     assert f"{tmp_path}/Else where.csv" in asked[1][1]
     said = capfd.readouterr()
     assert "check      success       6.5 s" in said.out
-    assert "scripts/status.py" in said.err
+    assert "scripts/pipeline.py status" in said.err
 
 
 @pytest.mark.usefixtures("containers")
@@ -145,7 +145,7 @@ def test_prints_the_password_of_make_run(beside: None, do: Do, capsys: pytest.Ca
 
 def test_scripts_run_in_the_container(containers: Path, do: Do, capfd: pytest.CaptureFixture[str]) -> None:
     assert do("rollback", "--to", "3") == 0
-    wanted = "compose exec -T airflow /opt/training/bin/python scripts/rollback.py --to 3"
+    wanted = "compose exec -T airflow /opt/training/bin/python scripts/pipeline.py rollback --to 3"
     assert containers.read_text().splitlines()[-1] == wanted
     assert capfd.readouterr().out == ""
 
@@ -154,5 +154,5 @@ def test_scripts_run_beside_make_run_on_its_tracking_server(
     beside: None, root: Path, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert do("history", "--at", "2026-01-01", MLFLOW_PORT="7777", DATA=str(root / "data" / "mine.csv")) == 3
-    given = f"scripts/history.py --config {root}/pipeline.yaml --name mine --at 2026-01-01"
+    given = f"scripts/pipeline.py history --config {root}/pipeline.yaml --name mine --at 2026-01-01"
     assert capfd.readouterr() == ("", f"http://127.0.0.1:7777 {given}\n")

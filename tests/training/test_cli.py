@@ -6,18 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def run(script: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "scripts" / script), *options]
+def run(*options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "scripts" / "pipeline.py"), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_a_bad_file_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.touch()
-    done = run("check_data.py", "--config", str(ROOT / "pipeline.yaml"), "--data", str(empty))
+    done = run("check", "--config", str(ROOT / "pipeline.yaml"), "--data", str(empty))
     assert done.returncode == 1
     answer = json.loads(done.stdout)
     assert answer["detail"] == f"{empty}: the file is empty"
@@ -27,7 +29,8 @@ def test_a_bad_file_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
 
 def test_what_nobody_foresaw_is_no_refusal() -> None:
     step = "def step(*_): raise OSError('disk full')"
-    command = [sys.executable, "-c", f"from training.cli import main\n{step}\nmain('', step)"]
+    added = "cli.COMMANDS['check'] = cli.Command('', step)"
+    command = [sys.executable, "-c", f"from training import cli\n{step}\n{added}\ncli.main(['check'])"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 3
@@ -63,13 +66,13 @@ def test_spark_needs_no_variables_of_a_person_at_a_terminal(tmp_path: Path) -> N
 def test_a_wrong_key_is_exit_code_2(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text("name: x\ndata: {source: a.csv, target: y}\nserch: {}\n")
-    done = run("train.py", "--config", str(path))
+    done = run("train", "--config", str(path))
     assert done.returncode == 2
     assert f"{path}:3: serch: unknown key" in done.stderr
 
 
 def test_the_schema_is_json() -> None:
-    done = run("train.py", "--schema")
+    done = run("--schema")
     assert done.returncode == 0
     assert set(json.loads(done.stdout)["properties"]) >= {"name", "data", "search", "gate"}
 
@@ -77,15 +80,32 @@ def test_the_schema_is_json() -> None:
 def test_another_table_without_the_segment_goes_without(tmp_path: Path) -> None:
     rows = "".join(f"{i % 13 + 5},{i * 7 % 31},{i % 9}\n" for i in range(400))
     (tmp_path / "other.csv").write_text("alcohol,pH,quality\n" + rows)
-    done = run("check_data.py", "--config", str(ROOT / "pipeline.yaml"), "--data", str(tmp_path / "other.csv"))
+    done = run("check", "--config", str(ROOT / "pipeline.yaml"), "--data", str(tmp_path / "other.csv"))
     assert done.returncode == 0, done.stderr
     assert "has no column 'type': groups are not judged" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("promte",), "invalid choice: 'promte'"),
+        (("rollback", "--two", "3"), "unrecognized arguments: --two 3"),
+        (("train", "--trials", "many"), "invalid int value: 'many'"),
+    ],
+)
+def test_wrong_use_is_a_sentence_and_exit_code_2(arguments: tuple[str, ...], sentence: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert sentence in json.loads(done.stdout)["detail"]
+    assert sentence in done.stderr
+    assert "hint: pipeline.py" in done.stderr
+
+
 def test_scoring_has_no_options_of_training(tmp_path: Path) -> None:
     options = ["--config", str(ROOT / "pipeline.yaml"), "--input", "absent.csv", "--output", str(tmp_path)]
-    taken = run("score.py", *options)
+    taken = run("score", *options)
     assert taken.returncode == 1
     assert json.loads(taken.stdout)["detail"] == f"{tmp_path}: expected nothing there yet, found something"
-    assert "unrecognized arguments: --trials 3" in run("score.py", *options, "--trials", "3").stderr
-    assert run("score.py").returncode == 2
+    assert "unrecognized arguments: --trials 3" in run("score", *options, "--trials", "3").stderr
+    assert run("score").returncode == 2

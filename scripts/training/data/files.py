@@ -63,7 +63,7 @@ def find(data: Data, quiet: bool = False) -> Source:
     if not files:
         raise SourceError(
             f"{data.source}: no such file",
-            "Name your file in pipeline.yaml (data.source), or with --data (score.py: --input).",
+            "Name your file in pipeline.yaml (data.source), or with --data (pipeline.py score: --input).",
         )
     sample = Path(data.sample).resolve() if data.sample else None
     synthetic = any(file.resolve() == sample for file in files)

@@ -110,7 +110,7 @@ def _left_before(version: ModelVersion, left: Entry) -> Reason:
     done = {"reverted": "refused by the prediction service", "rolled_back": "rolled back by hand"}
     text = (
         f"version {version.version} was {done.get(left.action, 'taken out of production')} on {left.at:%Y-%m-%d %H:%M} "
-        f"UTC: the same evidence does not promote it again; `rollback.py --to {version.version}` does"
+        f"UTC: the same evidence does not promote it again; `pipeline.py rollback --to {version.version}` does"
     )
     return Reason(left.action, False, text)
 
