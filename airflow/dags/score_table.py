@@ -10,7 +10,7 @@ Predicts every row of a table with the model in production, or with another vers
 
 | task | runs | leaves |
 | --- | --- | --- |
-| `score` | `scripts/pipeline.py score` | a folder of Parquet or CSV files: every column of the table, and the predictions |
+| `score` | `pipeline.py score` | a folder of Parquet or CSV files: every column of the table, and the predictions |
 
 Put the table into the folder `data/` and press the triangle at the top. The rows that the model does not take are set
 aside in a folder beside the output, each with its reasons; the last line of the log says how many there are. Nothing is

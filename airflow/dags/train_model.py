@@ -12,10 +12,10 @@ ABOUT = """
 
 | task | command | ends with |
 | --- | --- | --- |
-| `check` | `scripts/pipeline.py check` | every row read and judged; a bad file fails here, by row and column |
-| `train` | `scripts/pipeline.py train`, through `spark-submit` | the winner as `model.onnx`, a new version in the registry |
-| `promote` | `scripts/pipeline.py promote` | the alias `production` moved, or left, with the reasons written down |
-| `verify` | `scripts/pipeline.py verify` | the prediction service serves that version, or refused it and the alias is back |
+| `check` | `pipeline.py check` | every row read and judged; a bad file fails here, by row and column |
+| `train` | `pipeline.py train`, through `spark-submit` | the winner as `model.onnx`, a new version in the registry |
+| `promote` | `pipeline.py promote` | the alias `production` moved, or left, with the reasons written down |
+| `verify` | `pipeline.py verify` | the prediction service serves that version, or refused it and the alias is back |
 
 `monitor_model` starts it through the asset `training-request`, when live traffic or a changed data file calls for it.
 Press the triangle at the top to start it yourself. Each field may stay empty: then `pipeline.yaml` decides. A file of
