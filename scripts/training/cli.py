@@ -216,10 +216,12 @@ def _configured(options: Options) -> Config:
     config = configuration.load(options.config, {key: value for key, value in given.items() if value not in (None, "")})
     if not options.data:
         return config
-    # Another table stands for itself: no sample in its place, and the configured segment only if it has that column.
+    # Another table stands for itself: no sample in its place, segment and units only of its columns.
     data = config.data.model_copy(update={"sample": config.data.sample if options.data == config.data.sample else None})
     columns = find(data, quiet=True).columns
     if data.segment and columns and data.segment not in columns:
         log.warning("%s has no column '%s': groups are not judged", options.data, data.segment)
         data = data.model_copy(update={"segment": None})
+    if columns:
+        data = data.model_copy(update={"units": {name: data.units[name] for name in columns if name in data.units}})
     return config.model_copy(update={"data": data})

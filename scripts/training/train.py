@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from training.config import Config, code_version
+from training.config import Config
 from training.data import feedback
 from training.data import table as dataset
 from training.data.files import Source, find
@@ -102,27 +101,9 @@ def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, fou
     rows = Held(test, parts.test.target, groups)
     score = onnx_runtime.predictor(bare)
     measured = measurement.measure(config.gate_metric, rows, (raw, predicted), width, profile.baseline, score, seed)
-    terms = {
-        "version": contract.VERSION,
-        "name": config.name,
-        "task": config.data.task,
-        "target": config.data.target,
-        "target_unit": config.data.units.get(config.data.target),
-        "labels": labels,
-        "features": contract.features(config, parts.table, profile),
-        "prediction_histogram": contract.histogram(held.max(axis=1) if labels else held),
-        "interval": None if labels else {"coverage": config.serving.coverage, "half_width": width},
-        "calibration": contract.calibrated(measured, calibrator, len(held)),
-        "golden": contract.golden(bare, test, list(test.columns), profile.spread),
-        "metrics": measured.metrics,
-        "data": {
-            "source": source.files[0].name,
-            "digest": f"sha256:{source.digest}",
-            "rows": parts.table.report["rows_used"],
-            "synthetic": source.synthetic,
-        },
-        "run_id": found.run_id,
-        "trained_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "code_version": code_version(),
-    }
+    interval = None if width is None else contract.Interval(config.serving.coverage, width)
+    outcome = contract.Outcome(
+        labels, profile, bare, score(parts.calibration.features), test, measured, calibrator, interval
+    )
+    terms = contract.build(config.name, found.run_id, source, parts.table, config.data.units, outcome).as_json()
     return Result(found, onnx_export.attach(graph, terms), terms, parity, profile.baseline.tolist(), measured)

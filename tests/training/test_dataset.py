@@ -167,6 +167,7 @@ def test_labels_and_texts_with_commas_stay_what_they_are(
     [
         ({"data": {"target": "absent"}}, "expected a column 'absent' (data.target), found: one, two, kind, y"),
         ({"data": {"segment": "absent"}}, "(data.segment)"),
+        ({"data": {"units": {"absent": "g"}}}, "expected a column 'absent' (data.units)"),
         ({"checks": {"min_rows": 1000}}, "expected at least 1000 usable rows, found 300"),
         ({"data": {"ignore": ["y"]}}, "data.ignore names the target"),
         ({"data": {"ignore": ["one", "two", "kind"]}}, "no column is left to predict 'y' from"),

@@ -1,6 +1,9 @@
 """Metrics and the interval: against known values and by simulation."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 from training.evaluation import metrics
@@ -65,7 +68,36 @@ def test_every_bin_holds_values_and_few_values_have_a_bin_each(
 ) -> None:
     found = metrics.edges(np.array(values))
     assert found.tolist() == edges
-    assert profile.counts(np.array(values), found).tolist() == counts
+    assert profile.counts(np.array(values), found.tolist()).tolist() == counts
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(2000) % 29 / 13,
+        20240101.0 + np.arange(2000) % 300,
+        9000000000.0 + np.arange(2000) * 37,
+        np.repeat(GENERATOR.dirichlet([1, 1], 18).max(axis=1), 100),
+    ],
+    ids=["thirteenths", "YYYYMMDD", "ids of ten digits", "18 probabilities"],
+)
+def test_the_same_values_give_the_same_counts_with_the_edges_that_the_contract_stores(values: np.ndarray) -> None:
+    """Also after the edges went through JSON and the values through the last digit of float32."""
+    known = profile.of_frame(pd.DataFrame({"x": values.astype("float32")}), values, 0).features["x"]
+    live = np.array(json.loads(json.dumps([float(str(np.float32(value))) for value in values])))
+    edges = json.loads(json.dumps(known.edges))
+    assert edges == [float(str(np.float32(edge))) for edge in edges]
+    assert profile.counts(live, edges).tolist() == known.counts
+    assert sum(known.counts) == len(values)
+
+
+def test_values_that_differ_by_a_rounding_stay_in_their_bin() -> None:
+    values = np.repeat(GENERATOR.uniform(0.5, 1, 18), 50).astype(np.float32)
+    edges = metrics.stored(metrics.edges(values))
+    above = np.minimum(np.nextafter(values, np.float32(2)), values.max())
+    below = np.maximum(np.nextafter(values, np.float32(0)), values.min())
+    assert profile.counts(above, edges).tolist() == profile.counts(values, edges).tolist()
+    assert profile.counts(below, edges).tolist() == profile.counts(values, edges).tolist()
 
 
 def test_bins_of_many_values_are_filled_alike() -> None:

@@ -1,6 +1,7 @@
 """Graph and fitted model agree for every candidate and task, and the file carries its contract."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import onnx
@@ -105,8 +106,8 @@ def test_the_file_carries_its_contract_and_is_the_same_each_time(mixed: Training
 
 def test_golden_rows_are_json_with_null_for_missing(mixed: TrainingRows) -> None:
     content = onnx_export.graph(fitted("extra_trees", mixed), mixed, []).SerializeToString()
-    golden = contract.golden(content, mixed.features, list(mixed.features.columns), 2.0)
-    again = json.loads(json.dumps(golden, allow_nan=False))
+    golden = contract.golden(content, mixed.features, 2.0)
+    again = json.loads(json.dumps(asdict(golden), allow_nan=False))
     assert again["rows"][0]["height"] is None
     assert again["rows"][0]["colour"] is None
     assert len(again["predictions"]) == contract.GOLDEN_ROWS

@@ -30,6 +30,7 @@ def is_number(name: str) -> Column:
 def columns(columns: list[str], source: Source, config: Config) -> None:
     data = config.data
     wanted = {"data.target": [data.target], "data.ignore": data.ignore, "checks.ranges": list(config.checks.ranges)}
+    wanted["data.units"] = list(data.units)
     wanted["data.segment"] = [data.segment] if data.segment else []
     for key, names in wanted.items():
         for name in names:

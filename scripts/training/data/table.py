@@ -50,13 +50,17 @@ class Rows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A checked table: which columns are numbers, which are categories, and the rows with their part."""
+    """A checked table: which columns are numbers, which are categories, and the rows with their part.
+
+    `texts` are the different texts of each category column, in all parts, in order.
+    """
 
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     target: str
     report: dict[str, Any]
     table: DataFrame
+    texts: dict[str, tuple[str, ...]]
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -158,7 +162,14 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         report |= {"feedback_rows": told.used, "feedback_set_aside": told.set_aside, "feedback_digest": labelled.digest}
     checks.rows(source, config, report)
     ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
-    return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, clean)
+    return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, clean, _texts(clean, ordered[1]))
+
+
+def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]]:
+    """The different texts of each column, in order."""
+    wanted = [F.collect_set(F.nullif(F.col(f"`{name}`"), F.lit(""))) for name in categories]
+    found = table.agg(*wanted).first() or () if wanted else ()
+    return {name: tuple(sorted(texts)) for name, texts in zip(categories, found, strict=True)}
 
 
 def _split(frame: DataFrame, features: list[str], config: Config) -> DataFrame:

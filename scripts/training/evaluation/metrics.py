@@ -96,12 +96,19 @@ def _rank(rows: int, coverage: float) -> int:
 
 
 def edges(values: Array, bins: int = BINS) -> Array:
-    """Histogram edges at quantiles, so that every bin of the training data is filled about alike (as PSI wants)."""
-    return edges_at(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1)))
+    """Histogram edges near quantiles, so that every bin of the training data is filled about alike (as PSI wants).
+
+    Inner edges lie half-way between neighbouring values: a value that differs by a rounding stays in its bin.
+    """
+    present = np.unique(values.astype(np.float64))
+    chosen = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, bins + 1), method="higher"))
+    inner = chosen[1:] if len(chosen) <= bins else chosen[1:-1]  # few values: a bin for the highest one too
+    halfway = (inner + present[np.searchsorted(present, inner) - 1]) / 2
+    return np.unique(np.concatenate([present[:1], halfway, present[-1:]]))
 
 
 def edges_at(quantiles: Array) -> Array:
-    """Histogram edges from quantiles, lowest to highest.
+    """Histogram edges from quantiles, lowest to highest, where the values between them are not known.
 
     Where some are the same, few values make up the column: the inner edges then lie half-way between the different
     ones. On the values themselves, the two highest would share a bin, and a column of 0 and 1 would have only one.
@@ -110,3 +117,8 @@ def edges_at(quantiles: Array) -> Array:
     if len(different) in (1, len(quantiles)):
         return different
     return np.concatenate([different[:1], (different[:-1] + different[1:]) / 2, different[-1:]])
+
+
+def stored(edges: Array) -> list[float]:
+    """The different float32 values of `edges` in their shortest decimal form, as a contract keeps them."""
+    return [float(str(edge)) for edge in np.unique(edges.astype(np.float32))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ ACCURACY = 10_000  # of Spark's approximate quantiles: ranks are off by at most 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A number column, float32. `counts` lie between neighbouring `edges`; all in one where there is one edge."""
+    """A number column, float32. `counts` lie between neighbouring `edges`, as the contract stores them."""
 
     low: float
     high: float
@@ -65,13 +65,13 @@ def of_frame(features: pd.DataFrame, target: Array, classes: int) -> Profile:
 
 
 def _numbers(column: pd.Series[Any]) -> Numbers:
-    present = column.dropna().to_numpy(np.float64)
-    edges = metrics.edges(present)
+    present = column.dropna().to_numpy(np.float32)
+    edges = metrics.stored(metrics.edges(present))
     return Numbers(
         float(present.min()),
         float(present.max()),
         float(np.median(present)),
-        edges.tolist(),
+        edges,
         counts(present, edges).tolist(),
         int(column.isna().sum()),
     )
@@ -88,15 +88,16 @@ def of_table(
     if not classes:
         wanted += [F.avg(f"`{target}`"), F.stddev_pop(f"`{target}`")]
     found = list(table.agg(*wanted).first() or ()) if wanted else []
-    edges = {name: metrics.edges_at(np.array(found[2 * i], dtype=np.float64)) for i, name in enumerate(numbers)}
+    edges = {
+        name: metrics.stored(metrics.edges_at(np.array(found[2 * i], dtype=np.float64)))
+        for i, name in enumerate(numbers)
+    }
     found_counts = _histograms(table, edges)
     columns: dict[str, Numbers | Categories] = {}
     for i, name in enumerate(numbers):
         quantiles, missing = found[2 * i], found[2 * i + 1]
         middle = quantiles[len(QUANTILES) // 2]
-        columns[name] = Numbers(
-            quantiles[0], quantiles[-1], middle, edges[name].tolist(), found_counts[name].tolist(), missing
-        )
+        columns[name] = Numbers(quantiles[0], quantiles[-1], middle, edges[name], found_counts[name].tolist(), missing)
     for name in categories:
         rows: dict[str, int] = dict(table.groupBy(f"`{name}`").count().collect())
         columns[name] = Categories({text: rows[text] for text in sorted(rows) if text}, rows.get("", 0))
@@ -107,21 +108,20 @@ def of_table(
     return Profile(columns, shares / shares.sum(), 1.0)
 
 
-def counts(values: Array, edges: Array) -> Array:
-    """How many of `values` lie between neighbouring `edges`; all in one where there is one edge."""
-    return np.asarray(np.histogram(values, edges)[0] if len(edges) > 1 else np.array([len(values)]))
+def counts(values: Array, edges: Sequence[float]) -> Array:
+    """How many of `values` lie between neighbouring `edges`, all as float32; all in one where there is one edge."""
+    if len(edges) < 2:
+        return np.array([len(values)])
+    return np.asarray(np.histogram(values.astype(np.float32), np.array(edges, dtype=np.float32))[0])
 
 
-def _histograms(table: DataFrame, edges: dict[str, Array]) -> dict[str, Array]:
+def _histograms(table: DataFrame, edges: dict[str, list[float]]) -> dict[str, Array]:
     """Counts between `edges` of every column, by the same code on each batch of rows."""
     names = list(edges)
 
     def count(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            found = [
-                counts(batch[name].dropna().to_numpy(np.float32).astype(np.float64), edges[name]).tolist()
-                for name in names
-            ]
+            found = [counts(batch[name].dropna().to_numpy(np.float32), edges[name]).tolist() for name in names]
             yield pd.DataFrame({"counts": [found]})
 
     if not names:

@@ -1,14 +1,17 @@
-"""The contract that a model carries: what it takes, what it gives, and rows by which to check that it still does."""
+"""The contract that a model carries: how its input is read, what it returns, and rows to check that it still does."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from training.config import Config
-from training.data.files import identifier
+from training.config import code_version
+from training.data.files import Source, identifier
 from training.data.table import Dataset
 from training.evaluation import metrics
 from training.evaluation.measurement import Measurement
@@ -21,43 +24,157 @@ VERSION = 1
 GOLDEN_ROWS = 5
 
 
-def features(config: Config, dataset: Dataset, profile: Profile) -> list[dict[str, Any]]:
-    """Name, type, range or categories, and training histogram of every feature."""
-    nullable = dataset.report["missing"]
-    return [
-        {
-            "name": name,
-            "input": identifier(name),
-            "unit": config.data.units.get(name),
-            "nullable": name in nullable,
-            **(_number(column) if isinstance(column, Numbers) else _category(column)),
-        }
-        for name, column in profile.features.items()
-    ]
+@dataclass(frozen=True)
+class Histogram:
+    """Rows between neighbouring `edges`, compared as float32; the last bin holds its upper edge."""
+
+    edges: list[float]
+    counts: list[int]
+    missing: int = 0
 
 
-def _number(column: Numbers) -> dict[str, Any]:
-    return {
-        "type": "number",
-        "low": _short(column.low),
-        "high": _short(column.high),
-        "median": _short(column.median),
-        "example": _short(column.median),
-        "histogram": {
-            "edges": [_short(edge) for edge in column.edges],
-            "counts": column.counts,
-            "missing": column.missing,
-        },
-    }
+@dataclass(frozen=True)
+class CategoryHistogram:
+    """Rows of the training part by category: 0 where a category occurs in the held-back parts only."""
+
+    counts: list[int]
+    missing: int = 0
 
 
-def _category(column: Categories) -> dict[str, Any]:
-    return {
-        "type": "category",
-        "categories": list(column.counts),
-        "example": max(column.counts, key=lambda name: column.counts[name]),
-        "histogram": {"counts": list(column.counts.values()), "missing": column.missing},
-    }
+@dataclass(frozen=True)
+class Feature:
+    """What all types of feature have: the column's name, the graph's input, whether the table has gaps in it."""
+
+    name: str
+    input: str
+    unit: str | None
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class NumberFeature(Feature):
+    low: float
+    high: float
+    median: float
+    example: float
+    histogram: Histogram
+    type: str = "number"
+
+
+@dataclass(frozen=True)
+class CategoryFeature(Feature):
+    """`categories` are the texts of the whole table, in order."""
+
+    categories: list[str]
+    example: str
+    histogram: CategoryHistogram
+    type: str = "category"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A few rows, by the graph's inputs, with the predictions of the checked graph; `tolerance` is absolute."""
+
+    rows: list[dict[str, float | str | None]]
+    predictions: list[Any]
+    probabilities: list[list[float]] | None
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    source: str
+    digest: str
+    rows: int
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Interval:
+    coverage: float
+    half_width: float
+
+
+@dataclass(frozen=True)
+class Contract:
+    version: int
+    name: str
+    task: str
+    target: str
+    target_unit: str | None
+    labels: list[str]
+    features: list[NumberFeature | CategoryFeature]
+    interval: Interval | None
+    calibration: dict[str, Any]
+    prediction_histogram: Histogram
+    golden: Golden
+    metrics: dict[str, float]
+    data: Origin
+    run_id: str
+    trained_at: str
+    code_version: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fitted model as it was measured.
+
+    `labels` are empty for regression, `profile` describes the training part, `held` is the graph's own output for the
+    calibration part, (rows,) or (rows, labels), and `test` holds the features of the test rows.
+    """
+
+    labels: list[str]
+    profile: Profile
+    graph: bytes
+    held: np.ndarray[Any, Any]
+    test: pd.DataFrame
+    measured: Measurement
+    calibrator: Calibrator | None
+    interval: Interval | None
+
+
+def build(
+    name: str, run_id: str, source: Source, table: Dataset, units: Mapping[str, str], outcome: Outcome
+) -> Contract:
+    """The contract of a model of `table`; `units` are those of its columns."""
+    profile = outcome.profile
+    return Contract(
+        version=VERSION,
+        name=name,
+        task="classification" if outcome.labels else "regression",
+        target=table.target,
+        target_unit=units.get(table.target),
+        labels=outcome.labels,
+        features=[_feature(name, column, table, units.get(name)) for name, column in profile.features.items()],
+        interval=outcome.interval,
+        calibration=_calibration(outcome),
+        prediction_histogram=_predictions(outcome.held),
+        golden=golden(outcome.graph, outcome.test, profile.spread),
+        metrics=outcome.measured.metrics,
+        data=Origin(
+            source.files[0].name, f"sha256:{source.digest}", int(table.report["rows_used"]), bool(source.synthetic)
+        ),
+        run_id=run_id,
+        trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        code_version=code_version(),
+    )
+
+
+def _feature(
+    name: str, column: Numbers | Categories, table: Dataset, unit: str | None
+) -> NumberFeature | CategoryFeature:
+    shared = (name, identifier(name), unit, name in table.report["missing"])
+    if isinstance(column, Numbers):
+        median = _short(column.median)
+        histogram = Histogram(column.edges, column.counts, column.missing)
+        return NumberFeature(*shared, _short(column.low), _short(column.high), median, median, histogram)
+    texts = table.texts[name]
+    rows = [column.counts.get(text, 0) for text in texts]
+    example = texts[int(np.argmax(rows))]
+    return CategoryFeature(*shared, list(texts), example, CategoryHistogram(rows, column.missing))
 
 
 def _short(value: float) -> float:
@@ -65,16 +182,15 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def golden(content: bytes, test: pd.DataFrame, names: list[str], spread: float) -> dict[str, Any]:
-    """A few rows with the predictions that the checked graph gives for them here, at training."""
-    rows = test[names].iloc[np.linspace(0, len(test) - 1, GOLDEN_ROWS).astype(int)]
+def golden(content: bytes, test: pd.DataFrame, spread: float) -> Golden:
+    rows = test.iloc[np.linspace(0, len(test) - 1, GOLDEN_ROWS).astype(int)]
     values, probabilities = run(content, rows)
-    return {
-        "rows": [{identifier(str(name)): _cell(value) for name, value in row.items()} for _, row in rows.iterrows()],
-        "predictions": values.tolist(),
-        "probabilities": None if probabilities is None else probabilities.tolist(),
-        "tolerance": LARGEST_DIFFERENCE * spread,
-    }
+    return Golden(
+        [{identifier(str(name)): _cell(value) for name, value in row.items()} for _, row in rows.iterrows()],
+        values.tolist(),
+        None if probabilities is None else probabilities.tolist(),
+        LARGEST_DIFFERENCE * spread,
+    )
 
 
 def _cell(value: Any) -> float | str | None:
@@ -83,17 +199,19 @@ def _cell(value: Any) -> float | str | None:
     return None if np.isnan(value) else _short(value)
 
 
-def histogram(values: metrics.Array) -> dict[str, Any]:
-    """Histogram of the predictions on rows that were not fitted."""
-    edges = metrics.edges(values)
-    return {"edges": edges.tolist(), "counts": counts(values, edges).tolist()}
+def _predictions(held: np.ndarray[Any, Any]) -> Histogram:
+    """Histogram of the graph's own output on rows that were not fitted; of the surest probability for labels."""
+    values = (held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)
+    edges = metrics.stored(metrics.edges(values))
+    return Histogram(edges, counts(values, edges).tolist())
 
 
-def calibrated(measured: Measurement, calibrator: Calibrator | None, rows: int) -> dict[str, Any]:
+def _calibration(outcome: Outcome) -> dict[str, Any]:
     """How interval or probabilities were made, on how many rows, and how well they hold on the test rows."""
+    rows, found, calibrator = len(outcome.held), outcome.measured.metrics, outcome.calibrator
     if calibrator is None:
-        return {"method": "split conformal", "rows": rows, "coverage_on_test": measured.metrics["interval_coverage"]}
-    found = {"method": calibrator.method, "rows": rows, "error_on_test": measured.metrics["calibration_error"]}
+        return {"method": "split conformal", "rows": rows, "coverage_on_test": found["interval_coverage"]}
+    terms = {"method": calibrator.method, "rows": rows, "error_on_test": found["calibration_error"]}
     if calibrator.sharpness:
-        found |= {"temperature": 1 / calibrator.sharpness, "floor": calibrator.floor}
-    return found
+        terms |= {"temperature": 1 / calibrator.sharpness, "floor": calibrator.floor}
+    return terms
