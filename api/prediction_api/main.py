@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     store = ModelStore(registry, ModelCopies(settings.models_dir / name), name, alias, metrics)
     door = Doorkeeper(metrics)
     log_folder = settings.prediction_log_dir and settings.prediction_log_dir / name
-    log = PredictionLog(log_folder, settings.prediction_log_days, metrics)
+    log = PredictionLog(log_folder, settings.prediction_log_days, metrics, settings.prediction_log_group_reads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

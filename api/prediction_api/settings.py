@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     models_dir: Path = Path("models")
     prediction_log_dir: OptionalPath = Path("var/predictions")
     prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
+    prediction_log_group_reads: bool = False  # for a monitor that runs as another user of the same group
 
 
 def read_settings() -> Settings:

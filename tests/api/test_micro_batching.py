@@ -137,4 +137,4 @@ def test_concurrent_requests_are_counted_each(client: TestClient) -> None:
     row = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "red"}
     identifiers = {client.post("/predict", json=row).json()["id"] for _ in range(5)}
     assert len(identifiers) == 5
-    assert 'api_predictions_total{version="1"} 5.0' in client.get("/metrics").text
+    assert 'api_predictions_total{model="wine-quality",version="1"} 5.0' in client.get("/metrics").text

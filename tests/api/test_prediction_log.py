@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ from model_files import classification_model, regression_model
 from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
 from prediction_api.telemetry import prediction_log
-from prediction_api.telemetry.log_files import LogFiles
+from prediction_api.telemetry.prediction_log import LogFiles, id_maker
 from registry_server import FakeRegistry
 from service_process import Service
 
 ROW = {"fixed_acidity": 8.0, "alcohol": None, "type": "white"}
+CSV = {"Content-Type": "text/csv"}
 LOGGED_ROW = {"fixed acidity": 8.0, "alcohol": None, "type": "white"}
 
 
@@ -132,7 +135,7 @@ def test_what_the_queue_cannot_hold_is_dropped_and_counted(
     monkeypatch.setattr(prediction_log, "MOST_WAITING", 1)
     assert client.post("/predict/batch", json={"rows": [ROW, ROW]}).status_code == 200
     assert 'api_log_dropped_total{reason="queue-full"} 2.0' in client.get("/metrics").text
-    monkeypatch.setattr(prediction_log, "MOST_WAITING", 0)
+    monkeypatch.setattr(prediction_log, "MOST_FEEDBACK", 0)
     refused = client.post("/feedback", json={"id": "0123456789abcdef-000001", "actual": 5})
     assert (refused.status_code, refused.json()["type"]) == (503, "/docs#error-feedback-not-kept")
     assert lines(settings, "predictions") == []
@@ -145,7 +148,6 @@ def test_a_folder_that_cannot_be_written_never_stops_serving(client: TestClient,
     assert client.post("/predict", json=ROW).status_code == 200
     wait_until(lambda: 'api_log_dropped_total{reason="unwritable"} 1.0' in client.get("/metrics").text)
     told = {"id": "0123456789abcdef-000001", "actual": 5}
-    time.sleep(3 * prediction_log.FLUSH_SECONDS)  # without anything to write it is not forgotten
     assert client.post("/feedback", json=told).status_code == 503
     folder.unlink()
     wait_until(lambda: client.post("/feedback", json=told).status_code == 202)
@@ -185,6 +187,78 @@ def test_files_older_than_asked_are_dropped(registry: FakeRegistry, settings: Se
         wait_until(lambda: not (folder / names[1]).exists())
     left = sorted(path.name for path in folder.iterdir())
     assert left == sorted([names[0], names[2], "predictions-2020-01-01.csv", "mine.jsonl"])
+
+
+@pytest.mark.parametrize("kind", ["predictions", "feedback"])
+def test_a_clock_that_jumps_ahead_removes_nothing(
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    assert settings.prediction_log_dir is not None
+    folder = settings.prediction_log_dir / "wine-quality"
+    folder.mkdir(parents=True)
+    today = datetime.now(UTC).date()
+    names = {f"{kind}-{today - timedelta(days=days)}-0a.jsonl" for days in range(4)}
+    for name in names:
+        (folder / name).touch()
+    registry.add(regression_model())
+    real = time.time
+    with TestClient(create_app(settings.model_copy(update={"prediction_log_days": 5}))) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        monkeypatch.setattr(prediction_log.time, "time", lambda: real() + 100 * 86_400)
+        client.post("/predict", json=ROW)
+        wait_until(lambda: whole_lines(folder))  # written, and looked for old files since
+        client.post("/predict", json=ROW)
+        wait_until(lambda: len(whole_lines(folder)) == 2)
+        monkeypatch.undo()
+    assert names <= {path.name for path in folder.iterdir()}
+
+
+def test_a_start_while_the_clock_is_ahead_removes_nothing(
+    settings: Settings, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.prediction_log_dir is not None
+    folder = settings.prediction_log_dir / "wine-quality"
+    folder.mkdir(parents=True)
+    name = f"predictions-{datetime.now(UTC).date()}-0a.jsonl"
+    (folder / name).touch()
+    registry.add(regression_model())
+    real = time.time
+    monkeypatch.setattr(prediction_log.time, "time", lambda: real() + 100 * 86_400)
+    with TestClient(create_app(settings.model_copy(update={"prediction_log_days": 5}))) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        for count in (1, 2):
+            client.post("/predict", json=ROW)
+            wait_until(lambda count=count: len(whole_lines(folder)) == count)
+    assert (folder / name).exists()
+
+
+def test_two_large_tables_at_once_are_logged_to_the_last_row(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "MOST_WAITING", 2_000)
+    table = "fixed acidity,alcohol,type\n" + "8,,white\n" * 10_000
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: client.post("/predict/batch", content=table, headers=CSV), range(2)))
+    asked = {line.rsplit(",", 1)[1] for answer in answers for line in answer.text.splitlines()[1:]}
+    assert len(asked) == 20_000
+    wait_until(lambda: len(lines(settings, "predictions")) == 20_000)
+    assert {line["id"] for line in lines(settings, "predictions")} == asked
+
+
+def test_an_identifier_says_nothing_about_others() -> None:
+    new_id, another = id_maker(), id_maker()
+    drawn = [new_id() for _ in range(1_000)] + [another() for _ in range(1_000)]
+    assert all(re.fullmatch(prediction_log.ID_PATTERN, one) for one in drawn)
+    assert len({one[:8] for one in drawn}) == len({one[-8:] for one in drawn}) == 2_000
+
+
+def test_nobody_else_may_read_the_log(client: TestClient, settings: Settings) -> None:
+    answer = client.post("/predict", json=ROW).json()
+    assert client.post("/feedback", json={"id": answer["id"], "actual": 6}).status_code == 202
+    wait_until(lambda: lines(settings, "predictions"))
+    folder = settings.prediction_log_dir / "wine-quality"  # type: ignore[operator]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 @pytest.fixture
@@ -249,14 +323,17 @@ def test_a_full_disk_stops_the_log_and_never_the_serving(
         with filler.open("wb", buffering=0) as file:
             fill(file.write)
 
-        def feedback_is_refused() -> bool:
-            batch = httpx.post(f"{service.address}/predict/batch", json={"rows": [ROW] * 40}, timeout=60)
-            assert batch.status_code == 200
-            told = {"id": "0123456789abcdef-000001", "actual": 5}
-            return httpx.post(f"{service.address}/feedback", json=told, timeout=60).status_code == 503
-
-        wait_until(feedback_is_refused)
-        assert service.metric('api_log_dropped_total{reason="disk-full"}') > 0
+        batch = httpx.post(f"{service.address}/predict/batch", json={"rows": [ROW] * 40}, timeout=60)
+        assert batch.status_code == 200
+        dropped = 'api_log_dropped_total{reason="disk-full"}'
+        wait_until(lambda: service.metric(dropped) > 0)
+        accepted = []
+        for number in range(52):  # some may fit into what is left of the last block
+            told = {"id": f"0123456789abcdef-{number:06d}", "actual": 5}
+            if httpx.post(f"{service.address}/feedback", json=told, timeout=60).status_code == 202:
+                accepted.append(told["id"])
+        assert len(accepted) < 52
+        assert [line["id"] for line in whole_lines(small_disk, "feedback")] == accepted
         filler.unlink()
         last = service.predict(ROW)["id"]
         wait_until(lambda: last in [line["id"] for line in whole_lines(small_disk)])

@@ -323,7 +323,7 @@ def test_metrics_count_by_route_and_never_by_what_was_sent(client: TestClient) -
     page = client.get("/metrics").text
     assert 'api_requests_total{path="/predict",status="200"} 1.0' in page
     assert 'api_requests_total{path="other",status="404"} 1.0' in page
-    assert 'api_predictions_total{version="1"} 3.0' in page
+    assert 'api_predictions_total{model="wine-quality",version="1"} 3.0' in page
     assert 'api_model_info{name="wine-quality",version="1"} 1.0' in page
     assert "api_registry_reachable 1.0" in page
     assert "12345" not in page
@@ -338,10 +338,10 @@ def test_metrics_show_how_the_predicted_values_are_spread(registry: FakeRegistry
         client.post("/predict/batch", json={"rows": rows})
         client.post("/predict", json=rows[0])
         page = client.get("/metrics").text
-    below = re.findall(r'api_prediction_value_bucket\{le="(.*?)",version="1"\} (.*)', page)
+    below = re.findall(r'api_prediction_value_bucket\{le="(.*?)",model="wine-quality",version="1"\} (.*)', page)
     assert below == [("10.0", "2.0"), ("12.0", "5.0"), ("14.0", "5.0"), ("+Inf", "6.0")]
-    assert 'api_prediction_value_count{version="1"} 6.0' in page
-    assert 'api_prediction_value_sum{version="1"} 113.0' in page
+    assert 'api_prediction_value_count{model="wine-quality",version="1"} 6.0' in page
+    assert 'api_prediction_value_sum{model="wine-quality",version="1"} 113.0' in page
 
 
 def test_metrics_count_labels_by_version(registry: FakeRegistry, settings: Settings) -> None:
@@ -350,8 +350,8 @@ def test_metrics_count_labels_by_version(registry: FakeRegistry, settings: Setti
         wait_until(lambda: client.get("/readyz").status_code == 200)
         client.post("/predict/batch", json={"rows": [{"size": 2}, {"size": 3}, {"size": -2}]})
         page = client.get("/metrics").text
-    assert 'api_predicted_labels_total{label="malign",version="1"} 2.0' in page
-    assert 'api_predicted_labels_total{label="benign",version="1"} 1.0' in page
+    assert 'api_predicted_labels_total{label="malign",model="wine-quality",version="1"} 2.0' in page
+    assert 'api_predicted_labels_total{label="benign",model="wine-quality",version="1"} 1.0' in page
     assert "api_prediction_value_bucket" not in page
 
 

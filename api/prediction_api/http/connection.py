@@ -13,7 +13,7 @@ from prediction_api.errors import HeadTooLarge, RequestRefused, TooBusy, TooMany
 from prediction_api.http.admission import MOST_WAITING
 from prediction_api.http.middleware import REQUEST_ID, SECURITY_HEADERS, problem_content
 from prediction_api.http.one_write import GatheringTransport, OneWriteProtocol
-from prediction_api.telemetry.identifiers import identifier_maker
+from prediction_api.telemetry.prediction_log import id_maker
 
 MOST_CONNECTIONS = 800  # below the 1,024 open files that systems allow a process at first
 MOST_HEAD_BYTES = 65_536
@@ -179,5 +179,5 @@ class _Canned:
         )  # fmt: skip
 
 
-_new_id = identifier_maker()
+_new_id = id_maker()
 _BUSY = _Canned(TooBusy(f"{MOST_WAITING} requests are waiting already"))

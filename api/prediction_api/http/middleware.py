@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prediction_api.errors import BodyTooLarge, NotJson, RequestRefused, WrongContentType
 from prediction_api.telemetry.events import log_event
-from prediction_api.telemetry.identifiers import identifier_maker
 from prediction_api.telemetry.metrics import Metrics
+from prediction_api.telemetry.prediction_log import id_maker
 
 MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
 REQUEST_ID = rb"[A-Za-z0-9._:-]{1,128}"
@@ -41,7 +41,7 @@ class RequestRecord:
         self._app = app
         self._metrics = metrics
         self._log_from = 0 if log_all else 500
-        self._new_id = identifier_maker()
+        self._new_id = id_maker()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

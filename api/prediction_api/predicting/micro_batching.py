@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from prediction_api.models.predictor import Prediction, Predictor, Row
 from prediction_api.models.store import LiveModel
-from prediction_api.telemetry.identifiers import identifier_maker
 from prediction_api.telemetry.metrics import Metrics
-from prediction_api.telemetry.prediction_log import PredictionLog
+from prediction_api.telemetry.prediction_log import PredictionLog, id_maker
 
 MOST_ROWS = 16  # of one call: beyond 8, a row in company costs no less, and more rows keep the first ones waiting
 
@@ -88,7 +87,7 @@ class Inference:
     """
 
     def __init__(self, metrics: Metrics, log: PredictionLog) -> None:
-        self.new_id = identifier_maker()
+        self.new_id = id_maker()
         self._metrics = metrics
         self._log = log
         self._batcher = MicroBatcher()
@@ -96,13 +95,13 @@ class Inference:
     async def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
         """The prediction for one row. Raises PredictionFailed."""
         prediction = await self._batcher.predict(live.predictor, row)
-        self._metrics.predictions.add(live.version, live.predictor.contract, (prediction,))
+        self._metrics.predicted(live.name, live.version, live.predictor.contract, (prediction,))
         self._log.predicted(live, identifier, (row,), (prediction,), None)
         return prediction
 
     def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
         """Predictions in the order of the rows, which are rows `first` and on of the batch. Raises PredictionFailed."""
         predictions = live.predictor.predict(rows)
-        self._metrics.predictions.add(live.version, live.predictor.contract, predictions)
+        self._metrics.predicted(live.name, live.version, live.predictor.contract, predictions)
         self._log.predicted(live, identifier, rows, predictions, first)
         return predictions

@@ -67,13 +67,13 @@ async def predict_batch(request: Request) -> Response:
 
 @router.post("/feedback", status_code=202, response_model=FeedbackAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
 async def feedback(request: Request) -> Response:
-    """The later truth about a prediction, by its id. It is in the prediction log within a second.
+    """The later truth about a prediction, by its id. The answer 202 means that it is on the disk.
 
-    Ids are not kept here, so one that was never given out is taken too; the monitoring finds no prediction for it.
+    Ids are not kept here, so an unknown id is accepted too; the monitoring finds no prediction for it.
     """
     contract = live_model_of(request).predictor.contract
-    told = read_feedback(await read_json_body(request, MOST_BYTES), contract)
-    request.app.state.log.told(told.id, told.actual)
+    given = read_feedback(await read_json_body(request, MOST_BYTES), contract)
+    await request.app.state.log.keep_feedback(given.id, given.actual)
     return json_response({"status": "accepted"}, 202)
 
 

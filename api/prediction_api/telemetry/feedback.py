@@ -1,4 +1,4 @@
-"""The later truth about a prediction, which the monitoring compares with it."""
+"""Feedback: the later truth about a prediction, which the monitoring compares with it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from prediction_api.errors import Complaint, WrongFeedback
 from prediction_api.models.contract import Contract
-from prediction_api.telemetry.identifiers import PATTERN
+from prediction_api.telemetry.prediction_log import ID_PATTERN
 
 MOST_BYTES = 4_096
 
@@ -16,7 +16,7 @@ class Feedback(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    id: str = Field(pattern=PATTERN)
+    id: str = Field(pattern=ID_PATTERN)
     actual: FiniteFloat | str
 
 
@@ -25,18 +25,18 @@ class FeedbackAnswer(BaseModel):
 
 
 def read_feedback(body: bytes, contract: Contract) -> Feedback:
-    """The feedback in this body. Raises WrongFeedback, also when the truth is none for the contract's task."""
+    """The feedback in this body. Raises WrongFeedback, also when the truth does not fit the contract's task."""
     try:
-        told = Feedback.model_validate_json(body)
+        given = Feedback.model_validate_json(body)
     except ValidationError as error:
         wrong = [Complaint(one["loc"][:1], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
         raise _refused(wrong[:5]) from None
     known = contract.labels
-    if known and told.actual not in known:
-        raise _refused([Complaint(("actual",), f"expected one of {_shown(known)}, found {str(told.actual)[:40]!r}")])
-    if not known and isinstance(told.actual, str):
-        raise _refused([Complaint(("actual",), f"expected a number, found the text {told.actual[:40]!r}")])
-    return told
+    if known and given.actual not in known:
+        raise _refused([Complaint(("actual",), f"expected one of {_shown(known)}, found {str(given.actual)[:40]!r}")])
+    if not known and isinstance(given.actual, str):
+        raise _refused([Complaint(("actual",), f"expected a number, found the text {given.actual[:40]!r}")])
+    return given
 
 
 def feedback_schema(contract: Contract | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What was decided about the model, as the registry's ledger tells it: promotions, refusals, rollbacks."""
+"""What was decided about the model, from the registry's ledger: promotions, refusals, rollbacks."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from prediction_api.models.errors import RegistryAway
 from prediction_api.models.registry import LedgerEntry, Registry
 
 MOST_ENTRIES = 20
-KEPT_SECONDS = 10.0  # however many look at the page, the registry is asked so often at most
+KEPT_SECONDS = 10.0  # between two requests to the registry, however many people look at the page
 
 
 @dataclass(frozen=True, slots=True)

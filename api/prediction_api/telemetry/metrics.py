@@ -1,11 +1,18 @@
 """What the service counts, in a Prometheus registry of its own (so that two apps in one process do not mix)."""
 
-from collections.abc import Callable
+import threading
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
-from prediction_api.telemetry.prediction_counts import PredictionCounts
+from prediction_api.models.contract import Contract
+from prediction_api.models.predictor import Prediction
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -22,8 +29,13 @@ class Metrics:
             "api_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=registry
         )
         self._pairs: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking labels up costs more than counting
-        self.predictions = PredictionCounts()
-        registry.register(self.predictions)
+        of_version = ["model", "version"]
+        self._predictions = Counter("api_predictions_total", "Rows predicted", of_version, registry=registry)
+        self._labels = Counter(
+            "api_predicted_labels_total", "Labels predicted", [*of_version, "label"], registry=registry
+        )
+        self._values = _PredictedValues()
+        registry.register(self._values)
         self._logged = Counter("api_log_lines_total", "Lines of the prediction log", ["kind"], registry=registry)
         self._log_dropped = Counter(
             "api_log_dropped_total", "Lines that the prediction log lost", ["reason"], registry=registry
@@ -53,6 +65,15 @@ class Metrics:
         pair[0].inc()
         pair[1].observe(seconds)
 
+    def predicted(self, name: str, version: str, contract: Contract, predictions: Sequence[Prediction]) -> None:
+        """Counts the rows of one answer. Call from any thread."""
+        self._predictions.labels(name, version).inc(len(predictions))
+        if contract.task == "regression":
+            self._values.add(name, version, contract, [float(one.value) for one in predictions])
+        else:
+            for label, count in Tally(one.value for one in predictions).items():
+                self._labels.labels(name, version, label).inc(count)
+
     def swapped(self, name: str, version: str) -> None:
         self._swaps.inc()
         self._model.clear()
@@ -78,3 +99,33 @@ class Metrics:
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self._registry)
+
+
+class _PredictedValues(Collector):
+    """Histograms of predicted numbers, each version's in the buckets of its contract's prediction histogram.
+
+    prometheus_client's Histogram has one set of buckets for all versions, and takes one value at a time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._versions: dict[tuple[str, str], tuple[list[float], list[int], list[float]]] = {}  # edges, counts, [sum]
+
+    def add(self, name: str, version: str, contract: Contract, values: Sequence[float]) -> None:
+        with self._lock:
+            found = self._versions.get((name, version))
+            if found is None:
+                edges = (contract.prediction_histogram or {}).get("edges", [])
+                found = self._versions[name, version] = edges, [0] * (len(edges) + 1), [0.0]
+            edges, counts, total = found
+            total[0] += sum(values)
+            for value in values:
+                counts[bisect_left(edges, value)] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily("api_prediction_value", "Values predicted", labels=["model", "version"])
+        with self._lock:
+            for labels, (edges, counts, total) in self._versions.items():
+                names = [*map(str, edges), "+Inf"]
+                family.add_metric(labels, list(zip(names, accumulate(map(float, counts)), strict=True)), total[0])
+        yield family

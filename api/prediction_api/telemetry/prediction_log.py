@@ -1,15 +1,21 @@
-"""What was predicted, and what was told later to be true: lines of JSON, written by a thread in the background.
+"""The prediction log: what was predicted, and what turned out to be true, as lines of JSON in files by day.
 
-A request only puts a tuple into memory. Where the thread cannot write, rows are dropped and counted; serving goes on.
+A request puts its rows in a queue; one thread writes them. The queue is bounded: a batch waits for room, a single row
+never does. Feedback is acknowledged once it is on the disk. If the disk fails, rows are dropped and counted, and
+predictions go on.
 """
 
+import asyncio
 import errno
 import logging
+import os
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -20,17 +26,105 @@ from prediction_api.errors import FeedbackNotKept
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
 from prediction_api.telemetry.events import log_event
-from prediction_api.telemetry.log_files import LogFiles
 from prediction_api.telemetry.metrics import Metrics
 
 FLUSH_SECONDS = 0.25
 MOST_WAITING = 50_000  # rows; with a dozen features each about 25 MB
-_ROWS_A_WRITE = 100  # half a millisecond of work; each write lets the threads that serve go on
+WAIT_SECONDS = 10.0  # how long a batch waits for room, and feedback for the disk
+MOST_FEEDBACK = 1_000  # waiting to be written
+ID_PATTERN = r"^[0-9a-f]{16}-[0-9a-f]{6,16}(\.[0-9]{1,9})?$"  # of an answer, or of a row within its batch
+_ROWS_A_WRITE = 100  # half a millisecond of work; between writes, other threads run
 _STOP_SECONDS = 5.0
 _DAY_SECONDS = 86_400
+_FILE_NAME = re.compile(r"(?:predictions|feedback)-(\d{4}-\d\d-\d\d)-[0-9a-f]+\.jsonl")
 
 
-class _Predicted(NamedTuple):
+def id_maker() -> Callable[[], str]:
+    """A function that returns a new identifier at each call: 128 random bits, so that nobody can guess another's.
+
+    The random bytes are drawn in blocks: a system call for each identifier took 7 % of the time of a prediction.
+    """
+
+    def identifiers() -> Iterator[str]:
+        while True:
+            block = os.urandom(4_096).hex()
+            for start in range(0, len(block), 32):
+                yield f"{block[start : start + 16]}-{block[start + 16 : start + 32]}"
+
+    return identifiers().__next__
+
+
+class LogFiles:
+    """Whole lines at the end of a file for each kind, UTC day and process, in one folder.
+
+    No process appends to another's file: a token of its own is in the name, and a new token where half a line may have
+    been left. So only the last line of a file can be torn, by a kill or a full disk. No file is kept open, so a folder
+    that was moved away is made again.
+    """
+
+    def __init__(self, folder: Path, group_reads: bool = False) -> None:
+        self.folder = folder
+        self._modes = (0o750, 0o640) if group_reads else (0o700, 0o600)
+        self._token = secrets.token_hex(4)
+
+    def append(self, kind: str, day: str, lines: bytes, sync: bool = False) -> None:
+        """Returns when the operating system, or with `sync` the disk, has the lines. Raises OSError: it has none."""
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.restrict_folder()
+        path = self.folder / f"{kind}-{day}-{self._token}.jsonl"
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, self._modes[1])
+        try:
+            before, rest = os.fstat(file).st_size, memoryview(lines)
+            try:
+                while rest:  # a disk that fills up takes a part before it refuses
+                    rest = rest[os.write(file, rest) :]
+                if sync:
+                    os.fsync(file)
+                    if not before:
+                        self._sync_folder()
+            except OSError:
+                self._undo(file, before)
+                raise
+        finally:
+            os.close(file)
+
+    def restrict_folder(self) -> None:
+        """Lets nobody else (but perhaps the group) into the folder."""
+        self.folder.chmod(self._modes[0])
+
+    def _undo(self, file: int, size: int) -> None:
+        try:
+            os.ftruncate(file, size)
+        except OSError:
+            self._token = secrets.token_hex(4)
+
+    def _sync_folder(self) -> None:
+        """So that the name of a new file is on the disk, too."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def drop_older(self, days: int, today: date) -> list[str]:
+        """Removes the files that are more than `days` older than today; returns their names. Raises OSError.
+
+        Age is by the names. A folder without a file of these days before today stays as it is: then the clock is
+        wrong, or nothing was predicted for that long.
+        """
+        first_kept = today - timedelta(days=days)
+        found = [(date.fromisoformat(match[1]), path) for path in self.folder.glob("*.jsonl")
+                 if (match := _FILE_NAME.fullmatch(path.name))]  # fmt: skip
+        if not any(first_kept <= day < today for day, _ in found):
+            return []
+        old = [path for day, path in found if day < first_kept]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return [path.name for path in old]
+
+
+class _Rows(NamedTuple):
     """Rows of one answer. `first` is the batch's number of the first row, None for a prediction of its own."""
 
     at: float
@@ -39,14 +133,6 @@ class _Predicted(NamedTuple):
     live: LiveModel
     rows: Sequence[Row]
     predictions: Sequence[Prediction]
-
-    @property
-    def kind(self) -> str:
-        return "predictions"
-
-    @property
-    def size(self) -> int:
-        return len(self.rows)
 
     def lines(self) -> Iterator[bytes]:
         names = [feature.name for feature in self.live.predictor.contract.features]
@@ -61,52 +147,43 @@ class _Predicted(NamedTuple):
             yield to_json(line) + b"\n"
 
 
-class _Told(NamedTuple):
-    """The truth about one earlier prediction."""
+class _Feedback(NamedTuple):
+    """A line of feedback, and how the result reaches whoever waits: "" once it is on the disk, else what failed."""
 
-    at: float
-    identifier: str
-    actual: float | str
-
-    @property
-    def kind(self) -> str:
-        return "feedback"
-
-    @property
-    def size(self) -> int:
-        return 1
-
-    def lines(self) -> Iterator[bytes]:
-        yield to_json({"id": self.identifier, "actual": self.actual, "at": _iso(self.at)}) + b"\n"
-
-
-_Entry = _Predicted | _Told
+    day: str
+    line: bytes
+    report: Callable[[str], object]
 
 
 class PredictionLog:
     """Takes entries from any thread. `folder` is None where nothing is to be logged."""
 
-    def __init__(self, folder: Path | None, keep_days: int, metrics: Metrics) -> None:
-        self._files = LogFiles(folder) if folder else None
+    def __init__(self, folder: Path | None, keep_days: int, metrics: Metrics, group_reads: bool = False) -> None:
+        self._files = LogFiles(folder, group_reads) if folder else None
         self._keep_days = keep_days
         self._metrics = metrics
-        self._lock = threading.Lock()
-        self._waiting: list[_Entry] = []
-        self._waiting_rows = 0
-        self._trouble = ""  # why the last write failed; empty when it did not, or the next one will not
-        self._stopped = False  # from the first write that failed to the next that did not
-        self._dropped_for = ""  # the day for which old files were last looked for
-        self._stop = threading.Event()
+        self._room = threading.Condition()  # guards the two queues; notified when rows were written
+        self._rows: list[_Rows] = []
+        self._waiting_rows = 0  # in the queue, and of those being written
+        self._feedback: list[_Feedback] = []
+        self._wake = threading.Event()
+        self._stopping = False
+        self._failing = False  # from the first write that failed to the next one that did not
+        self._started = time.time() - time.monotonic()
+        self._dropped_for: date | None = None
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def start(self) -> None:
         """Begins to write. Call once."""
         if self._files:
+            with suppress(OSError):  # versions before this one left the folder open to all
+                self._files.restrict_folder()
             self._thread.start()
 
     def close(self) -> None:
         """Writes what is waiting and ends; gives up after 5 s on a disk that hangs."""
-        self._stop.set()
+        self._stopping = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
@@ -118,38 +195,49 @@ class PredictionLog:
         predictions: Sequence[Prediction],
         first: int | None,
     ) -> None:
-        """Notes an answer; drops it where too much is waiting already."""
-        entry = _Predicted(time.time(), identifier, first, live, rows, predictions)
-        if self._files and not self._put(entry, len(rows)):
-            self._metrics.log_dropped("queue-full", len(rows))
+        """Queues an answer's rows. Without room, a thread waits for it; the event loop drops the rows and counts."""
+        if not self._files:
+            return
+        # Threads leave a fifth of the queue to the event loop, which cannot wait.
+        most, patience = (MOST_WAITING, 0.0) if _on_event_loop() else (MOST_WAITING * 4 // 5, WAIT_SECONDS)
+        with self._room:
+            if self._room.wait_for(lambda: self._waiting_rows + len(rows) <= most, patience):
+                self._rows.append(_Rows(time.time(), identifier, first, live, rows, predictions))
+                self._waiting_rows += len(rows)
+                return
+        self._metrics.log_dropped("queue-full", len(rows))
 
-    def told(self, identifier: str, actual: float | str) -> None:
-        """Notes the truth about a prediction. Raises FeedbackNotKept where it is known that it would be lost."""
+    async def keep_feedback(self, identifier: str, actual: float | str) -> None:
+        """Returns once the truth about a prediction is on the disk. Raises FeedbackNotKept."""
         if not self._files:
             raise FeedbackNotKept("the prediction log is switched off")
-        if self._trouble:
-            raise FeedbackNotKept(f"the prediction log cannot be written: {self._trouble}")
-        if not self._put(_Told(time.time(), identifier, actual), 1):
-            raise FeedbackNotKept("too much is waiting to be written")
-
-    def _put(self, entry: _Entry, rows: int) -> bool:
-        with self._lock:
-            if self._waiting_rows + rows > MOST_WAITING:
-                return False
-            self._waiting.append(entry)
-            self._waiting_rows += rows
-            return True
+        loop, at = asyncio.get_running_loop(), time.time()
+        result: asyncio.Future[str] = loop.create_future()
+        line = to_json({"id": identifier, "actual": actual, "at": _iso(at)}) + b"\n"
+        with self._room:
+            if len(self._feedback) >= MOST_FEEDBACK:
+                raise FeedbackNotKept("too much is waiting to be written")
+            report = lambda trouble: loop.call_soon_threadsafe(_resolve, result, trouble)  # noqa: E731
+            self._feedback.append(_Feedback(_iso(at)[:10], line, report))
+        self._wake.set()
+        try:
+            trouble = await asyncio.wait_for(result, WAIT_SECONDS)
+        except TimeoutError:
+            raise FeedbackNotKept(f"the disk did not answer within {WAIT_SECONDS:g} s") from None
+        if trouble:
+            raise FeedbackNotKept(f"the prediction log cannot be written: {trouble}")
 
     def _run(self) -> None:
         stopping = False
         while not stopping:
-            stopping = self._stop.wait(FLUSH_SECONDS)
-            with self._lock:
-                entries, self._waiting, self._waiting_rows = self._waiting, [], 0
-            if self._trouble and not entries:
-                self._guarded(self._look_again)
-            for (kind, day), group in groupby(entries, _file_of):
-                self._guarded(self._write, kind, _iso(day * _DAY_SECONDS)[:10], list(group))
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            stopping = self._stopping
+            self._write_feedback()
+            with self._room:
+                entries, self._rows = self._rows, []
+            for day, group in groupby(entries, _day_number):
+                self._guarded(self._write_rows, _iso(day * _DAY_SECONDS)[:10], list(group))
             self._guarded(self._drop_old)
 
     def _guarded(self, work: Callable[..., None], *arguments: object) -> None:
@@ -159,61 +247,93 @@ class PredictionLog:
         except Exception as error:  # noqa: BLE001
             log_event("prediction log failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
 
-    def _write(self, kind: str, day: str, entries: Sequence[_Entry]) -> None:
-        """What a fault of ours keeps from coming to `_append` is counted here."""
-        left, lines = sum(entry.size for entry in entries), list[bytes]()
+    def _write_rows(self, day: str, entries: Sequence[_Rows]) -> None:
+        """Writes the rows; what a fault of ours keeps from `_append` is counted here."""
+        left, lines = sum(len(entry.rows) for entry in entries), list[bytes]()
+
+        def write() -> None:
+            nonlocal left
+            self._write_feedback()  # it does not wait for all rows of a large batch
+            self._append("predictions", day, lines)
+            left -= self._written(len(lines))
+            lines.clear()
+
         try:
             for entry in entries:
                 for line in entry.lines():
                     lines.append(line)
                     if len(lines) == _ROWS_A_WRITE:
-                        self._append(kind, day, lines)
-                        left -= len(lines)
-                        lines.clear()
+                        write()
             if lines:
-                self._append(kind, day, lines)
-                left -= len(lines)
+                write()
         finally:
             if left:
-                self._metrics.log_dropped("failed", left)
+                self._metrics.log_dropped("failed", self._written(left))
 
-    def _append(self, kind: str, day: str, lines: list[bytes]) -> None:
+    def _written(self, rows: int) -> int:
+        with self._room:
+            self._waiting_rows -= rows
+            self._room.notify_all()
+        return rows
+
+    def _write_feedback(self) -> None:
+        """All feedback that waits, with one wait for the disk."""
+        with self._room:
+            waiting, self._feedback = self._feedback, []
+        for day, group in groupby(waiting, lambda one: one.day):
+            entries = list(group)
+            trouble = self._append("feedback", day, [one.line for one in entries], sync=True)
+            for one in entries:
+                with suppress(RuntimeError):  # its event loop has ended
+                    one.report(trouble)
+
+    def _append(self, kind: str, day: str, lines: list[bytes], sync: bool = False) -> str:
+        """Writes lines; returns what failed, or nothing."""
         assert self._files is not None  # noqa: S101  # the thread runs only then
         try:
-            self._files.append(kind, day, b"".join(lines))
+            self._files.append(kind, day, b"".join(lines), sync)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            self._metrics.log_dropped("disk-full" if full else "unwritable", len(lines))
-            if not self._stopped:
+            if kind == "predictions":  # feedback is refused, not lost
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                self._metrics.log_dropped("disk-full" if full else "unwritable", len(lines))
+            trouble = error.strerror or type(error).__name__
+            if not self._failing:
                 folder = str(self._files.folder)
-                log_event("prediction log stopped", level=logging.ERROR, folder=folder, detail=error.strerror)
-            self._trouble, self._stopped = error.strerror or type(error).__name__, True
-        else:
-            self._metrics.logged(kind, len(lines))
-            if self._stopped:
-                log_event("prediction log resumed")
-            self._trouble, self._stopped = "", False
-
-    def _look_again(self) -> None:
-        """Feedback is refused while there is trouble, so that no line may ever come that tells of its end."""
-        assert self._files is not None  # noqa: S101
-        with suppress(OSError):
-            self._files.try_out()
-            self._trouble = ""
+                log_event("prediction log stopped", level=logging.ERROR, folder=folder, detail=trouble)
+            self._failing = True
+            return trouble
+        self._metrics.logged(kind, len(lines))
+        if self._failing:
+            log_event("prediction log resumed")
+        self._failing = False
+        return ""
 
     def _drop_old(self) -> None:
-        """Once a day, so that the log does not fill the disk for ever."""
+        """Once a day. A clock that jumps ahead is not believed: the day is no later than the time since the start."""
         assert self._files is not None  # noqa: S101
-        today = datetime.now(UTC).date().isoformat()
+        today = datetime.fromtimestamp(min(time.time(), self._started + time.monotonic()), UTC).date()
         if self._keep_days and today != self._dropped_for:
             self._dropped_for = today
-            if dropped := self._files.drop_older(self._keep_days):
+            if dropped := self._files.drop_older(self._keep_days, today):
                 log_event("old prediction log dropped", files=len(dropped), days=self._keep_days)
 
 
-def _file_of(entry: _Entry) -> tuple[str, int]:
-    """Kind and day; the day as a number, because its name takes as long as writing the row."""
-    return entry.kind, int(entry.at // _DAY_SECONDS)
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _resolve(result: "asyncio.Future[str]", trouble: str) -> None:
+    if not result.done():
+        result.set_result(trouble)
+
+
+def _day_number(entry: _Rows) -> int:
+    """The day as a number, because its name takes as long as writing the row."""
+    return int(entry.at // _DAY_SECONDS)
 
 
 def _iso(at: float) -> str:
