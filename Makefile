@@ -14,10 +14,10 @@ export
 MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys demo run test check up down e2e loop train status history rollback password logs data bench lock
+.PHONY: help setup keys demo run test check up down e2e loop train status history rollback sign rotate-key password logs data bench lock
 
 help:
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup:  ## environments from the pinned requirements, and Java; quick when nothing changed
 	@$(PYTHON) stack/setup.py
@@ -71,6 +71,12 @@ history: setup  ## every decision on the model, or what served at a time  [AT=20
 
 rollback: setup  ## move the alias back  [VERSION=]
 	@$(DRIVE) stack.operate rollback $(if $(VERSION),--to "$(VERSION)")
+
+sign: setup  ## sign a version that you vouch for, trained before there were signatures  [VERSION=]
+	@$(DRIVE) stack.operate sign $(if $(VERSION),--version "$(VERSION)")
+
+rotate-key: setup  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid
+	@$(DRIVE) stack.operate keys $(if $(RETIRE),retire "$(RETIRE)",rotate)
 
 password: setup  ## Airflow's password; the user is admin
 	@$(DRIVE) stack.operate password

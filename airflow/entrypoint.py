@@ -5,6 +5,7 @@ restart policy brings the whole back. Standard library only.
 """
 
 import base64
+import http
 import json
 import os
 import secrets
@@ -12,13 +13,17 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+# The api-server first, and alone until it answers: what the scheduler starts reports to it, and a task that cannot has
+# used up an attempt.
 PROCESSES = (
+    ("api-server",),
     ("scheduler", "--skip-serve-logs"),  # the api-server reads the logs from the same volume
     ("dag-processor",),
-    ("api-server",),
 )
 STOP_SECONDS = 20.0
 
@@ -57,8 +62,19 @@ def make_secrets(home: Path, passwords: Path) -> None:
     )
 
 
-def supervise(commands: list[list[str]]) -> int:
-    """Runs `commands` until a signal arrives (gives 0) or one of them ends (gives 1); then stops all, gently first."""
+def answers() -> bool:
+    """Whether the api-server answers."""
+    port = os.environ.get("AIRFLOW__API__PORT", "8080")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/version", timeout=5) as answer:
+            return bool(answer.status == http.HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def supervise(commands: list[list[str]], ready: Callable[[], bool] = lambda: True) -> int:
+    """Runs `commands`, those after the first once `ready`, until a signal arrives (returns 0) or one of them ends
+    (returns 1); then stops all, gently first."""
     stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -67,9 +83,11 @@ def supervise(commands: list[list[str]]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    running = [subprocess.Popen(command) for command in commands]
+    running = [subprocess.Popen(commands[0])]
     ended: subprocess.Popen[bytes] | None = None
     while not stopping and ended is None:
+        if len(running) == 1 and ready():
+            running += [subprocess.Popen(command) for command in commands[1:]]
         time.sleep(0.5)
         ended = next((process for process in running if process.poll() is not None), None)
     if ended is not None:
@@ -86,13 +104,19 @@ def supervise(commands: list[list[str]]) -> int:
 
 
 def main() -> int:
-    """Secrets, database, processes (`prepare` ends before these). Raises CalledProcessError when migrating fails."""
+    """Secrets, the signing key, database, processes (`prepare` ends before these). Raises CalledProcessError when a
+    program that prepares them fails."""
     home = Path(os.environ["AIRFLOW_HOME"])
+    training, pipeline = os.environ["TRAINING_HOME"], os.environ["PIPELINE_HOME"]
+    # Now, so that the prediction service has a public key before the first training ends.
+    subprocess.run(
+        [f"{training}/bin/python", f"{pipeline}/scripts/pipeline.py", "keys"], check=True, stdout=subprocess.DEVNULL
+    )
     make_secrets(home, Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]))
     subprocess.run(["airflow", "db", "migrate"], check=True)
     if "prepare" in sys.argv[1:]:
         return 0
-    return supervise([["airflow", *process] for process in PROCESSES])
+    return supervise([["airflow", *process] for process in PROCESSES], answers)
 
 
 if __name__ == "__main__":

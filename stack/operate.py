@@ -1,4 +1,4 @@
-"""`make train`, `status`, `history`, `rollback`, `password`: on the containers, or where none run beside `make run`."""
+"""What `make` does with the running stack, as containers or else beside `make run`: train, status, history and more."""
 
 import json
 import subprocess
@@ -6,13 +6,14 @@ import sys
 
 import httpx
 
+from stack import programs
 from stack.airflow_client import Airflow, TaskState
 from stack.compose import Compose
 from stack.errors import StackError, StepFailed
 from stack.settings import Settings, read_settings
 
 TRAIN_SECONDS = 7200.0
-SCRIPTS = ("status", "history", "rollback")
+SCRIPTS = ("status", "history", "rollback", "sign", "keys")
 IN_CONTAINER = ("exec", "-T", "airflow", "/opt/training/bin/python")
 
 
@@ -80,9 +81,9 @@ def script(settings: Settings, compose: Compose | None, name: str, options: list
         command = ["docker", "compose", *IN_CONTAINER, "scripts/pipeline.py", name, *options]
         environment = dict(settings.environment)
     else:
-        model = ["--config", str(settings.config), "--name", settings.model_name]
+        model = [] if name == "keys" else ["--config", str(settings.config), "--name", settings.model_name]
         command = [settings.python("training"), "scripts/pipeline.py", name, *model, *options]
-        environment = dict(settings.environment) | {"MLFLOW_TRACKING_URI": settings.url("mlflow")}
+        environment = programs.training_environment(settings)
     done = subprocess.run(command, cwd=settings.root, env=environment, check=False, stdout=subprocess.DEVNULL)
     return done.returncode
 

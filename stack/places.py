@@ -51,7 +51,7 @@ class Processes:
     def script(self, name: str, *arguments: str) -> str:
         command = [self.settings.python("training"), "scripts/pipeline.py", name, "--config", self.config, *arguments]
         done = subprocess.run(
-            command, cwd=self.settings.root, env=programs.common(self.settings),
+            command, cwd=self.settings.root, env=programs.training_environment(self.settings),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:

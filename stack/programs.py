@@ -6,6 +6,9 @@ from pathlib import Path
 from stack.processes import Program, check_port
 from stack.settings import HOST, PORTS, Settings
 
+# Each program's own variables by their prefix: keys and settings that no other program gets.
+OWN_VARIABLES = (("api", "API_"), ("rag", "RAG_"), ("airflow", "AIRFLOW_"), ("airflow", "SIGNING_KEY"))
+
 
 def check_ports(settings: Settings, names: tuple[str, ...]) -> None:
     """Raises PortTaken for the first of `names` whose port is in use: before anything starts, so nothing is half up."""
@@ -67,7 +70,7 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
     port = settings.ports["airflow"]
     training = settings.root / ".venvs" / "training"
     path = [str(settings.root / ".venvs" / "airflow" / "bin"), settings.environment.get("PATH", os.defpath)]
-    environment = common(settings) | {
+    environment = training_environment(settings) | {
         "PATH": os.pathsep.join(path),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.root / "airflow" / "dags"),
@@ -96,12 +99,22 @@ def program(settings: Settings, name: str, command: list[str], extra: dict[str, 
     """A server of ours, with its log under var/log."""
     address = settings.url(name) + health
     log = settings.var / "log" / f"{name}.log"
-    return Program(name, command, common(settings) | extra, settings.root, log, address)
+    return Program(name, command, common(settings, name) | extra, settings.root, log, address)
 
 
-def common(settings: Settings) -> dict[str, str]:
-    """The environment that all share: the caller's, the tracking server's address, and nothing that calls home."""
-    return dict(settings.environment) | {
+def training_environment(settings: Settings) -> dict[str, str]:
+    """What Airflow's tasks and a command of the training job need: they alone know the key that signs models."""
+    signing = settings.var / "signing"
+    keys = {"SIGNING_KEY": str(signing / "private" / "key.pem"), "SIGNING_PUBLIC_KEYS": str(signing / "public")}
+    return common(settings, "airflow") | keys
+
+
+def common(settings: Settings, name: str) -> dict[str, str]:
+    """The environment that all share: the caller's without the variables of other programs, the tracking server's
+    address, and nothing that calls home."""
+    others = tuple(prefix for owner, prefix in OWN_VARIABLES if owner != name)
+    mine = {key: value for key, value in settings.environment.items() if not key.startswith(others)}
+    return mine | {
         "MLFLOW_TRACKING_URI": settings.url("mlflow"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

@@ -28,12 +28,13 @@ Options = argparse.Namespace
 @dataclass(frozen=True)
 class Command:
     """`about` is its line of help. `shared` adds the options that name a training run, so that the commands that
-    follow a training find what it left."""
+    follow a training find what it left. Without `configured`, `run` gets no Config."""
 
     about: str
-    run: Callable[[Config, Options], dict[str, Any]]
+    run: Callable[[Any, Options], dict[str, Any]]
     add_options: Callable[[argparse.ArgumentParser], object] = lambda _: None
     shared: bool = True
+    configured: bool = True
 
 
 def check(config: Config, _: Options) -> dict[str, Any]:
@@ -44,7 +45,9 @@ def check(config: Config, _: Options) -> dict[str, Any]:
 
 def train(config: Config, _: Options) -> dict[str, Any]:
     from training import train as training
+    from training.model import signing
 
+    signing.keys()  # a key that cannot be made is reported now, not after the search
     return training.train(config)
 
 
@@ -100,12 +103,33 @@ def history(config: Config, options: Options) -> dict[str, Any]:
     return overview.past(config, options.at)
 
 
+def sign(config: Config, options: Options) -> dict[str, Any]:
+    from training.tracking.registry import Registry
+
+    registry = Registry(config.name, config.serving.alias)
+    with registry.speaking():
+        return registry.sign(options.version)
+
+
+def keys(_: None, options: Options) -> dict[str, Any]:
+    from training.model import signing
+
+    if options.action == "retire":
+        return signing.retire(options.key)
+    return signing.rotate() if options.action == "rotate" else signing.keys()
+
+
 def _flag(name: str, about: str) -> Callable[[argparse.ArgumentParser], object]:
     return lambda parser: parser.add_argument(name, action="store_true", help=about)
 
 
 def _value(name: str, kind: str, about: str) -> Callable[[argparse.ArgumentParser], object]:
     return lambda parser: parser.add_argument(name, metavar=kind, help=about)
+
+
+def _key_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["rotate", "retire"], help="default: make sure that there is one")
+    parser.add_argument("key", nargs="?", metavar="KEY", help="the one to retire")
 
 
 def _score_options(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +170,13 @@ COMMANDS = {
         history,
         _value("--at", "TIME", "like 2026-11-24T10:00, in UTC"),
     ),
+    "sign": Command(
+        "sign a version that you vouch for: one trained before there were signatures, or signed by a retired key",
+        sign,
+        _value("--version", "N", "default: the one in production"),
+        shared=False,
+    ),
+    "keys": Command("the key that signs models; rotate it, or retire an old one", keys, _key_options, False, False),
 }
 
 
@@ -169,7 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("training").setLevel(logging.INFO)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
-        result = COMMANDS[options.command].run(_configured(options), options)
+        command = COMMANDS[options.command]
+        result = command.run(_configured(options) if command.configured else None, options)
     except PipelineError as error:
         _fail(error)
     except Exception as error:  # Python's own exit code for it, 1, would say that the input was refused
@@ -187,12 +219,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         added = commands.add_parser(name, help=command.about, description=command.about, allow_abbrev=False)
-        added.add_argument(
-            "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
-        )
-        added.add_argument("--name", help="another name for experiment and model")
-        added.set_defaults(data="", trials=None, gate=None)
-        if command.shared:
+        if command.configured:
+            added.add_argument(
+                "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
+            )
+            added.add_argument("--name", help="another name for experiment and model")
+            added.set_defaults(data="", trials=None, gate=None)
+        if command.configured and command.shared:
             added.add_argument("--data", metavar="FILE", help="another table than data.source")
             added.add_argument("--trials", type=int, metavar="N", help="search.trials")
             added.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")

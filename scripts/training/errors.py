@@ -11,6 +11,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── RefusedByService          the prediction service does not take the promoted version
 ├── NothingServed             nothing was in production at the time asked for
 ├── WrongModel                a version's file is not the one that was registered
+│   └── WrongSignature        it was not signed by the training side
 ├── OutputExists              the place to write to is taken
 └── Interruption              exit code 3: something around the job failed; trying again may help
     ├── TrackingError         the tracking server is away or refuses
@@ -134,6 +135,13 @@ class WrongModel(PipelineError):
             f"version {version} of '{name}': {known}, found {found[:12]}...",
             "The file was changed after training, or the version was registered by something else: use another one.",
         )
+
+
+class WrongSignature(WrongModel):
+    """No valid key signed the version's file under the model's name."""
+
+    def __init__(self, name: str, version: str, found: str, hint: str) -> None:
+        PipelineError.__init__(self, f"version {version} of '{name}': {found}", hint)
 
 
 class OutputExists(PipelineError):

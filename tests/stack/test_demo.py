@@ -99,6 +99,26 @@ def test_every_program_listens_on_this_machine_only_and_uses_the_chosen_ports(ro
     assert command[command.index("--port") + 1] == "9001"
 
 
+def test_no_program_gets_the_keys_of_another(root: Path) -> None:
+    secrets = {"API_KEY": "a", "RAG_API_KEY_FILE": "r", "SIGNING_KEY": "s", "AIRFLOW__CORE__FERNET_KEY": "f"}
+    settings = read_settings({**secrets, "TZ": "UTC"}, root)
+    started = {
+        "mlflow": programs.mlflow(settings),
+        "api": programs.api(settings),
+        "rag": programs.rag(settings),
+        "airflow": programs.airflow_server(settings),
+    }
+    known = {name: {key for key in secrets if key in program.environment} for name, program in started.items()}
+    assert known == {
+        "mlflow": set(),
+        "api": {"API_KEY"},
+        "rag": {"RAG_API_KEY_FILE"},
+        "airflow": {"SIGNING_KEY", "AIRFLOW__CORE__FERNET_KEY"},
+    }
+    assert {program.environment["TZ"] for program in started.values()} == {"UTC"}
+    assert started["airflow"].environment["SIGNING_KEY"] == str(root / "var" / "signing" / "private" / "key.pem")
+
+
 def test_the_run_gets_the_users_own_table(root: Path) -> None:
     (root / "mine.csv").write_text("a\n1\n")
     settings = read_settings({"DATA": str(root / "mine.csv")}, root)

@@ -82,6 +82,26 @@ def test_ends_when_one_of_its_programs_ends() -> None:
     assert "ended with code 7" in errors
 
 
+def test_nothing_starts_before_the_api_server_answers(tmp_path: Path) -> None:
+    """A task that the scheduler starts earlier cannot report, and has used up an attempt."""
+    started = tmp_path / "started"
+    second = [sys.executable, "-c", f"import pathlib; pathlib.Path({str(started)!r}).touch()"]
+    looks: list[bool] = []
+
+    def ready() -> bool:
+        looks.append(started.exists())
+        return len(looks) == 3
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert entrypoint.supervise([FOREVER, second], ready) == 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert looks == [False, False, False]
+    assert started.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_well_when_it_is_told_to(number: signal.Signals) -> None:
     process = supervisor(FOREVER, [sys.executable, "-c", "import time; time.sleep(600)"])
@@ -103,12 +123,17 @@ def test_stops_at_a_database_that_cannot_be_migrated(tmp_path: Path) -> None:
         "PATH": f"{folder}:/usr/bin:/bin",
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "TRAINING_HOME": str(tmp_path),
+        "PIPELINE_HOME": "/project",
     }
+    python = folder / "python"
+    python.write_text('#!/bin/sh\necho "$@" >> "$AIRFLOW_HOME/calls"\n')
+    python.chmod(0o755)
     done = subprocess.run(
         [sys.executable, str(ENTRYPOINT)], env=environment, check=False, capture_output=True, timeout=30
     )
     assert done.returncode != 0
-    assert (tmp_path / "calls").read_text() == "db migrate\n"
+    assert (tmp_path / "calls").read_text() == "/project/scripts/pipeline.py keys\ndb migrate\n"
 
 
 def report(**statuses: str | None) -> dict[str, dict[str, str | None]]:

@@ -48,6 +48,16 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield uri
 
 
+@pytest.fixture(scope="session", autouse=True)
+def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keys of the tests' own, away from the project's."""
+    folder = tmp_path_factory.mktemp("signing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNING_KEY", str(folder / "private" / "key.pem"))
+        patch.setenv("SIGNING_PUBLIC_KEYS", str(folder / "public"))
+        yield folder
+
+
 @pytest.fixture
 def tracking(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Points the code under test at the server."""

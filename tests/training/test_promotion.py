@@ -53,7 +53,12 @@ class Model:
 
 @pytest.fixture
 def model(tmp_path: Path, request: pytest.FixtureRequest) -> Model:
-    return Model(tmp_path, re.sub("[^A-Za-z0-9]+", "-", request.node.name)[:80].strip("-"))
+    return Model(tmp_path, name_of(request))
+
+
+def name_of(request: pytest.FixtureRequest) -> str:
+    """A model's name for this test."""
+    return re.sub("[^A-Za-z0-9]+", "-", request.node.name)[:80].strip("-")
 
 
 def failed(answer: dict[str, Any]) -> set[str]:

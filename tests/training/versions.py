@@ -11,7 +11,8 @@ import pandas as pd
 from onnx import TensorProto, helper
 from training.config import Config
 from training.data.files import find
-from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, Registry
+from training.model import signing
+from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
 
 from mlflow import MlflowClient
 
@@ -78,13 +79,15 @@ def register(
     client.set_terminated(run.info.run_id)
     if not client.search_registered_models(f"name = '{config.name}'"):
         client.create_registered_model(config.name)
+    sha256 = sha256 or hashlib.sha256(content).hexdigest()
     made = client.create_model_version(
         config.name,
         f"{run.info.artifact_uri}/model",
         run.info.run_id,
         tags={
             KEY_TAG: config.training_key(digest),
-            DIGEST_TAG: sha256 or hashlib.sha256(content).hexdigest(),
+            DIGEST_TAG: sha256,
+            SIGNATURE_TAG: signing.sign(config.name, sha256),
         },
     )
     return str(made.version)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from training.model import onnx_runtime
 from training.promotion.gate import Evidence
 from training.tracking.registry import BASELINE_TAG, TEST_ROWS_FILE, Registry
 
-log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 SPLIT_SETTINGS = ("split_seed", "split_test")  # parameters of every training run
@@ -40,7 +38,11 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
         name, seen, pretended = "the majority or mean predictor", "", ""
         champion: Array | None = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
     else:
-        name, content = f"version {holder.version}", _content(registry, holder)
+        name, content = f"version {holder.version}", None
+        try:  # a champion whose file is not the one that was signed can be replaced
+            content = registry.verified_content(holder)
+        except WrongModel as error:
+            name = f"the champion ({error.message})"
         champion = _scored(content, features, config, labels) if content else None
         before = _settings(registry, holder)
         contract_before = onnx_runtime.read_contract(content) if content else {}
@@ -86,15 +88,6 @@ def _scored(content: bytes, features: pd.DataFrame, config: Config, labels: list
         place = labels.index(label) if label in labels else -1
         aligned[:, place] = np.maximum(aligned[:, place], column)
     return aligned
-
-
-def _content(registry: Registry, version: ModelVersion) -> bytes | None:
-    """The version's file; None where it is not the one that was registered, so that it can be replaced."""
-    try:
-        return registry.verified_content(version)
-    except WrongModel as error:
-        log.warning("%s", error.message)
-        return None
 
 
 def _settings(registry: Registry, version: ModelVersion) -> dict[str, str]:

@@ -21,6 +21,7 @@ from training.data.files import Source
 from training.data.table import Dataset
 from training.evaluation.measurement import Measurement
 from training.fit.search import Found
+from training.model import signing
 from training.report import plots
 from training.report.card import Card, page, render
 from training.tracking.registry import (
@@ -28,7 +29,7 @@ from training.tracking.registry import (
     DIGEST_TAG,
     FEEDBACK_TAG,
     KEY_TAG,
-    MODEL_FILE,
+    SIGNATURE_TAG,
     SOURCE_TAG,
     TEST_ROWS_FILE,
     Registry,
@@ -63,6 +64,9 @@ def record(
     interrupted task leaves none, and its repetition writes the same again."""
     found, measured = result.found, result.measured
     card = Card(result.contract, table.report, measured, found.best, len(found.trials), config.data.segment)
+    model = onnx.load_from_string(result.content)
+    # Of what is about to be written: what is read back later may have been replaced by then.
+    digest = hashlib.sha256(model.SerializeToString()).hexdigest()
     with mlflow.start_run(run_id=found.run_id):
         mlflow.log_metrics({**measured.metrics, **measured.details, "onnx_difference": result.parity})
         mlflow.set_tags(
@@ -86,7 +90,7 @@ def record(
             _write_files(Path(folder), config, table, test_rows, result, card)
             mlflow.log_artifacts(folder)
         logged = mlflow.onnx.log_model(
-            onnx.load_from_string(result.content),
+            model,
             name="model",
             signature=_signature(result.contract),
             input_example=_example(result.contract),
@@ -95,12 +99,12 @@ def record(
             save_as_external_data=False,
             onnx_execution_providers=["CPUExecutionProvider"],
         )
-        digest = _stored_digest(logged.artifact_path)
         # Last, since they can be written once only: a repetition after an accident may have found another winner.
         mlflow.log_params(
             {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)}
         )
-    tags = {KEY_TAG: key, DIGEST_TAG: digest, "data_synthetic": str(source.synthetic).lower()}
+    signature = signing.sign(registry.name, digest)
+    tags = {KEY_TAG: key, DIGEST_TAG: digest, SIGNATURE_TAG: signature, "data_synthetic": str(source.synthetic).lower()}
     tags |= {FEEDBACK_TAG: table.report.get("feedback_digest", "")}
     return str(registry.register(logged.model_uri, tags, page(card)).version)
 
@@ -136,10 +140,3 @@ def _example(contract: dict[str, Any]) -> pd.DataFrame:
     frame = pd.DataFrame([{feature["input"]: feature["example"] for feature in contract["features"]}])
     numbers = [feature["input"] for feature in contract["features"] if feature["type"] == "number"]
     return frame.astype(dict.fromkeys(numbers, "float32"))
-
-
-def _stored_digest(location: str) -> str:
-    """SHA-256 of the model file as the registry will hand it out, contract included."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=folder)
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -25,10 +25,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 import mlflow
 from mlflow import MlflowClient
-from training.errors import TrackingError, WrongModel
+from training.errors import ConfigError, TrackingError, WrongModel
+from training.model import signing
 
 KEY_TAG = "pipeline.run_key"
 DIGEST_TAG = "model_sha256"
+SIGNATURE_TAG = "model_signature"
 BASELINE_TAG = "pipeline.baseline"
 FEEDBACK_TAG = "pipeline.feedback_digest"  # of a version: which labelled predictions it was trained on besides the file
 SOURCE_TAG = "pipeline.data_source"  # of a run: data.source as configured, whatever file stood in for it
@@ -115,13 +117,30 @@ class Registry:
         return Path(path).read_bytes()
 
     def verified_content(self, version: ModelVersion) -> bytes:
-        """The serialized model of a version, whose digest is the one that it was registered with. Raises WrongModel."""
+        """The serialized model of a version, as it was registered and signed. Raises WrongModel, WrongSignature."""
+        content, digest = self._registered_content(version)
+        signing.check(self.name, version.version, digest, version.tags.get(SIGNATURE_TAG, ""))
+        return content
+
+    def _registered_content(self, version: ModelVersion) -> tuple[bytes, str]:
         with tempfile.TemporaryDirectory() as folder:
             content = self.model_content(version, Path(folder))
         found, registered = hashlib.sha256(content).hexdigest(), version.tags.get(DIGEST_TAG, "")
         if found != registered.lower():
             raise WrongModel(self.name, version.version, registered, found)
-        return content
+        return content, found
+
+    def sign(self, number: str | None) -> dict[str, str]:
+        """Signs a version that somebody vouches for: one of before there were signatures, or of a retired key."""
+        version = self.numbered(number) if number else self.holder()
+        if version is None:
+            raise ConfigError(
+                f"'{self.name}' has no version {number}" if number else f"'{self.name}': nothing is {self.alias}",
+                f"Name one with --version: {', '.join(self.versions()) or 'there is none yet'}.",
+            )
+        _, digest = self._registered_content(version)
+        self.client.set_model_version_tag(self.name, version.version, SIGNATURE_TAG, signing.sign(self.name, digest))
+        return {"status": "signed", "version": str(version.version), "digest": digest}
 
     def run_file(self, run_id: str, file: str, folder: Path) -> Path:
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=file, dst_path=str(folder)))
