@@ -47,7 +47,7 @@ check: setup  ## format, lint, types, import rules, Compose files
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
 	$(DEV)/compose-lint check --quiet docker-compose.yml rag/docker-compose.yml
 
-up: export MODEL_NAME := $(or $(MODEL_NAME),$(MODEL_OF_CONFIG))
+up: export DEFAULT_MODEL := $(or $(DEFAULT_MODEL),$(MODEL_OF_CONFIG))
 up:  ## the whole stack as containers
 	$(COMPOSE) up --build --wait
 

@@ -191,7 +191,12 @@ def main() -> int:
     try:
         settings = read_settings()
         settings = Settings(**{**settings.__dict__, "ports": ports})
-        environment = {**settings.environment, **variables, "MODEL_NAME": settings.model_name, "DOCKER_BUILDKIT": "1"}
+        environment = {
+            **settings.environment,
+            **variables,
+            "DEFAULT_MODEL": settings.model_name,
+            "DOCKER_BUILDKIT": "1",
+        }
         compose = Compose(settings.root, environment, PROJECT)
         check_engine(settings.root, settings.environment)
         compose.run("down", "--volumes", "--remove-orphans")

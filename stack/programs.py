@@ -34,7 +34,8 @@ def mlflow(settings: Settings) -> Program:
 def api(settings: Settings) -> Program:
     """The prediction service. Alive is enough here: before the first training it has no model."""
     extra = {"PYTHONPATH": "api", "API_HOST": HOST, "API_PORT": str(settings.ports["api"])}
-    extra |= {"MODEL_NAME": settings.model_name, "MODELS_DIR": str(settings.home / "models")}
+    default = settings.environment.get("DEFAULT_MODEL") or settings.model_name
+    extra |= {"DEFAULT_MODEL": default, "MODELS_DIR": str(settings.home / "models")}
     extra |= {"PREDICTION_LOG_DIR": prediction_log(settings)}
     extra |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as in its image
     return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")

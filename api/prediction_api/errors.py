@@ -3,7 +3,7 @@
 PredictionApiError
 ├── StartRefused              the process cannot start; one line, exit code 2
 ├── RequestRefused            one request is answered with application/problem+json
-│   ├── UnknownModel          404  another model or version than the one that is live
+│   ├── UnknownModel          404  a model that is not served, or a version that is not live
 │   ├── WrongKey              401  the service asks for a key, and none or another one was given
 │   ├── TooSlow               408  the request did not arrive in time
 │   ├── BodyTooLarge          413
@@ -74,11 +74,11 @@ class RequestRefused(PredictionApiError):
 
 
 class UnknownModel(RequestRefused):
-    """The path names another model, or another version of it, than the one that is live."""
+    """The path names a model that is not served, or another version of it than the one that is live."""
 
     status = 404
     title = "This model is not served"
-    hint = "GET /model says which model and version are; leave the version out to take whichever is live."
+    hint = "GET /models lists what is served. Without a version in the path, whichever is live answers."
 
 
 class WrongKey(RequestRefused):

@@ -12,20 +12,17 @@ from prediction_api.http.admission import Admission, Doorkeeper
 from prediction_api.http.keys import KeyCheck, KeyRing
 from prediction_api.http.middleware import RequestRecord, answer_errors_as_problems
 from prediction_api.http.shortcut import Shortcut
-from prediction_api.models.copies import ModelCopies
+from prediction_api.models.catalog import Catalog
 from prediction_api.models.registry import Registry
-from prediction_api.models.store import ModelStore
-from prediction_api.predicting.micro_batching import Inference
 from prediction_api.protocols.mlflow import mlflow_router
-from prediction_api.protocols.native import router
+from prediction_api.protocols.native import model_router, router
+from prediction_api.protocols.routing import named
 from prediction_api.protocols.v2 import v2_router
 from prediction_api.settings import Settings
-from prediction_api.telemetry.history import History
 from prediction_api.telemetry.metrics import Metrics
-from prediction_api.telemetry.prediction_log import PredictionLog
 from prediction_api.web.files import PageFiles
 from prediction_api.web.openapi import TITLE, openapi_schema
-from prediction_api.web.routes import page_router
+from prediction_api.web.routes import page_router, people_router
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 
@@ -36,43 +33,36 @@ def create_app(settings: Settings) -> FastAPI:
     Raises StartRefused for a key that could be guessed.
     """
     metrics = Metrics()
-    name, alias = settings.model_name, settings.model_alias
-    registry = Registry(settings.mlflow_tracking_uri, name, alias)
-    store = ModelStore(registry, ModelCopies(settings.models_dir / name), name, alias, metrics)
+    catalog = Catalog(settings, Registry(settings.mlflow_tracking_uri, settings.model_alias), metrics)
     door = Doorkeeper(metrics)
-    log_folder = settings.prediction_log_dir and settings.prediction_log_dir / name
-    log = PredictionLog(log_folder, settings.prediction_log_days, metrics, settings.prediction_log_group_reads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await store.load_newest_copy()
-        log.start()
-        following = asyncio.create_task(store.follow(settings.api_poll_seconds))
+        await catalog.load_copies()
+        following = asyncio.create_task(catalog.follow())
         watching = asyncio.create_task(door.end_slow_connections(min(1.0, settings.api_request_seconds / 2)))
         yield
         for task in (following, watching):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        await registry.close()
-        await asyncio.to_thread(log.close)
+        await catalog.close()
 
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    routes = [*router.routes, *page_router.routes, *mlflow_router.routes, *v2_router.routes]
+    of_model = [*model_router.routes, *people_router.routes, *mlflow_router.routes]
+    routes = [*router.routes, *page_router.routes, *of_model, *v2_router.routes, *named(of_model)]
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, docs_url=None, redoc_url=None, telemetry=quiet)
     app.mount("/pages", PageFiles())
-    app.state.settings, app.state.store, app.state.metrics = settings, store, metrics
-    app.state.inference = Inference(metrics, log)
-    app.state.log, app.state.history = log, History(registry)
+    app.state.settings, app.state.catalog, app.state.metrics = settings, catalog, metrics
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     app.state.door = door
-    hot = next(one for one in router.routes if isinstance(one, APIRoute) and one.path == "/predict")
+    hot = next(one for one in model_router.routes if isinstance(one, APIRoute) and one.path == "/predict")
     app.add_middleware(Shortcut, route=hot)
     if keys := KeyRing(settings.api_key, settings.api_key_file):
         app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Admission, door=door)
     app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
     answer_errors_as_problems(app)
-    app.openapi = lambda: openapi_schema(app, store.live, bool(keys))  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = lambda: openapi_schema(app, catalog, bool(keys))  # type: ignore[method-assign]  # FastAPI's documented way
     return app

@@ -8,9 +8,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prediction_api.errors import StartRefused
 
-RegistryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$")]  # also a folder's name
+NAME = r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}"  # of a registered model and of an alias; the model's is also a folder's
+RegistryName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+_empty_is_none = BeforeValidator(lambda given: given or None)
 
-OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]  # empty switches it off
+OptionalPath = Annotated[Path | None, _empty_is_none]  # empty switches it off
 
 
 class Settings(BaseSettings):
@@ -27,9 +29,9 @@ class Settings(BaseSettings):
     api_max_body_bytes: int = Field(default=8_000_000, ge=1_000)
     api_max_csv_bytes: int = Field(default=32_000_000, ge=1_000)
     mlflow_tracking_uri: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://\S+$")
-    model_name: RegistryName = "wine-quality"
+    default_model: Annotated[RegistryName | None, _empty_is_none] = None  # of the calls that name none
     model_alias: RegistryName = "production"
-    api_key: Annotated[SecretStr | None, BeforeValidator(lambda given: given or None)] = None
+    api_key: Annotated[SecretStr | None, _empty_is_none] = None
     api_key_file: OptionalPath = None
     models_dir: Path = Path("models")
     prediction_log_dir: OptionalPath = Path("var/predictions")

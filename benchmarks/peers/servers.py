@@ -53,7 +53,7 @@ def ours(uri: str) -> Server:
 
     def start(folder: Path) -> Started:
         port = free_port()
-        variables = {"MLFLOW_TRACKING_URI": uri, "MODEL_NAME": model.NAME, "API_PORT": str(port)}
+        variables = {"MLFLOW_TRACKING_URI": uri, "DEFAULT_MODEL": model.NAME, "API_PORT": str(port)}
         variables |= {
             "MODELS_DIR": str(folder / "models"),
             "PREDICTION_LOG_DIR": str(folder / LOG),

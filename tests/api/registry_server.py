@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from servers import held_port
 
@@ -20,17 +20,25 @@ class StoredVersion:
 
 
 @dataclass
-class FakeRegistry:
-    """What a test sets and looks at; `serve` puts it behind a port."""
-
-    name: str = "wine-quality"
+class StoredModel:
+    created: int
     versions: dict[str, StoredVersion] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class FakeRegistry:
+    """What a test sets and looks at; `serve` puts it behind a port. Without a model's name it is about `name`."""
+
+    name: str = "wine-quality"
+    models: dict[str, StoredModel] = field(default_factory=dict)
     ledger: list[dict[str, object]] | None = None  # newest first; None where nothing was ever decided
     downloads: list[str] = field(default_factory=list)
     unsearchable: bool = False  # as MLflow answers for an experiment that was deleted meanwhile
     looks: int = 0
+    details: int = 0  # how often a version was asked for
     ledger_looks: int = 0
+    page: int = 1000  # models in one answer of the search
     broken: int | None = None  # answer every call with this status
     truncate: bool = False  # end each download before its announced length
     server: ThreadingHTTPServer | None = None
@@ -40,16 +48,24 @@ class FakeRegistry:
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def add(self, content: bytes, sha256: str | None = "right", promote: bool = True) -> str:
-        version = str(len(self.versions) + 1)
-        tags = (
-            {}
-            if sha256 is None
-            else {"model_sha256": hashlib.sha256(content).hexdigest() if sha256 == "right" else sha256}
-        )
-        self.versions[version] = StoredVersion(content, tags, f"mlflow-artifacts:/1/models/m-{version}/artifacts")
+    @property
+    def versions(self) -> dict[str, StoredVersion]:
+        return self.models[self.name].versions
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        return self.models[self.name].aliases
+
+    def add(self, content: bytes, sha256: str | None = "right", promote: bool = True, name: str | None = None) -> str:
+        name = name or self.name
+        model = self.models.setdefault(name, StoredModel(created=1_000 + len(self.models)))
+        version = str(len(model.versions) + 1)
+        digest = hashlib.sha256(content).hexdigest() if sha256 == "right" else sha256
+        tags = {} if digest is None else {"model_sha256": digest}
+        uri = f"mlflow-artifacts:/1/models/{quote(name)}-{version}/artifacts"
+        model.versions[version] = StoredVersion(content, tags, uri)
         if promote:
-            self.aliases["production"] = version
+            model.aliases["production"] = version
         return version
 
     def start(self) -> None:
@@ -87,15 +103,16 @@ class FakeRegistry:
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if self.broken is not None:
             return self.broken, "text/plain", b"no", 2
-        if parts.path == "/api/2.0/mlflow/registered-models/alias":
+        if parts.path == "/api/2.0/mlflow/registered-models/search":
             self.looks += 1
-            return self._alias(query)
-        if parts.path == "/api/2.0/mlflow/model-versions/get-download-uri":
-            return _json(200, {"artifact_uri": self.versions[query["version"]].artifact_uri})
+            return self._search(query)
+        if parts.path.startswith("/api/2.0/mlflow/model-versions/"):
+            return self._version(parts.path.rpartition("/")[2], query)
         if (found := self._ledger(parts.path, query)) is not None:
             return found
         prefix = "/api/2.0/mlflow-artifacts/artifacts/"
-        for version, stored in self.versions.items():
+        versions = [one for model in self.models.values() for one in model.versions.items()]
+        for version, stored in versions:
             if (
                 parts.path == f"{prefix}{stored.artifact_uri.removeprefix('mlflow-artifacts:/')}/model.onnx"
                 and stored.content
@@ -106,8 +123,8 @@ class FakeRegistry:
         return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such artifact"})
 
     def _ledger(self, path: str, query: dict[str, str]) -> tuple[int, str, bytes, int] | None:
-        if path == "/api/2.0/mlflow/experiments/get-by-name" and self.ledger is not None:
-            assert query == {"experiment_name": f"{self.name}-ledger"}
+        ours = query == {"experiment_name": f"{self.name}-ledger"}
+        if path == "/api/2.0/mlflow/experiments/get-by-name" and self.ledger is not None and ours:
             return _json(200, {"experiment": {"experiment_id": "5", "name": f"{self.name}-ledger"}})
         if path == "/api/2.0/mlflow/runs/search":
             self.ledger_looks += 1
@@ -120,17 +137,33 @@ class FakeRegistry:
             return _json(200, {"runs": [{"info": {}, "data": {"tags": [other, tag]}} for tag in tags]})
         return None
 
-    def _alias(self, query: dict[str, str]) -> tuple[int, str, bytes, int]:
-        if query["name"] != self.name:
-            message = f"Registered Model with name={query['name']} not found"
+    def _search(self, query: dict[str, str]) -> tuple[int, str, bytes, int]:
+        """As MLflow 3.17: ordered by name, without empty fields, a token where more follow."""
+        first, most = int(query.get("page_token", "0")), min(int(query.get("max_results", "100")), self.page)
+        if int(query.get("max_results", "100")) > 1000:
+            return _json(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "max_results"})
+        found = []
+        for name, model in sorted(self.models.items()):
+            shown: dict[str, object] = {"name": name, "creation_timestamp": model.created, "last_updated_timestamp": 1}
+            if model.aliases:
+                shown["aliases"] = [{"alias": alias, "version": version} for alias, version in model.aliases.items()]
+            found.append(shown)
+        answer: dict[str, object] = {"registered_models": found[first : first + most]} if found else {}
+        return _json(200, answer | ({"next_page_token": str(first + most)} if first + most < len(found) else {}))
+
+    def _version(self, call: str, query: dict[str, str]) -> tuple[int, str, bytes, int]:
+        model = self.models.get(query["name"])
+        stored = model and model.versions.get(query["version"])
+        if stored is None:
+            message = f"Model Version (name={query['name']}, version={query['version']}) not found"
             return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message})
-        version = self.aliases.get(query["alias"])
-        if version is None:
-            message = f"Registered model alias {query['alias']} not found."
-            return _json(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": message})
-        tags = [{"key": key, "value": value} for key, value in self.versions[version].tags.items()]
-        found = {"name": self.name, "version": version, "run_id": "run-1", "last_updated_timestamp": 1, "tags": tags}
-        return _json(200, {"model_version": found})
+        if call == "get-download-uri":
+            return _json(200, {"artifact_uri": stored.artifact_uri})
+        assert call == "get"
+        self.details += 1
+        tags = [{"key": key, "value": value} for key, value in stored.tags.items()]
+        named = {"name": query["name"], "version": query["version"], "run_id": "run-1", "tags": tags}
+        return _json(200, {"model_version": named | {"last_updated_timestamp": 1}})
 
 
 @contextmanager

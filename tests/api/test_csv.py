@@ -174,7 +174,7 @@ def test_other_requests_are_answered_while_a_csv_is_worked_on(
 ) -> None:
     answers: list[Any] = []
     begun, go_on, waited = threading.Event(), threading.Event(), list[bool]()
-    serving = client.app.state.inference  # type: ignore[attr-defined]
+    serving = client.app.state.catalog.default.inference  # type: ignore[attr-defined]
     many = serving.many
 
     def slow(*arguments: Any) -> Any:

@@ -57,7 +57,7 @@ def test_fifty_flips_at_two_hundred_requests_a_second(registry: FakeRegistry, tm
             stop.set()
             for thread in threads:
                 thread.join()
-        assert service.metric("api_model_swaps_total") == FLIPS + 1
+        assert service.metric('api_model_swaps_total{model="wine-quality"}') == FLIPS + 1
     assert {status for _, status, _ in answers} == {200}
     assert {(one["model"]["version"], one["prediction"]) for _, _, one in answers} == set(RIGHT.items())
     assert len({one["id"] for _, _, one in answers}) == len(answers)

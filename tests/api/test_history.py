@@ -2,8 +2,6 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from prediction_api.main import create_app
-from prediction_api.settings import Settings
 from prediction_api.telemetry import history
 from registry_server import FakeRegistry
 
@@ -52,10 +50,9 @@ def test_while_the_registry_is_away_the_last_history_is_given_and_it_is_said(
     assert client.get("/history").json()["away"] is None
 
 
-def test_a_history_that_was_never_read_is_a_problem_with_what_to_do(registry: FakeRegistry, settings: Settings) -> None:
+def test_a_history_that_was_never_read_is_a_problem_with_what_to_do(registry: FakeRegistry, client: TestClient) -> None:
     registry.stop()
-    with TestClient(create_app(settings)) as client:
-        answer = client.get("/history")
+    answer = client.get("/history")
     assert (answer.status_code, answer.json()["type"]) == (503, "/docs#error-history-unavailable")
     assert "Predictions go on" in answer.json()["hint"]
 

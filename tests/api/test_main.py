@@ -61,11 +61,11 @@ def test_a_wrong_setting_is_named_with_its_variable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("API_PORT", "http")
-    monkeypatch.setenv("MODEL_NAME", "../etc")
+    monkeypatch.setenv("DEFAULT_MODEL", "../etc")
     assert entry.main() == 2
     message = capsys.readouterr().err
     assert "API_PORT='http'" in message
-    assert "MODEL_NAME='../etc'" in message
+    assert "DEFAULT_MODEL='../etc'" in message
 
 
 def test_a_host_that_is_not_ours_is_named() -> None:

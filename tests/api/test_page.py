@@ -246,7 +246,7 @@ def test_without_a_model_the_page_says_what_to_do_and_then_finds_one(
     waiting = page.get_by_role("region", name="No model is served yet")
     expect(waiting).to_contain_text("Train and promote a model")
     look_again(page)
-    expect(waiting).to_contain_text("Registered model alias production not found")
+    expect(waiting).to_contain_text("no registered model carries the alias 'production'")
     registry.add(regression_model())
     wait_until(lambda: answer_of(page, "readyz").is_success)
     look_again(page)

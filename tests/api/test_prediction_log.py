@@ -30,7 +30,7 @@ LOGGED_ROW = {"fixed acidity": 8.0, "alcohol": None, "type": "white"}
 
 
 def lines(settings: Settings, kind: str) -> list[dict[str, Any]]:
-    return whole_lines(settings.prediction_log_dir / settings.model_name, kind)  # type: ignore[operator]
+    return whole_lines(settings.prediction_log_dir / "wine-quality", kind)  # type: ignore[operator]
 
 
 def test_a_prediction_is_logged_by_the_names_of_the_csv(client: TestClient, settings: Settings) -> None:
@@ -183,6 +183,7 @@ def test_files_older_than_asked_are_dropped(registry: FakeRegistry, settings: Se
     ]
     for name in [*names, "predictions-2020-01-01.csv", "mine.jsonl"]:
         (folder / name).touch()
+    registry.add(regression_model())
     with TestClient(create_app(settings.model_copy(update={"prediction_log_days": 5}))):
         wait_until(lambda: not (folder / names[1]).exists())
     left = sorted(path.name for path in folder.iterdir())

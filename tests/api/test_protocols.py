@@ -203,10 +203,11 @@ def test_another_model_or_version_is_not_found(client: TestClient, path: str) ->
 
 def test_without_a_model_the_protocols_say_so(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
-        for path in ("/v2/health/ready", "/v2/models/wine-quality", "/v2/models/wine-quality/ready"):
-            assert client.get(path).status_code == 503
-        for path in ("/invocations", INFER):
-            assert client.post(path, json={}).status_code == 503
+        wait_until(lambda: client.get("/readyz").json()["registry"]["reachable"])
+        assert client.get("/v2/health/ready").status_code == client.post("/invocations", json={}).status_code == 503
+        for path in ("/v2/models/wine-quality", "/v2/models/wine-quality/ready"):
+            assert client.get(path).status_code == 404
+        assert client.post(INFER, json={}).status_code == 404
         assert client.get("/v2/health/live").json() == {"live": True}
 
 

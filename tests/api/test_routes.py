@@ -257,7 +257,7 @@ def test_aliases_of_livez_answer_with_and_without_a_model(
 
 def test_without_a_model_every_prediction_says_what_to_do(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
-        wait_until(lambda: "not found" in client.get("/readyz").json()["detail"])
+        wait_until(lambda: "no registered model carries" in client.get("/readyz").json()["detail"])
         for answer in (client.post("/predict", json=ROW), client.post("/predict/batch", json={}), client.get("/model")):
             assert answer.status_code == 503
             assert answer.json()["hint"].startswith("Train and promote a model")
@@ -276,7 +276,7 @@ def test_a_first_version_that_is_refused_is_told_to_programs_too(settings: Setti
             "No model is loaded",
         )
         assert (said["refused"]["version"], said["refused"]["reason"]) == ("1", "digest-mismatch")
-        assert (said["registry"]["model"], said["registry"]["alias"]) == (settings.model_name, settings.model_alias)
+        assert (said["registry"]["model"], said["registry"]["alias"]) == ("wine-quality", settings.model_alias)
 
 
 def test_request_id_is_taken_and_given_back(client: TestClient) -> None:
@@ -324,7 +324,7 @@ def test_metrics_count_by_route_and_never_by_what_was_sent(client: TestClient) -
     assert 'api_requests_total{path="/predict",status="200"} 1.0' in page
     assert 'api_requests_total{path="other",status="404"} 1.0' in page
     assert 'api_predictions_total{model="wine-quality",version="1"} 3.0' in page
-    assert 'api_model_info{name="wine-quality",version="1"} 1.0' in page
+    assert 'api_model_info{model="wine-quality",version="1"} 1.0' in page
     assert "api_registry_reachable 1.0" in page
     assert "12345" not in page
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 MODEL = {
-    "name": os.environ.get("MODEL_NAME"),
+    "name": os.environ.get("DEFAULT_MODEL"),
     "version": "1",
     "features": [{"name": "alcohol", "example": 10.5}],
     "metrics": {"mae": 0.5},

@@ -122,7 +122,7 @@ def test_no_program_gets_the_keys_of_another(root: Path) -> None:
 def test_the_run_gets_the_users_own_table(root: Path) -> None:
     (root / "mine.csv").write_text("a\n1\n")
     settings = read_settings({"DATA": str(root / "mine.csv")}, root)
-    assert programs.api(settings).environment["MODEL_NAME"] == "mine"
+    assert programs.api(settings).environment["DEFAULT_MODEL"] == "mine"
     assert demo.configuration(settings) == {
         "config": str(root / "pipeline.yaml"), "name": "mine", "trials": demo.TRIALS, "data": str(root / "mine.csv")
     }  # fmt: skip

@@ -63,7 +63,7 @@ def serve(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             if name not in started:
                 port = ends.enter_context(held_port())
                 folder = tmp_path_factory.mktemp("api")
-                variables = {"MLFLOW_TRACKING_URI": tracking_uri, "MODEL_NAME": name, "API_PORT": str(port)}
+                variables = {"MLFLOW_TRACKING_URI": tracking_uri, "DEFAULT_MODEL": name, "API_PORT": str(port)}
                 variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
                 command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
                 ends.enter_context(server_running(command, folder, f"http://127.0.0.1:{port}/readyz", variables))

@@ -40,7 +40,7 @@ def service(
         pytest.skip("the service's environment is not there: make setup")
     with held_port() as port:
         url = f"http://127.0.0.1:{port}"
-        settings = {"API_PORT": str(port), "MODEL_NAME": model.name, "MLFLOW_TRACKING_URI": tracking}
+        settings = {"API_PORT": str(port), "DEFAULT_MODEL": model.name, "MLFLOW_TRACKING_URI": tracking}
         settings |= {"PYTHONPATH": str(ROOT / "api"), "MODELS_DIR": str(tmp_path / "models"), "API_POLL_SECONDS": "0.2"}
         settings["PREDICTION_LOG_DIR"] = ""
         with server_running([API_PYTHON, "-m", "prediction_api"], tmp_path, f"{url}/livez", settings):
@@ -107,7 +107,7 @@ def test_a_first_version_that_is_refused_leaves_nothing_in_production(
     assert last_entry(model) == ("reverted", "", "1", "wrong-contract")
     assert [entry.action for entry in ledger.entries()] == ["promoted", "reverted"]
     assert verify.verify(model.config())["status"] == "nothing in production"
-    until(lambda: "not found" in service()["registry"]["detail"])
+    until(lambda: "no registered model" in service()["registry"]["detail"])
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import re
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
 _OPEN = {"/", "/livez", "/readyz", "/health", "/healthz", "/ping", "/v2/health/live", "/v2/health/ready"}
 _OPEN_FOLDER = "/pages/"
+_OPEN_OF_MODEL = re.compile(r"/models/[^/]+/readyz")
 
 
 def read_keys(text: str, source: str) -> list[bytes]:
@@ -122,7 +124,7 @@ class KeyCheck:
 
 def is_open(path: str) -> bool:
     """This path is answered without a key."""
-    return path in _OPEN or path.startswith(_OPEN_FOLDER)
+    return path in _OPEN or path.startswith(_OPEN_FOLDER) or _OPEN_OF_MODEL.fullmatch(path) is not None
 
 
 def _given(scope: Scope) -> bytes:

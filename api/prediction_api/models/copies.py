@@ -24,6 +24,7 @@ class CopyRecord(BaseModel):
     alias: str
     sha256: str
     run_id: str | None
+    registered: int | None = None  # when the model was, in ms: the first one is the default model
     adopted_at: AwareDatetime
 
 
@@ -73,9 +74,15 @@ class ModelCopies:
         part = self.new_file()
         part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         part.replace(self._record_file(record.version))
+        self._withdrawn.unlink(missing_ok=True)
         for old in self.newest_first()[KEPT:]:
             self._record_file(old.version).unlink(missing_ok=True)
             self._model_file(old.version).unlink(missing_ok=True)
+
+    def withdraw(self) -> None:
+        """Leaves the copies for whoever promotes the model again; until then none of them is served."""
+        with suppress(OSError):
+            self._withdrawn.touch()
 
     def drop_leftovers(self) -> None:
         """Removes what a killed process left: files half written, and models without their record."""
@@ -84,6 +91,12 @@ class ModelCopies:
         for path in [*self.folder.glob("*.part"), *alone]:
             with suppress(OSError):  # it takes room, and keeps nothing from being served
                 path.unlink(missing_ok=True)
+
+    def to_serve(self, alias: str) -> list[CopyRecord]:
+        """The records of what may be served without the registry, the one that went live last in front."""
+        if self._withdrawn.exists():
+            return []
+        return [record for record in self.newest_first() if record.alias == alias]
 
     def newest_first(self) -> list[CopyRecord]:
         """The records that can be read, the one that went live last in front."""
@@ -96,6 +109,10 @@ class ModelCopies:
             if path == self._record_file(record.version):
                 records.append(record)
         return sorted(records, key=lambda record: record.adopted_at, reverse=True)
+
+    @property
+    def _withdrawn(self) -> Path:
+        return self.folder / "withdrawn"
 
     def _model_file(self, version: str) -> Path:
         return self.folder / f"{version}.onnx"

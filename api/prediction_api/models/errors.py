@@ -2,7 +2,7 @@
 
 PredictionApiError
 ├── RegistryAway              the registry did not answer
-├── NoChampion                the registry answers, but no version carries the alias
+├── NotThere                  the registry answers that it does not have what was asked for
 └── ModelRefused              a version is not served
     ├── ArtifactUnavailable   its file cannot be fetched or kept
     ├── DigestMissing         the registry holds no digest to check it against
@@ -22,11 +22,11 @@ class RegistryAway(PredictionApiError):
     hint = "Check that the tracking server runs, that MLFLOW_TRACKING_URI names it and that it allows this host's name."
 
 
-class NoChampion(PredictionApiError):
-    """No version of the model carries the alias."""
+class NotThere(PredictionApiError):
+    """The registry answers that it does not have what was asked for."""
 
-    title = "Nothing is promoted"
-    hint = "Train and promote a model, or check MODEL_NAME and MODEL_ALIAS."
+    title = "Not in the registry"
+    hint = "Train and promote a model, or check MODEL_ALIAS."
 
 
 class ModelRefused(PredictionApiError):

@@ -1,4 +1,4 @@
-"""MLflow's registry over its REST interface: whom the alias names, the version's file, and what was decided before."""
+"""MLflow's registry over its REST interface: which versions carry the alias, their files, and what was decided."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,22 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from prediction_api.models.errors import ArtifactUnavailable, NoChampion, RegistryAway
+from prediction_api.models.errors import ArtifactUnavailable, NotThere, RegistryAway
 
 ARTIFACT = "model.onnx"
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
+_VERSION = r"^\d{1,18}$"  # it becomes a file's name
 _SEARCH_TIMEOUT = httpx.Timeout(2.0, read=10.0)  # the tracking server searches slowly while the machine trains a model
 _DOWNLOAD_TIMEOUT = httpx.Timeout(2.0, read=30.0)  # the server may fetch from a slow object store first
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A registered model and the version of it that carries the alias. `created`: when it was registered, in ms."""
+
+    name: str
+    version: str
+    created: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class Champion:
     Two equal values mean that nothing changed in the registry.
     """
 
+    created: int
     version: str
     sha256: str | None
     run_id: str | None
@@ -53,14 +64,30 @@ class _Tag(BaseModel):
 
 
 class _Version(BaseModel):
-    version: str = Field(pattern=r"^\d{1,18}$")  # it becomes a file's name
+    version: str = Field(pattern=_VERSION)
     run_id: str | None = None
     tags: list[_Tag] = []
     last_updated_timestamp: int = 0
 
 
-class _AliasAnswer(BaseModel):
+class _VersionAnswer(BaseModel):
     model_version: _Version
+
+
+class _Alias(BaseModel):
+    alias: str
+    version: str = Field(pattern=_VERSION)
+
+
+class _Model(BaseModel):
+    name: str
+    creation_timestamp: int = 0
+    aliases: list[_Alias] = []
+
+
+class _ModelsAnswer(BaseModel):
+    registered_models: list[_Model] = []
+    next_page_token: str = ""
 
 
 class _LocationAnswer(BaseModel):
@@ -98,44 +125,65 @@ Answer = TypeVar("Answer", bound=BaseModel)
 class Registry:
     """Read-only. Short timeouts: the caller asks again soon anyway."""
 
-    def __init__(self, uri: str, name: str, alias: str) -> None:
+    def __init__(self, uri: str, alias: str) -> None:
         self.uri = uri.rstrip("/")
-        self._name = name
-        self._alias = alias
+        self.alias = alias
         self._client = httpx.AsyncClient(
             timeout=2.0, transport=httpx.AsyncHTTPTransport(retries=2), trust_env=False, follow_redirects=False
         )
 
-    async def champion(self) -> Champion:
-        """The alias's holder. Raises NoChampion or RegistryAway."""
-        query = {"name": self._name, "alias": self._alias}
-        answer = await self._ask("GET", "registered-models/alias", _AliasAnswer, params=query)
-        found = answer.model_version
-        sha256 = next((tag.value for tag in found.tags if tag.key == "model_sha256"), None)
-        return Champion(found.version, sha256, found.run_id or None, found.last_updated_timestamp)
+    async def promoted(self) -> list[Promoted]:
+        """Every registered model that carries the alias, the first registered in front. Raises RegistryAway."""
+        found, query = list[_Model](), {"max_results": "1000"}
+        while True:
+            try:
+                answer = await self._ask(
+                    "GET", "registered-models/search", _ModelsAnswer, params=query, timeout=_SEARCH_TIMEOUT
+                )
+            except NotThere as error:
+                raise RegistryAway(f"registered-models/search was refused: {error.detail}") from None
+            found += answer.registered_models
+            if not answer.next_page_token:
+                break
+            query["page_token"] = answer.next_page_token
+        carriers = [
+            Promoted(model.name, one.version, model.creation_timestamp)
+            for model in found
+            for one in model.aliases
+            if one.alias == self.alias
+        ]
+        return sorted(carriers, key=lambda one: (one.created, one.name))
 
-    async def decisions(self, most: int) -> list[LedgerEntry]:
+    async def champion(self, promoted: Promoted) -> Champion:
+        """The version's details. Raises NotThere where it was deleted meanwhile, or RegistryAway."""
+        query = {"name": promoted.name, "version": promoted.version}
+        found = (await self._ask("GET", "model-versions/get", _VersionAnswer, params=query)).model_version
+        tags = {tag.key: tag.value for tag in found.tags}
+        sha256, run_id = tags.get("model_sha256"), found.run_id or None
+        return Champion(promoted.created, found.version, sha256, run_id, found.last_updated_timestamp)
+
+    async def decisions(self, model: str, most: int) -> list[LedgerEntry]:
         """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""
         try:
-            name = f"{self._name}-ledger"
+            name = f"{model}-ledger"
             found = await self._ask(
                 "GET", "experiments/get-by-name", _ExperimentAnswer, params={"experiment_name": name}
             )
-        except NoChampion:
+        except NotThere:
             return []
         search = {"experiment_ids": [found.experiment.experiment_id], "max_results": most}
         order = {"order_by": ["attributes.start_time DESC"]}
         query: dict[str, Any] = {"json": search | order, "timeout": _SEARCH_TIMEOUT}
         try:
             answer = await self._ask("POST", "runs/search", _RunsAnswer, **query)
-        except NoChampion as error:  # the ledger is there, and cannot be searched: deleted a moment ago, or hidden
+        except NotThere as error:  # the ledger is there, and cannot be searched: deleted a moment ago, or hidden
             raise RegistryAway(f"runs/search was refused: {error.detail}") from None
         texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
         return [_entry(text) for text in texts]
 
-    async def download(self, version: str, target: Path) -> None:
+    async def download(self, model: str, version: str, target: Path) -> None:
         """Writes the version's file to `target`. Raises ArtifactUnavailable, also on a full disk, or RegistryAway."""
-        query = {"name": self._name, "version": version}
+        query = {"name": model, "version": version}
         answer = await self._ask("GET", "model-versions/get-download-uri", _LocationAnswer, params=query)
         location = urlsplit(answer.artifact_uri)
         if location.scheme != "mlflow-artifacts":
@@ -166,9 +214,9 @@ class Registry:
             response = await self._client.request(method, f"{self.uri}/api/2.0/mlflow/{path}", **content)
             if response.is_client_error:
                 trouble = _Trouble.model_validate_json(response.content)
-                # MLflow answers 404 for an unknown model and 400 for an unknown alias
+                # MLflow answers 404 for what it does not have and 400 for what it does not take
                 if trouble.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise NoChampion(trouble.message[:200])
+                    raise NotThere(trouble.message[:200])
             _require_success(response)
             return kind.model_validate_json(response.content)
         except httpx.HTTPError as error:

@@ -1,25 +1,22 @@
-"""Keeps the promoted model live: follows the registry's alias, verifies, swaps, keeps copies."""
+"""One registered model as it is served: follows what the alias names, verifies, swaps, keeps copies."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from prediction_api.models.copies import CopyRecord, ModelCopies, check_digest, now
+from prediction_api.models.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NotThere, RegistryAway
+from prediction_api.models.predictor import Predictor
+from prediction_api.models.registry import Champion, Promoted, Registry
+from prediction_api.models.sandbox import try_out
+from prediction_api.predicting.rows import RowReader
 from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
-from prediction_api.models.copies import CopyRecord, ModelCopies, check_digest, now
-from prediction_api.models.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NoChampion, RegistryAway
-from prediction_api.models.predictor import Predictor
-from prediction_api.models.registry import Champion, Registry
-from prediction_api.predicting.rows import RowReader
-from prediction_api.models.sandbox import try_out
 
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
-STILL_WANTED_SECONDS = 2.0  # so often it is asked whether the version that is being fetched and tried is still wanted
 
 _Fetched = tuple[bytes, Path | None]  # a verified model, and the file into which it was downloaded, if it was
 
@@ -33,6 +30,7 @@ class LiveModel:
     alias: str
     sha256: str
     run_id: str | None
+    registered: int | None
     loaded_at: datetime
     predictor: Predictor
     reader: RowReader
@@ -49,96 +47,107 @@ class Refusal:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryState:
-    """What the last look at the registry gave. `reachable` is None before the first one."""
+class ServedModel:
+    """`live` is None until a version passed every check; from then on there is always one, until `withdraw`."""
 
-    reachable: bool | None = None
-    detail: str = "not asked yet"
-    checked_at: datetime | None = None
-
-
-class ModelStore:
-    """`live` is None until a model passed every check; after that there is always one."""
-
-    def __init__(self, registry: Registry, copies: ModelCopies, name: str, alias: str, metrics: Metrics) -> None:
+    def __init__(self, name: str, registry: Registry, copies: ModelCopies, metrics: Metrics) -> None:
+        self.name = name
         self.live: LiveModel | None = None
         self.refusal: Refusal | None = None
-        self.registry_state = RegistryState()
+        self.registered: int | None = None  # when the model was, in ms; None while the registry has not said so
+        self.detail = "loaded from a copy"  # what the registry last said about this model
         self._registry = registry
         self._copies = copies
-        self.name = name
-        self.alias = alias
         self._metrics = metrics
         self._refused: Champion | None = None
         self._retry_at = 0.0
+        self._adopting: Promoted | None = None
+        self._adoption: asyncio.Task[None] | None = None
+        self._stoppable = True
 
     async def load_newest_copy(self) -> None:
         """Makes the newest copy live that still passes every check; leaves `live` alone where there is none."""
-        await asyncio.to_thread(self._copies.drop_leftovers)
-        for record in await asyncio.to_thread(self._copies.newest_first):
+        for record in await asyncio.to_thread(self._copies.to_serve, self._registry.alias):
+            self.registered = self.registered or record.registered
             try:
                 content = await asyncio.to_thread(self._copies.read, record.version, record.sha256)
                 if content is not None:
-                    await self._make_live(content, record.version, record.sha256, record.run_id, origin="copy")
+                    await self._make_live(content, record, origin="copy")
                     return
             except ModelRefused as refused:
                 self._note_refusal(record.version, refused)
 
-    async def follow(self, every_seconds: float) -> None:
-        """Looks at the registry for ever. A fault of ours in one look must not end the following."""
-        while True:
-            try:
-                await self.look_once()
-            except Exception as error:  # noqa: BLE001
-                log_event("look failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(every_seconds)
-
-    async def look_once(self) -> None:
-        """Asks whom the alias names and adopts that version if it is another than the live one."""
-        try:
-            champion = await self._registry.champion()
-            self._note_registry(True, f"version {champion.version} is {self.alias}")
-            if self._is_live(champion) or self._is_refused(champion):
+    async def follow(self, promoted: Promoted) -> None:
+        """Takes note of what the alias names now. Adopts it in a task of its own, where it is not live: a large model
+        takes minutes to come and to be tried, and neither another model nor a rollback waits for that."""
+        self.registered = promoted.created
+        self.detail = f"version {promoted.version} is {self._registry.alias}"
+        if self._adoption is not None and not self._adoption.done():
+            if promoted == self._adopting or not self._stoppable:
                 return
-            await self._adopt(champion)
-        except NoChampion as error:
-            self._note_registry(True, error.detail)
-        except RegistryAway as error:
-            self._note_registry(False, error.detail)
+            log_event("model no longer wanted", model=self.name, wanted=promoted.version)
+            await self.stop()
+        if self._is_live(promoted):  # a refused version may have lost the alias
+            self._refused = self.refusal = None
+            return
+        self._adopting = promoted
+        self._adoption = asyncio.create_task(self._try_to_adopt(promoted))
+
+    async def stop(self) -> None:
+        """Ends the adoption that is under way, if one is."""
+        if self._adoption is not None and not self._adoption.done():
+            if self._stoppable:
+                self._adoption.cancel()
+            await asyncio.wait({self._adoption})
+
+    async def withdraw(self) -> None:
+        """No version carries the alias any more: nothing is served, and a restart does not bring a copy back."""
+        await self.stop()
+        self.live = None
+        self._metrics.withdrawn(self.name)
+        await asyncio.to_thread(self._copies.withdraw)
+        log_event("model withdrawn", level=logging.WARNING, model=self.name)
+
+    def _is_live(self, promoted: Promoted) -> bool:
+        live = self.live
+        return live is not None and (live.version, live.registered) == (promoted.version, promoted.created)
+
+    async def _try_to_adopt(self, promoted: Promoted) -> None:
+        """One try; the next look at the registry begins another where it is due."""
+        champion = None
+        try:
+            champion = await self._registry.champion(promoted)
+            if champion != self._refused or time.monotonic() >= self._retry_at:
+                await self._adopt(champion)
+        except (NotThere, RegistryAway) as error:
+            self.detail += f"; {error.detail}"
         except ModelRefused as refused:
             self._refused, self._retry_at = champion, time.monotonic() + RETRY_REFUSED_SECONDS
-            self._note_refusal(champion.version, refused)
-
-    def _is_live(self, champion: Champion) -> bool:
-        live = self.live
-        same = live is not None and (live.version, live.sha256) == (champion.version, (champion.sha256 or "").lower())
-        if same:  # a refused version lost the alias: what is live is what is wanted
-            self._refused = self.refusal = None
-        return same
-
-    def _is_refused(self, champion: Champion) -> bool:
-        return champion == self._refused and time.monotonic() < self._retry_at
+            self._note_refusal(promoted.version, refused)
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one try must not end the following
+            fault = f"{type(error).__name__}: {error}"
+            log_event("adoption failed", level=logging.ERROR, model=self.name, version=promoted.version, error=fault)
 
     async def _adopt(self, champion: Champion) -> None:
         """Fetches, verifies and swaps. Raises ModelRefused or RegistryAway, and then nothing changed."""
         if not champion.sha256:
             raise DigestMissing(f"version {champion.version} has no tag model_sha256")
         sha256 = champion.sha256.lower()
-        fetched = await self._while_wanted(champion, self._fetch(champion.version, sha256))
-        if fetched is None:
-            return
-        content, downloaded = fetched
+        content, downloaded = await self._fetch(champion.version, sha256)
+        record = CopyRecord(
+            name=self.name, version=champion.version, alias=self._registry.alias, sha256=sha256,
+            run_id=champion.run_id, registered=champion.created, adopted_at=now(),
+        )  # fmt: skip
+        self._stoppable = False
         try:
-            live = await self._make_live(content, champion.version, sha256, champion.run_id, origin="registry")
+            await self._make_live(content, record, origin="registry")
             self._refused = self.refusal = None
+            await self._keep(downloaded, record)
         except BaseException:  # a stop of the service too
             _remove(downloaded)
             raise
-        record = CopyRecord(
-            name=live.name, version=live.version, alias=live.alias, sha256=sha256, run_id=live.run_id, adopted_at=now()
-        )
-        await self._keep(downloaded, record)
+        finally:
+            self._stoppable = True
 
     async def _fetch(self, version: str, sha256: str) -> _Fetched:
         """The version's model, from its copy or the registry, once it has passed all that can be checked outside."""
@@ -152,7 +161,7 @@ class ModelStore:
         downloaded: Path | None = None
         try:
             downloaded = await asyncio.to_thread(self._copies.new_file)
-            await self._registry.download(version, downloaded)
+            await self._registry.download(self.name, version, downloaded)
             content = await asyncio.to_thread(downloaded.read_bytes)
             await asyncio.to_thread(check_digest, content, sha256, f"version {version}")
             await try_out(content)
@@ -160,23 +169,6 @@ class ModelStore:
             _remove(downloaded)
             raise
         return content, downloaded
-
-    async def _while_wanted(self, champion: Champion, fetching: Coroutine[None, None, _Fetched]) -> _Fetched | None:
-        """What `fetching` gives; None, and it is stopped, once the alias names another version: a large model takes
-        minutes to come and to be tried, and a rollback must not wait for it."""
-        task = asyncio.create_task(fetching)
-        try:
-            while not (await asyncio.wait({task}, timeout=STILL_WANTED_SECONDS))[0]:
-                with suppress(NoChampion, RegistryAway):  # that is no other version
-                    now_wanted = await self._registry.champion()
-                    if (now_wanted.version, now_wanted.sha256) != (champion.version, champion.sha256):
-                        log_event("model no longer wanted", version=champion.version, wanted=now_wanted.version)
-                        return None
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
 
     async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
         """A full disk costs the copy, not the model: it is live already. A stop of the service waits for the thread."""
@@ -186,27 +178,26 @@ class ModelStore:
             _remove(downloaded)
             log_event("copy not kept", level=logging.WARNING, version=record.version, error=str(error))
 
-    async def _make_live(self, content: bytes, version: str, sha256: str, run_id: str | None, origin: str) -> LiveModel:
+    async def _make_live(self, content: bytes, record: CopyRecord, origin: str) -> None:
         started = time.perf_counter()
         predictor = await asyncio.to_thread(Predictor.from_bytes, content)
         reader = await asyncio.to_thread(RowReader, predictor.contract)
-        self.live = LiveModel(self.name, version, self.alias, sha256, run_id, now(), predictor, reader)
-        self._metrics.swapped(self.name, version)
+        self.live = LiveModel(
+            self.name, record.version, record.alias, record.sha256, record.run_id, record.registered, now(),
+            predictor, reader,
+        )  # fmt: skip
+        self._metrics.swapped(self.name, record.version)
         seconds = round(time.perf_counter() - started, 3)
-        log_event("model loaded", model=self.name, version=version, origin=origin, sha256=sha256, seconds=seconds)
-        return self.live
+        log_event(
+            "model loaded", model=self.name, version=record.version, origin=origin, sha256=record.sha256,
+            seconds=seconds,
+        )  # fmt: skip
 
     def _note_refusal(self, version: str, refused: ModelRefused) -> None:
-        self.refusal = Refusal(version, refused.code(), refused.detail, refused.hint, now())
-        self._metrics.refused(refused.code())
-        log_event("model refused", level=logging.WARNING, version=version, reason=refused.code(), detail=refused.detail)
-
-    def _note_registry(self, reachable: bool, detail: str) -> None:
-        if reachable != self.registry_state.reachable:
-            level = logging.INFO if reachable else logging.WARNING
-            log_event("registry reached" if reachable else "registry lost", level=level, detail=detail)
-        self.registry_state = RegistryState(reachable, detail, now())
-        self._metrics.registry_reachable.set(int(reachable))
+        code, detail = refused.code(), refused.detail
+        self.refusal = Refusal(version, code, detail, refused.hint, now())
+        self._metrics.refused(self.name, code)
+        log_event("model refused", level=logging.WARNING, model=self.name, version=version, reason=code, detail=detail)
 
 
 def _remove(downloaded: Path | None) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from prediction_api.models.catalog import Catalog, Entry
 from prediction_api.models.contract import Contract, DataOrigin, Feature
 from prediction_api.models.predictor import Prediction, seven_digits
 from prediction_api.models.registry import LedgerEntry
-from prediction_api.models.store import LiveModel, ModelStore
+from prediction_api.models.store import LiveModel, Refusal
 from prediction_api.predicting.explanation import Explanation
 
 Json = dict[str, Any]
@@ -76,6 +77,31 @@ class HistoryAnswer(BaseModel):
     entries: list[LedgerEntry]
     as_of: datetime
     away: str | None
+
+
+class RefusedAnswer(BaseModel):
+    """A version that is not served, and why; `version` and `at` are null where the name alone is at fault."""
+
+    version: str | None
+    reason: str
+    detail: str
+    hint: str
+    at: datetime | None = None
+
+
+class ListedModel(BaseModel):
+    name: str
+    version: str | None
+    alias: str
+    ready: bool
+    refused: RefusedAnswer | None
+
+
+class ModelsAnswer(BaseModel):
+    """`default` is the model of the calls that name none."""
+
+    default: str | None
+    models: list[ListedModel]
 
 
 class ModelAnswer(BaseModel):
@@ -170,24 +196,58 @@ def model_answer(live: LiveModel) -> Json:
     return answer.model_dump(mode="json") | {"features": features}
 
 
-def readiness_answer(store: ModelStore) -> Json:
-    live, registry, refusal = store.live, store.registry_state, store.refusal
+def readiness_answer(catalog: Catalog, entry: Entry | None, name: str | None) -> Json:
+    """Of one model, by `name`; `entry` is None where no such model is served."""
+    live, model, state = entry and entry.live, entry and entry.model, catalog.state
+    said = model.detail if model else catalog.missing(name)
     return {
         "ready": live is not None,
         "model": live and {"name": live.name, "version": live.version, "loaded_at": live.loaded_at},
         "registry": {
-            "model": store.name,
-            "alias": store.alias,
-            "reachable": registry.reachable,
-            "detail": registry.detail,
-            "checked_at": registry.checked_at,
+            "model": name,
+            "alias": catalog.registry.alias,
+            "reachable": state.reachable,
+            "detail": said if state.reachable else state.detail,
+            "checked_at": state.checked_at,
         },
-        "refused": refusal
-        and {
-            "version": refusal.version,
-            "reason": refusal.reason,
-            "detail": refusal.detail,
-            "hint": refusal.hint,
-            "at": refusal.at,
-        },
+        "refused": model and model.refusal and _refusal(model.refusal),
+    }
+
+
+def models_answer(catalog: Catalog) -> Json:
+    """Every registered model with the alias, and those whose names cannot be served."""
+    default = catalog.default
+    models: list[Json] = [
+        {
+            "name": name,
+            "version": entry.live and entry.live.version,
+            "alias": catalog.registry.alias,
+            "ready": entry.live is not None,
+            "refused": entry.model.refusal and _refusal(entry.model.refusal),
+        }
+        for name, entry in catalog.entries.items()
+    ]
+    for name, why in catalog.unsafe.items():
+        refused = {"version": None, "reason": "unsafe-name", "detail": why, "hint": "Register it under another name."}
+        unnamed = {"name": name, "version": None, "alias": catalog.registry.alias, "ready": False}
+        models.append(unnamed | {"refused": refused})
+    return {"default": default and default.model.name, "models": models}
+
+
+def readiness_of_all(catalog: Catalog) -> dict[str, str]:
+    """For each model `ready`, or why it is not."""
+    reasons = dict.fromkeys(catalog.unsafe, "unsafe-name")
+    for name, entry in catalog.entries.items():
+        refusal = entry.model.refusal
+        reasons[name] = "ready" if entry.live else refusal.reason if refusal else "loading"
+    return reasons
+
+
+def _refusal(refusal: Refusal) -> Json:
+    return {
+        "version": refusal.version,
+        "reason": refusal.reason,
+        "detail": refusal.detail,
+        "hint": refusal.hint,
+        "at": refusal.at,
     }

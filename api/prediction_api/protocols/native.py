@@ -4,35 +4,41 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from prediction_api.errors import NoModel
 from prediction_api.http.middleware import content_kind, json_response, read_json_body
 from prediction_api.predicting.responses import (
     BatchAnswer,
     ModelAnswer,
+    ModelsAnswer,
     PredictionAnswer,
     batch_answer,
     model_answer,
+    models_answer,
     prediction_answer,
     readiness_answer,
+    readiness_of_all,
 )
 from prediction_api.protocols.csv import answer_csv, csv_form, whole
 from prediction_api.protocols.routing import (
     PROBLEM_STATUSES,
     PlainRoute,
+    catalog_of,
+    entry_of,
     inference_of,
     live_model_of,
     metrics_of,
     problems,
     settings_of,
-    store_of,
     worked,
 )
 from prediction_api.telemetry.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
 
-router = APIRouter(route_class=PlainRoute)
+router = APIRouter(route_class=PlainRoute)  # of the service
+model_router = APIRouter(route_class=PlainRoute)  # of one model: these calls are under /models/{name} too
 _BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **PROBLEM_STATUSES}
 
 
-@router.post("/predict", response_model=PredictionAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+@model_router.post("/predict", response_model=PredictionAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
 async def predict(request: Request) -> Response:
     """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
     live = live_model_of(request)
@@ -42,7 +48,7 @@ async def predict(request: Request) -> Response:
     return json_response(prediction_answer(live, await inference.one(live, row, identifier), identifier))
 
 
-@router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
+@model_router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
 async def predict_batch(request: Request) -> Response:
     """Predictions in the order of the rows: 1 to 10,000 as JSON, or CSV of any length.
 
@@ -65,7 +71,9 @@ async def predict_batch(request: Request) -> Response:
     return await worked(request, len(body), answer)
 
 
-@router.post("/feedback", status_code=202, response_model=FeedbackAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+@model_router.post(
+    "/feedback", status_code=202, response_model=FeedbackAnswer, responses=PROBLEM_STATUSES, tags=["predict"]
+)
 async def feedback(request: Request) -> Response:
     """The later truth about a prediction, by its id. The answer 202 means that it is on the disk.
 
@@ -73,11 +81,11 @@ async def feedback(request: Request) -> Response:
     """
     contract = live_model_of(request).predictor.contract
     given = read_feedback(await read_json_body(request, MOST_BYTES), contract)
-    await request.app.state.log.keep_feedback(given.id, given.actual)
+    await entry_of(request).log.keep_feedback(given.id, given.actual)
     return json_response({"status": "accepted"}, 202)
 
 
-@router.get("/model", response_model=ModelAnswer, responses=problems(503), tags=["model"])
+@model_router.get("/model", response_model=ModelAnswer, responses=problems(503), tags=["model"])
 async def model(request: Request) -> Response:
     """What is served: version, features, metrics, the data it was trained on, and its digest."""
     return json_response(model_answer(live_model_of(request)))
@@ -89,14 +97,33 @@ async def model(request: Request) -> Response:
 @router.get("/ping", include_in_schema=False)
 async def livez(request: Request) -> Response:
     """The process answers. Aliases: /health, /healthz, /ping. `ready` says whether it can predict; see /readyz."""
-    return json_response({"status": "ok", "ready": store_of(request).live is not None})
+    default = catalog_of(request).default
+    return json_response({"status": "ok", "ready": default is not None and default.live is not None})
+
+
+@router.get("/models", response_model=ModelsAnswer, tags=["model"])
+async def models(request: Request) -> Response:
+    """Every registered model that carries the alias. Each has the calls that predict under `/models/{name}/` too."""
+    return json_response(models_answer(catalog_of(request)))
 
 
 @router.get("/readyz", responses=problems(503), tags=["health"])
 async def readyz(request: Request) -> Response:
-    """A model is loaded. Says also what the registry last answered and which version was refused last, and why."""
-    live_model_of(request)
-    return json_response(readiness_answer(store_of(request)))
+    """The default model is loaded. Says also what the registry last answered, which version was refused, and why."""
+    catalog = catalog_of(request)
+    every = {"models": readiness_of_all(catalog)}
+    try:
+        name = live_model_of(request).name
+    except NoModel as error:
+        raise NoModel(error.detail, members={**error.members, **every}) from None
+    return json_response(readiness_answer(catalog, entry_of(request), name) | every)
+
+
+@router.get("/models/{name}/readyz", responses=problems(404, 503), tags=["health"])
+async def model_readyz(request: Request) -> Response:
+    """This model is loaded; otherwise as `/readyz`."""
+    live = live_model_of(request)
+    return json_response(readiness_answer(catalog_of(request), entry_of(request), live.name))
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["health"])

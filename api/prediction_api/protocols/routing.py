@@ -1,14 +1,16 @@
 """What the calls of every protocol have in common: how they are reached, what they ask, what they can answer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
-from prediction_api.errors import NoModel
-from prediction_api.models.store import LiveModel, ModelStore
+from prediction_api.errors import NoModel, UnknownModel
+from prediction_api.models.catalog import Catalog, Entry
+from prediction_api.models.store import LiveModel
 from prediction_api.predicting.micro_batching import Inference
 from prediction_api.predicting.responses import Problem, readiness_answer
 from prediction_api.settings import Settings
@@ -16,7 +18,7 @@ from prediction_api.telemetry.metrics import Metrics
 
 _PROBLEMS = {
     401: "No key that is valid was given",
-    404: "Another model or version is live",
+    404: "No such model is served, or another version of it is live",
     413: "Body too large",
     415: "Not a content type that is read here, or not in UTF-8",
     422: "Does not fit the model; names row and column",
@@ -43,6 +45,16 @@ class PlainRoute(APIRoute):
         return self.endpoint
 
 
+def named(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """The same calls under /models/{name}. The schema leaves them out: each model's are those of its own features."""
+    router = APIRouter(route_class=PlainRoute)
+    for route in routes:
+        if isinstance(route, APIRoute):
+            path = f"/models/{{name}}{route.path}"
+            router.add_api_route(path, route.endpoint, methods=sorted(route.methods or ()), include_in_schema=False)
+    return router.routes
+
+
 async def worked(request: Request, size: int, work: Callable[[], Response]) -> Response:
     """The answer that `work` gives for a body of so many bytes: at once for a small one, else from a thread."""
     if size < _INLINE_BYTES:
@@ -52,23 +64,36 @@ async def worked(request: Request, size: int, work: Callable[[], Response]) -> R
 
 
 def live_model_of(request: Request) -> LiveModel:
-    """The model for this whole request. Raises NoModel, saying what the registry and the last refusal said."""
-    store = store_of(request)
-    if store.live is None:
-        refusal = store.refusal
-        refused = f"; version {refusal.version} was refused: {refusal.detail}" if refusal else ""
-        raise NoModel(f"registry: {store.registry_state.detail}{refused}", members=readiness_answer(store))
-    return store.live
+    """The model for this whole request. Raises UnknownModel, or NoModel saying what the registry and a refusal said."""
+    entry, catalog = entry_of(request), catalog_of(request)
+    if entry.live is None:
+        model = entry.model
+        refused = f"; version {model.refusal.version} was refused: {model.refusal.detail}" if model.refusal else ""
+        said = model.detail if catalog.state.reachable else catalog.state.detail
+        raise NoModel(f"registry: {said}{refused}", members=readiness_answer(catalog, entry, model.name))
+    return entry.live
 
 
-def store_of(request: Request) -> ModelStore:
-    store: ModelStore = request.app.state.store
-    return store
+def entry_of(request: Request) -> Entry:
+    """The model that the path names, else the default one: the same for the whole request."""
+    entry: Entry | None = request.scope.get("model")
+    if entry is None:
+        name, catalog = request.path_params.get("name"), catalog_of(request)
+        entry = request.scope["model"] = catalog.find(name)
+        if entry is None:
+            kind = UnknownModel if name is not None and catalog.state.reachable else NoModel
+            members = readiness_answer(catalog, None, name or catalog.settings.default_model)
+            raise kind(catalog.missing(name), members=members)
+    return entry
+
+
+def catalog_of(request: Request) -> Catalog:
+    catalog: Catalog = request.app.state.catalog
+    return catalog
 
 
 def inference_of(request: Request) -> Inference:
-    inference: Inference = request.app.state.inference
-    return inference
+    return entry_of(request).inference
 
 
 def settings_of(request: Request) -> Settings:

@@ -295,11 +295,8 @@ async def v2_infer(request: Request) -> Response:
 
 
 def _named_model(request: Request) -> LiveModel:
-    """The live model, if the path names it. Raises UnknownModel for any other, NoModel where none is live yet."""
-    name, version = request.path_params["name"], request.path_params.get("version")
-    if name != settings_of(request).model_name:
-        raise UnknownModel(f"the model served here is {settings_of(request).model_name!r}, not {name[:100]!r}")
-    live = live_model_of(request)
+    """The live model of the name and version in the path. Raises UnknownModel, or NoModel where none is live yet."""
+    live, version = live_model_of(request), request.path_params.get("version")
     if version not in (None, live.version):
-        raise UnknownModel(f"version {live.version} of {name!r} is live, not {version[:100]!r}")
+        raise UnknownModel(f"version {live.version} of {live.name!r} is live, not {version[:100]!r}")
     return live

@@ -26,8 +26,9 @@ class Past:
 class History:
     """Reads the ledger when asked, and keeps the last answer for while the registry is away."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, model: str) -> None:
         self._registry = registry
+        self._model = model
         self._past: Past | None = None
         self._away = ""
         self._asked_at = -KEPT_SECONDS
@@ -44,7 +45,7 @@ class History:
 
     async def _ask(self) -> None:
         try:
-            self._past = Past(await self._registry.decisions(MOST_ENTRIES), now())
+            self._past = Past(await self._registry.decisions(self._model, MOST_ENTRIES), now())
         except RegistryAway as error:
             self._away = error.detail
             if self._past is not None:

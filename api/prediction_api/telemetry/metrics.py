@@ -51,9 +51,10 @@ class Metrics:
             "in_hand": Gauge("api_requests_in_hand", "Requests with a body that have begun", registry=registry),
             "connections": Gauge("api_connections", "Connections that are open", registry=registry),
         }
-        self._swaps = Counter("api_model_swaps_total", "Models that went live", registry=registry)
-        self._refusals = Counter("api_model_refusals_total", "Models refused", ["reason"], registry=registry)
-        self._model = Gauge("api_model_info", "1 for the live model", ["name", "version"], registry=registry)
+        self._swaps = Counter("api_model_swaps_total", "Models that went live", ["model"], registry=registry)
+        self._refusals = Counter("api_model_refusals_total", "Versions refused", ["model", "reason"], registry=registry)
+        self._info = Gauge("api_model_info", "1 for each live model", ["model", "version"], registry=registry)
+        self._live: dict[str, str] = {}
         self.registry_reachable = Gauge("api_registry_reachable", "1 if the last look succeeded", registry=registry)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
@@ -75,12 +76,17 @@ class Metrics:
                 self._labels.labels(name, version, label).inc(count)
 
     def swapped(self, name: str, version: str) -> None:
-        self._swaps.inc()
-        self._model.clear()
-        self._model.labels(name, version).set(1)
+        self._swaps.labels(name).inc()
+        self.withdrawn(name)
+        self._live[name] = version
+        self._info.labels(name, version).set(1)
 
-    def refused(self, reason: str) -> None:
-        self._refusals.labels(reason).inc()
+    def withdrawn(self, name: str) -> None:
+        if (before := self._live.pop(name, None)) is not None:
+            self._info.remove(name, before)
+
+    def refused(self, name: str, reason: str) -> None:
+        self._refusals.labels(name, reason).inc()
 
     def logged(self, kind: str, lines: int) -> None:
         self._logged.labels(kind).inc(lines)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from prediction_api.http.keys import is_open
+from prediction_api.models.catalog import Catalog
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.rows import FLOAT32_MAX, MOST_ROWS
 from prediction_api.protocols.routing import problems
@@ -27,11 +28,12 @@ _KEY_SCHEMES = {
 }
 
 
-def openapi_schema(app: FastAPI, live: LiveModel | None, keyed: bool) -> dict[str, Any]:
-    """The schema with the live model's features in the bodies of the calls, or with any object before there is one.
+def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> dict[str, Any]:
+    """The schema with the default model's features in the bodies of the calls, or any object before there is one.
 
     `keyed`: the service asks for a key.
     """
+    live = catalog.default.live if catalog.default else None
     version = f"{live.name} version {live.version}" if live else "no model"
     schema = get_openapi(title=TITLE, version=version, description=f"Serving {version}.", routes=app.routes)
     contract = live.predictor.contract if live else None

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 from prediction_api.http.middleware import json_response, read_json_body
 from prediction_api.predicting.explanation import explain
 from prediction_api.predicting.responses import ExplanationAnswer, HistoryAnswer, explanation_answer
-from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, live_model_of, settings_of
+from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, entry_of, live_model_of, settings_of
 from prediction_api.web.docs_page import docs_page
 from prediction_api.web.files import PAGE_HEADERS, front_page
 
 page_router = APIRouter(route_class=PlainRoute)
+people_router = APIRouter(route_class=PlainRoute)  # of one model: also under /models/{name}
 
 
 @page_router.get("/", include_in_schema=False)
@@ -26,7 +27,7 @@ async def docs(request: Request) -> Response:
     return Response(docs_page(request.app.openapi()), headers=PAGE_HEADERS, media_type="text/html")
 
 
-@page_router.post("/explain", response_model=ExplanationAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+@people_router.post("/explain", response_model=ExplanationAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
 async def explanation(request: Request) -> Response:
     """What moved a prediction: each feature in turn replaced by its median or most frequent value of training.
 
@@ -39,7 +40,7 @@ async def explanation(request: Request) -> Response:
     return json_response(explanation_answer(live, found))
 
 
-@page_router.get("/history", response_model=HistoryAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])
+@people_router.get("/history", response_model=HistoryAnswer, responses={503: PROBLEM_STATUSES[503]}, tags=["model"])
 async def history(request: Request) -> Response:
     """The last 20 decisions about the model, newest first: what was promoted, refused or rolled back, when and why."""
-    return json_response(await request.app.state.history.read())
+    return json_response(await entry_of(request).history.read())

@@ -1,0 +1,221 @@
+"""Several registered models at once: each is served, swapped, refused, withdrawn and measured on its own."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import wait_until, whole_lines
+from fastapi.testclient import TestClient
+from model_files import classification_model, regression_model, two_numbers_model
+from prediction_api.main import create_app
+from prediction_api.models import store
+from prediction_api.settings import Settings
+from registry_server import FakeRegistry
+
+WINE = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "red"}
+SUM = {"first": 1.0, "second": 3.0}
+
+
+def states(client: TestClient) -> dict[str, str]:
+    return dict(client.get("/readyz").json()["models"])
+
+
+def wait_ready(client: TestClient, *names: str) -> None:
+    wait_until(lambda: states(client) == dict.fromkeys(names, "ready"))
+
+
+@pytest.fixture
+def three(registry: FakeRegistry) -> FakeRegistry:
+    """wine-quality, then sum, then one without the alias; in pages of one model each."""
+    registry.page = 1
+    registry.add(regression_model(0.5))
+    registry.add(two_numbers_model(), name="sum")
+    registry.add(classification_model(), promote=False, name="a candidate")
+    return registry
+
+
+def test_each_model_answers_under_its_name(three: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        assert client.get("/models").json() == {
+            "default": "wine-quality",
+            "models": [
+                {"name": name, "version": "1", "alias": "production", "ready": True, "refused": None}
+                for name in ("wine-quality", "sum")
+            ],
+        }
+        for path in ("/predict", "/models/wine-quality/predict"):
+            answer = client.post(path, json=WINE).json()
+            assert (answer["prediction"], answer["model"]["name"]) == (13.0, "wine-quality")
+        answer = client.post("/models/sum/predict", json=SUM).json()
+        assert (answer["prediction"], answer["model"]) == (5.0, {"name": "sum", "version": "1"})
+        assert client.post("/models/sum/predict", json=WINE).status_code == 422
+        assert client.post("/models/sum/predict/batch", json={"rows": [SUM]}).json()["predictions"] == [5.0]
+        assert client.post("/models/sum/predict/batch", content="first,second\n1,3\n", headers={
+            "Content-Type": "text/csv"}).text.splitlines()[1].startswith("5")  # fmt: skip
+        assert client.post("/models/sum/invocations", json={"instances": [SUM]}).json() == {"predictions": [5.0]}
+        assert client.post("/models/sum/explain", json=SUM).json()["prediction"] == 5.0
+        assert client.get("/models/sum/model").json()["name"] == "sum"
+        assert client.get("/v2/models/sum").json()["inputs"][0]["name"] == "first"
+        inputs = [{"name": name, "datatype": "FP32", "shape": [1], "data": [value]} for name, value in SUM.items()]
+        outputs = client.post("/v2/models/sum/infer", json={"inputs": inputs}).json()["outputs"]
+        assert outputs[0]["data"] == [5.0]
+        ready = client.get("/models/sum/readyz").json()
+        assert (ready["model"]["version"], ready["registry"]["model"], ready["refused"]) == ("1", "sum", None)
+
+
+def test_feedback_and_predictions_go_into_the_models_own_log(three: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        given = client.post("/models/sum/predict", json=SUM).json()["id"]
+        assert client.post("/models/sum/feedback", json={"id": given, "actual": 5.5}).status_code == 202
+        client.post("/predict", json=WINE)
+        page = client.get("/metrics").text
+    folder = settings.prediction_log_dir or Path()
+    assert [line["id"] for line in whole_lines(folder / "sum")] == [given]
+    assert [line["actual"] for line in whole_lines(folder / "sum", "feedback")] == [5.5]
+    assert [line["row"] for line in whole_lines(folder / "wine-quality")] == [WINE]
+    for name in ("sum", "wine-quality"):
+        assert f'api_predictions_total{{model="{name}",version="1"}} 1.0' in page
+        assert f'api_model_info{{model="{name}",version="1"}} 1.0' in page
+
+
+def test_each_model_has_its_own_history(three: FakeRegistry, settings: Settings) -> None:
+    three.ledger = [{"action": "promoted", "version": "1"}]
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        assert [entry["version"] for entry in client.get("/history").json()["entries"]] == ["1"]
+        assert client.get("/models/sum/history").json()["entries"] == []
+
+
+def test_an_unknown_model_is_not_found_and_what_is_served_is_named(three: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        for name in ("nobody", "a candidate"):
+            for answer in (
+                client.post(f"/models/{name}/predict", json=SUM),
+                client.get(f"/models/{name}/readyz"),
+                client.get(f"/v2/models/{name}"),
+            ):
+                assert (answer.status_code, answer.json()["type"]) == (404, "/docs#error-unknown-model")
+                assert f"{name!r} carries the alias 'production'; served here: 'wine-quality', 'sum'" in answer.text
+
+
+def test_a_bad_version_of_one_model_leaves_the_others_alone(three: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        three.add(b"no model at all", name="sum")
+        wait_until(lambda: client.get("/models/sum/readyz").json()["refused"])
+        assert client.get("/models/sum/readyz").json()["refused"]["reason"] == "unsafe-graph"
+        assert client.get("/readyz").json()["refused"] is None
+        assert client.post("/models/sum/predict", json=SUM).json()["prediction"] == 5.0
+        assert 'api_model_refusals_total{model="sum",reason="unsafe-graph"} 1.0' in client.get("/metrics").text
+        three.add(b"broken from the first version on", name="third")
+        wait_until(lambda: states(client).get("third") == "unsafe-graph")
+        assert client.post("/models/third/predict", json=SUM).status_code == 503
+        assert client.get("/models").json()["models"][2]["refused"]["version"] == "1"
+
+
+def test_a_model_that_takes_long_to_try_keeps_no_other_one_waiting(
+    three: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, begun = regression_model(1.0), threading.Event()
+
+    async def endless(content: bytes) -> None:
+        if content == large:
+            begun.set()
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(store, "try_out", endless)
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        three.add(large)
+        assert begun.wait(60)
+        three.add(two_numbers_model(), name="sum")
+        wait_until(lambda: client.get("/models/sum/readyz").json()["model"]["version"] == "2")
+        assert client.post("/predict", json=WINE).json()["model"]["version"] == "1"
+
+
+def test_the_default_model_can_be_named(three: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings.model_copy(update={"default_model": "sum"}))) as client:
+        wait_ready(client, "wine-quality", "sum")
+        assert client.get("/models").json()["default"] == "sum"
+        assert client.post("/predict", json=SUM).json()["model"]["name"] == "sum"
+        del three.models["sum"]
+        wait_until(lambda: client.post("/predict", json=SUM).status_code == 503)
+        detail = client.post("/predict", json=SUM).json()["detail"]
+        assert "no registered model 'sum' carries the alias 'production'; served here: 'wine-quality'" in detail
+
+
+@pytest.mark.parametrize("removed", ["alias", "registration"])
+def test_a_model_that_is_no_longer_promoted_is_no_longer_served(
+    three: FakeRegistry, settings: Settings, removed: str
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        if removed == "alias":
+            three.aliases.clear()
+        else:
+            del three.models["wine-quality"]
+        wait_until(lambda: client.get("/models/wine-quality/readyz").status_code == 404)
+        assert client.post("/models/wine-quality/predict", json=WINE).status_code == 404
+        assert client.get("/models").json()["default"] == "sum"
+        assert 'model="wine-quality",version="1"} 1.0' not in client.get("/metrics").text.partition("model_info")[2]
+    three.stop()
+    with TestClient(create_app(settings)) as client:  # a copy of it is on the disk still
+        assert states(client) == {"sum": "ready"}
+    three.start()
+    three.add(regression_model(0.5))
+    three.aliases["production"] = "1"
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: states(client).get("wine-quality") == "ready")
+
+
+def test_without_the_registry_every_model_comes_back_from_its_copy(three: FakeRegistry, settings: Settings) -> None:
+    three.models["sum"].created = 1  # the first registered
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        wait_until(lambda: len(list(settings.models_dir.glob("*/1.json"))) == 2)
+    three.stop()
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        assert client.get("/models").json()["default"] == "sum"
+        assert client.post("/models/wine-quality/predict", json=WINE).status_code == 200
+        unknown = client.get("/models/nobody/readyz")
+        assert (unknown.status_code, "no copy of it here" in unknown.json()["detail"]) == (503, True)
+    with TestClient(create_app(settings.model_copy(update={"model_alias": "staging"}))) as client:
+        assert states(client) == {}
+
+
+@pytest.mark.parametrize("name", ["../etc", "wein güte", ".hidden", "x" * 101, "line\nbreak", "ends\n"])
+def test_a_name_that_cannot_be_a_folder_is_refused_in_words(
+    registry: FakeRegistry, settings: Settings, name: str
+) -> None:
+    registry.add(regression_model(), name=name)
+    registry.add(regression_model())
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: states(client) == {name: "unsafe-name", "wine-quality": "ready"})
+        listed = {model["name"]: model for model in client.get("/models").json()["models"]}
+        assert (listed[name]["ready"], listed[name]["refused"]["reason"]) == (False, "unsafe-name")
+        assert "a name becomes a folder" in listed[name]["refused"]["detail"]
+        assert client.get("/models").json()["default"] == "wine-quality"
+    assert [path.name for path in settings.models_dir.iterdir()] == ["wine-quality"]
+
+
+def test_the_details_of_a_version_are_asked_for_once(three: FakeRegistry, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality", "sum")
+        looks = three.looks
+        wait_until(lambda: three.looks > looks + 20)
+    assert three.details == 2
+
+
+def test_a_model_that_was_registered_again_is_another_one(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model(0.5))
+    with TestClient(create_app(settings)) as client:
+        wait_ready(client, "wine-quality")
+        registry.models.clear()
+        registry.add(regression_model(1.0))
+        registry.models["wine-quality"].created = 2_000
+        wait_until(lambda: client.post("/predict", json=WINE).json().get("prediction") == 17.0)
