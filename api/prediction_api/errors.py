@@ -20,7 +20,19 @@ PredictionApiError
 │   ├── NoRoom                503  a CSV body or its answer cannot be kept as a file
 │   ├── FeedbackNotKept       503  the prediction log is off, full or cannot be written
 │   └── HistoryUnavailable    503  the ledger cannot be read, and was never read before
-└── RegistryAway, NoChampion, ModelRefused   what keeps a model from going live: `model_errors`
+├── RegistryAway              the registry did not answer
+├── NotThere                  the registry answers that it does not have what was asked for
+└── ModelRefused              a version is not served, and the live one goes on
+    ├── ArtifactUnavailable   its file cannot be fetched or kept
+    ├── DigestMissing         the registry holds no digest to check it against
+    ├── DigestMismatch        its bytes are not those that were promoted
+    ├── SignatureMissing      nobody signed it
+    ├── SignatureWrong        the training side did not sign this file under this name
+    ├── NoPublicKey           the service has no key to check signatures with
+    ├── UnsafeGraph           not an ONNX file, or one that would read other files
+    ├── WrongContract         its contract is missing, malformed or at odds with its graph
+    ├── GoldenMismatch        it does not give the predictions that training computed
+    └── SandboxKilled         something else ended the process that tried it
 """
 
 from collections.abc import Mapping
@@ -215,3 +227,88 @@ class HistoryUnavailable(RequestRefused):
     status = 503
     title = "The model's history cannot be read"
     hint = "Predictions go on. Check that the tracking server runs and that MLFLOW_TRACKING_URI names it."
+
+
+class RegistryAway(PredictionApiError):
+    """The registry did not answer, or not in its own protocol."""
+
+    title = "The registry cannot be reached"
+    hint = "Check that the tracking server runs, that MLFLOW_TRACKING_URI names it and that it allows this host's name."
+
+
+class NotThere(PredictionApiError):
+    """The registry answers that it does not have what was asked for."""
+
+    title = "Not in the registry"
+    hint = "Train and promote a model, or check MODEL_ALIAS."
+
+
+class ModelRefused(PredictionApiError):
+    """A model version that is not served."""
+
+    title = "A model version was refused"
+
+
+class ArtifactUnavailable(ModelRefused):
+    """The version's file cannot be fetched, or not be kept."""
+
+    hint = "Check that the version holds model.onnx, that the server proxies artifacts and that MODELS_DIR is writable."
+
+
+class DigestMissing(ModelRefused):
+    """The version has no tag model_sha256."""
+
+    hint = "Register versions through the training job, which sets the tag model_sha256."
+
+
+class DigestMismatch(ModelRefused):
+    """The file's SHA-256 differs from the registry's tag."""
+
+    hint = "The file was changed or damaged after training: train and promote again."
+
+
+class SignatureMissing(ModelRefused):
+    """The version has no tag model_signature."""
+
+    hint = "If you know where the version comes from, sign it (`make sign VERSION=`); training signs what it registers."
+
+
+class SignatureWrong(ModelRefused):
+    """The signature belongs to another file or name, or to a key that is not valid here."""
+
+    hint = (
+        "The file or a tag was changed after training, or the key was retired. Find out who did it; "
+        "a version that you vouch for can be signed again (`make sign VERSION=`)."
+    )
+
+
+class NoPublicKey(ModelRefused):
+    """There is no public key, so no signature can be checked."""
+
+    hint = "Set SIGNING_PUBLIC_KEYS to the folder with the training side's public keys; it is read at each look."
+
+
+class UnsafeGraph(ModelRefused):
+    """The file is no ONNX model, cannot run, or refers to other files."""
+
+    hint = "Export the model as one self-contained ONNX file."
+
+
+class WrongContract(ModelRefused):
+    """The contract inside the file is missing, malformed or does not describe the graph."""
+
+    hint = "Export the model with the training job, which writes the contract."
+
+
+class GoldenMismatch(ModelRefused):
+    """Replaying the golden rows gave other predictions than training did."""
+
+    hint = (
+        "The graph and its contract belong to different models, or this ONNX Runtime computes differently: train again."
+    )
+
+
+class SandboxKilled(ModelRefused):
+    """The process that tried the model was killed from outside, mostly for want of memory: no verdict on the model."""
+
+    hint = "It is tried again by itself. If it happens again, give the service more memory."

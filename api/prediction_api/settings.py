@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     api_key: Annotated[SecretStr | None, _empty_is_none] = None
     api_key_file: OptionalPath = None
     models_dir: Path = Path("models")
+    signing_public_keys: Path = Path("var/signing/public")
     prediction_log_dir: OptionalPath = Path("var/predictions")
     prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
     prediction_log_group_reads: bool = False  # for a monitor that runs as another user of the same group

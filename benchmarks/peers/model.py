@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestRegressor
 
 import mlflow
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from training.model import signing
 
 SAMPLE = Path(__file__).parents[2] / "data" / "wine-sample.csv"
 COLUMNS = list(pd.read_csv(SAMPLE, nrows=0).columns[:11])  # the eleven measures; quality and type come after them
@@ -120,4 +125,5 @@ def register(forest: Forest, uri: str) -> None:
     version = mlflow.register_model(kept.model_uri, NAME)
     client = mlflow.MlflowClient()
     client.set_model_version_tag(NAME, version.version, "model_sha256", digest)
+    client.set_model_version_tag(NAME, version.version, "model_signature", signing.sign(NAME, digest))
     client.set_registered_model_alias(NAME, "production", version.version)

@@ -15,6 +15,7 @@ import uvicorn
 
 import mlflow
 from peers import model
+from peers.model import signing
 from peers.programs import ROOT, VENVS, environment, free_port
 
 APPS = Path(__file__).parent / "apps"
@@ -57,6 +58,7 @@ def ours(uri: str) -> Server:
         variables |= {
             "MODELS_DIR": str(folder / "models"),
             "PREDICTION_LOG_DIR": str(folder / LOG),
+            "SIGNING_PUBLIC_KEYS": str(signing.public_folder()),
             "PYTHONPATH": str(ROOT / "api"),
             "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as in its image
         }

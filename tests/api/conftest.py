@@ -23,7 +23,7 @@ from page_fixtures import address, browser, own_wine, page, wine, wine_address  
 from prediction_api.main import create_app
 from prediction_api.models import store
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry, running_registry
+from registry_server import FakeRegistry, publish, running_registry
 
 for name in Settings.model_fields:  # `make` exports what .env says: a key or a folder there is no matter of tests
     os.environ.pop(name.upper(), None)
@@ -58,6 +58,7 @@ def settings(registry: FakeRegistry, tmp_path: Path) -> Settings:
         mlflow_tracking_uri=registry.uri,
         api_port=0,  # a free one
         models_dir=tmp_path / "models",
+        signing_public_keys=publish(tmp_path / "keys"),
         prediction_log_dir=tmp_path / "predictions",
         api_poll_seconds=0.02,
         api_max_body_bytes=3_000_000,

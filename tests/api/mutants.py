@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 from model_files import classification_model, regression_model
 from onnx import TensorProto, helper
-from prediction_api.models.errors import ModelRefused
+from prediction_api.errors import ModelRefused
 from prediction_api.models.predictor import Predictor
 
 Change = Callable[[onnx.ModelProto], None]

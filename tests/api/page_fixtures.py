@@ -7,7 +7,7 @@ from chromium import launched, watched
 from model_files import regression_model
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry, running_registry
+from registry_server import FakeRegistry, publish, running_registry
 from service_thread import serving
 
 
@@ -38,6 +38,7 @@ def wine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One service with the wine model, for all tests that only ask."""
     folder = tmp_path_factory.mktemp("wine")
     folders = {"models_dir": folder / "models", "prediction_log_dir": folder / "predictions"}
+    folders["signing_public_keys"] = publish(folder / "keys")
     with running_registry() as registry:
         registry.add(regression_model())
         with serving(Settings(mlflow_tracking_uri=registry.uri, api_port=0, api_poll_seconds=0.02, **folders)) as url:

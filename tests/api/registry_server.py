@@ -1,5 +1,6 @@
 """A small real HTTP server that obeys the paths and answers of MLflow's registry which the service uses."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -7,9 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from servers import held_port
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"1")  # what the training side would hold
+
+
+def sign(name: str, digest: str, key: Ed25519PrivateKey = KEY) -> str:
+    return base64.b64encode(key.sign(f"prediction-model-signature:v1\n{name}\n{digest}\n".encode())).decode()
+
+
+def publish(folder: Path, key: Ed25519PrivateKey = KEY, name: str = "a") -> Path:
+    """Writes the public key into the folder, which it gives back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / f"{name}.pem").write_bytes(pem)
+    return folder
 
 
 @dataclass
@@ -56,12 +74,21 @@ class FakeRegistry:
     def aliases(self) -> dict[str, str]:
         return self.models[self.name].aliases
 
-    def add(self, content: bytes, sha256: str | None = "right", promote: bool = True, name: str | None = None) -> str:
+    def add(
+        self,
+        content: bytes,
+        sha256: str | None = "right",
+        promote: bool = True,
+        name: str | None = None,
+        signature: str | None = "right",
+    ) -> str:
         name = name or self.name
         model = self.models.setdefault(name, StoredModel(created=1_000 + len(self.models)))
         version = str(len(model.versions) + 1)
         digest = hashlib.sha256(content).hexdigest() if sha256 == "right" else sha256
         tags = {} if digest is None else {"model_sha256": digest}
+        if digest is not None and signature is not None:
+            tags["model_signature"] = sign(name, digest) if signature == "right" else signature
         uri = f"mlflow-artifacts:/1/models/{quote(name)}-{version}/artifacts"
         model.versions[version] = StoredVersion(content, tags, uri)
         if promote:

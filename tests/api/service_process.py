@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 from conftest import wait_until
+from registry_server import publish
 
 API = Path(__file__).parents[2] / "api"
 
@@ -20,6 +21,7 @@ class Service:
     def __init__(self, folder: Path, **environment: str) -> None:
         self._log = folder / "service.log"
         values = {"PATH": os.environ["PATH"], "PYTHONPATH": str(API), "API_PORT": "0", "API_POLL_SECONDS": "0.05"}
+        values["SIGNING_PUBLIC_KEYS"] = str(publish(folder / "keys"))
         values |= {"MODELS_DIR": str(folder / "models"), "PREDICTION_LOG_DIR": str(folder / "predictions")}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(

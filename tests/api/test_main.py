@@ -14,13 +14,14 @@ from model_files import regression_model
 from prediction_api import __main__ as entry
 from prediction_api.errors import PredictionApiError, StartRefused
 from prediction_api.settings import Settings, read_settings
-from registry_server import FakeRegistry
+from registry_server import FakeRegistry, publish
 
 API = Path(__file__).parents[2] / "api"
 
 
 def start(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
     values = {"PATH": os.environ["PATH"], "API_PORT": "0", "MODELS_DIR": str(tmp_path), "PYTHONPATH": str(API)}
+    values["SIGNING_PUBLIC_KEYS"] = str(publish(tmp_path / "keys"))
     return subprocess.Popen(
         [sys.executable, "-m", "prediction_api"],
         env=values | environment,

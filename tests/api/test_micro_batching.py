@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_files import overflowing_model, regression_contract, regression_model
 from onnx import helper
-from prediction_api.errors import PredictionFailed
-from prediction_api.models.errors import GoldenMismatch
+from prediction_api.errors import GoldenMismatch, PredictionFailed
 from prediction_api.models.predictor import Prediction, Predictor, Row
 from prediction_api.predicting.micro_batching import MOST_ROWS, MicroBatcher
 

@@ -16,7 +16,7 @@ from prediction_api.main import create_app
 from prediction_api.models import store
 from prediction_api.models.copies import CopyRecord, ModelCopies, now
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry
+from registry_server import FakeRegistry, sign
 
 ROW = {"fixed acidity": 8.0, "alcohol": 9.0, "type": "red"}
 
@@ -151,7 +151,10 @@ def test_a_refused_version_is_not_fetched_again_until_the_registry_changes(
         looks = registry.looks
         wait_until(lambda: registry.looks > looks + 5)
         assert registry.downloads == [version]
-        registry.versions[version].tags["model_sha256"] = registry.versions["1"].tags["model_sha256"] = _digest()
+        registry.versions[version].tags |= {
+            "model_sha256": _digest(),
+            "model_signature": sign(registry.name, _digest()),
+        }
         wait_until(lambda: served(client) == version)
         assert refused(client) is None
 

@@ -13,9 +13,9 @@ from conftest import run, wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model
 from mutants import HOSTILE, damaged, tree_model
+from prediction_api.errors import GoldenMismatch, UnsafeGraph
 from prediction_api.main import create_app
 from prediction_api.models import sandbox
-from prediction_api.models.errors import GoldenMismatch, UnsafeGraph
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 

@@ -15,7 +15,7 @@ from model_files import (
     regression_model,
     with_external_tensor,
 )
-from prediction_api.models.errors import GoldenMismatch, UnsafeGraph, WrongContract
+from prediction_api.errors import GoldenMismatch, UnsafeGraph, WrongContract
 from prediction_api.models.predictor import Predictor
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from prediction_api.models.copies import ModelCopies, now
-from prediction_api.models.errors import RegistryAway
+from prediction_api.errors import RegistryAway
 from prediction_api.models.registry import Registry
+from prediction_api.models.signature import PublicKeys
 from prediction_api.models.store import LiveModel, ServedModel
 from prediction_api.predicting.micro_batching import Inference
 from prediction_api.settings import NAME, Settings
@@ -122,7 +123,9 @@ class Catalog:
 
     def _add(self, name: str) -> Entry:
         settings = self.settings
-        model = ServedModel(name, self.registry, self._copies(name), self.metrics)
+        model = ServedModel(
+            name, self.registry, self._copies(name), PublicKeys(settings.signing_public_keys), self.metrics
+        )
         folder = settings.prediction_log_dir and settings.prediction_log_dir / name
         log = PredictionLog(folder, settings.prediction_log_days, self.metrics, settings.prediction_log_group_reads)
         log.start()

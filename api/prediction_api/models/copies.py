@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from prediction_api.models.errors import ArtifactUnavailable, DigestMismatch
+from prediction_api.errors import ArtifactUnavailable, DigestMismatch
 
 KEPT = 3
 
@@ -23,6 +23,7 @@ class CopyRecord(BaseModel):
     version: str = Field(pattern=r"^\d+$")
     alias: str
     sha256: str
+    signature: str | None = None
     run_id: str | None
     registered: int | None = None  # when the model was, in ms: the first one is the default model
     adopted_at: AwareDatetime

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from prediction_api.models.contract import Contract, Value
 from prediction_api.errors import PredictionFailed
-from prediction_api.models.errors import GoldenMismatch, UnsafeGraph, WrongContract
+from prediction_api.errors import GoldenMismatch, UnsafeGraph, WrongContract
 
 Row = Sequence[Value]
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from prediction_api.models.errors import ArtifactUnavailable, NotThere, RegistryAway
+from prediction_api.errors import ArtifactUnavailable, NotThere, RegistryAway
 
 ARTIFACT = "model.onnx"
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
@@ -28,7 +28,7 @@ class Promoted:
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The version that carries the alias. `sha256` is what training registered, or None where it did not.
+    """The version that carries the alias. `sha256` and `signature` are as training registered them, or None.
 
     Two equal values mean that nothing changed in the registry.
     """
@@ -36,6 +36,7 @@ class Champion:
     created: int
     version: str
     sha256: str | None
+    signature: str | None
     run_id: str | None
     changed: int
 
@@ -159,8 +160,9 @@ class Registry:
         query = {"name": promoted.name, "version": promoted.version}
         found = (await self._ask("GET", "model-versions/get", _VersionAnswer, params=query)).model_version
         tags = {tag.key: tag.value for tag in found.tags}
-        sha256, run_id = tags.get("model_sha256"), found.run_id or None
-        return Champion(promoted.created, found.version, sha256, run_id, found.last_updated_timestamp)
+        sha256, signature = tags.get("model_sha256"), tags.get("model_signature")
+        changed = found.last_updated_timestamp
+        return Champion(promoted.created, found.version, sha256, signature, found.run_id or None, changed)
 
     async def decisions(self, model: str, most: int) -> list[LedgerEntry]:
         """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from prediction_api.models.errors import ModelRefused, UnsafeGraph
+from prediction_api.errors import ModelRefused, UnsafeGraph
 from prediction_api.models.predictor import Predictor
 
 SECONDS = 60.0

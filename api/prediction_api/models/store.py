@@ -8,10 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from prediction_api.models.copies import CopyRecord, ModelCopies, check_digest, now
-from prediction_api.models.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NotThere, RegistryAway
+from prediction_api.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NotThere, RegistryAway
 from prediction_api.models.predictor import Predictor
 from prediction_api.models.registry import Champion, Promoted, Registry
 from prediction_api.models.sandbox import try_out
+from prediction_api.models.signature import PublicKeys
 from prediction_api.predicting.rows import RowReader
 from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
@@ -50,7 +51,9 @@ class Refusal:
 class ServedModel:
     """`live` is None until a version passed every check; from then on there is always one, until `withdraw`."""
 
-    def __init__(self, name: str, registry: Registry, copies: ModelCopies, metrics: Metrics) -> None:
+    def __init__(
+        self, name: str, registry: Registry, copies: ModelCopies, keys: PublicKeys, metrics: Metrics
+    ) -> None:
         self.name = name
         self.live: LiveModel | None = None
         self.refusal: Refusal | None = None
@@ -58,8 +61,9 @@ class ServedModel:
         self.detail = "loaded from a copy"  # what the registry last said about this model
         self._registry = registry
         self._copies = copies
+        self._keys = keys
         self._metrics = metrics
-        self._refused: Champion | None = None
+        self._refused: tuple[Champion | None, object] = None, ()  # with the keys of then
         self._retry_at = 0.0
         self._adopting: Promoted | None = None
         self._adoption: asyncio.Task[None] | None = None
@@ -70,6 +74,7 @@ class ServedModel:
         for record in await asyncio.to_thread(self._copies.to_serve, self._registry.alias):
             self.registered = self.registered or record.registered
             try:
+                self._keys.check(self.name, record.sha256, record.signature)
                 content = await asyncio.to_thread(self._copies.read, record.version, record.sha256)
                 if content is not None:
                     await self._make_live(content, record, origin="copy")
@@ -88,7 +93,7 @@ class ServedModel:
             log_event("model no longer wanted", model=self.name, wanted=promoted.version)
             await self.stop()
         if self._is_live(promoted):  # a refused version may have lost the alias
-            self._refused = self.refusal = None
+            self._forget_refusal()
             return
         self._adopting = promoted
         self._adoption = asyncio.create_task(self._try_to_adopt(promoted))
@@ -114,15 +119,15 @@ class ServedModel:
 
     async def _try_to_adopt(self, promoted: Promoted) -> None:
         """One try; the next look at the registry begins another where it is due."""
-        champion = None
+        champion, keys = None, self._keys.state()
         try:
             champion = await self._registry.champion(promoted)
-            if champion != self._refused or time.monotonic() >= self._retry_at:
+            if (champion, keys) != self._refused or time.monotonic() >= self._retry_at:
                 await self._adopt(champion)
         except (NotThere, RegistryAway) as error:
             self.detail += f"; {error.detail}"
         except ModelRefused as refused:
-            self._refused, self._retry_at = champion, time.monotonic() + RETRY_REFUSED_SECONDS
+            self._refused, self._retry_at = (champion, keys), time.monotonic() + RETRY_REFUSED_SECONDS
             self._note_refusal(promoted.version, refused)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one try must not end the following
             fault = f"{type(error).__name__}: {error}"
@@ -133,15 +138,16 @@ class ServedModel:
         if not champion.sha256:
             raise DigestMissing(f"version {champion.version} has no tag model_sha256")
         sha256 = champion.sha256.lower()
+        self._keys.check(self.name, sha256, champion.signature)
         content, downloaded = await self._fetch(champion.version, sha256)
         record = CopyRecord(
             name=self.name, version=champion.version, alias=self._registry.alias, sha256=sha256,
-            run_id=champion.run_id, registered=champion.created, adopted_at=now(),
+            signature=champion.signature, run_id=champion.run_id, registered=champion.created, adopted_at=now(),
         )  # fmt: skip
         self._stoppable = False
         try:
             await self._make_live(content, record, origin="registry")
-            self._refused = self.refusal = None
+            self._forget_refusal()
             await self._keep(downloaded, record)
         except BaseException:  # a stop of the service too
             _remove(downloaded)
@@ -192,6 +198,9 @@ class ServedModel:
             "model loaded", model=self.name, version=record.version, origin=origin, sha256=record.sha256,
             seconds=seconds,
         )  # fmt: skip
+
+    def _forget_refusal(self) -> None:
+        self.refusal, self._refused = None, (None, ())
 
     def _note_refusal(self, version: str, refused: ModelRefused) -> None:
         code, detail = refused.code(), refused.detail

@@ -5,9 +5,8 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from prediction_api.errors import HistoryUnavailable
+from prediction_api.errors import HistoryUnavailable, RegistryAway
 from prediction_api.models.copies import now
-from prediction_api.models.errors import RegistryAway
 from prediction_api.models.registry import LedgerEntry, Registry
 
 MOST_ENTRIES = 20

@@ -4,8 +4,7 @@ import json
 from html import escape
 from typing import Any
 
-from prediction_api.errors import RequestRefused
-from prediction_api.models.errors import ModelRefused
+from prediction_api.errors import ModelRefused, RequestRefused
 
 
 def docs_page(schema: dict[str, Any]) -> str:
