@@ -25,7 +25,7 @@ WINE_FEATURES: list[dict[str, Any]] = [
     {"name": "alcohol", "input": "alcohol", "type": "number", "unit": None, "low": 8.0, "high": 14.9, "median": 10.3,
      "example": 9.4, "nullable": True},
     {"name": "type", "input": "type", "type": "category", "unit": None, "categories": ["red", "white"],
-     "example": "red", "nullable": True, "histogram": {"counts": [1, 2], "missing": 0}},
+     "unknown": "refuse", "example": "red", "nullable": True, "histogram": {"counts": [1, 2], "missing": 0}},
 ]  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def _put(value: object, *keys: str | int) -> Any:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_put(2, "version"), "version"),
+        (_put(3, "version"), "version"),
         (_drop("features"), "features"),
         (_put([], "features"), "features"),
         (_put("7.4", "features", 0, "example"), "example"),

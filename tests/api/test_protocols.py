@@ -79,8 +79,8 @@ def test_invocations_takes_one_row_of_single_values_as_inputs(client: TestClient
          "missing; expected one of 'red', 'white' or null"),
         ({"dataframe_split": {"columns": NAMES, "data": [ROWS[0], [1, 2]]}}, ["dataframe_split", "data", 1],
          "expected a list of 3 values as there are columns, found 2"),
-        ({"dataframe_split": {"columns": NAMES, "data": [[8, "9", "red"]]}}, ["dataframe_split", "data", 0, "alcohol"],
-         "expected a finite number or null, found the text '9'"),
+        ({"dataframe_split": {"columns": NAMES, "data": [[8, "9.", "rot"]]}}, ["dataframe_split", "data", 0, "type"],
+         "expected one of 'red', 'white' or null, found the text 'rot'"),
         ({"dataframe_records": records()[0]}, ["dataframe_records"], "expected a list of rows, found an object"),
         ({"dataframe_records": [records()[0] | {"fixed_acidity": 8}]}, ["dataframe_records", 0, "fixed_acidity"],
          "given twice"),
@@ -113,7 +113,7 @@ def test_invocations_takes_utf8_and_known_types_only(client: TestClient, kind: s
 
 
 def test_v2_says_what_is_served(client: TestClient) -> None:
-    assert client.get("/v2").json() == {"name": "prediction_api", "version": "1", "extensions": []}
+    assert client.get("/v2").json() == {"name": "prediction_api", "version": "1", "extensions": ["binary_tensor_data"]}
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     for path in ("/v2/models/wine-quality", "/v2/models/wine-quality/versions/1"):
@@ -169,7 +169,11 @@ def changed(number: int, **change: Any) -> dict[str, Any]:
         ({"inputs": [*tensors(), tensor("fixed acidity", [1, 2])]}, ["inputs", "fixed acidity"], "given twice"),
         (changed(0, datatype="FP32"), ["inputs", "type"], "expected BYTES, found FP32"),
         (changed(2, datatype="BYTES"), ["inputs", "alcohol"], "expected FP32 or another number, found BYTES"),
-        (changed(2, datatype="BOOL"), ["inputs", 2, "datatype"], "should be 'FP16', 'FP32'"),
+        (changed(2, datatype="BF16"), ["inputs", 2, "datatype"], "should be 'BOOL', 'UINT8'"),
+        (changed(2, datatype="BOOL"), ["inputs", "alcohol"], "expected BOOL, true or false, found 9"),
+        (changed(2, datatype="UINT8", data=[-300, 1]), ["inputs", "alcohol"], "whole number of 0 to 255, found -300"),
+        (changed(2, data=[8.5, 1]), ["inputs", "alcohol"], "expected INT64, a whole number of"),
+        (changed(2, data=None), ["inputs", "alcohol"], "expected values in `data`, or the parameter binary_data_size"),
         (changed(2, shape=[3]), ["inputs", "alcohol"], "expected 3 values for the shape [3], found 2"),
         (changed(2, shape=[1, 2]), ["inputs", "alcohol"], "expected the shape [n] or [n, 1], found [1, 2]"),
         (changed(2, shape=[3], data=[1, 2, 3]), ["inputs", "alcohol"], "expected 2 rows as in 'type', found 3"),

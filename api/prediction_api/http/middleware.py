@@ -87,9 +87,14 @@ def _log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
 
 
 async def read_json_body(request: Request, most_bytes: int) -> bytes:
-    """The body's bytes, never more than `most_bytes` in memory. Raises WrongContentType, BodyTooLarge or NotJson."""
+    """The bytes of a body that is announced as JSON. Raises WrongContentType, BodyTooLarge or NotJson."""
     if content_kind(request) != "json":
         raise WrongContentType("the content type is 'text/csv', and this call takes JSON only")
+    return await read_body(request, most_bytes)
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """The body's bytes, never more than `most_bytes` in memory. Raises BodyTooLarge or NotJson."""
     _refuse_announced(request, most_bytes)
     blocks, size, more = [], 0, True
     while more:  # nearly always once; request.stream() takes three steps for that

@@ -1,10 +1,13 @@
 """The contract that a model carries inside its ONNX file: what goes in, what comes out, and what it must answer."""
 
+import math
+import re
 from collections import Counter
-from datetime import datetime
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Part(BaseModel):
@@ -13,47 +16,157 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())
 
 
+class Reading(Part):
+    """How a text cell is read. A missing word means no value, in any case; so does an empty cell."""
+
+    missing: list[str] = ["na", "n/a", "nan", "null", "?"]
+    decimal: Literal[".", ","] = "."
+    thousands: str = Field(default="", max_length=1)
+
+
 class NumberHistogram(Part):
     edges: list[float]
     counts: list[int]
     missing: int = 0
 
 
-class CategoryHistogram(Part):
+class TextHistogram(Part):
+    """Counts by category; of a boolean, of false and true."""
+
     counts: list[int]
     missing: int = 0
 
 
-class NumberFeature(Part):
-    """A column of finite numbers; `low` and `high` are the range seen in training, not a limit."""
-
+class _Feature(Part):
     name: str = Field(min_length=1)
     input: str = Field(min_length=1)
-    type: Literal["number"]
     unit: str | None = None
+    nullable: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The graph's inputs that this feature fills."""
+        return (self.input,)
+
+
+class NumberFeature(_Feature):
+    """A column of finite numbers; `low` and `high` are the range seen in training, not a limit."""
+
+    type: Literal["number"]
     low: float | None = None
     high: float | None = None
     median: float | None = None
     example: float | None = None
-    nullable: bool = False
     histogram: NumberHistogram | None = None
 
 
-class CategoryFeature(Part):
-    """A column of texts, each one of `categories`."""
+class CategoryFeature(_Feature):
+    """A column of texts. `categories` are those of the training table; `unknown` says whether others are accepted."""
 
-    name: str = Field(min_length=1)
-    input: str = Field(min_length=1)
     type: Literal["category"]
-    unit: str | None = None
     categories: list[str] = Field(min_length=1)
     example: str | None = None
-    nullable: bool = False
-    histogram: CategoryHistogram | None = None
+    unknown: Literal["accept", "refuse"] = "accept"
+    histogram: TextHistogram | None = None
 
 
-Feature = Annotated[NumberFeature | CategoryFeature, Field(discriminator="type")]
-Value = float | str | None
+class BooleanFeature(_Feature):
+    """A column of two values: `true` and `false` are their spellings in the file. The graph takes 1 and 0."""
+
+    type: Literal["boolean"]
+    true: list[str] = Field(min_length=1)
+    false: list[str] = Field(min_length=1)
+    example: bool | float | str | None = None
+    histogram: TextHistogram | None = None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+PARTS: dict[str, Callable[[datetime], float]] = {
+    "days": lambda at: at.toordinal() - _EPOCH,
+    "seconds": lambda at: at.hour * 3600 + at.minute * 60 + at.second,
+    "year": lambda at: at.year,
+    "month": lambda at: at.month,
+    "day": lambda at: at.day,
+    "weekday": lambda at: at.weekday(),
+    "hour": lambda at: at.hour,
+    "day_of_year": lambda at: at.timetuple().tm_yday,
+}
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?", re.ASCII)
+
+
+class DatePart(Part):
+    """A number that the graph takes from a date, in UTC: days since 1970-01-01, seconds of the day, weekday from Monday (0)."""
+
+    input: str = Field(min_length=1)
+    part: str
+
+    @field_validator("part")
+    @classmethod
+    def _known(cls, part: str) -> str:
+        if part not in PARTS:
+            raise ValueError(f"expected one of {', '.join(PARTS)}")
+        return part
+
+
+class DateFeature(_Feature):
+    """A column of dates or timestamps in one `format`: "iso", or a pattern of strptime. A time without a zone is UTC."""
+
+    type: Literal["date"]
+    format: str = "iso"
+    parts: list[DatePart] = Field(min_length=1)
+    low: str | None = None
+    high: str | None = None
+    median: str | None = None
+    example: str | None = None
+    histogram: NumberHistogram | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(part.input for part in self.parts)
+
+    def moment(self, text: str) -> datetime:
+        """The moment in a text of this format, in UTC. Raises ValueError."""
+        if self.format == "iso":
+            return iso_moment(text)
+        return _in_utc(datetime.strptime(text, self.format))
+
+    def numbers(self, text: Any) -> list[float]:
+        """The parts' values for the graph; NaN where there is no date."""
+        if text is None:
+            return [math.nan] * len(self.parts)
+        at = self.moment(text)
+        return [PARTS[part.part](at) for part in self.parts]
+
+    def in_format(self, iso: str | None) -> str | None:
+        """A date of the contract, which has them in ISO 8601, as a row of the table has it."""
+        return iso if iso is None or self.format == "iso" else iso_moment(iso).strftime(self.format)
+
+
+def iso_moment(text: str) -> datetime:
+    """The moment in an ISO 8601 text, in UTC. Raises ValueError."""
+    if not _ISO.fullmatch(text):
+        raise ValueError("not a date of ISO 8601")
+    return _in_utc(datetime.fromisoformat(text.replace(" ", "T", 1).replace(" ", "").replace(",", ".")))
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("before the year 1 or after 9999 in UTC") from None
+
+
+Feature = Annotated[NumberFeature | CategoryFeature | BooleanFeature | DateFeature, Field(discriminator="type")]
+Value = bool | float | str | None  # a date is its text
+
+
+def example_of(feature: Feature) -> Value:
+    """A value of the feature as a row of JSON has it."""
+    if isinstance(feature, DateFeature):
+        return feature.in_format(feature.example)
+    if isinstance(feature, BooleanFeature):
+        return feature.example in (True, 1) or str(feature.example).casefold() in feature.true
+    return feature.example
 
 
 class Interval(Part):
@@ -64,7 +177,7 @@ class Interval(Part):
 
 
 class Golden(Part):
-    """Rows (keyed by `input`) with the predictions that training computed; `tolerance` is absolute."""
+    """Rows with the predictions that training computed, by the features' `input` or by the graph's; `tolerance` is absolute."""
 
     rows: list[dict[str, Value]] = Field(min_length=1)
     predictions: list[float | str]
@@ -79,17 +192,33 @@ class DataOrigin(Part):
     synthetic: bool = False
 
 
-class Contract(Part):
-    """Version 1 of the contract. Lists are in the order of the graph's inputs and of its probabilities."""
+def _reading_of(version: int | None) -> Reading:
+    """What a contract says that says nothing about it: version 1 took "none" for a missing value too."""
+    return Reading(missing=[*Reading().missing, "none"]) if version == 1 else Reading()
 
-    version: Literal[1]
+
+class Threshold(Part):
+    """For two classes: `label` is predicted from the probability `value` on. The graph's label applies it already."""
+
+    label: str
+    value: float
+    chosen_for: str | None = None
+
+
+class Contract(Part):
+    """Lists are in the order of the graph's inputs and of its probabilities. What version 1 lacks has defaults."""
+
+    version: Literal[1, 2]
     name: str
     task: Literal["regression", "classification"]
     target: str
+    target_unit: str | None = None
     labels: list[str] = []
+    reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
     features: list[Feature] = Field(min_length=1)
-    prediction_histogram: dict[str, list[float]] | None = None
+    prediction_histogram: NumberHistogram | None = None
     interval: Interval | None = None
+    threshold: Threshold | None = None
     golden: Golden
     metrics: dict[str, float] = {}
     data: DataOrigin | None = None
@@ -99,7 +228,7 @@ class Contract(Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        accepted = Counter(key for feature in self.features for key in {feature.name, feature.input})
+        accepted = Counter(key for one in self.features for key in {one.name, one.input, *one.inputs})
         if twice := [key for key, count in accepted.items() if count > 1]:
             raise ValueError(f"these names stand for more than one feature: {twice}")
         if (self.task == "classification") != bool(self.labels):
@@ -109,7 +238,8 @@ class Contract(Part):
             raise ValueError(f"{len(golden.rows)} golden rows have {len(golden.predictions)} predictions")
         if golden.probabilities is not None and len(golden.probabilities) != len(golden.rows):
             raise ValueError(f"{len(golden.rows)} golden rows have {len(golden.probabilities)} lists of probabilities")
-        inputs = {feature.input for feature in self.features}
-        if wrong := [number for number, row in enumerate(golden.rows) if row.keys() != inputs]:
+        by_feature = {feature.input for feature in self.features}
+        by_input = {name for feature in self.features for name in feature.inputs}
+        if wrong := [number for number, row in enumerate(golden.rows) if row.keys() not in (by_feature, by_input)]:
             raise ValueError(f"golden row {wrong[0]} does not give each input once")
         return self

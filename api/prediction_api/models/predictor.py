@@ -11,13 +11,12 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
-from prediction_api.models.contract import Contract, Value
+from prediction_api.models.contract import CategoryFeature, Contract, DateFeature, Feature, Value
 from prediction_api.errors import PredictionFailed
 from prediction_api.errors import GoldenMismatch, UnsafeGraph, WrongContract
 
 Row = Sequence[Value]
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
-_TENSOR = {"number": "tensor(float)", "category": "tensor(string)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,10 @@ class Predictor:
         self.contract = contract
         self._session = session
         places = list(enumerate(contract.features))
-        self._numbers = {place: feature.input for place, feature in places if feature.type == "number"}
-        self._categories = {place: feature.input for place, feature in places if feature.type == "category"}
+        self._categories = {place: one.input for place, one in places if isinstance(one, CategoryFeature)}
+        self._dates = {place: one for place, one in places if isinstance(one, DateFeature)}
+        others = self._categories.keys() | self._dates.keys()
+        self._numbers = {place: one.input for place, one in places if place not in others}
         self._outputs = ["variable"] if contract.task == "regression" else ["label", "probabilities"]
 
     @classmethod
@@ -76,17 +77,25 @@ class Predictor:
         return predictions
 
     def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """One (rows,) array per input; a missing number is NaN, a missing category the empty text."""
+        """One (rows,) array per input; a missing number, boolean or date is NaN, a missing category the empty text."""
         # one array for all numbers, then a view of it per column: for one row half the time of an array per column
         numbers = np.array([[row[position] for row in rows] for position in self._numbers], dtype=np.float32)
         feed: dict[str, Any] = dict(zip(self._numbers.values(), numbers, strict=True))
         for position, name in self._categories.items():
             texts = ["" if row[position] is None else row[position] for row in rows]
             feed[name] = np.array(texts, dtype=object)
+        for position, date in self._dates.items():
+            cells = [row[position] for row in rows]
+            columns = np.array([one if isinstance(one, list) else date.numbers(one) for one in cells], np.float32).T
+            feed |= zip(date.inputs, columns, strict=True)
         return feed
 
     def _match_graph(self) -> None:
-        described = {feature.input: _TENSOR[feature.type] for feature in self.contract.features}
+        described = {
+            name: "tensor(string)" if isinstance(feature, CategoryFeature) else "tensor(float)"
+            for feature in self.contract.features
+            for name in feature.inputs
+        }
         found = {node.name: node.type for node in self._session.get_inputs()}
         if found != described:
             raise WrongContract(f"the graph's inputs are {found}, the contract's are {described}")
@@ -96,7 +105,7 @@ class Predictor:
 
     def _replay_golden_rows(self) -> None:
         golden = self.contract.golden
-        rows = [[row[feature.input] for feature in self.contract.features] for row in golden.rows]
+        rows = [[_golden(row, feature) for feature in self.contract.features] for row in golden.rows]
         try:
             predictions = self.predict(rows)
         except (PredictionFailed, ValueError, TypeError) as error:  # ValueError: outputs of another shape, a wrong type
@@ -112,6 +121,11 @@ class Predictor:
             given = list((predictions[number].probabilities or {}).values())
             if len(given) != len(shares) or not np.allclose(given, shares, rtol=0, atol=golden.tolerance):
                 raise GoldenMismatch(f"golden row {number}: training gave probabilities {shares}, this graph {given}")
+
+
+def _golden(row: dict[str, Value], feature: Feature) -> Any:
+    """The feature's value in a golden row; of a date that is given by its parts, their list."""
+    return row[feature.input] if feature.input in row else [row[name] for name in feature.inputs]
 
 
 def seven_digits(value: float) -> float:

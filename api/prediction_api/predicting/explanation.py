@@ -4,9 +4,18 @@ This is one-at-a-time ablation against a baseline row: simple to say and cheap, 
 together, the changes do not add up to the distance from the typical prediction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prediction_api.models.contract import CategoryFeature, Feature, Value
+from prediction_api.models.contract import (
+    BooleanFeature,
+    CategoryFeature,
+    DateFeature,
+    Feature,
+    NumberFeature,
+    Value,
+    example_of,
+)
 from prediction_api.models.predictor import Prediction, Predictor, Row, seven_digits
 
 
@@ -49,13 +58,18 @@ def explain(predictor: Predictor, row: Row) -> Explanation:
 
 
 def typical(feature: Feature) -> Value:
-    """The median or the most frequent category of training; the example where the contract does not say; or None."""
-    if not isinstance(feature, CategoryFeature):
-        return feature.example if feature.median is None else feature.median
-    if feature.histogram is None or len(feature.histogram.counts) != len(feature.categories):
-        return feature.example
-    counts = feature.histogram.counts
-    return feature.categories[counts.index(max(counts))]
+    """The median or the most frequent value of training; the example where the contract does not say; or None."""
+    match feature:
+        case NumberFeature():
+            return feature.example if feature.median is None else feature.median
+        case DateFeature():
+            return feature.in_format(feature.median or feature.example)
+        case CategoryFeature():
+            values: Sequence[Value] = feature.categories
+        case BooleanFeature():
+            values = (False, True)
+    counts = feature.histogram.counts if feature.histogram else []
+    return values[counts.index(max(counts))] if len(counts) == len(values) else example_of(feature)
 
 
 def _change(predicted: Prediction, without: Prediction) -> float:

@@ -1,5 +1,6 @@
 """The shapes of what the service answers; they also document it in the OpenAPI schema."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from prediction_api.models.catalog import Catalog, Entry
-from prediction_api.models.contract import Contract, DataOrigin, Feature
-from prediction_api.models.predictor import Prediction, seven_digits
+from prediction_api.models.contract import Contract, DataOrigin, Feature, NumberHistogram, Value
+from prediction_api.models.predictor import Prediction, Row, seven_digits
 from prediction_api.models.registry import LedgerEntry
 from prediction_api.models.store import LiveModel, Refusal
 from prediction_api.predicting.explanation import Explanation
@@ -28,11 +29,15 @@ class IntervalAnswer(BaseModel):
 
 
 class PredictionAnswer(BaseModel):
-    """`interval` comes with regression where training measured one, `probabilities` with classification."""
+    """`interval` comes with regression where training measured one, `probabilities` with classification.
+
+    `unknown` names the features whose category the training table does not have; it is left out where there are none.
+    """
 
     prediction: float | str
     interval: IntervalAnswer | None = None
     probabilities: dict[str, float] | None = None
+    unknown: list[str] | None = None
     id: str
     model: ModelName
 
@@ -43,11 +48,12 @@ class BatchInterval(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """`predictions` and `probabilities` are in the order of the rows; `interval` is one for all of them."""
+    """All lists are in the order of the rows; `interval` is one for all rows, `unknown` is there if a row has any."""
 
     predictions: list[float | str]
     interval: BatchInterval | None = None
     probabilities: list[dict[str, float]] | None = None
+    unknown: list[list[str]] | None = None
     id: str
     model: ModelName
 
@@ -56,8 +62,8 @@ class ContributionAnswer(BaseModel):
     """`change`: the prediction, or the predicted label's probability, with the value less that with the typical one."""
 
     feature: str
-    value: float | str | None
-    typical: float | str
+    value: Value
+    typical: Value
     prediction_without: float | str
     change: float
 
@@ -116,7 +122,7 @@ class ModelAnswer(BaseModel):
     labels: list[str]
     features: list[Feature]
     interval: BatchInterval | None
-    prediction_histogram: dict[str, list[float]] | None
+    prediction_histogram: NumberHistogram | None
     metrics: dict[str, float]
     data: DataOrigin | None
     trained_at: datetime | None
@@ -143,7 +149,7 @@ class Problem(BaseModel):
 # The two that answer predictions build plain dictionaries: models would cost more than the prediction itself.
 
 
-def prediction_answer(live: LiveModel, prediction: Prediction, identifier: str) -> Json:
+def prediction_answer(live: LiveModel, row: Row, prediction: Prediction, identifier: str) -> Json:
     answer: Json = {"prediction": prediction.value}
     interval = live.predictor.contract.interval
     if prediction.probabilities is not None:
@@ -151,6 +157,8 @@ def prediction_answer(live: LiveModel, prediction: Prediction, identifier: str) 
     elif interval is not None and isinstance(prediction.value, float):
         low, high = bounds(prediction.value, interval.half_width)
         answer["interval"] = {"low": low, "high": high, "coverage": interval.coverage}
+    if unknown := live.reader.unknown(row):
+        answer["unknown"] = unknown
     answer["id"] = identifier
     answer["model"] = {"name": live.name, "version": live.version}
     return answer
@@ -161,13 +169,15 @@ def bounds(value: float, half_width: float) -> tuple[float, float]:
     return seven_digits(value - half_width), seven_digits(value + half_width)
 
 
-def batch_answer(live: LiveModel, predictions: list[Prediction], identifier: str) -> Json:
+def batch_answer(live: LiveModel, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Json:
     contract = live.predictor.contract
     answer: Json = {"predictions": [one.value for one in predictions]}
     if contract.task == "classification":
         answer["probabilities"] = [one.probabilities for one in predictions]
     elif contract.interval is not None:
         answer["interval"] = {"half_width": contract.interval.half_width, "coverage": contract.interval.coverage}
+    if any(unknown := [live.reader.unknown(row) for row in rows]):
+        answer["unknown"] = unknown
     answer["id"] = identifier
     answer["model"] = {"name": live.name, "version": live.version}
     return answer

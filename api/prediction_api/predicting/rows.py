@@ -1,24 +1,27 @@
 """From the bytes of a request to rows that the model understands, or to complaints that name row and column."""
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails, from_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from prediction_api.errors import Complaint, NotJson, WrongContent
-from prediction_api.models.contract import CategoryFeature, Contract, Feature
+from prediction_api.models.contract import CategoryFeature, Contract
 from prediction_api.models.predictor import Row
+from prediction_api.predicting.cells import Reader, expectation, reader_of, shown
 
-FLOAT32_MAX = 3.4028234663852886e38
 MOST_ROWS = 10_000
 MOST_COMPLAINTS = 20  # enough to see the pattern; a hostile body must not make a report larger than itself
 MOST_UNKNOWN = 1_000
+_SPARE_ROW_BYTES = 64_000
 
 
 class Batch(BaseModel):
-    """The envelope of a batch; its rows are looked at one by one, so that other requests get their turn."""
+    """The envelope of a batch; its rows are read one by one, so that other requests get their turn."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -26,112 +29,195 @@ class Batch(BaseModel):
 
 
 Place = tuple[str | int, ...]
+Columns = list[tuple[Reader, Any]]  # how each feature is read, and the key or position of its value in a row
 
 
 class RowReader:
-    """Reads request bodies for one contract. `model` is the Pydantic model of a row; it also gives the JSON schema."""
+    """Reads request bodies for one contract, from several threads at once."""
 
     def __init__(self, contract: Contract) -> None:
         self.features = contract.features
         self.accepted = {name: feature for feature in contract.features for name in (feature.name, feature.input)}
-        self.model = row_model(contract)
-        self._fields = tuple(self.model.model_fields)
+        self._readers = {feature.name: reader_of(feature, contract.reading) for feature in contract.features}
+        self._last: tuple[tuple[str, ...] | None, Columns] = (
+            None,
+            [],
+        )  # the names of a row, which most rows have in common
+        self._open = [
+            (place, one.name, frozenset(one.categories))
+            for place, one in enumerate(contract.features)
+            if isinstance(one, CategoryFeature) and one.unknown == "accept"
+        ]
+        longest = [max(map(len, getattr(one, "categories", [""]))) for one in contract.features]
+        names = [max(len(one.name), len(one.input)) for one in contract.features]
+        self.most_row_bytes = _SPARE_ROW_BYTES + sum(64 + 6 * (a + b) for a, b in zip(names, longest, strict=True))
 
     def one(self, body: bytes) -> Row:
         """The row in a body that is one JSON object. Raises NotJson or WrongContent."""
+        row = read_json(body)
         try:
-            return self._values(self.model.model_validate_json(body))
-        except ValidationError as error:
-            _raise_if_not_json(error)
-            raise wrong_content(self._complaints(error, ())) from None
+            return self._values(row)
+        except (ValueError, KeyError, TypeError):
+            raise wrong_content(self._complaints(row, (), "null")) from None
 
     def many(self, body: bytes) -> list[Row]:
         """The rows of a body {"rows": [...]}, 1 to 10,000. Raises NotJson or WrongContent."""
         return self.rows(read_envelope(Batch, body).rows, ("rows",))
 
-    def rows(self, given: Iterable[Any], place: Place) -> list[Row]:
+    def rows(self, objects: Iterable[Any], place: Place) -> list[Row]:
         """The rows in objects of feature and value; `place` is where they are in the body. Raises WrongContent."""
         complaints: list[Complaint] = []
-        rows = self.read(enumerate(given), place, complaints)
+        rows = self.read(enumerate(objects), place, complaints)
         if complaints:
             raise wrong_content(complaints)
         return rows
 
+    def table(self, names: Sequence[str], lines: Iterable[Sequence[Any]], place: Place) -> list[Row]:
+        """The rows in lists of values, which stand in the order of `names`. Raises WrongContent."""
+        complaints: list[Complaint] = []
+        rows = self.read(enumerate(lines), place, complaints, columns=self.columns(names))
+        if complaints:
+            raise wrong_content(complaints)
+        return rows
+
+    def columns(self, names: Sequence[str]) -> Columns:
+        """Where each feature is in a row of values that stand in the order of `names`, which are complete."""
+        places = {self.accepted[name].name: place for place, name in enumerate(names)}
+        return [(self._readers[feature.name], places[feature.name]) for feature in self.features]
+
     def read(
-        self, numbered: Iterable[tuple[int, Any]], place: Place, complaints: list[Complaint], nothing: str = "null"
+        self,
+        numbered: Iterable[tuple[int, Any]],
+        place: Place,
+        complaints: list[Complaint],
+        nothing: str = "null",
+        columns: Columns | None = None,
     ) -> list[Row]:
-        """The rows that fit; for the others `complaints` grows, to its limit. `nothing` is a missing value's name."""
-        validate, rows = self.model.model_validate, []
+        """The rows that fit; for the others `complaints` grows, to its limit. `nothing` is a missing value's name.
+
+        Rows are objects, or lists of values where `columns` says in which order.
+        """
+        rows: list[Row] = []
         for number, row in numbered:
             try:
-                rows.append(self._values(validate(row)))
-            except ValidationError as error:
-                complaints += self._complaints(error, (*place, number), nothing)
+                rows.append([read(row[key]) for read, key in columns] if columns else self._values(row))
+            except (ValueError, KeyError, TypeError):
+                complaints += self._complaints(row, (*place, number), nothing, columns)
                 if len(complaints) >= MOST_COMPLAINTS:
                     break
         return rows
 
-    def check_names(self, names: Sequence[str], place: Place) -> list[Complaint]:
-        """What is wrong with the names of a table's columns: each feature is there once, by either of its names."""
+    def unknown(self, row: Row) -> list[str]:
+        """The features whose category is not one of the training table's; the model predicts without it."""
+        return [name for place, name, known in self._open if row[place] not in known and row[place] is not None]
+
+    def check_names(self, names: Iterable[str], place: Place) -> list[Complaint]:
+        """What is wrong with the names of a row or of a table: each feature is there once, by either of its names."""
         complaints, seen = [], set()
         for name in names:
             feature = self.accepted.get(name)
             if feature is None or feature.name in seen:
-                complaints.append(Complaint((*place, name[:100]), self.unknown(name)))
+                complaints.append(Complaint((*place, name[:100]), self._not_a_feature(name)))
                 if len(complaints) >= MOST_COMPLAINTS:
                     return complaints
             else:
                 seen.add(feature.name)
-        for feature in self.features:
-            if feature.name not in seen:
-                complaints.append(Complaint((*place, feature.name), f"missing; expected {expectation(feature)}"))
-        return complaints
+        absent = [feature for feature in self.features if feature.name not in seen]
+        found = [Complaint((*place, one.name), f"missing; expected {expectation(one)}") for one in absent]
+        return (complaints + found)[:MOST_COMPLAINTS]
 
-    def unknown(self, name: str) -> str:
-        """What is wrong with a name that is no feature's, or is one's a second time."""
+    def _not_a_feature(self, name: str) -> str:
         near = get_close_matches(name[:100], self.accepted, n=1)
         nearest = f"; the nearest is {near[0]!r}" if near and near[0] != name else ""
         return f"the model has no such feature, or it is given twice{nearest}"
 
-    def _values(self, row: BaseModel) -> Row:
-        values = row.__dict__
-        return [values[field] for field in self._fields]
+    def _values(self, row: Any) -> Row:
+        """Raises ValueError, KeyError or TypeError; `_complaints` says why."""
+        if row.__class__ is not dict:
+            raise TypeError
+        names = tuple(row)
+        known, columns = self._last
+        if names != known:
+            columns = self._columns_of(names)
+            self._last = names, columns
+        return [read(row[name]) for read, name in columns]
 
-    def _complaints(self, error: ValidationError, prefix: Place, nothing: str = "null") -> list[Complaint]:
-        unknown = error.error_count() - len(self.features)
-        if unknown > MOST_UNKNOWN:  # listing them would take longer than everything else together
-            return [Complaint(prefix, f"at least {unknown} names in this object are not features of the model")]
-        found = error.errors(include_url=False)[:MOST_COMPLAINTS]
-        return [Complaint((*prefix, *map(_short, one["loc"][:1])), self._message(one, nothing)) for one in found]
+    def _columns_of(self, names: tuple[str, ...]) -> Columns:
+        if len(names) != len(self.features):
+            raise KeyError
+        by_feature = {self.accepted[name].name: name for name in names}
+        return [(self._readers[feature.name], by_feature[feature.name]) for feature in self.features]
 
-    def _message(self, error: ErrorDetails, nothing: str) -> str:
+    def _complaints(self, row: Any, place: Place, nothing: str, columns: Columns | None = None) -> list[Complaint]:
         """What was expected and what was found, in the words of the contract."""
-        found = nothing if error["input"] is None else shown(error["input"])
-        if not error["loc"]:
-            return f"expected one JSON object of feature and value, found {found}"
-        key = str(error["loc"][0])
-        if error["type"] == "extra_forbidden":
-            return self.unknown(key)
-        expected = expectation(self.accepted[key], nothing)
-        return f"missing; expected {expected}" if error["type"] == "missing" else f"expected {expected}, found {found}"
+        if columns is None:
+            if not isinstance(row, dict):
+                return [Complaint(place, f"expected one JSON object of feature and value, found {shown(row)}")]
+            if len(row) - len(self.features) > MOST_UNKNOWN:  # naming them would take longer than everything else
+                many = f"at least {len(row) - len(self.features)} names in this object are not features of the model"
+                return [Complaint(place, many)]
+            names = {name: feature.name for name in row if (feature := self.accepted.get(name))}
+            found = [(self._readers[feature], name) for name, feature in names.items()]
+            wrong_names = self.check_names(row, place)
+        else:
+            wrong_names, found = [], columns
+            names = dict(zip((key for _, key in columns), (one.name for one in self.features), strict=True))
+        complaints = []
+        for read, key in found:
+            try:
+                read(row[key])
+            except ValueError as error:
+                expected = expectation(self.accepted[names[key]], nothing)
+                what = nothing if row[key] is None or row[key] == "" else shown(row[key])
+                if row[key] and str(error) == "missing":
+                    what += ", which means no value"
+                name = key if columns is None else names[key]
+                complaints.append(Complaint((*place, name), f"expected {expected}, found {what}"))
+        return (complaints + wrong_names)[:MOST_COMPLAINTS]
 
 
 Envelope = TypeVar("Envelope", bound=BaseModel)
+_SPACE_BEFORE_COLON = re.compile(rb"\s:")
 
 
 def read_json(body: bytes) -> Any:
-    """The document in a body. Raises NotJson."""
+    """The document in a body. Raises NotJson, or WrongContent for a name that an object holds twice."""
     try:
-        return from_json(body)
+        document = from_json(body)
     except ValueError as error:
         raise NotJson(str(error)) from None
+    # Each name ends in `":`. Where as many are counted as names were read, none was repeated; else look closely.
+    if body.count(b'":') != _names_in(document) or _SPACE_BEFORE_COLON.search(body):
+        json.loads(body.decode(), object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
+    return document
+
+
+def _names_in(document: Any) -> int:
+    if isinstance(document, dict):
+        inner = [one for one in document.values() if one.__class__ is dict or one.__class__ is list]
+        return len(document) + sum(map(_names_in, inner))
+    if isinstance(document, list):
+        return sum(_names_in(one) for one in document if one.__class__ is dict or one.__class__ is list)
+    return 0
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    names = set[str]()
+    for name, _ in pairs:
+        if name in names:
+            raise wrong_content([Complaint((name[:100],), "this name is given twice in one object")])
+        names.add(name)
 
 
 def read_envelope(kind: type[Envelope], body: bytes) -> Envelope:
     """What is around the rows of a body. Raises NotJson or WrongContent."""
-    given = read_json(body)  # faster than the model's own reading, which keeps other requests waiting
+    return envelope_of(kind, read_json(body))  # faster than the model's own reading, which keeps other requests waiting
+
+
+def envelope_of(kind: type[Envelope], document: Any) -> Envelope:
+    """Raises WrongContent."""
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(document)
     except ValidationError as error:
         if error.error_count() > MOST_UNKNOWN:
             what = f"{error.error_count()} names or values in this object are not as expected"
@@ -145,82 +231,11 @@ def _short(key: str | int) -> str | int:
     return key[:100] if isinstance(key, str) else key
 
 
-def shown(value: object) -> str:
-    """The value found, short and named as in JSON."""
-    match value:
-        case None:
-            return "null"
-        case dict():
-            return "an object"
-        case list():
-            return "a list"
-        case str():
-            return f"the text {value[:40]!r}" + ("..." if len(value) > 40 else "")
-        case bool():
-            return str(value).lower()
-    number = isinstance(value, int | float) and not (isinstance(value, int) and abs(value) > FLOAT32_MAX)
-    return f"{value:g}" if number else "an integer beyond the range of float32"
-
-
 def wrong_content(complaints: list[Complaint]) -> WrongContent:
     """One error for all complaints: the first in its sentence, at most 20 in its list."""
-    shown = tuple(complaints[:MOST_COMPLAINTS])
-    first = shown[0]
+    listed = tuple(complaints[:MOST_COMPLAINTS])
+    first = listed[0]
     where = " ".join(map(str, first.loc)) or "body"
     least = "at least " if len(complaints) >= MOST_COMPLAINTS else ""
     more = f" (and {least}{len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    return WrongContent(f"{where}: {first.msg}{more}", shown)
-
-
-def _raise_if_not_json(error: ValidationError) -> None:
-    for one in error.errors(include_url=False, include_input=False)[:1]:
-        if one["type"] == "json_invalid":
-            raise NotJson(one["msg"]) from None
-
-
-def row_model(contract: Contract) -> type[BaseModel]:
-    """A Pydantic model with a field per feature, in the contract's order, known by both of the feature's names.
-
-    The fields' own names are neutral: a column may be called "copy" or "model_config".
-    """
-    fields = {f"feature_{number}": _field(feature) for number, feature in enumerate(contract.features)}
-    example = {feature.name: feature.example for feature in contract.features}
-    settings = ConfigDict(
-        strict=True, extra="forbid", title="Features", json_schema_extra={"example": cast("Any", example)}
-    )
-    return create_model("Features", __config__=settings, **cast("Any", fields))
-
-
-def _field(feature: Feature) -> tuple[Any, Any]:
-    kind: Any
-    limits: dict[str, Any] = {}
-    if isinstance(feature, CategoryFeature):
-        kind = Literal[tuple(feature.categories)]
-    else:
-        kind = float
-        # a larger number would become infinite in the graph's float32
-        limits = {"allow_inf_nan": False, "ge": -FLOAT32_MAX, "le": FLOAT32_MAX}
-    kind = Annotated[kind, Field(**limits)]
-    names = AliasChoices(*dict.fromkeys([feature.name, feature.input]))
-    described = Field(validation_alias=names, title=feature.name, description=describe(feature))
-    return (kind | None if feature.nullable else kind, described)
-
-
-def describe(feature: Feature) -> str:
-    """One line for people: unit and the range seen in training."""
-    if isinstance(feature, CategoryFeature):
-        return expectation(feature)
-    seen = (
-        "" if feature.low is None or feature.high is None else f"seen in training: {feature.low:g} to {feature.high:g}"
-    )
-    return ", ".join(part for part in (f"in {feature.unit}" if feature.unit else "", seen) if part) or "a number"
-
-
-def expectation(feature: Feature, nothing: str = "null") -> str:
-    """What a value of this feature must be, in words."""
-    if isinstance(feature, CategoryFeature):
-        shown = ", ".join(map(repr, feature.categories[:10])) + (", ..." if len(feature.categories) > 10 else "")
-        what = f"one of {shown}"
-    else:
-        what = "a finite number"
-    return f"{what} or {nothing}" if feature.nullable else what
+    return WrongContent(f"{where}: {first.msg}{more}", listed)

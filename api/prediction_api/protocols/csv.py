@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 from threading import Event
-from typing import IO, Any
+from typing import IO, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,11 +20,10 @@ from pydantic_core import to_json
 
 from prediction_api.errors import Complaint, NoRoom, NotCsv
 from prediction_api.http.middleware import MEMORY_BYTES, spooled_body
-from prediction_api.models.contract import CategoryFeature, Contract
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.responses import bounds
-from prediction_api.predicting.rows import MOST_COMPLAINTS, RowReader, wrong_content
+from prediction_api.predicting.rows import MOST_COMPLAINTS, Columns, RowReader, wrong_content
 from prediction_api.protocols.routing import inference_of, settings_of
 
 CHUNK_ROWS = 500  # a few milliseconds of reading; predicting more at once is no faster
@@ -39,63 +38,96 @@ class Form:
 
     media_type: str
     head: str
-    rows: Callable[[Sequence[Prediction], str, int], str]
+    rows: Callable[[Sequence[Row], Sequence[Prediction], str, int], str]
     tail: str
 
 
-def csv_form(contract: Contract) -> Form:
-    """A line per row: the prediction, low and high or each label's probability, and the id that feedback names."""
+class FormFor(Protocol):
+    """The form of an answer, once it is known whether a row has an unknown category."""
+
+    def __call__(self, *, unknown: bool) -> Form: ...
+
+
+def csv_form(live: LiveModel, *, safe: bool, unknown: bool) -> Form:
+    """A line per row: the prediction, low and high or each label's probability, and the id that feedback names.
+
+    With `unknown`, a last column names the features whose category the training table does not have. With `safe`, a
+    text that a spreadsheet would run as a formula begins with an apostrophe.
+    """
+    contract = live.predictor.contract
     half_width = contract.interval.half_width if contract.interval else None
     names = [f"probability_{label}" for label in contract.labels]
     if half_width is not None:
         names = ["low", "high"]
+    columns = ["prediction", *names, "id", *(["unknown"] if unknown else [])]
 
     def details(one: Prediction) -> Iterable[float]:
         if half_width is not None and isinstance(one.value, float):
             return bounds(one.value, half_width)
         return (one.probabilities or {}).values()
 
-    def rows(predictions: Sequence[Prediction], identifier: str, first: int) -> str:
-        numbered = enumerate(predictions, first)
-        return _csv([one.value, *details(one), f"{identifier}.{number}"] for number, one in numbered)
+    def line(row: Row, one: Prediction, identifier: str) -> list[object]:
+        cells: list[object] = [
+            one.value,
+            *details(one),
+            identifier,
+            *([" ".join(live.reader.unknown(row))] if unknown else []),
+        ]
+        return [_harmless(cell) for cell in cells] if safe else cells
 
-    return Form("text/csv; charset=utf-8", _csv([["prediction", *names, "id"]]), rows, "")
+    def lines(rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str, first: int) -> str:
+        numbered = enumerate(zip(rows, predictions, strict=True), first)
+        return _csv(line(row, one, f"{identifier}.{number}") for number, (row, one) in numbered)
+
+    return Form("text/csv; charset=utf-8", _csv([columns]), lines, "")
 
 
-def _invocation_rows(predictions: Sequence[Prediction], _: str, first: int) -> str:
+def wants_safe(request: Request) -> bool:
+    return request.query_params.get("safe") == "1"
+
+
+def _harmless(cell: object) -> object:
+    """https://owasp.org/www-community/attacks/CSV_Injection"""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _invocation_rows(_rows: Sequence[Row], predictions: Sequence[Prediction], _: str, first: int) -> str:
     return ("," if first else "") + to_json([one.value for one in predictions]).decode()[1:-1]
 
 
-INVOCATION_FORM = Form("application/json", '{"predictions":[', _invocation_rows, "]}")  # as MLflow answers a CSV
+def invocation_form(*, unknown: bool) -> Form:  # noqa: ARG001
+    """As MLflow answers a CSV."""
+    return Form("application/json", '{"predictions":[', _invocation_rows, "]}")
 
 
-async def answer_csv(request: Request, live: LiveModel, form: Form) -> Response:
+async def answer_csv(request: Request, live: LiveModel, form_for: FormFor) -> Response:
     """The predictions for the CSV in the body. Raises BodyTooLarge, NoRoom, NotCsv, WrongContent, PredictionFailed."""
     try:
         async with request.app.state.tables:  # from the first byte on: so many bodies are kept at once, and no more
             with await spooled_body(request, settings_of(request).api_max_csv_bytes) as body:
-                answer = await _predicted(request, live, form, body)
+                answer = await _predicted(request, live, form_for, body)
     except OSError as error:
         raise NoRoom(f"the table or its answer cannot be kept: {error.strerror}") from None
     headers = {"Content-Length": str(answer.tell())}
     answer.seek(0)
-    return StreamingResponse(_blocks(answer), headers=headers, media_type=form.media_type)
+    return StreamingResponse(_blocks(answer), headers=headers, media_type=form_for(unknown=False).media_type)
 
 
-async def _predicted(request: Request, live: LiveModel, form: Form, body: IO[bytes]) -> IO[bytes]:
+async def _predicted(request: Request, live: LiveModel, form_for: FormFor, body: IO[bytes]) -> IO[bytes]:
     inference, stopped = inference_of(request), Event()
 
     def predict() -> IO[bytes]:
         table, identifier, first = CsvRows(live.reader, body), inference.new_id(), 0
         for _ in table.check():
             _go_on_unless(stopped)
+        form = form_for(unknown=table.unknown)
         with ExitStack() as on_failure:
             answer = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
             answer.write(form.head.encode())
             for rows in table.chunks():
                 _go_on_unless(stopped)
                 predictions = inference.many(live, rows, identifier, first)
-                answer.write(form.rows(predictions, identifier, first).encode())
+                answer.write(form.rows(rows, predictions, identifier, first).encode())
                 first += len(rows)
             answer.write(form.tail.encode())
             on_failure.pop_all()
@@ -107,9 +139,9 @@ async def _predicted(request: Request, live: LiveModel, form: Form, body: IO[byt
         stopped.set()  # when the service stops, the thread goes on to the end of its chunk
 
 
-def whole(form: Form, predictions: Sequence[Prediction], identifier: str) -> Response:
+def whole(form: Form, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Response:
     """All predictions in one answer of this form."""
-    return Response(form.head + form.rows(predictions, identifier, 0) + form.tail, media_type=form.media_type)
+    return Response(form.head + form.rows(rows, predictions, identifier, 0) + form.tail, media_type=form.media_type)
 
 
 async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
@@ -133,20 +165,25 @@ def _csv(lines: Iterable[Iterable[object]]) -> str:
 class CsvRows:
     """A header with each feature's name once, in any order and spelling, then a line per row; blank lines say nothing.
 
-    The separator (comma, semicolon or tab) is the one with which the header names the most features. An empty cell is
-    a missing value. Lines are counted from 1, the header's; a row over several lines is named by its last.
+    The separator (comma, semicolon, tab or bar) is the one with which the header names the most features. Lines are
+    counted from 1, the header's; a row over several lines is named by its last. `unknown`: whether a checked row has a
+    category that the training table does not have.
     """
 
     def __init__(self, reader: RowReader, file: IO[bytes]) -> None:
+        self.unknown = False
         self._reader = reader
         self._file = file
+        self._columns: Columns = []
 
     def check(self) -> Iterator[None]:
-        """Looks at every row, a chunk a step. Raises NotCsv, or WrongContent naming lines and columns."""
+        """Reads every row, a chunk a step. Raises NotCsv, or WrongContent naming lines and columns."""
         complaints: list[Complaint] = []
         found = 0
         for chunk in self._chunks(complaints):
-            found += len(self._reader.read(chunk, ("line",), complaints, _EMPTY))
+            rows = self._reader.read(chunk, ("line",), complaints, _EMPTY, self._columns)
+            found += len(rows)
+            self.unknown = self.unknown or any(map(self._reader.unknown, rows))
             if len(complaints) >= MOST_COMPLAINTS:
                 break
             yield
@@ -158,15 +195,15 @@ class CsvRows:
     def chunks(self) -> Iterator[list[Row]]:
         """The rows in their order, up to 500 at a time; of a file that passed `check`."""
         for chunk in self._chunks([]):
-            yield self._reader.read(chunk, ("line",), [], _EMPTY)
+            yield self._reader.read(chunk, ("line",), [], _EMPTY, self._columns)
 
-    def _chunks(self, complaints: list[Complaint]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    def _chunks(self, complaints: list[Complaint]) -> Iterator[list[tuple[int, list[str]]]]:
         rows = self._rows(complaints)
         while chunk := list(islice(rows, CHUNK_ROWS)):
             yield chunk
 
-    def _rows(self, complaints: list[Complaint]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Line number and values by name. Lines with too few or too many cells become complaints."""
+    def _rows(self, complaints: list[Complaint]) -> Iterator[tuple[int, list[str]]]:
+        """Line number and cells. Lines with too few or too many cells become complaints."""
         self._file.seek(0)
         lines = _lines(self._file)
         header = next(lines, "")
@@ -176,14 +213,10 @@ class CsvRows:
             complaints += self._reader.check_names(names, ("line", 1))
             if complaints:
                 return
-            texts = [isinstance(self._reader.accepted[name], CategoryFeature) for name in names]
+            self._columns = self._reader.columns(names)
             for cells in table:
                 if len(cells) == len(names):
-                    typed = zip(names, cells, texts, strict=True)
-                    yield (
-                        table.line_num,
-                        {name: (cell or None) if text else _number(cell) for name, cell, text in typed},
-                    )
+                    yield table.line_num, cells
                 elif cells:
                     what = f"expected {len(names)} cells as in the header, found {len(cells)}"
                     complaints.append(Complaint(("line", table.line_num), what))
@@ -197,7 +230,7 @@ class CsvRows:
             names = header.replace('"', "").strip().split(separator)
             return sum(name.strip() in self._reader.accepted for name in names)
 
-        return max(",;\t", key=known)
+        return max(",;\t|", key=known)
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:
@@ -210,13 +243,3 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise NotCsv(f"line {number} is not UTF-8: {error.reason} at byte {error.start}") from None
-
-
-def _number(cell: str) -> float | str | None:
-    """The number in a cell, None for an empty one; what is no number stays text, to be refused with its place."""
-    if not cell:
-        return None
-    try:
-        return cell if "_" in cell else float(cell)  # Python would take 1_000
-    except ValueError:
-        return cell

@@ -1,5 +1,7 @@
 """The HTTP calls: read, ask one thing, shape the answer. What is refused is raised and becomes a problem in `http`."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -18,7 +20,7 @@ from prediction_api.predicting.responses import (
     readiness_answer,
     readiness_of_all,
 )
-from prediction_api.protocols.csv import answer_csv, csv_form, whole
+from prediction_api.protocols.csv import answer_csv, csv_form, wants_safe, whole
 from prediction_api.protocols.routing import (
     PROBLEM_STATUSES,
     PlainRoute,
@@ -28,6 +30,7 @@ from prediction_api.protocols.routing import (
     live_model_of,
     metrics_of,
     problems,
+    read_row,
     settings_of,
     worked,
 )
@@ -42,10 +45,10 @@ _BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
 async def predict(request: Request) -> Response:
     """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
     live = live_model_of(request)
-    row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
+    row = await read_row(request, live)
     inference = inference_of(request)
     identifier = inference.new_id()
-    return json_response(prediction_answer(live, await inference.one(live, row, identifier), identifier))
+    return json_response(prediction_answer(live, row, await inference.one(live, row, identifier), identifier))
 
 
 @model_router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
@@ -53,20 +56,23 @@ async def predict_batch(request: Request) -> Response:
     """Predictions in the order of the rows: 1 to 10,000 as JSON, or CSV of any length.
 
     One bad row refuses the batch; the first 20 faults are named. CSV is answered with CSV, and JSON too where the
-    request has `Accept: text/csv`.
+    request has `Accept: text/csv`. With `?safe=1`, texts that a spreadsheet would run as
+    a formula begin with an apostrophe.
     """
     live = live_model_of(request)
     if content_kind(request) == "csv":
-        return await answer_csv(request, live, csv_form(live.predictor.contract))
+        return await answer_csv(request, live, partial(csv_form, live, safe=wants_safe(request)))
     body = await read_json_body(request, settings_of(request).api_max_body_bytes)
     inference = inference_of(request)
     identifier = inference.new_id()
 
     def answer() -> Response:
-        predictions = inference.many(live, live.reader.many(body), identifier)
+        rows = live.reader.many(body)
+        predictions = inference.many(live, rows, identifier)
         if "text/csv" in request.headers.get("accept", ""):
-            return whole(csv_form(live.predictor.contract), predictions, identifier)
-        return json_response(batch_answer(live, predictions, identifier))
+            form = csv_form(live, safe=wants_safe(request), unknown=any(map(live.reader.unknown, rows)))
+            return whole(form, rows, predictions, identifier)
+        return json_response(batch_answer(live, rows, predictions, identifier))
 
     return await worked(request, len(body), answer)
 

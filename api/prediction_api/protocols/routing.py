@@ -9,7 +9,9 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from prediction_api.errors import NoModel, UnknownModel
+from prediction_api.http.middleware import read_json_body
 from prediction_api.models.catalog import Catalog, Entry
+from prediction_api.models.predictor import Row
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.micro_batching import Inference
 from prediction_api.predicting.responses import Problem, readiness_answer
@@ -61,6 +63,12 @@ async def worked(request: Request, size: int, work: Callable[[], Response]) -> R
         return work()
     async with request.app.state.batches:
         return await asyncio.to_thread(work)
+
+
+async def read_row(request: Request, live: LiveModel) -> Row:
+    """The row in the body, which is no longer than a row of this model needs. Raises a refusal."""
+    most = min(settings_of(request).api_max_body_bytes, live.reader.most_row_bytes)
+    return live.reader.one(await read_json_body(request, most))
 
 
 def live_model_of(request: Request) -> LiveModel:

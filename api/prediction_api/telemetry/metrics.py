@@ -121,7 +121,8 @@ class _PredictedValues(Collector):
         with self._lock:
             found = self._versions.get((name, version))
             if found is None:
-                edges = (contract.prediction_histogram or {}).get("edges", [])
+                histogram = contract.prediction_histogram
+                edges = histogram.edges if histogram else []
                 found = self._versions[name, version] = edges, [0] * (len(edges) + 1), [0.0]
             edges, counts, total = found
             total[0] += sum(values)

@@ -4,10 +4,10 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from prediction_api.http.middleware import json_response, read_json_body
+from prediction_api.http.middleware import json_response
 from prediction_api.predicting.explanation import explain
 from prediction_api.predicting.responses import ExplanationAnswer, HistoryAnswer, explanation_answer
-from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, entry_of, live_model_of, settings_of
+from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, entry_of, live_model_of, read_row
 from prediction_api.web.docs_page import docs_page
 from prediction_api.web.files import PAGE_HEADERS, front_page
 
@@ -34,7 +34,7 @@ async def explanation(request: Request) -> Response:
     The body is that of `/predict`. This is no traffic: it is neither counted as a prediction nor logged.
     """
     live = live_model_of(request)
-    row = live.reader.one(await read_json_body(request, settings_of(request).api_max_body_bytes))
+    row = await read_row(request, live)
     # As many predictions as there are features: in a thread, so that nobody else waits for a wide model's.
     found = await asyncio.to_thread(explain, live.predictor, row)
     return json_response(explanation_answer(live, found))
