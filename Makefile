@@ -10,7 +10,7 @@ COMPOSE := docker compose
 -include .env
 export
 
-# The api serves the model that the pipeline file names, unless told otherwise.
+# The model of the calls that name none.
 MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
@@ -60,19 +60,19 @@ e2e: setup  ## the Compose stack from nothing, driven as a user would, and remov
 loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap under traffic, rollback  [STACK=containers]
 	@$(DRIVE) stack.loop $(STACK)
 
-train: setup  ## run train_model and follow it  [TRIALS= DATA=data/your.csv]
+train: setup  ## train a model and follow it  [PIPELINE= TRIALS= DATA=data/your.csv]
 	@$(DRIVE) stack.operate train
 
-status: setup  ## what is in production, and since when
+status: setup  ## what is in production of each pipeline, and since when  [PIPELINE=]
 	@$(DRIVE) stack.operate status
 
-history: setup  ## every decision on the model, or what served at a time  [AT=2026-11-24T10:00]
+history: setup  ## every decision on the model, or what served at a time  [PIPELINE= AT=2026-11-24T10:00]
 	@$(DRIVE) stack.operate history $(if $(AT),--at "$(AT)")
 
-rollback: setup  ## move the alias back  [VERSION=]
+rollback: setup  ## move the alias back  [PIPELINE= VERSION=]
 	@$(DRIVE) stack.operate rollback $(if $(VERSION),--to "$(VERSION)")
 
-sign: setup  ## sign a version that you vouch for, trained before there were signatures  [VERSION=]
+sign: setup  ## sign a version that you vouch for, trained before there were signatures  [PIPELINE= VERSION=]
 	@$(DRIVE) stack.operate sign $(if $(VERSION),--version "$(VERSION)")
 
 rotate-key: setup  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid

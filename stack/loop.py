@@ -1,7 +1,8 @@
 """`make loop`: the closed loop in one go. What a year of operation brings happens here in minutes.
 
-A model is trained and served; other wines come than it has seen; the monitor sees the drift and has the model trained
-again, with the truth that came back; a bad model is refused; a good one takes over under traffic, and is rolled back.
+Two models are trained at once and served side by side. Of one, other wines come than it has seen; the monitor sees
+the drift and has the model trained again, with the truth that came back; a bad model is refused; a good one takes over
+under traffic, and is rolled back.
 """
 
 import json
@@ -17,12 +18,12 @@ import httpx
 from stack import steps
 from stack.airflow_client import Airflow
 from stack.errors import ProgramFailed, StackError, StepFailed
-from stack.loop_data import TARGET, Wines, features, labelled, write_pipeline, write_table
+from stack.loop_data import TARGET, Wines, features, labelled, write_pipelines, write_table
 from stack.places import Place, as_containers, as_processes
 from stack.settings import Settings, read_settings
 from stack.traffic import SteadyTraffic, send_labelled
 
-MODEL = "wine-loop"
+MODEL, SECOND = "wine-loop", "wine-kind"
 RUN_SECONDS = 900.0
 SWAP_SECONDS = 30.0
 STEADY_RATE = 50.0  # requests a second
@@ -39,10 +40,16 @@ class Loop:
         self.conf = {"config": place.config}
 
     def train_first(self) -> None:
-        """White wines only; the first model has the mean to beat."""
+        """White wines only; the first model has the mean to beat. The second pipeline is trained at the same time."""
         write_table(self.folder, self.wines.first())
+        write_table(self.folder, self.wines.whole(), "kinds.csv")
+        second = self.airflow.trigger({}, dag=f"train_{SECOND}")
         self.train("train on white wines")
         self.expect_served("1")
+        with self.report.step("train another model") as step:
+            self.follow(second, f"train_{SECOND}")
+            step.result = f"{SECOND}, in a pipeline of its own"
+        self.expect_served("1", SECOND)
 
     def train(self, name: str) -> None:
         """Triggers `train_model` by hand and follows it."""
@@ -97,18 +104,24 @@ class Loop:
     def promote(self) -> None:
         """All wines with their own grades, while requests go on: the model changes and no request fails."""
         write_table(self.folder, self.wines.whole())
-        rows = features(self.wines.white[-200:])
-        with SteadyTraffic(self.place.settings.url("api"), rows, STEADY_RATE) as traffic:
+        rows, url = features(self.wines.white[-200:]), self.place.settings.url("api")
+        with (
+            SteadyTraffic(url, rows, STEADY_RATE) as traffic,
+            SteadyTraffic(url, rows, STEADY_RATE, f"/models/{SECOND}/predict") as beside,
+        ):
             self.train("all wines, under traffic")
             self.expect_served("4")
             with self.report.step("rollback, under traffic") as step:
                 step.result = f"to version {json.loads(self.place.script('rollback'))['version']}"
             self.expect_served("2")
         with self.report.step("traffic meanwhile") as step:
-            if traffic.faults or set(traffic.versions) != {"2", "4"}:
-                raise StepFailed(f"{len(traffic.faults)} faults {traffic.faults[:3]}, {dict(traffic.versions)}", "")
+            for one, versions in ((traffic, {"2", "4"}), (beside, {"1"})):
+                if one.faults or set(one.versions) != versions:
+                    raise StepFailed(f"{len(one.faults)} faults {one.faults[:3]}, {dict(one.versions)}", "")
             by_version = ", ".join(f"{count} by version {name}" for name, count in sorted(traffic.versions.items()))
-            step.result = f"{traffic.versions.total()} requests, none failed: {by_version}"
+            step.result = (
+                f"{traffic.versions.total()} requests, none failed: {by_version}; {beside.versions.total()} of {SECOND}"
+            )
 
     def history(self) -> None:
         """What the ledger says of all that."""
@@ -130,11 +143,11 @@ class Loop:
         why = failed or [reason["text"] for reason in entry["reasons"] if reason["code"] == "gain"]
         return f"version {entry['version']} {entry['action']}: {'; '.join(why)}"
 
-    def expect_served(self, version: str) -> None:
+    def expect_served(self, version: str, name: str | None = None) -> None:
         """Returns once the api serves `version`. Raises StepFailed when it does not, in SWAP_SECONDS."""
         deadline = time.monotonic() + SWAP_SECONDS
         while True:
-            model = steps.served_model(self.api)
+            model = steps.served_model(self.api, name)
             if model is not None and model["version"] == version:
                 return
             if time.monotonic() > deadline:
@@ -156,7 +169,7 @@ def run_loop(settings: Settings, report: steps.Report, containers: bool) -> None
     """Makes the tables, starts the stack, tells the story. Raises StackError; everything is stopped either way."""
     folder = settings.root / "data" / "loop"
     folder.mkdir(exist_ok=True)
-    write_pipeline(folder, MODEL)
+    write_pipelines(folder, MODEL, SECOND)
     settings = replace(settings, model_name=MODEL)
     place: Callable[..., Any] = as_containers if containers else as_processes
     with place(settings, folder / "loop.yaml") as running:

@@ -23,6 +23,14 @@ monitor: {{windows: 2, of: 3, min_rows: 200, cooldown_hours: 0}}
 """
 
 
+# The second pipeline, which runs beside the first and is not disturbed by it: red or white?
+KINDS = """\
+name: {name}
+data: {{source: ../kinds.csv, target: type, task: classification, ignore: [quality]}}
+search: {{candidates: [extra_trees], trials: 2}}
+"""
+
+
 @dataclass(frozen=True)
 class Wines:
     """The rows of the sample by kind, numbers as numbers."""
@@ -68,16 +76,18 @@ def labelled(rows: Sequence[Row]) -> list[Row]:
     return [{name: value for name, value in row.items() if name != KIND} for row in rows]
 
 
-def write_table(folder: Path, rows: Sequence[Row]) -> None:
-    """Writes `wines.csv`; a reader sees the old file or the new one, never half."""
-    part = folder / "wines.csv.part"
+def write_table(folder: Path, rows: Sequence[Row], name: str = "wines.csv") -> None:
+    """Writes a table; a reader sees the old file or the new one, never half."""
+    part = folder / f"{name}.part"
     with part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(folder / "wines.csv")
+    part.replace(folder / name)
 
 
-def write_pipeline(folder: Path, name: str) -> None:
-    """Writes `loop.yaml`, the pipeline file of the loop."""
+def write_pipelines(folder: Path, name: str, second: str) -> None:
+    """Writes `loop.yaml`, the pipeline file of the loop, and the second one into `pipelines/` beside it."""
     (folder / "loop.yaml").write_text(PIPELINE.format(name=name), encoding="utf-8")
+    (folder / "pipelines").mkdir(exist_ok=True)
+    (folder / "pipelines" / "kinds.yaml").write_text(KINDS.format(name=second), encoding="utf-8")

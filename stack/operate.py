@@ -47,16 +47,27 @@ def configuration(settings: Settings, compose: Compose | None) -> dict[str, obje
     if compose is None:
         conf |= {"config": str(settings.config), "name": settings.model_name}
         return conf | ({"data": str(settings.data)} if settings.data else {})
-    if compose.run("exec", "-T", "airflow", "cat", "pipeline.yaml") != settings.config.read_text(encoding="utf-8"):
-        raise StepFailed("Airflow still sees the pipeline.yaml of before", "docker compose restart airflow")
+    file = inside(settings)
+    if compose.run("exec", "-T", "airflow", "cat", file) != settings.config.read_text(encoding="utf-8"):
+        raise StepFailed(f"Airflow still sees the {file} of before", "docker compose restart airflow")
     if settings.data:
         # The container sees the folder data/ and nothing else of this machine.
         conf["data"] = f"data/{settings.data.relative_to(settings.root / 'data')}"
     return conf
 
 
+def inside(settings: Settings) -> str:
+    """The pipeline file as the container sees it. Raises StepFailed for one that it does not see."""
+    try:
+        return settings.config.relative_to(settings.root).as_posix()
+    except ValueError:
+        raise StepFailed(
+            f"{settings.config}: the container sees pipeline.yaml and the folder pipelines/", "put the file there"
+        ) from None
+
+
 def train(settings: Settings, compose: Compose | None) -> None:
-    """Triggers `train_model` and follows it to its end. Raises StepFailed."""
+    """Triggers the pipeline's training and follows it to its end. Raises StepFailed."""
     conf, secret = configuration(settings, compose), password(settings, compose)
     try:
         airflow = Airflow(settings.url("airflow"), secret)
@@ -65,9 +76,10 @@ def train(settings: Settings, compose: Compose | None) -> None:
             f"Airflow does not answer at {settings.url('airflow')} ({type(error).__name__})",
             "start it: `make up`, or `make run` in another terminal; AIRFLOW_PORT must be the same for both",
         ) from error
-    run_id = airflow.trigger(conf)
-    print(f"{run_id}: {settings.url('airflow')}/dags/train_model/runs", flush=True)
-    airflow.follow(run_id, TRAIN_SECONDS, print_task)
+    dag = settings.dag("train")
+    run_id = airflow.trigger(conf, dag)
+    print(f"{run_id}: {settings.url('airflow')}/dags/{dag}/runs", flush=True)
+    airflow.follow(run_id, TRAIN_SECONDS, print_task, dag)
 
 
 def print_task(task: TaskState) -> None:
@@ -78,7 +90,8 @@ def print_task(task: TaskState) -> None:
 def script(settings: Settings, compose: Compose | None, name: str, options: list[str]) -> int:
     """Runs `pipeline.py NAME`, which speaks to the tracking server; its exit code. What it says is on stderr."""
     if compose:
-        command = ["docker", "compose", *IN_CONTAINER, "scripts/pipeline.py", name, *options]
+        model = [] if name == "keys" else ["--config", inside(settings)]
+        command = ["docker", "compose", *IN_CONTAINER, "scripts/pipeline.py", name, *model, *options]
         environment = dict(settings.environment)
     else:
         model = [] if name == "keys" else ["--config", str(settings.config), "--name", settings.model_name]
@@ -93,6 +106,8 @@ def operate(settings: Settings, task: str, options: list[str]) -> int:
     compose: Compose | None = Compose(settings.root, settings.environment)
     if compose and not running(compose):
         compose = None
+    if task == "status" and not any(settings.environment.get(name) for name in ("PIPELINE", "CONFIG", "DATA")):
+        options = ["--all", *options]
     if task in SCRIPTS:
         return script(settings, compose, task, options)
     if task == "password":

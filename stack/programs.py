@@ -62,7 +62,7 @@ def airflow_server(settings: Settings) -> Program:
 
 def airflow_dag_run(settings: Settings, conf: str) -> Program:
     """One run of `train_model` without scheduler or page, with `conf` (JSON) as its parameters."""
-    command = [settings.python("airflow"), "-m", "airflow", "dags", "test", "train_model", "--conf", conf]
+    command = [settings.python("airflow"), "-m", "airflow", "dags", "test", settings.dag("train"), "--conf", conf]
     return airflow(settings, "train_model", command)
 
 

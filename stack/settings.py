@@ -17,8 +17,9 @@ PORTS = {"airflow": 8080, "mlflow": 5001, "api": 8000, "rag": 8001}
 
 @dataclass(frozen=True)
 class Settings:
-    """`data`: the user's own file, else None. `model_name`: what the run registers and the api serves. `state`: the
-    folder for all that the programs keep, the project's own unless a driver wants one of its own."""
+    """`config`: the pipeline file; `pipeline`: its name among the DAGs, None for any but those of `pipelines/`. `data`:
+    the user's own file, else None. `model_name`: what the run registers. `state`: the folder for all that the programs
+    keep, the project's own unless a driver wants one of its own."""
 
     root: Path
     ports: Mapping[str, int]
@@ -27,6 +28,12 @@ class Settings:
     model_name: str
     environment: Mapping[str, str]
     state: Path | None = None
+    pipeline: str | None = None
+
+    def dag(self, kind: str) -> str:
+        """The DAG of this pipeline: `train`, `monitor` or `score`."""
+        usual = {"train": "train_model", "monitor": "monitor_model", "score": "score_table"}
+        return f"{kind}_{self.pipeline}" if self.pipeline else usual[kind]
 
     def url(self, program: str) -> str:
         """Where `program` answers."""
@@ -48,12 +55,33 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:
-    """From `CONFIG`, `DATA`, `MODEL_NAME` and `*_PORT`. Raises StepFailed for a missing file or an impossible port."""
-    config = existing_file(environment.get("CONFIG") or str(root / "pipeline.yaml"), "CONFIG")
+    """From `PIPELINE` or `CONFIG`, `DATA` and `*_PORT`. Raises StepFailed for a missing file or an impossible port."""
+    pipeline = environment.get("PIPELINE") or None
+    config = (
+        pipeline_file(root, pipeline)
+        if pipeline
+        else existing_file(environment.get("CONFIG") or str(root / "pipeline.yaml"), "CONFIG")
+    )
+    configured = configured_name(config)
     data = existing_file(environment["DATA"], "DATA") if environment.get("DATA") else None
-    name = environment.get("MODEL_NAME") or (slug(data.stem) if data else configured_name(config))
     ports = {program: port_of(environment, program) for program in PORTS}
-    return Settings(root, ports, config, data, name, dict(environment))
+    dags = configured if config.parent == root / "pipelines" else None
+    return Settings(root, ports, config, data, slug(data.stem) if data else configured, dict(environment), None, dags)
+
+
+def pipeline_file(root: Path, name: str) -> Path:
+    """The file in `pipelines/` with this name, inside it or as its own; or `pipeline.yaml`. Raises StepFailed."""
+    known: dict[str, Path] = {}
+    for path in [root / "pipeline.yaml", *sorted((root / "pipelines").glob("*.yaml"))]:
+        if path.stem == name:
+            return path
+        try:
+            known.setdefault(configured_name(path), path)
+        except (StepFailed, OSError):
+            continue  # asked for by its name, it would say what is wrong
+    if name not in known:
+        raise StepFailed(f"PIPELINE={name}: there is no such pipeline", f"there are: {', '.join(known)}")
+    return known[name]
 
 
 def port_of(environment: Mapping[str, str], program: str) -> int:
@@ -78,7 +106,7 @@ def configured_name(config: Path) -> str:
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StepFailed(f"{config}: {error}", "mend the file; README shows one that works") from error
+        raise StepFailed(f"{config}: {error}", "fix the file; README shows one that works") from error
     if not isinstance(content, dict) or not isinstance(content.get("name"), str):
         raise StepFailed(
             f"{config} gives no name", "its first line is `name: …`, the name of the model in the registry"

@@ -87,10 +87,11 @@ def content(answer: httpx.Response) -> Any:
     raise StepFailed(f"{request.method} {request.url.path} answered {answer.status_code}, {said}", hint)
 
 
-def served_model(api: httpx.Client) -> dict[str, Any] | None:
-    """What `/model` says, or None while no model is served. Raises StepFailed."""
-    answer = api.get("/model")
-    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+def served_model(api: httpx.Client, name: str | None = None) -> dict[str, Any] | None:
+    """What `/model` says, of the default model or of the one with this name; None while it is not served. Raises
+    StepFailed."""
+    answer = api.get(f"/models/{name}/model" if name else "/model")
+    if answer.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.NOT_FOUND):
         return None
     return dict(content(answer))
 

@@ -28,13 +28,13 @@ def send_labelled(api: httpx.Client, rows: Sequence[Row], target: str) -> int:
 
 
 class SteadyTraffic:
-    """A background stream of single predictions, `rate` a second, for as long as the `with` lasts.
+    """A background stream of single predictions at `path`, `rate` a second, for as long as the `with` lasts.
 
     `versions` counts the answers by the version that gave them; `faults` holds what was not answered with 200.
     """
 
-    def __init__(self, url: str, rows: Sequence[Row], rate: float) -> None:
-        self._url, self._rows, self._pause = url, rows, 1 / rate
+    def __init__(self, url: str, rows: Sequence[Row], rate: float, path: str = "/predict") -> None:
+        self._url, self._rows, self._pause, self._path = url, rows, 1 / rate, path
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.versions: Counter[str] = Counter()
@@ -61,7 +61,7 @@ class SteadyTraffic:
 
     def _ask(self, api: httpx.Client, row: Row) -> None:
         try:
-            answer = api.post("/predict", json=dict(row))
+            answer = api.post(self._path, json=dict(row))
         except httpx.TransportError as error:
             self.faults.append(type(error).__name__)
             return

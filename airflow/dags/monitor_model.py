@@ -1,11 +1,12 @@
 """Look at the live traffic every hour; ask for training where it drifted, predictions went wrong, or new data came."""
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Context, Param, dag
-from tasks import CONFIG, NAME, OPTIONS, PYTHON, SPARK_SUBMIT, TRAINING_REQUEST, command
+from airflow.sdk import Asset, Context, Param, dag
+from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, Pipeline, command, pipelines
 
 SCHEDULE = os.environ.get("MONITOR_SCHEDULE") or "@hourly"  # a cron expression or preset; none: only by hand
 
@@ -14,51 +15,61 @@ ABOUT = """
 
 | task | command | ends with |
 | --- | --- | --- |
-| `monitor` | `scripts/pipeline.py monitor`, through `spark-submit` | the newest window measured; a report in MLflow |
-| `request_training` | `scripts/pipeline.py retraining` | the asset `training-request` updated, or skipped |
+| `monitor` | `pipeline.py monitor`, through `spark-submit` | the newest window measured; a report in MLflow |
+| `request_training` | `pipeline.py retraining` | the asset `training-request` updated, or skipped |
 
-The asset starts `train_model`. The reports are in MLflow, in the experiment whose name ends with `-monitor`: one run
-for each window, one for each request. What it takes is in `pipeline.yaml` under `monitor`, and in docs/monitoring.md.
+The asset starts the pipeline's training DAG. The reports are in MLflow, in the experiment whose name ends with
+`-monitor`: one run for each window, one for each request. What it takes is in the pipeline file under `monitor`, and in
+docs/monitoring.md.
 
 A dry run measures and says what it would do, and writes nothing.
 """
+DRY_RUN = Param(False, type="boolean", title="Dry run", description="Measure and decide, write nothing.")
 
 
-def name_the_model(context: Context, _: Any) -> None:
-    """The request says which model it is about: train_model then runs with the same pipeline file and name."""
-    params = context["params"]
-    context["outlet_events"][TRAINING_REQUEST].extra = {"config": params["config"], "name": params["name"]}
-
-
-@dag(
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    schedule=None if SCHEDULE == "none" else SCHEDULE,
-    catchup=False,
-    max_active_runs=1,
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
-    tags=["model"],
-    doc_md=ABOUT,
-    params={
-        "dry_run": Param(False, type="boolean", title="Dry run", description="Measure and decide, write nothing."),
-        "name": NAME,
-        "config": CONFIG,
-    },
-)
-def monitor_model() -> None:
+def monitor_model(pipeline: Pipeline) -> None:
     """The second command finds in the tracking server what the first decided, by the id of this run."""
-    monitor = command(
-        "monitor",
-        f"{SPARK_SUBMIT} scripts/pipeline.py monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
-        {"DRY_RUN": "{{ params.dry_run or '' }}"},
-        execution_timeout=timedelta(hours=1),
+    request = pipeline.asset("training-request")
+
+    @dag(
+        dag_id=pipeline.dag_id("monitor_model"),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        schedule=None if SCHEDULE == "none" else SCHEDULE,
+        catchup=False,
+        max_active_runs=1,
+        default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
+        tags=["model"],
+        doc_md=ABOUT,
+        params={"dry_run": DRY_RUN, **pipeline.params},
     )
-    request = command(
-        "request_training",
-        f"{PYTHON} scripts/pipeline.py retraining {OPTIONS}",
-        outlets=[TRAINING_REQUEST],
-        post_execute=name_the_model,
-    )
-    monitor >> request
+    def define() -> None:
+        monitor = command(
+            "monitor",
+            f"{SPARK_SUBMIT} monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
+            {"DRY_RUN": "{{ params.dry_run or '' }}"},
+            execution_timeout=timedelta(hours=1),
+        )
+        asked = command(
+            "request_training",
+            f"{PYTHON} retraining {OPTIONS}",
+            outlets=[request],
+            post_execute=lambda context, result: describe(request, context, result),
+        )
+        monitor >> asked
+
+    define()
 
 
-monitor_model()
+def describe(request: Asset, context: Context, answer: Any) -> None:
+    """The request says which model it is about, and on which table that is trained: its own, not another."""
+    params = context["params"]
+    try:
+        source = json.loads(answer or "{}").get("source", "")
+    except ValueError:
+        source = ""
+    extra = {"config": params["config"], "name": params["name"], "data": source}
+    context["outlet_events"][request].extra = extra
+
+
+for found in pipelines():
+    monitor_model(found)

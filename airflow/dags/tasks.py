@@ -1,41 +1,102 @@
-"""How a task runs one command of the project: the options it gets, its environment, and what is tried again.
+"""How a task runs one command of the project, and which pipeline files there are.
 
 Nothing of the training job is imported here; it lives in an environment of its own, `$TRAINING_HOME`.
 """
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset, Context, Param, RetryDecision, RetryPolicy
+from airflow.sdk import Asset, Context, Param
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-# Updated when training is asked for; what the event carries says of which model.
-TRAINING_REQUEST = Asset(name="training-request", uri="model://training-request")
-
-CONFIG = Param("pipeline.yaml", type="string", minLength=1, maxLength=500, title="Pipeline file")
+FINAL = (1, 2)  # exit codes: refused, wrong use. The same input gets the same answer; other codes are accidents.
+NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 NAME = Param(
     None,
     type=["null", "string"],
-    pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+    pattern=NAME_PATTERN,
     title="Model name",
     description="The registered model. Empty: as configured.",
 )
 
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline file, by its path in the project's folder. `name` is None for the project's own `pipeline.yaml`."""
+
+    config: str
+    name: str | None = None
+
+    def dag_id(self, usual: str) -> str:
+        """`train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file."""
+        return f"{usual.partition('_')[0]}_{self.name}" if self.name else usual
+
+    def asset(self, usual: str) -> Asset:
+        """`training-request` is updated when training is asked for, `production-model` when the alias moved."""
+        name = f"{usual}-{self.name}" if self.name else usual
+        return Asset(name=name, uri=f"model://{name}")
+
+    @property
+    def params(self) -> dict[str, Param]:
+        """The fields that every form has."""
+        file = Param(self.config, type="string", minLength=1, maxLength=500, title="Pipeline file")
+        return {"name": NAME, "config": file}
+
+
+def pipelines() -> list[Pipeline]:
+    """`pipeline.yaml`, and each file of the folder `pipelines/` (PIPELINES_DIR).
+
+    One that gives no name, or a name that is taken, goes by its file's name: its DAGs are there, and their `check` says
+    what is wrong with it.
+    """
+    home = Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"))
+    found, taken = [Pipeline("pipeline.yaml")], {"model", "table"}
+    folder = os.environ.get("PIPELINES_DIR") or "pipelines"
+    for path in sorted((home / folder).glob("*.yaml")):
+        name = _name(path)
+        if name in taken:
+            name = _of_file(path)
+        while name in taken:
+            name = f"{name}-2"
+        taken.add(name)
+        found.append(Pipeline(f"{folder}/{path.name}", name))
+    return found
+
+
+def _name(path: Path) -> str:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = None
+    name = content.get("name") if isinstance(content, dict) else None
+    return name if isinstance(name, str) and re.match(NAME_PATTERN, name) else _of_file(path)
+
+
+def _of_file(path: Path) -> str:
+    return re.sub("[^A-Za-z0-9_.-]", "-", path.stem)
+
+
 # Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
-# All commands of train_model and monitor_model get the same options: they name the run that a later one looks for.
+# All commands of one pipeline get the same options: they name the run that a later one looks for.
 OPTIONS = (
     '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"} '
     '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'
 )
-# A run that a request started has no form: which model it is about comes with the request.
+# A run that a request started has no form: which model it is about, and on which table, comes with the request.
 REQUESTED = "(triggering_asset_events.values() | map('last') | map(attribute='extra') | list + [params])[0]"
 ENVIRONMENT = {
     # `get`, because not every DAG has all of these fields.
-    "PIPELINE_CONFIG": f"{{{{ {REQUESTED}.get('config') or 'pipeline.yaml' }}}}",
+    "PIPELINE_CONFIG": f"{{{{ {REQUESTED}.get('config') or params.config }}}}",
     "MODEL_NAME": f"{{{{ {REQUESTED}.get('name') or '' }}}}",
-    "DATA_SOURCE": "{{ params.get('data') or '' }}",
+    "DATA_SOURCE": f"{{{{ {REQUESTED}.get('data') or '' }}}}",
     "TRIALS": "{{ params.get('trials') or '' }}",
     "GATE": "{{ params.get('gate') or '' }}",
     # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
@@ -43,41 +104,48 @@ ENVIRONMENT = {
     "SPARK_CONF_DIR": str(Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), "scripts", "conf")),
     "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
 }
+PYTHON = '"$TRAINING_HOME/bin/python" scripts/pipeline.py'
+SPARK_SUBMIT = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER" scripts/pipeline.py'
 
 
-class RetryUnlessRefused(RetryPolicy):
-    """Exit codes 1 (refused) and 2 (wrong use) are final: the same input gets the same answer. Others are accidents."""
+class _Hook(SubprocessHook):
+    """Keeps the exit code, which the operator's exception has as text only."""
 
-    def evaluate(
-        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
-    ) -> RetryDecision:
-        del try_number, max_tries, context  # the exception alone decides
-        if str(exception).endswith(("exit code 1.", "exit code 2.")):
-            return RetryDecision.fail("refused; the message above says why")
-        return RetryDecision.default()
+    exit_code: int | None = None
 
-    def serialize(self) -> dict[str, object]:
-        return {}
+    def run_command(self, *arguments: Any, **options: Any) -> SubprocessResult:
+        result = super().run_command(*arguments, **options)
+        self.exit_code = result.exit_code
+        return result
 
 
-PYTHON = '"$TRAINING_HOME/bin/python"'
-SPARK_SUBMIT = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER"'
+class Command(BashOperator):
+    """A command of the project: exit code 99 skips the task and what follows, 1 and 2 are never tried again."""
+
+    @cached_property
+    def subprocess_hook(self) -> _Hook:
+        return _Hook()
+
+    def execute(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            if self.subprocess_hook.exit_code in FINAL:
+                raise AirflowFailException("Refused, and not tried again: the message above says why.") from error
+            raise
 
 
-def command(
-    task_id: str, bash_command: str, variables: Mapping[str, str] | None = None, **options: Any
-) -> BashOperator:
+def command(task_id: str, bash_command: str, variables: Mapping[str, str] | None = None, **options: Any) -> Command:
     """A task that runs one command in the project's folder, stopped as a whole process group when the task is.
 
     `variables` are in its environment besides the usual ones.
     """
-    return BashOperator(
+    return Command(
         task_id=task_id,
         bash_command=bash_command,
         cwd=os.environ.get("PIPELINE_HOME", "/opt/pipeline"),
         env={**ENVIRONMENT, **(variables or {})},
         append_env=True,
         do_xcom_push=False,
-        retry_policy=RetryUnlessRefused(),
         **options,
     )

@@ -54,13 +54,20 @@ def train(config: Config, _: Options) -> dict[str, Any]:
 def promote(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import promote as promotion
 
-    return promotion.promote(config, options.strict)
+    found = promotion.promote(config, options.strict)
+    if options.skip and found["action"] not in ("promoted", "unchanged"):
+        why = "; ".join(reason["text"] for reason in found["reasons"] if not reason["passed"])
+        return found | {"skipped": f"version {found['version']}: {found['action']}: {why}"}
+    return found
 
 
-def verify(config: Config, _: Options) -> dict[str, Any]:
+def verify(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import verify as verification
 
-    return verification.verify(config)
+    found = verification.verify(config)
+    if options.skip and not found.get("moved"):
+        return found | {"skipped": "the alias named that version before this run"}
+    return found
 
 
 def rollback(config: Config, options: Options) -> dict[str, Any]:
@@ -91,10 +98,19 @@ def score(config: Config, options: Options) -> dict[str, Any]:
     return score_table(config, places, options.version)
 
 
-def status(config: Config, _: Options) -> dict[str, Any]:
+def status(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import status as overview
 
-    return overview.status(config)
+    if not options.all:
+        return overview.status(config)
+    models: list[dict[str, Any]] = [overview.status(config)]
+    for path in sorted((options.config.parent / "pipelines").glob("*.yaml")):
+        try:
+            models.append(overview.status(configuration.load(path)))
+        except ConfigError as error:  # of one file: the others are shown all the same
+            print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
+            models.append({"config": str(path), "error": error.message})
+    return {"models": models}
 
 
 def history(config: Config, options: Options) -> dict[str, Any]:
@@ -132,6 +148,11 @@ def _key_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", nargs="?", metavar="KEY", help="the one to retire")
 
 
+def _promote_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="exit 1 when the gate refuses")
+    parser.add_argument("--skip", action="store_true", help="exit 99 when the gate refuses")
+
+
 def _score_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help="CSV or Parquet; a path or a glob")
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="the rows with their predictions")
@@ -149,9 +170,13 @@ COMMANDS = {
     "promote": Command(
         "judge the trained version against production; move the alias, or refuse with reasons",
         promote,
-        _flag("--strict", "exit 1 when the gate refuses"),
+        _promote_options,
     ),
-    "verify": Command("wait until the service serves the promoted version; move back when it refuses it", verify),
+    "verify": Command(
+        "wait until the service serves the promoted version; move back when it refuses it",
+        verify,
+        _flag("--skip", "exit 99 where it serves, and this DAG run did not move the alias"),
+    ),
     "rollback": Command(
         "move the alias back to the version that served before",
         rollback,
@@ -164,7 +189,11 @@ COMMANDS = {
     ),
     "retraining": Command("whether the monitor asked for training in this DAG run; exit 99 when not", retraining),
     "score": Command("predict every row of a table as the prediction service would", score, _score_options, False),
-    "status": Command("what is in production, since when, and why", status),
+    "status": Command(
+        "what is in production, since when, and why",
+        status,
+        _flag("--all", "also of each file in the folder pipelines/ beside the pipeline file"),
+    ),
     "history": Command(
         "every decision on the model, or what was in production at a time",
         history,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from training.errors import ConfigError
 
@@ -102,8 +103,21 @@ class Gate(_Section):
 class Serving(_Section):
     """How the model is served."""
 
-    alias: str = Field(default="production", description="the registry's name for the version that serves")
+    alias: str = Field(
+        default="production",
+        max_length=255,
+        description="the registry's name for the version that serves: letters, digits, _ and -; not `latest` nor `v1`",
+    )
     coverage: float = Field(default=0.9, gt=0, lt=1, description="share of true values that the interval should hold")
+
+    @field_validator("alias")
+    @classmethod
+    def _alias_of_the_registry(cls, alias: str) -> str:
+        if not re.fullmatch(r"[\w-]+", alias):
+            raise ValueError(f"expected letters, digits, _ and -, found {alias!r}")
+        if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+            raise ValueError(f"'{alias}' is a name of MLflow's own, like latest and v1; take another")
+        return alias
 
 
 class Monitor(_Section):

@@ -11,7 +11,8 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── RefusedByService          the prediction service does not take the promoted version
 ├── NothingServed             nothing was in production at the time asked for
 ├── WrongModel                a version's file is not the one that was registered
-│   └── WrongSignature        it was not signed by the training side
+│   ├── WrongSignature        it was not signed by the training side
+│   └── FileGone              it, or its run, was deleted in the tracking server
 ├── OutputExists              the place to write to is taken
 └── Interruption              exit code 3: something around the job failed; trying again may help
     ├── TrackingError         the tracking server is away or refuses
@@ -144,6 +145,17 @@ class WrongSignature(WrongModel):
         PipelineError.__init__(self, f"version {version} of '{name}': {found}", hint)
 
 
+class FileGone(WrongModel):
+    """What belongs to a version was deleted in the tracking server."""
+
+    def __init__(self, name: str, version: str, what: str) -> None:
+        PipelineError.__init__(
+            self,
+            f"version {version} of '{name}': its {what} is no longer in the tracking server",
+            f"Delete version {version} in MLflow's page, and train again.",
+        )
+
+
 class OutputExists(PipelineError):
     """There is something already where the result should go."""
 
@@ -172,7 +184,7 @@ class RefusedByService(PipelineError):
         )
         super().__init__(
             f"{refusal}; {now}",
-            "The service goes on with the model that it had. Mend what it names and train again, or offer it the "
+            "The service goes on with the model that it had. Fix what it names and train again, or offer it the "
             "version once more: pipeline.py rollback --to.",
         )
 

@@ -23,7 +23,9 @@ line = {{"program": Path(sys.argv[0]).name, "argv": sys.argv[1:], "script": scri
 with (here / "calls.jsonl").open("a") as calls:
     calls.write(json.dumps(line) + "\\n")
 
-sys.exit(json.loads((here / "codes.json").read_text()).get(script, 0))
+codes = json.loads((here / "codes.json").read_text())
+print(codes.get("say", ""))
+sys.exit(codes.get(script, 0))
 """
 
 
@@ -52,9 +54,9 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def programs(airflow_home: Path) -> Callable[..., Callable[[], list[dict]]]:
-    """Puts the stand-ins in place; called with exit codes by command (`train=3`), gives a reader of the calls."""
+    """Puts the stand-ins in place; called with exit codes (`train=3`) and what they `say`, gives the calls."""
 
-    def install(**codes: int) -> Callable[[], list[dict]]:
+    def install(**codes: int | str) -> Callable[[], list[dict]]:
         folder = airflow_home / "training" / "bin"
         folder.mkdir(parents=True, exist_ok=True)
         calls = airflow_home / "calls.jsonl"

@@ -38,7 +38,15 @@ def test_asks_for_training_with_the_model_named(dags, programs) -> None:
     assert [call["script"] for call in calls()] == ["monitor", "retraining"]
     wanted = ["--config", "other.yaml", "--name", "mine"]
     assert [call["argv"][-4:] for call in calls()] == [wanted] * 2
-    assert events()[before:] == [{"config": "other.yaml", "name": "mine"}]
+    assert events()[before:] == [{"config": "other.yaml", "name": "mine", "data": ""}]
+
+
+def test_a_model_that_was_trained_on_a_table_of_its_own_is_trained_on_that_again(dags, programs) -> None:
+    programs(say='{"asked": true, "source": "data/mine.csv"}')
+    before = len(events())
+    run(dags["monitor_model"])
+    [event] = events()[before:]
+    assert event["data"] == "data/mine.csv"
 
 
 def test_nothing_to_ask_for_is_no_event(dags, programs) -> None:
@@ -77,22 +85,25 @@ def test_looks_every_hour_one_run_at_a_time(dags) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "config", "name"),
+    ("requested", "config", "name", "data"),
     [
-        ([], "form.yaml", "form"),
-        ([{"config": "other.yaml", "name": "mine"}], "other.yaml", "mine"),
-        ([{"config": "other.yaml", "name": "mine"}, {"config": "last.yaml", "name": None}], "last.yaml", ""),
-        ([{"from_rest_api": True}], "pipeline.yaml", ""),
+        ([], "form.yaml", "form", "form.csv"),
+        ([{"config": "other.yaml", "name": "mine", "data": "a.csv"}], "other.yaml", "mine", "a.csv"),
+        ([{"config": "other.yaml", "name": "mine"}, {"config": "last.yaml", "name": None}], "last.yaml", "", ""),
+        ([{"from_rest_api": True}], "form.yaml", "", ""),
     ],
 )
-def test_training_that_was_asked_for_is_of_the_model_that_asked(
-    dags, requested: list[dict[str, object]], config: str, name: str
+def test_training_that_was_asked_for_is_of_the_model_that_asked_and_its_table(
+    dags, requested: list[dict[str, object]], config: str, name: str, data: str
 ) -> None:
     task = dags["train_model"].get_task("train")
     updates = {"training-request": [SimpleNamespace(extra=extra) for extra in requested]} if requested else {}
-    context = {"params": {"config": "form.yaml", "name": "form"}, "triggering_asset_events": updates}
+    context = {
+        "params": {"config": "form.yaml", "name": "form", "data": "form.csv"},
+        "triggering_asset_events": updates,
+    }
     rendered = task.render_template(task.env, context)
-    assert (rendered["PIPELINE_CONFIG"], rendered["MODEL_NAME"]) == (config, name)
+    assert (rendered["PIPELINE_CONFIG"], rendered["MODEL_NAME"], rendered["DATA_SOURCE"]) == (config, name, data)
 
 
 def test_the_page_explains_itself(dags) -> None:

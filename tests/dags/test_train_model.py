@@ -36,7 +36,12 @@ def test_every_command_gets_the_same_options(dag, programs) -> None:
     calls = programs()
     run(dag, data="data/mine.csv", name="mine", trials=3, gate="off", config="other.yaml")
     wanted = ["--config", "other.yaml", "--data", "data/mine.csv", "--name", "mine", "--trials", "3", "--gate", "off"]
-    assert [call["argv"][-len(wanted) :] for call in calls()] == [wanted] * 4
+    assert [call["argv"][call["argv"].index("--config") :] for call in calls()] == [
+        wanted,
+        wanted,
+        [*wanted, "--skip"],
+        [*wanted, "--skip"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,8 +101,40 @@ def test_bad_data_fails_at_once(dag, programs) -> None:
     assert [call["script"] for call in calls()] == ["check"]
 
 
-def test_publishes_an_asset_for_the_promoted_model(dag) -> None:
-    assert [asset.name for asset in dag.get_task("verify").outlets] == ["production-model"]
+def states(dag, **conf: object) -> dict[str, str]:
+    """The states of its tasks after a run, and how often the asset of the model in production has been updated."""
+    return {task.task_id: str(task.state) for task in dag.test(run_conf=conf).get_task_instances()}
+
+
+def updates() -> int:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return sum(event.asset.name == "production-model" for event in session.query(AssetEvent))
+
+
+def test_the_asset_is_updated_when_the_alias_moved_and_the_service_took_it(dag, programs) -> None:
+    before = updates()
+    programs()
+    states(dag)
+    assert updates() == before + 1
+
+
+def test_a_refusal_by_the_gate_skips_what_follows_and_updates_nothing(dag, programs) -> None:
+    calls, before = programs(promote=99), updates()
+    found = states(dag)
+    assert (found["train"], found["promote"], found["verify"]) == ("success", "skipped", "skipped")
+    assert [call["script"] for call in calls()] == SCRIPTS[:3]
+    assert updates() == before
+
+
+def test_an_alias_that_was_there_before_is_verified_and_updates_nothing(dag, programs) -> None:
+    calls, before = programs(verify=99), updates()
+    found = states(dag)
+    assert (found["promote"], found["verify"]) == ("success", "skipped")
+    assert [call["script"] for call in calls()] == SCRIPTS
+    assert updates() == before
 
 
 def test_waits_for_requests_with_a_fixed_start_and_one_run_at_a_time(dag) -> None:

@@ -84,7 +84,9 @@ def test_trains_with_the_password_made_at_the_first_start(
     assert '"password":"the-password"' in asked[0][1].replace(" ", "")
     assert '"conf":{"trials":3,"data":"data/mine.csv"}' in asked[1][1].replace(" ", "")
     assert "check      success       6.5 s" in capsys.readouterr().out
-    assert containers.read_text().splitlines()[-1].endswith("scripts/pipeline.py status")  # the gate may have refused
+    assert (
+        containers.read_text().splitlines()[-1].endswith("scripts/pipeline.py status --config pipeline.yaml")
+    )  # the gate may have refused
 
 
 def test_trains_beside_make_run_what_is_served_there(
@@ -145,7 +147,9 @@ def test_prints_the_password_of_make_run(beside: None, do: Do, capsys: pytest.Ca
 
 def test_scripts_run_in_the_container(containers: Path, do: Do, capfd: pytest.CaptureFixture[str]) -> None:
     assert do("rollback", "--to", "3") == 0
-    wanted = "compose exec -T airflow /opt/training/bin/python scripts/pipeline.py rollback --to 3"
+    wanted = (
+        "compose exec -T airflow /opt/training/bin/python scripts/pipeline.py rollback --config pipeline.yaml --to 3"
+    )
     assert containers.read_text().splitlines()[-1] == wanted
     assert capfd.readouterr().out == ""
 

@@ -37,8 +37,23 @@ def test_another_table_gives_the_model_its_name(root: Path) -> None:
     assert settings.data == root / "My Wines (2026).csv"
 
 
-def test_a_given_name_wins(root: Path) -> None:
-    assert read_settings({"DATA": str(root / "My Wines (2026).csv"), "MODEL_NAME": "x"}, root).model_name == "x"
+@pytest.mark.parametrize(
+    ("asked", "file", "dag"),
+    [
+        ("house-prices", "pipelines/houses.yaml", "train_house-prices"),
+        ("houses", "pipelines/houses.yaml", "train_house-prices"),
+        ("wine-quality", "pipeline.yaml", "train_model"),
+    ],
+)
+def test_a_pipeline_goes_by_its_name_or_its_files(root: Path, asked: str, file: str, dag: str) -> None:
+    (root / "pipelines").mkdir()
+    (root / "pipelines" / "houses.yaml").write_text("name: house-prices\n")
+    (root / "pipelines" / "broken.yaml").write_text("name: [\n")
+    settings = read_settings({"PIPELINE": asked}, root)
+    assert (settings.config, settings.dag("train")) == (root / file, dag)
+    with pytest.raises(StepFailed, match="PIPELINE=nowhere: there is no such pipeline") as raised:
+        read_settings({"PIPELINE": "nowhere"}, root)
+    assert raised.value.hint == "there are: wine-quality, house-prices"
 
 
 @pytest.mark.parametrize("variable", ["CONFIG", "DATA"])

@@ -35,9 +35,15 @@ def spark() -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="session")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tracking_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tracking server keeps its database and its files."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tracking_files: Path) -> Iterator[str]:
     """A tracking server as a process, on SQLite."""
-    folder = tmp_path_factory.mktemp("mlflow")
+    folder = tracking_files
     with held_port() as port:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from training.evaluation import diagnostics, measurement
 from training.evaluation.measurement import Held, Measurement, Trial
-from training.promotion import version_page
+from training.promotion.promote import with_verdict
 from training.reason import Reason
 from training.report import card, plots
 from training.report.card import Card
@@ -196,12 +196,12 @@ def test_a_verdict_takes_the_room_that_the_card_leaves() -> None:
     reasons = tuple(Reason("segment", number != 7, f"group {number} {'x' * 250}") for number in range(20))
     entry = Entry("refused", "2", "1", reasons, by="me")
     before = f"{'y' * 3400}\n\n## Gate verdict\n{card.NOT_JUDGED}\n\n## After"
-    page = version_page.with_verdict(before, entry)
+    page = with_verdict(before, entry)
     assert len(page) <= card.DESCRIPTION_LIMIT
     assert page.startswith("y" * 3400)
     assert page.endswith("more in the ledger\n\n## After")
     shown = re.findall("^- (?:pass|FAIL): group [0-9]+", page, re.MULTILINE)
     assert shown[0] == "- FAIL: group 7"
     assert f"- {20 - len(shown)} more in the ledger" in page
-    assert version_page.with_verdict(page, entry) == page
-    assert "more in the ledger" not in version_page.with_verdict("", Entry("refused", "2", "1", reasons[:3]))
+    assert with_verdict(page, entry) == page
+    assert "more in the ledger" not in with_verdict("", Entry("refused", "2", "1", reasons[:3]))

@@ -30,6 +30,10 @@ def test_the_projects_own_file_is_valid() -> None:
         ("colour: red\n", 5, "colour: unknown key"),
         ("search:\n  candidates: [xgboost, oracle]\n", 6, "search.candidates.1"),
         ("search:\n  engine: spark\n", 5, "set candidates: [xgboost]"),
+        ("serving:\n  alias: v1\n", 6, "serving.alias: Value error, 'v1' is a name of MLflow's own"),
+        ("serving:\n  alias: Latest\n", 6, "'Latest' is a name of MLflow's own"),
+        ("serving:\n  alias: a.b\n", 6, "expected letters, digits, _ and -, found 'a.b'"),
+        ("serving:\n  alias: ''\n", 6, "expected letters, digits, _ and -, found ''"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, addition: str, line: int, told: str) -> None:

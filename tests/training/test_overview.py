@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training.config import Config
 from training.errors import ConfigError, NothingServed
-from training.promotion import history, status
+from training.promotion import status
 from training.reason import Reason
-from training.tracking.ledger import Entry, Ledger
+from training.tracking.ledger import Entry, Ledger, course
 from training.tracking.registry import Registry
 
 from mlflow import MlflowClient
@@ -78,7 +78,7 @@ def test_entries_of_other_versions_of_the_program_are_read(ledger: Ledger, confi
         ("rolled_back", "1", "2"),
     ]
     assert entries[0].reasons == (Reason("gain", True, "better"),)
-    assert history.course(entries).served == ["1"]
+    assert course(entries).served == ["1"]
 
 
 def test_what_served_at_a_time(ledger: Ledger, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +112,7 @@ def test_a_time_to_come_is_told(config: Config) -> None:
 
 def test_two_who_promote_at_once_leave_one_way_back() -> None:
     entries = [Entry("promoted", "1", None), Entry("promoted", "2", "1"), Entry("promoted", "2", "1")]
-    assert history.course(entries).before(["1", "2"]) == "1"
+    assert course(entries).before(["1", "2"]) == "1"
 
 
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])
@@ -127,11 +127,11 @@ def test_the_course_ends_where_the_alias_is(moves: list[tuple[str, str]]) -> Non
         if version != present:
             entries.append(Entry(action, version, present or None))
             present = version
-    course = history.course(entries)
-    assert course.served[-1:] == ([present] if present else [])
-    assert present not in course.left
-    back = course.before(["1", "2", "3", "4"])
-    assert back is None or back in course.served[:-1]
+    found = course(entries)
+    assert found.served[-1:] == ([present] if present else [])
+    assert present not in found.left
+    back = found.before(["1", "2", "3", "4"])
+    assert back is None or back in found.served[:-1]
 
 
 @pytest.fixture(autouse=True)

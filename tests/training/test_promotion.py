@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import versions
+from training import cli
 from training.config import Config
-from training.errors import AliasMoved, ConfigError, GateRefused
-from training.promotion import alias
+from training.errors import AliasMoved, ConfigError, FileGone, GateRefused, NothingToPromote
 from training.promotion import promote as promotion
 from training.promotion import status as overview
-from training.tracking.ledger import Ledger
+from training.tracking.ledger import Entry, Ledger
 from training.tracking.registry import Registry
 
 from mlflow import MlflowClient
@@ -34,6 +34,12 @@ class Model:
         versions.table(self.data if data is None else data).to_csv(path, index=False)
         return Config.model_validate({"name": self.name, "data": {"source": str(path), "target": "y"}, **sections})
 
+    def write(self) -> Path:
+        """A pipeline file for the data of the last month."""
+        path = self.folder / "pipeline.yaml"
+        path.write_text(self.config().model_dump_json(include={"name": True, "data": {"source", "target"}}))
+        return path
+
     def train(self, slope: float, **settings: Any) -> str:
         """A new version, from new data."""
         self.data += 1
@@ -46,9 +52,11 @@ class Model:
         holder = Registry(self.name, "production").holder()
         return holder.version if holder else None
 
+    def entries(self) -> list[Entry]:
+        return Ledger(Registry(self.name, "production")).entries()
+
     def ledger(self) -> list[tuple[str, str, str | None]]:
-        entries = Ledger(Registry(self.name, "production")).entries()
-        return [(entry.action, entry.version, entry.previous) for entry in entries]
+        return [(entry.action, entry.version, entry.previous) for entry in self.entries()]
 
 
 @pytest.fixture
@@ -166,49 +174,123 @@ def test_new_evidence_may_promote_after_a_rollback(model: Model) -> None:
     assert promotion.rollback(model.config())["version"] == "1"
 
 
-def test_a_move_cut_short_is_brought_to_its_end(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed between entry and alias, and between alias and the mark of its end."""
+def test_a_move_that_never_reached_the_alias_is_abandoned_and_judged_again(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model.train(FAIR)
     model.promote()
     model.train(GOOD)
-    for call in ("point_alias", "settle"):
-        with monkeypatch.context() as patch:
-            patch.setattr(Registry, call, _killed)
-            with pytest.raises(KeyboardInterrupt):
-                model.promote() if call == "point_alias" else promotion.rollback(model.config())
-        ledger = model.ledger()
-        assert model.production() == "1"
-        answer = model.promote()
-        if call == "point_alias":
-            assert (answer["action"], model.production(), model.ledger()) == ("unchanged", "2", ledger)
-            assert "**promoted** over version 1" in MlflowClient().get_model_version(model.name, "2").description
-        else:
-            assert (answer["action"], failed(answer), model.production()) == ("refused", {"rolled_back"}, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "point_alias", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            model.promote()
+    assert model.promote()["action"] == "promoted"
+    assert model.production() == "2"
+    assert model.ledger() == [("promoted", "1", None), ("abandoned", "2", "1"), ("promoted", "2", "1")]
+    assert failed({"reasons": [one.as_json() for one in model.entries()[1].reasons]}) == {"abandoned"}
+    assert overview.status(model.config())["agrees_with_ledger"]
 
 
-def test_a_rollback_that_was_killed_and_is_repeated_goes_back_once(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_move_that_reached_the_alias_counts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     for slope in (POOR, FAIR, GOOD):
         model.train(slope)
         model.promote()
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "point_alias", _killed)
+        patch.setattr(Ledger, "finish", _killed)
         with pytest.raises(KeyboardInterrupt):
             promotion.rollback(model.config())
     assert promotion.rollback(model.config()) == {"action": "rolled_back", "version": "2", "previous": "3"}
     assert (model.production(), len(model.ledger())) == ("2", 4)
+    assert failed(model.promote()) == {"rolled_back"}
 
 
-def test_a_model_that_was_deleted_and_trained_anew_is_judged_anew(model: Model) -> None:
+def test_a_move_cut_short_to_a_version_that_was_then_deleted_is_no_dead_end(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.train(FAIR)
+    model.promote()
+    model.train(GOOD)
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "point_alias", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            model.promote()
+    MlflowClient().delete_model_version(model.name, "2")
+    with pytest.raises(NothingToPromote):
+        model.promote()
+    assert overview.status(model.config())["production"] == "1"
+    model.train(GOOD)
+    assert model.promote()["action"] == "promoted"
+    assert promotion.rollback(model.config())["version"] == "1"
+
+
+def test_the_version_in_production_was_deleted(model: Model) -> None:
+    for slope in (FAIR, GOOD):
+        model.train(slope)
+        model.promote()
+    MlflowClient().delete_model_version(model.name, "2")
+    assert overview.status(model.config())["production"] is None
+    with pytest.raises(ConfigError, match="no version to go back to") as raised:
+        promotion.rollback(model.config())
+    assert raised.value.hint == "Name one (--to, make rollback VERSION=): 1."
+    assert promotion.rollback(model.config(), "1")["version"] == "1"
+
+
+def test_a_model_that_was_deleted_and_trained_again_is_judged_again(model: Model) -> None:
     """The ledger still says that version 1 was promoted: that was another one."""
     model.train(FAIR)
     model.promote()
     MlflowClient().delete_registered_model(model.name)
     assert model.train(POOR) == "1"
     answer = model.promote(gate={"limits": {"mae": 1e-9}})
-    assert (answer["action"], model.production()) == ("refused", None)
+    assert (answer["action"], failed(answer), model.production()) == ("refused", {"limit"}, None)
     assert model.ledger()[1:] == [("found", "", "1"), ("refused", "1", None)]
+    MlflowClient().delete_registered_model(model.name)
+    assert model.train(GOOD) == "1"
+    assert model.promote()["action"] == "promoted"
+
+
+def test_a_deleted_ledger_is_restored(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    model.train(FAIR)
+    model.promote()
+    client = MlflowClient()
+    client.delete_experiment(client.get_experiment_by_name(f"{model.name}-ledger").experiment_id)
+    assert overview.status(model.config())["agrees_with_ledger"]
+    assert f"experiment '{model.name}-ledger' was deleted" in caplog.text
+    client.delete_experiment(client.get_experiment_by_name(f"{model.name}-ledger").experiment_id)
+    model.train(GOOD)
+    assert model.promote()["action"] == "promoted"
+    assert model.ledger() == [("promoted", "1", None), ("promoted", "2", "1")]
+
+
+def test_deleted_entries_and_runs_are_no_dead_end(model: Model) -> None:
+    """The run of the champion's training, and the entry of its promotion, were deleted in MLflow's page."""
+    model.train(FAIR)
+    model.promote()
+    client = MlflowClient()
+    client.delete_run(str(client.get_model_version(model.name, "1").run_id))
+    client.delete_run(model.entries()[-1].id)
+    assert overview.status(model.config())["production"] == "1"
+    model.train(GOOD)
+    assert model.promote()["action"] == "promoted"
+    assert [entry[0] for entry in model.ledger()] == ["found", "promoted"]
+
+
+def test_a_version_without_its_test_rows_says_how_to_go_on(model: Model, tracking_files: Path) -> None:
+    """As `mlflow gc` leaves it."""
+    version = model.train(FAIR)
+    [rows] = tracking_files.rglob(
+        f"{MlflowClient().get_model_version(model.name, version).run_id}/**/test-rows.parquet"
+    )
+    rows.unlink()
+    with pytest.raises(FileGone, match=r"version 1 of .*: its test-rows.parquet is no longer") as raised:
+        model.promote()
+    assert (raised.value.exit_code, raised.value.hint) == (1, "Delete version 1 in MLflow's page, and train again.")
+
+
+def test_columns_that_give_the_target_away_are_among_the_reasons(model: Model) -> None:
+    model.train(FAIR, leaks=["column 'x' gives the target away"])
+    reasons = model.promote()["reasons"]
+    assert [reason["text"] for reason in reasons if reason["code"] == "leak"] == ["column 'x' gives the target away"]
 
 
 def _killed(*_: object) -> None:
@@ -303,8 +385,35 @@ def test_every_alias_has_its_own_course(model: Model) -> None:
     staging = model.config(serving={"alias": "staging"})
     assert overview.status(staging)["production"] is None
     assert Ledger(Registry(model.name, "staging")).entries() == []
-    alias.settle(Registry(model.name, "staging"), Ledger(Registry(model.name, "staging")))
+    promotion.settle(Registry(model.name, "staging"), Ledger(Registry(model.name, "staging")))
     assert len(model.ledger()) == 2
+
+
+def test_in_airflow_a_refusal_skips_what_follows(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    model.train(GOOD)
+    model.promote()
+    model.train(POOR)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["promote", "--skip", "--config", str(model.write())])
+    assert ended.value.code == 99
+    assert "skipped: version 2: refused: mae gain over version 1 is" in capsys.readouterr().err
+
+
+def test_status_shows_every_pipeline_and_what_is_wrong_with_one(
+    model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.train(GOOD)
+    model.promote()
+    path = model.write()
+    (model.folder / "pipelines").mkdir()
+    (model.folder / "pipelines" / "more.yaml").write_text(path.read_text().replace(model.name, f"{model.name}-more"))
+    (model.folder / "pipelines" / "wrong.yaml").write_text("name: wrong\n")
+    cli.main(["status", "--all", "--config", str(path)])
+    said = capsys.readouterr()
+    models = json.loads(said.out)["models"]
+    assert [one.get("model") for one in models] == [model.name, f"{model.name}-more", None]
+    assert [one.get("production") for one in models] == ["1", None, None]
+    assert "wrong.yaml:1: data: Field required" in said.err
 
 
 @pytest.fixture(autouse=True)

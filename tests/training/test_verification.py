@@ -75,7 +75,10 @@ def test_what_the_service_refuses_is_moved_back_and_stays_away(
     """By its golden rows, which only the service replays. The one before serves on; the one after is judged anew."""
     model.train(FAIR)
     model.promote()
-    assert verify.verify(model.config())["status"] == "served"
+    assert verify.verify(model.config())["moved"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CTX_DAG_ID", "a run that found it there")
+        assert not verify.verify(model.config())["moved"]
     wrong = versions.contract(model.name, FAIR)
     model.train(GOOD, terms=wrong)
     assert model.promote()["action"] == "promoted"
@@ -96,7 +99,7 @@ def test_a_first_version_that_is_refused_leaves_nothing_in_production(
     model: Model, service: Callable[[], dict[str, Any]]
 ) -> None:
     model.train(GOOD, terms={**versions.contract(model.name, GOOD), "features": []})
-    promote.alias.move(
+    promote.move(
         Registry(model.name, "production"),
         ledger := Ledger(Registry(model.name, "production")),
         promote.Entry("promoted", "1", None),
@@ -119,7 +122,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         def do_GET(self) -> None:
             asked = {"checked_at": datetime.now(UTC).isoformat(), **said["registry"]}
             body = json.dumps({**said, "registry": asked}).encode()
-            self.send_response(200)
+            self.send_response(200 if re.fullmatch("/models/[^/]+/readyz", self.path) else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -143,6 +146,8 @@ REFUSED = {"version": "2", "reason": "digest-mismatch", "detail": "other bytes"}
     [
         pytest.param({"refused": {**REFUSED, "version": "1"}}, id="an-older-version-was-refused"),
         pytest.param({"refused": {**REFUSED, "reason": "artifact-unavailable"}}, id="the-file-could-not-be-had"),
+        pytest.param({"refused": {**REFUSED, "reason": "sandbox-killed"}}, id="it-was-short-of-memory"),
+        pytest.param({"refused": {**REFUSED, "reason": "no-public-key"}}, id="it-has-no-key-yet"),
         pytest.param({"registry": {"checked_at": "2026-11-24T10:00:00Z"}}, id="it-has-not-looked-since"),
         pytest.param({"refused": None}, id="it-is-slow"),
     ],
@@ -161,16 +166,18 @@ def test_an_accident_moves_nothing(
     assert (model.production(), len(model.ledger())) == ("2", 2)
 
 
-def test_a_service_that_follows_another_model_is_told_at_once_and_moves_nothing(
+def test_a_service_that_follows_another_alias_is_reported_at_once_and_moves_nothing(
     model: Model, stand_in: Callable[..., None]
 ) -> None:
     model.train(GOOD)
     model.promote()
-    registry = {"model": "another", "alias": "production"}
-    stand_in(registry=registry, model={"name": "another", "version": "1"}, refused={**REFUSED, "version": "1"})
-    with pytest.raises(ConfigError, match="follows the model 'another' by the alias 'production'") as raised:
+    registry = {"model": model.name, "alias": "staging"}
+    stand_in(registry=registry, model={"name": model.name, "version": "9"}, refused={**REFUSED, "version": "1"})
+    with pytest.raises(
+        ConfigError, match=r"follows the alias 'staging', and '.*' was promoted as 'production'"
+    ) as raised:
         verify.verify(model.config())
-    assert f"MODEL_NAME={model.name} " in raised.value.hint
+    assert "MODEL_ALIAS=production" in raised.value.hint
     assert (model.production(), len(model.ledger())) == ("1", 1)
 
 

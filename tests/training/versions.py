@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,14 @@ def register(
     terms: dict[str, Any] | None = None,
     split: dict[str, Any] | None = None,
     sha256: str = "",
+    leaks: Sequence[str] = (),
 ) -> str:
     """Registers a version as `train` does, for the data as they are now; gives its number."""
     registry, client = Registry(config.name, config.serving.alias), MlflowClient()
     test = pd.read_csv(config.data.source).astype({"x": "float32"})
     content = model(terms or contract(config.name, slope), slope)
-    files = [folder / "test-rows.parquet", folder / "model.onnx"]
+    files = [folder / "test-rows.parquet", folder / "model.onnx", folder / "data-report.json"]
+    files[2].write_text(json.dumps({"leaks": list(leaks)}))
     test.to_parquet(files[0], index=False)
     files[1].write_bytes(content)
     digest = find(config.data).digest
@@ -74,7 +77,8 @@ def register(
     run = client.create_run(registry.experiment(config.name), tags=tags)
     for key, value in (split or config.split.model_dump()).items():
         client.log_param(run.info.run_id, f"split_{key}", value)
-    client.log_artifact(run.info.run_id, str(files[0]))
+    for file in (files[0], files[2]):
+        client.log_artifact(run.info.run_id, str(file))
     client.log_artifact(run.info.run_id, str(files[1]), "model")
     client.set_terminated(run.info.run_id)
     if not client.search_registered_models(f"name = '{config.name}'"):

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from training.config import Config
-from training.errors import WrongModel
+from training.errors import FileGone, WrongModel
 from training.evaluation import metrics
 from training.model import onnx_runtime
 from training.promotion.gate import Evidence
@@ -21,14 +20,21 @@ from training.tracking.registry import BASELINE_TAG, TEST_ROWS_FILE, Registry
 
 Array = np.ndarray[Any, Any]
 
+HASH = "__hash"  # of a stored row: equal rows have the same
+REPORT_FILE = "data-report.json"
 SPLIT_SETTINGS = ("split_seed", "split_test")  # parameters of every training run
 
 
 def gather(registry: Registry, config: Config, version: ModelVersion, holder: ModelVersion | None) -> Evidence:
-    """Both models on the test rows of `version`'s run. The champion of a first version is the baseline predictor."""
-    run = registry.client.get_run(str(version.run_id))
+    """Both models on the test rows of `version`'s run. The champion of a first version is the baseline predictor.
+
+    Raises WrongModel where the challenger's file or rows are not those of its training.
+    """
+    run = registry.run_of(version)
     with tempfile.TemporaryDirectory() as folder:
-        test = pd.read_parquet(registry.run_file(str(version.run_id), TEST_ROWS_FILE, Path(folder)))
+        test = pd.read_parquet(registry.run_file(version, TEST_ROWS_FILE, Path(folder)))
+        report = json.loads(registry.run_file(version, REPORT_FILE, Path(folder)).read_text(encoding="utf-8"))
+    hashes = test.pop(HASH).to_numpy() if HASH in test else None
     challenger = registry.verified_content(version)
     contract = onnx_runtime.read_contract(challenger)
     labels, target, segment = contract["labels"], config.data.target, config.data.segment
@@ -56,6 +62,8 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
         test[segment].astype(str).to_numpy() if segment in test else None,
         seen,
         pretended,
+        clusters=hashes,
+        leaks=tuple(report.get("leaks", ())),
     )
 
 
@@ -93,11 +101,9 @@ def _scored(content: bytes, features: pd.DataFrame, config: Config, labels: list
 def _settings(registry: Registry, version: ModelVersion) -> dict[str, str]:
     """The parameters of the version's run; none where that was deleted."""
     try:
-        return dict(registry.client.get_run(str(version.run_id)).data.params)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return {}
-        raise
+        return dict(registry.run_of(version).data.params)
+    except FileGone:
+        return {}
 
 
 def _rows_seen(

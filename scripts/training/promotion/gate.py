@@ -25,6 +25,8 @@ class Evidence:
     mean, or the shares of the labels). `groups` (rows,) is the segment's value, None where there is none.
     `seen` says how the champion may have been trained on some of these rows; empty where it cannot have been.
     `pretended` says that these rows are made up and the champion's were real; empty where that is not so.
+    `clusters` (rows,) is equal where rows are: copies of a row are one piece of evidence. `leaks` are columns that give
+    the target away, in words.
     """
 
     actual: Array
@@ -34,6 +36,8 @@ class Evidence:
     groups: Array | None
     seen: str = ""
     pretended: str = ""
+    clusters: Array | None = None
+    leaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,18 @@ def judge(config: Config, evidence: Evidence) -> Verdict:
         return Verdict(False, unusable)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite passes no comparison below
         gain = bootstrap.gain(
-            config.gate_metric, actual, champion, challenger, config.gate.confidence, config.split.seed
+            config.gate_metric,
+            actual,
+            champion,
+            challenger,
+            config.gate.confidence,
+            config.split.seed,
         )
         reasons = (
             *_limits(config, actual, challenger),
             _gain(config, evidence.champion_name, gain),
             *_groups(config, evidence, champion, challenger),
+            *(Reason("leak", True, text) for text in evidence.leaks),
         )
     figures = {"gain": gain.estimate, "gain_lower": gain.lower, "gain_upper": gain.upper}
     finite = {name: value for name, value in figures.items() if math.isfinite(value)}

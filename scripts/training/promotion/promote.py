@@ -1,4 +1,8 @@
-"""promote and rollback: which version serves, decided by the gate or by a person, and written down."""
+"""Which version serves: `promote` by the gate, `rollback` by a person. Every move of the alias is in the ledger.
+
+A move is an entry, then the alias, then the end of the entry's run. What a kill leaves of it is settled by the next
+command: where the alias moved, the move counts; where it never did, the entry is abandoned and judged again.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,24 @@ from mlflow.entities.model_registry import ModelVersion
 
 from training.config import Config
 from training.data.files import find
-from training.errors import ConfigError, GateRefused, NothingToPromote
-from training.promotion import alias, evidence, history, version_page
+from training.errors import AliasMoved, ConfigError, GateRefused, NothingToPromote
+from training.promotion import evidence
 from training.promotion.gate import Verdict, judge
-from training.promotion.history import Course
 from training.reason import Reason
-from training.tracking.ledger import Entry, Ledger
+from training.report.card import DESCRIPTION_LIMIT, GATE_HEADING
+from training.tracking.ledger import Course, Entry, Ledger, course
 from training.tracking.registry import Registry
 
 log = logging.getLogger(__name__)
+
+MOST_LINES = 12  # of the verdict on a version's page
 
 
 def promote(config: Config, strict: bool = False) -> dict[str, Any]:
     """Judges the version that this data, configuration and code gave; moves the alias or refuses, and records it.
 
     The same question has one answer: as long as the alias has not moved, a repetition gives the decision of before.
-    Raises NothingToPromote, AliasMoved; GateRefused under `strict`.
+    Raises NothingToPromote, AliasMoved, WrongModel; GateRefused under `strict`.
     """
     key = config.training_key(find(config.data).digest)
     registry = Registry(config.name, config.serving.alias)
@@ -35,19 +41,18 @@ def promote(config: Config, strict: bool = False) -> dict[str, Any]:
         if version is None:
             raise NothingToPromote(config.name, key)
         ledger = Ledger(registry)
-        alias.settle(registry, ledger)
-        holder = registry.holder()
-        entries = ledger.entries()
-        course = history.course(entries)
+        settle(registry, ledger)
+        holder, entries = registry.holder(), ledger.entries()
+        moves = course(entries)
         if holder and holder.version == version.version:
-            if course.last and course.last.action == "promoted":  # its page is missing where a kill came before
-                _write_page(registry, version, course.last)
+            if moves.last and moves.last.action == "promoted":  # its page is missing where a kill came before
+                _write_page(registry, version, moves.last)
             log.info("nothing to do: version %s is %s already", version.version, config.serving.alias)
             return {"action": "unchanged", "version": version.version, "reasons": []}
-        question = _question(config, version, course)
+        question = _question(config, version, moves)
         entry = next((one for one in entries if one.key == question), None)
         if entry is None:
-            entry = _decide(registry, ledger, config, version, holder, course, question)
+            entry = _decide(registry, ledger, config, version, holder, moves, question)
         _write_page(registry, version, entry)
     for reason in entry.reasons:
         log.info("%s %s", "pass:" if reason.passed else "FAIL:", reason.text)
@@ -61,74 +66,20 @@ def promote(config: Config, strict: bool = False) -> dict[str, Any]:
     }
 
 
-def _question(config: Config, version: ModelVersion, course: Course) -> str:
-    """Names what is to be decided: this version, by these rules, since the alias last moved."""
-    parts = [version.version, config.serving.alias, course.last and course.last.id, config.gate.model_dump(mode="json")]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _decide(
-    registry: Registry,
-    ledger: Ledger,
-    config: Config,
-    version: ModelVersion,
-    holder: ModelVersion | None,
-    course: Course,
-    question: str,
-) -> Entry:
-    mode, left = config.gate.mode, course.left.get(version.version)
-    if left:
-        verdict, taken = Verdict(False, (_left_before(version, left),)), False
-    else:
-        verdict = judge(config, evidence.gather(registry, config, version, holder))
-        taken = verdict.passed or mode == "off"
-    reasons = verdict.reasons
-    if taken and not verdict.passed:
-        reasons = (*reasons, Reason("gate_off", True, "gate.mode is off: promoted all the same"))
-    actions = ("would_promote", "would_refuse") if mode == "dry_run" else ("promoted", "refused")
-    run = registry.client.get_run(str(version.run_id))
-    entry = Entry(
-        action=actions[0] if taken else actions[1],
-        version=version.version,
-        previous=holder.version if holder else None,
-        reasons=reasons,
-        figures=verdict.figures,
-        key=question,
-        run_id=str(version.run_id),
-        data_digest=run.data.tags.get("pipeline.data_digest", ""),
-        code_version=run.data.tags.get("pipeline.code_version", ""),
-    )
-    return alias.move(registry, ledger, entry) if entry.moves else ledger.append(entry)
-
-
-def _write_page(registry: Registry, version: ModelVersion, entry: Entry) -> None:
-    registry.describe(version, version_page.with_verdict(version.description or "", entry), gate=entry.action)
-
-
-def _left_before(version: ModelVersion, left: Entry) -> Reason:
-    """The evidence for a version is what its own run left, so it stays the same however often it is judged."""
-    done = {"reverted": "refused by the prediction service", "rolled_back": "rolled back by hand"}
-    text = (
-        f"version {version.version} was {done.get(left.action, 'taken out of production')} on {left.at:%Y-%m-%d %H:%M} "
-        f"UTC: the same evidence does not promote it again; `pipeline.py rollback --to {version.version}` does"
-    )
-    return Reason(left.action, False, text)
-
-
 def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
     """Moves the alias to `to`, or to the version that served before, and records it. Raises ConfigError, AliasMoved."""
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
         ledger = Ledger(registry)
-        ended = alias.settle(registry, ledger)
+        ended = settle(registry, ledger)
         if to is None and ended and ended.action == "rolled_back":  # killed and repeated: one step, not two
             return {"action": "rolled_back", "version": ended.version, "previous": ended.previous}
         holder, known = registry.holder(), registry.versions()
         present = holder.version if holder else None
         if to is None and present is not None:
-            to = history.course(ledger.entries()).before(known)
+            to = course(ledger.entries()).before(known)
         if not known or to not in known:
-            where = f"version {present}" if present else "nothing in production"
+            where = _named(present or "")
             others = ", ".join(version for version in known if version != present)
             raise ConfigError(
                 f"'{config.name}': no version to go back to from {where}" if to is None else f"no version {to}",
@@ -139,7 +90,134 @@ def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
         if to == present:
             log.info("nothing to do: version %s is %s already", to, config.serving.alias)
             return {"action": "unchanged", "version": to}
-        reason = Reason("rollback", True, f"moved from {f'version {present}' if present else 'nothing'} by hand")
-        alias.move(registry, ledger, Entry("rolled_back", to, present, (reason,)))
+        reason = Reason("rollback", True, f"moved from {_named(present or '')} by hand")
+        move(registry, ledger, Entry("rolled_back", to, present, (reason,)))
         log.info("version %s is %s now; before it: %s", to, config.serving.alias, present or "none")
     return {"action": "rolled_back", "version": to, "previous": present}
+
+
+def move(registry: Registry, ledger: Ledger, entry: Entry) -> Entry:
+    """Appends the entry and moves the alias from `entry.previous` to `entry.version`.
+
+    Raises AliasMoved, and changes nothing, when the alias names another version by now.
+    """
+    holder = registry.holder()
+    if (holder.version if holder else None) != entry.previous:
+        raise AliasMoved(registry.alias, entry.previous, holder.version if holder else None)
+    written = ledger.append(entry)
+    if entry.version:
+        registry.point_alias(entry.version)
+    else:
+        registry.remove_alias()
+    ledger.finish(written)
+    return written
+
+
+def settle(registry: Registry, ledger: Ledger) -> Entry | None:
+    """Makes the ledger agree with the alias. Returns a move that was cut short after the alias had moved."""
+    last, holder = course(ledger.entries()).last, registry.holder()
+    present, recorded = holder.version if holder else "", last.version if last else ""
+    if last and ledger.unfinished(last):
+        if present == recorded:
+            ledger.finish(last)
+            return last
+        log.warning("%s version %s was cut short before the alias moved: abandoned", last.action, last.version)
+        ledger.abandon(last)
+        return settle(registry, ledger)
+    if present != recorded:
+        text = f"{registry.alias} was found on {_named(present)}, moved from {_named(recorded)} by other means"
+        ledger.finish(ledger.append(Entry("found", present, recorded or None, (Reason("found", True, text),))))
+        log.warning("%s", text)
+    return None
+
+
+def _named(version: str) -> str:
+    return f"version {version}" if version else "no version"
+
+
+def _question(config: Config, version: ModelVersion, moves: Course) -> str:
+    """Names what is to be decided: this version, by these rules, since the alias last moved.
+
+    The number of a deleted version is given again, so the run belongs to the question.
+    """
+    rules = config.gate.model_dump(mode="json")
+    parts = [version.version, version.run_id, config.serving.alias, moves.last and moves.last.id, rules]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _decide(
+    registry: Registry,
+    ledger: Ledger,
+    config: Config,
+    version: ModelVersion,
+    holder: ModelVersion | None,
+    moves: Course,
+    question: str,
+) -> Entry:
+    mode, left = config.gate.mode, _left_before(version, moves)
+    if left:
+        verdict, taken = Verdict(False, (left,)), False
+    else:
+        verdict = judge(config, evidence.gather(registry, config, version, holder))
+        taken = verdict.passed or mode == "off"
+    reasons = verdict.reasons
+    if taken and not verdict.passed:
+        reasons = (*reasons, Reason("gate_off", True, "gate.mode is off: promoted all the same"))
+    actions = ("would_promote", "would_refuse") if mode == "dry_run" else ("promoted", "refused")
+    tags = {} if left else registry.run_of(version).data.tags
+    entry = Entry(
+        action=actions[0] if taken else actions[1],
+        version=version.version,
+        previous=holder.version if holder else None,
+        reasons=reasons,
+        figures=verdict.figures,
+        key=question,
+        run_id=str(version.run_id),
+        data_digest=tags.get("pipeline.data_digest", ""),
+        code_version=tags.get("pipeline.code_version", ""),
+    )
+    return move(registry, ledger, entry) if entry.moves else ledger.append(entry)
+
+
+def _left_before(version: ModelVersion, moves: Course) -> Reason | None:
+    """The evidence for a version is what its own run left, so it stays the same however often it is judged.
+
+    A version that was registered after the alias had left its number is another one, of a deleted version's number.
+    """
+    left = moves.left.get(version.version)
+    if left is None or version.creation_timestamp > moves.reached[version.version].timestamp() * 1000:
+        return None
+    done = {"reverted": "refused by the prediction service", "rolled_back": "rolled back by hand"}
+    text = (
+        f"version {version.version} was {done.get(left.action, 'taken out of production')} on {left.at:%Y-%m-%d %H:%M} "
+        f"UTC: the same evidence does not promote it again; `pipeline.py rollback --to {version.version}` does"
+    )
+    return Reason(left.action, False, text)
+
+
+def _write_page(registry: Registry, version: ModelVersion, entry: Entry) -> None:
+    registry.describe(version, with_verdict(version.description or "", entry), gate=entry.action)
+
+
+def with_verdict(description: str, entry: Entry) -> str:
+    """A version's page with this verdict in its section, wherever that was, else at the end."""
+    before, found, rest = description.partition(GATE_HEADING)
+    _, next_heading, after = rest.partition("\n## ") if found else ("", "", "")
+    before, after = before.strip(), (next_heading + after).strip()
+    room = DESCRIPTION_LIMIT - len(f"{before}\n\n\n\n{after}")
+    parts = [before, _section(entry, room), after]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _section(entry: Entry, room: int) -> str:
+    """At most `room` characters, with as many reasons as that holds."""
+    over = f" over version {entry.previous}" if entry.previous else ""
+    head = f"{GATE_HEADING}\n\n**{entry.action}**{over}, {entry.at:%Y-%m-%d %H:%M} UTC, by {entry.by}\n"
+    failed_first = sorted(entry.reasons, key=lambda reason: reason.passed)
+    lines = [f"- {'pass' if reason.passed else 'FAIL'}: {reason.text[:300]}" for reason in failed_first]
+    for shown in range(min(len(lines), MOST_LINES), -1, -1):
+        left = len(lines) - shown
+        text = "\n".join([head, *lines[:shown], *([f"- {left} more in the ledger"] if left else [])])
+        if len(text) <= room:
+            break
+    return text

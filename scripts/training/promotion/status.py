@@ -8,8 +8,7 @@ from typing import Any
 
 from training.config import Config
 from training.errors import ConfigError, NothingServed
-from training.promotion import history
-from training.tracking.ledger import Entry, Ledger
+from training.tracking.ledger import Entry, Ledger, course, serving_at
 from training.tracking.registry import Registry
 
 SHOWN = 10  # of the last decisions, by `status`
@@ -20,20 +19,20 @@ def status(config: Config) -> dict[str, Any]:
     registry = Registry(config.name, config.serving.alias)
     with registry.speaking():
         holder, entries = registry.holder(), Ledger(registry).entries()
-    last = history.course(entries).last
-    present, told = holder.version if holder else None, (last.version or None) if last else None
-    move = last if last and present == told else None
+    last = course(entries).last
+    present, recorded = holder.version if holder else None, (last.version or None) if last else None
+    move = last if last and present == recorded else None
     known = f", since {_time(move.at)} ({move.action} by {move.by})" if move else ""
     _show(f"{config.name}: {f'version {present}' if present else 'nothing'} is {registry.alias}{known}")
-    if present != told:
-        _show(f"The ledger says {f'version {told}' if told else 'nothing'}: the next promotion or rollback settles it.")
+    if present != recorded:
+        _show(f"The ledger says {f'version {recorded}' if recorded else 'nothing'}: promote or rollback settles it.")
     _show_table(entries[-SHOWN:])
     return {
         "model": config.name,
         "production": present,
         "since": _json_time(move.at) if move else None,
         "by": move.by if move else None,
-        "agrees_with_ledger": present == told,
+        "agrees_with_ledger": present == recorded,
         "decisions": [_brief(entry) for entry in reversed(entries[-SHOWN:])],
     }
 
@@ -51,7 +50,7 @@ def past(config: Config, at: str | None = None) -> dict[str, Any]:
     if moment is None:
         _show_table(entries)
         return {"model": config.name, "decisions": [entry.as_json() for entry in entries]}
-    entry = history.serving_at(entries, moment)
+    entry = serving_at(entries, moment)
     if entry is None or not entry.version:
         first = next((_time(one.at) for one in entries if one.moves), None)
         raise NothingServed(

@@ -2,7 +2,8 @@
 
 One entry is one MLflow run that is complete from its creation: the entry is in the run's tags, so that a kill leaves a
 whole entry or none. When an entry was made is the run's start; each starts at least a millisecond after the one before,
-so that their order is never in doubt.
+so that their order is never in doubt. The run of a move ends when the alias has moved: one that is still running tells
+of a move that was cut short, and becomes `abandoned` when the alias never moved.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import getpass
 import json
 import os
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +33,8 @@ class Entry:
     """One decision. For a move of the alias (MOVES), `version` is what it names from then on, empty for nothing.
 
     promoted, rolled_back (by a person), reverted (the service refused it), found (moved by other means than these
-    scripts); refused, would_promote and would_refuse move nothing, and `version` is the one that was judged.
+    commands); refused, would_promote and would_refuse move nothing, and `version` is the one that was judged; nor did
+    abandoned, a move that was cut short before the alias moved.
     `previous` is what the alias named before. `key` names the question that was decided.
     """
 
@@ -84,7 +87,7 @@ class Ledger:
         last = max((one.at for one in self.entries()), default=LONG_AGO)
         moment = max(time.time_ns() // 1_000_000, round(last.timestamp() * 1000) + 1)
         at = datetime.fromtimestamp(moment / 1000, UTC)
-        written = replace(entry, alias=self._registry.alias, by=_author(), at=at)
+        written = replace(entry, alias=self._registry.alias, by=author(), at=at)
         client = self._registry.client
         run = client.create_run(
             self._registry.experiment(self._name),
@@ -104,8 +107,73 @@ class Ledger:
         client.log_dict(run.info.run_id, {"reasons": [reason.as_json() for reason in entry.reasons]}, "reasons.json")
         for name, value in entry.figures.items():
             client.log_metric(run.info.run_id, name, value)
-        client.set_terminated(run.info.run_id)
-        return replace(written, id=run.info.run_id)
+        written = replace(written, id=run.info.run_id)
+        if not entry.moves:
+            self.finish(written)
+        return written
+
+    def finish(self, entry: Entry) -> None:
+        """Notes that the alias has moved as the entry says."""
+        self._registry.client.set_terminated(entry.id)
+
+    def unfinished(self, entry: Entry) -> bool:
+        """Whether nobody has noted that the alias moved."""
+        return bool(self._registry.client.get_run(entry.id).info.status == "RUNNING")
+
+    def abandon(self, entry: Entry) -> None:
+        """Notes that the alias never moved: the entry counts as no move and as no answer any more."""
+        text = f"{entry.action} version {entry.version or '(none)'} was cut short before {entry.alias} moved"
+        reasons = (Reason("abandoned", False, text), *entry.reasons)
+        tags = {_ENTRY: _text_of(replace(entry, action="abandoned", key="", reasons=reasons))}
+        for name, value in (tags | {"ledger.action": "abandoned", _KEY: "", "mlflow.runName": text}).items():
+            self._registry.client.set_tag(entry.id, name, value)
+        self._registry.client.set_terminated(entry.id, "KILLED")
+
+
+@dataclass
+class Course:
+    """How an alias has moved. `served` is like the pages behind a browser's back button, the present one last.
+
+    `left` has every version that a person or the service moved away from, with the entry that did: those gone back
+    past, too. One that is moved to again is no longer left. `reached`: when each was last moved to.
+    """
+
+    served: list[str] = field(default_factory=list)
+    left: dict[str, Entry] = field(default_factory=dict)
+    reached: dict[str, datetime] = field(default_factory=dict)
+    last: Entry | None = None
+
+    def before(self, known: Iterable[str]) -> str | None:
+        """The version to go back to, of those that are still known."""
+        there = set(known)
+        return next((version for version in reversed(self.served[:-1]) if version in there), None)
+
+
+def course(entries: Sequence[Entry]) -> Course:
+    """Follows the moves among `entries`, oldest first."""
+    found = Course()
+    for entry in entries:
+        if not entry.moves:
+            continue
+        found.last = entry
+        found.reached[entry.version] = entry.at
+        if entry.action == "promoted" or entry.version not in ("", *found.served):
+            if found.served[-1:] != [entry.version]:  # two who promote at once both say so
+                found.served.append(entry.version)
+        else:
+            back_to = len(found.served) - found.served[::-1].index(entry.version) if entry.version else 0
+            found.left |= dict.fromkeys(found.served[back_to:], entry)
+            del found.served[back_to:]
+        if entry.action in ("rolled_back", "reverted", "found") and entry.previous:
+            found.left[entry.previous] = entry
+        found.left.pop(entry.version, None)
+    return found
+
+
+def serving_at(entries: Sequence[Entry], moment: datetime) -> Entry | None:
+    """The last move up to `moment`; None before the first."""
+    moves = [entry for entry in entries if entry.moves and entry.at <= moment]
+    return moves[-1] if moves else None
 
 
 def _text_of(entry: Entry) -> str:
@@ -137,7 +205,7 @@ def _known(kind: type[Entry] | type[Reason], content: dict[str, Any]) -> dict[st
     return {name: value for name, value in content.items() if name in names}
 
 
-def _author() -> str:
+def author() -> str:
     """Airflow tells a task's command which run it belongs to; otherwise it is the person at the terminal."""
     if "AIRFLOW_CTX_DAG_ID" in os.environ:
         return f"airflow: {os.environ['AIRFLOW_CTX_DAG_ID']}, {os.environ.get('AIRFLOW_CTX_DAG_RUN_ID', '')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the result
 
 import requests
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 import mlflow
 from mlflow import MlflowClient
-from training.errors import ConfigError, TrackingError, WrongModel
+from training.errors import ConfigError, FileGone, TrackingError, WrongModel
 from training.model import signing
 
 KEY_TAG = "pipeline.run_key"
@@ -34,10 +36,12 @@ SIGNATURE_TAG = "model_signature"
 BASELINE_TAG = "pipeline.baseline"
 FEEDBACK_TAG = "pipeline.feedback_digest"  # of a version: which labelled predictions it was trained on besides the file
 SOURCE_TAG = "pipeline.data_source"  # of a run: data.source as configured, whatever file stood in for it
-SETTLED_TAG = "ledger.settled"
 MODEL_FILE = "model.onnx"
 TEST_ROWS_FILE = "test-rows.parquet"
 DEFAULT_URI = "http://127.0.0.1:5001"
+NOT_FOUND = 404
+
+log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -63,8 +67,12 @@ class Registry:
             raise TrackingError(self.uri, " ".join(str(error).split())[:500]) from error
 
     def find_experiment(self, name: str) -> str | None:
-        """The id of the experiment, if it is there: who only reads makes none."""
+        """The id of the experiment, if it is there. One that was deleted in MLflow's page is restored with its runs:
+        its name stays taken, so nothing could be written any more."""
         found = self.client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            log.warning("experiment '%s' was deleted in the tracking server; it is restored", name)
+            self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id) if found else None
 
     def experiment(self, name: str) -> str:
@@ -111,9 +119,10 @@ class Registry:
         return version
 
     def model_content(self, version: ModelVersion, folder: Path) -> bytes:
-        """The serialized model of a version."""
+        """The serialized model of a version. Raises FileGone."""
         location = self.client.get_model_version_download_uri(self.name, version.version)
-        path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder))
+        with self._of(version, MODEL_FILE):
+            path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder))
         return Path(path).read_bytes()
 
     def verified_content(self, version: ModelVersion) -> bytes:
@@ -142,8 +151,36 @@ class Registry:
         self.client.set_model_version_tag(self.name, version.version, SIGNATURE_TAG, signing.sign(self.name, digest))
         return {"status": "signed", "version": str(version.version), "digest": digest}
 
-    def run_file(self, run_id: str, file: str, folder: Path) -> Path:
-        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=file, dst_path=str(folder)))
+    def run_of(self, version: ModelVersion) -> Run:
+        """The run that trained the version. Raises FileGone."""
+        with self._of(version, "training run"):
+            return self.client.get_run(str(version.run_id))
+
+    def run_file(self, version: ModelVersion, file: str, folder: Path) -> Path:
+        """A file of the run that trained the version. Raises FileGone."""
+        with self._of(version, file):
+            return Path(
+                mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
+            )
+
+    @contextmanager
+    def _of(self, version: ModelVersion, what: str) -> Iterator[None]:
+        """Tells what was removed from the tracking server from a server that fails."""
+        try:
+            yield
+        except (MlflowException, OSError) as error:  # requests' errors are OSErrors
+            cause: BaseException | None = error
+            while cause and not isinstance(cause, requests.HTTPError):
+                cause = cause.__cause__ or cause.__context__
+            answer = cause.response if isinstance(cause, requests.HTTPError) else None
+            unknown = isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
+            if (
+                unknown
+                or isinstance(error, FileNotFoundError)
+                or (answer is not None and answer.status_code == NOT_FOUND)
+            ):
+                raise FileGone(self.name, version.version, what) from error
+            raise
 
     def versions(self) -> list[str]:
         """Every version that there is, the oldest first."""
@@ -160,14 +197,6 @@ class Registry:
 
     def remove_alias(self) -> None:
         self.client.delete_registered_model_alias(self.name, self.alias)
-
-    def settled(self) -> str | None:
-        """The id of the ledger's entry whose move was last brought to its end; None before the first."""
-        tags: dict[str, str] = self.client.get_registered_model(self.name).tags
-        return tags.get(f"{SETTLED_TAG}.{self.alias}")
-
-    def settle(self, entry_id: str) -> None:
-        self.client.set_registered_model_tag(self.name, f"{SETTLED_TAG}.{self.alias}", entry_id)
 
     def describe(self, version: ModelVersion, description: str, gate: str) -> None:
         """Sets the version's page and the tag that lists of versions show."""
