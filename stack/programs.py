@@ -38,7 +38,7 @@ def api(settings: Settings) -> Program:
     extra |= {"DEFAULT_MODEL": default, "MODELS_DIR": str(settings.home / "models")}
     extra |= {"PREDICTION_LOG_DIR": prediction_log(settings)}
     extra |= {"SIGNING_PUBLIC_KEYS": str(settings.var / "signing" / "public")}
-    extra |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as in its image
+    extra |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=2"}  # as in its image
     return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")
 
 

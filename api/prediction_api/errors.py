@@ -32,6 +32,7 @@ PredictionApiError
     ├── UnsafeGraph           not an ONNX file, or one that would read other files
     ├── WrongContract         its contract is missing, malformed or at odds with its graph
     ├── GoldenMismatch        it does not give the predictions that training computed
+    ├── NoRoomForModel        it does not fit into the memory for models, alone or with the others
     └── SandboxKilled         something else ended the process that tried it
 """
 
@@ -306,6 +307,16 @@ class GoldenMismatch(ModelRefused):
     hint = (
         "The graph and its contract belong to different models, or this ONNX Runtime computes differently: train again."
     )
+
+
+class NoRoomForModel(ModelRefused):
+    """It would take more memory than there is for models."""
+
+    hint = "Train a smaller model (fewer or shallower trees), serve fewer models, or raise API_MODELS_MB and the limit."
+
+    @classmethod
+    def code(cls) -> str:
+        return "no-room"
 
 
 class SandboxKilled(ModelRefused):

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     model_alias: RegistryName = "production"
     api_key: Annotated[SecretStr | None, _empty_is_none] = None
     api_key_file: OptionalPath = None
+    api_models_mb: int = Field(default=500, ge=1)
     models_dir: Path = Path("models")
     signing_public_keys: Path = Path("var/signing/public")
     prediction_log_dir: OptionalPath = Path("var/predictions")

@@ -1,13 +1,13 @@
 """Several registered models at once: each is served, swapped, refused, withdrawn and measured on its own."""
 
 import asyncio
-import threading
 from pathlib import Path
 
 import pytest
 from conftest import wait_until, whole_lines
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model, two_numbers_model
+from prediction_api.errors import SandboxKilled
 from prediction_api.main import create_app
 from prediction_api.models import store
 from prediction_api.settings import Settings
@@ -117,24 +117,59 @@ def test_a_bad_version_of_one_model_leaves_the_others_alone(three: FakeRegistry,
         assert client.get("/models").json()["models"][2]["refused"]["version"] == "1"
 
 
-def test_a_model_that_takes_long_to_try_keeps_no_other_one_waiting(
-    three: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    large, begun = regression_model(1.0), threading.Event()
+def test_one_model_at_a_time_is_tried(three: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes three times its memory meanwhile."""
+    trials, most = 0, 0
 
-    async def endless(content: bytes) -> None:
-        if content == large:
-            begun.set()
-            await asyncio.sleep(60)
+    async def tried(content: bytes, _most_bytes: int) -> int:
+        nonlocal trials, most
+        trials += 1
+        most = max(most, trials)
+        await asyncio.sleep(0.05)
+        trials -= 1
+        return len(content)
 
-    monkeypatch.setattr(store, "try_out", endless)
+    monkeypatch.setattr(store, "try_out", tried)
     with TestClient(create_app(settings)) as client:
         wait_ready(client, "wine-quality", "sum")
-        three.add(large)
-        assert begun.wait(60)
-        three.add(two_numbers_model(), name="sum")
-        wait_until(lambda: client.get("/models/sum/readyz").json()["model"]["version"] == "2")
-        assert client.post("/predict", json=WINE).json()["model"]["version"] == "1"
+    assert most == 1
+
+
+def test_a_model_that_does_not_fit_beside_the_others_is_refused_until_there_is_room(
+    three: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def large(_content: bytes, _most_bytes: int) -> int:
+        return 300_000_000
+
+    monkeypatch.setattr(store, "try_out", large)
+    monkeypatch.setattr(store, "RETRY_REFUSED_SECONDS", 0.01)
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: sorted(states(client).values()) == ["no-room", "ready"])
+        served, refused = sorted(states(client), key=lambda name: states(client)[name] != "ready")
+        said = client.get(f"/models/{refused}/readyz").json()["refused"]["detail"]
+        assert said == "it takes 300 MB, the other models 300 MB; API_MODELS_MB is 500"
+        del three.models[served]
+        wait_until(lambda: states(client) == {refused: "ready"})
+
+
+def test_a_trial_that_was_killed_is_repeated(
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = iter(range(2))
+
+    async def killed_twice(content: bytes, _most_bytes: int) -> int:
+        if next(kills, None) is not None:
+            raise SandboxKilled("the process that tried it was killed")
+        return len(content)
+
+    monkeypatch.setattr(store, "try_out", killed_twice)
+    monkeypatch.setattr(store, "RETRY_KILLED_SECONDS", 0.05)
+    registry.add(regression_model())
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        assert (
+            'api_model_refusals_total{model="wine-quality",reason="sandbox-killed"} 2.0' in client.get("/metrics").text
+        )
 
 
 def test_the_default_model_can_be_named(three: FakeRegistry, settings: Settings) -> None:

@@ -86,12 +86,13 @@ def test_a_rollback_does_not_wait_for_the_trial_of_another_version(
 ) -> None:
     large, stopped = regression_model(1.0), threading.Event()
 
-    async def endless(content: bytes) -> None:
+    async def endless(content: bytes, _most_bytes: int) -> int:
         try:
             await asyncio.sleep(60 if content == large else 0)
         except asyncio.CancelledError:
             stopped.set()
             raise
+        return len(content)
 
     monkeypatch.setattr(store, "try_out", endless)
     registry.add(regression_model(0.5))

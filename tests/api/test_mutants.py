@@ -13,13 +13,24 @@ from conftest import run, wait_until
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model
 from mutants import HOSTILE, damaged, tree_model
-from prediction_api.errors import GoldenMismatch, UnsafeGraph
+from prediction_api.errors import GoldenMismatch, SandboxKilled, UnsafeGraph
 from prediction_api.main import create_app
 from prediction_api.models import sandbox
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
 HERE = Path(__file__).parent
+
+
+MOST = 500_000_000  # bytes for a model
+
+
+def ending_program(folder: Path, how: str) -> Path:
+    """A program that takes the model and then ends like this."""
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\ncat > /dev/null\n{how}\n")
+    python.chmod(0o755)
+    return python
 
 
 @pytest.fixture
@@ -103,12 +114,22 @@ def test_a_model_that_fills_the_memory_is_refused_and_the_old_one_goes_on(
         wait_until(lambda: client.get("/readyz").json()["refused"])
         told = client.get("/readyz").json()
         assert (told["model"]["version"], told["refused"]["version"]) == ("1", "2")
-        assert told["refused"]["reason"] in {"golden-mismatch", "unsafe-graph"}
+        assert told["refused"]["reason"] == "no-room"
+
+
+def test_a_trial_that_something_else_kills_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(ending_program(tmp_path, "kill -KILL $$")))
+    with pytest.raises(SandboxKilled):
+        run(sandbox.try_out(regression_model(), MOST))
+
+
+def test_the_trial_measures_what_the_model_takes() -> None:
+    assert 0 <= run(sandbox.try_out(regression_model(), MOST)) < 50_000_000
 
 
 def test_the_trial_gives_the_refusal_that_happened_there() -> None:
     with pytest.raises(GoldenMismatch, match=r"golden row 0: training gave 5\.0, this graph gives 5\.1"):
-        run(sandbox.try_out(tree_model(HOSTILE["another leaf"])))
+        run(sandbox.try_out(tree_model(HOSTILE["another leaf"]), MOST))
 
 
 def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() -> None:
@@ -118,7 +139,11 @@ def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() 
     )
     environment = {"PATH": os.defpath, "PYTHONPATH": str(HERE.parents[1] / "api"), "OPENBLAS_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, "-c", code], env=environment, input=regression_model(), capture_output=True, check=False
+        [sys.executable, "-c", code, str(MOST)],
+        env=environment,
+        input=regression_model(),
+        capture_output=True,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr[-2_000:]
     assert json.loads(ended.stdout.splitlines()[-1])["refused"] == ""
@@ -127,16 +152,13 @@ def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() 
 def test_a_model_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "SECONDS", 0.01)
     with pytest.raises(UnsafeGraph, match=r"did not end within 0\.01 s"):
-        run(sandbox.try_out(regression_model()))
+        run(sandbox.try_out(regression_model(), MOST))
 
 
 @pytest.mark.parametrize(("how", "says"), [("kill -SEGV $$", "SIGSEGV"), ("exit 3", "exit code 3")])
 def test_a_model_that_kills_its_process_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, says: str
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\ncat > /dev/null\n{how}\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(ending_program(tmp_path, how)))
     with pytest.raises(UnsafeGraph, match=f"ended that process: {says}"):
-        run(sandbox.try_out(regression_model()))
+        run(sandbox.try_out(regression_model(), MOST))

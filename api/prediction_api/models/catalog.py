@@ -9,6 +9,7 @@ from datetime import datetime
 
 from prediction_api.models.copies import ModelCopies, now
 from prediction_api.errors import RegistryAway
+from prediction_api.models.memory import ModelMemory, release_memory
 from prediction_api.models.registry import Registry
 from prediction_api.models.signature import PublicKeys
 from prediction_api.models.store import LiveModel, ServedModel
@@ -53,6 +54,10 @@ class Catalog:
     entries: dict[str, Entry] = field(default_factory=dict)
     unsafe: dict[str, str] = field(default_factory=dict)
     state: RegistryState = RegistryState()
+    memory: ModelMemory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = ModelMemory(self.settings.api_models_mb * 1_000_000)
 
     async def load_copies(self) -> None:
         """Serves each model's newest copy that still passes every check, so that nothing here needs the registry."""
@@ -63,6 +68,7 @@ class Catalog:
             await asyncio.to_thread(copies.drop_leftovers)
             if await asyncio.to_thread(copies.to_serve, self.registry.alias):
                 await self._add(name).model.load_newest_copy()
+        await asyncio.to_thread(release_memory)
 
     async def follow(self) -> None:
         """Looks at the registry for ever. A fault of ours in one look must not end the following."""
@@ -85,6 +91,7 @@ class Catalog:
             entry = self.entries.pop(name)
             await entry.model.withdraw()
             await asyncio.to_thread(entry.log.close)
+            await asyncio.to_thread(release_memory)
         self._note_unsafe(names)
         for one in promoted:
             if one.name not in self.unsafe:
@@ -124,7 +131,7 @@ class Catalog:
     def _add(self, name: str) -> Entry:
         settings = self.settings
         model = ServedModel(
-            name, self.registry, self._copies(name), PublicKeys(settings.signing_public_keys), self.metrics
+            name, self.registry, self._copies(name), PublicKeys(settings.signing_public_keys), self.memory, self.metrics
         )
         folder = settings.prediction_log_dir and settings.prediction_log_dir / name
         log = PredictionLog(folder, settings.prediction_log_days, self.metrics, settings.prediction_log_group_reads)

@@ -1,4 +1,4 @@
-"""Tries a model in a process of its own before the service loads it: what hangs or kills that process is refused.
+"""Tries a model in a process of its own before the service loads it: a model that hangs or ends it is refused.
 
 ONNX Runtime refuses most of what is wrong with a graph by itself (of 6,000 damaged files none killed it), but a graph
 can also compute for ever or fill the memory, and neither can be stopped in a thread.
@@ -14,28 +14,36 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from prediction_api.errors import ModelRefused, UnsafeGraph
+from prediction_api.errors import ModelRefused, NoRoomForModel, SandboxKilled, UnsafeGraph
+from prediction_api.models.memory import release_memory, resident_bytes
 from prediction_api.models.predictor import Predictor
 
 SECONDS = 60.0
-_BYTES = 1_500_000_000  # of data; besides what the file itself takes, a few times over
-_COPIES = 8  # of the file's content, as message, graph and session
+_BYTES_OF_ITS_OWN = 256_000_000  # the interpreter and the libraries, before the model
 
 
 class Verdict(BaseModel):
-    """What the process writes. `refused` is the error's stable name; empty where the model passed."""
+    """What the process writes. `refused` is the error's stable name; empty where the model passed.
+
+    `resident`: bytes of memory that the model takes once it is loaded.
+    """
 
     refused: str = ""
     detail: str = ""
+    resident: int = 0
 
 
-async def try_out(content: bytes) -> None:
-    """Loads the model and replays its golden rows elsewhere. Raises the ModelRefused that happened there."""
-    # No secret goes along. numpy starts a thread per core unless told otherwise, and uses none of them here.
+async def try_out(content: bytes, most_bytes: int) -> int:
+    """Loads the model and replays its golden rows elsewhere; returns the bytes that it takes once it is loaded.
+
+    Raises the ModelRefused that happened there, NoRoomForModel where loading it takes more than `most_bytes`, and
+    SandboxKilled, which is no verdict on the model.
+    """
+    # No secret goes along. numpy starts a thread per core unless it is told not to, and uses none of them here.
     environment = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/nonexistent"}
-    environment["OPENBLAS_NUM_THREADS"] = "1"
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __spec__.name,
+        sys.executable, "-m", __spec__.name, str(most_bytes),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         env=environment,
     )  # fmt: skip
@@ -48,11 +56,14 @@ async def try_out(content: bytes) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if process.returncode == -signal.SIGKILL:
+        raise SandboxKilled("the process that tried it was killed from outside (SIGKILL)")
     if process.returncode:
         raise UnsafeGraph(f"loading it in a process of its own ended that process: {_ending(process.returncode)}")
     verdict = Verdict.model_validate_json(answer.splitlines()[-1])
     if verdict.refused:
         raise next(kind for kind in ModelRefused.__subclasses__() if kind.code() == verdict.refused)(verdict.detail)
+    return verdict.resident
 
 
 def _ending(code: int) -> str:
@@ -61,21 +72,38 @@ def _ending(code: int) -> str:
 
 def main() -> int:
     """Reads a model from standard input; writes the verdict as the last line of standard output."""
-    content = sys.stdin.buffer.read()
-    most = _BYTES + _COPIES * len(content)
-    allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]  # nobody may go beyond; where it is less, less it is
-    most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    content, most = sys.stdin.buffer.read(), int(sys.argv[1])
+    limit = _BYTES_OF_ITS_OWN + most
+    allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]  # nobody may go beyond
+    limit = limit if allowed == resource.RLIM_INFINITY else min(limit, allowed)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # if memory runs out, then this one goes; not every system has that
+    with suppress(OSError):  # if memory runs out, this process goes and not the service; not every system has that
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
-        Predictor.from_bytes(content)
-        verdict = Verdict()
+        verdict = _verdict(content)
+    except MemoryError:
+        verdict = _too_large(most)
     except ModelRefused as refused:
-        verdict = Verdict(refused=refused.code(), detail=refused.detail)
+        # how ONNX Runtime reports that an allocation failed
+        full = any(sign in refused.detail for sign in ("bad_alloc", "bfc_arena"))
+        verdict = _too_large(most) if full else Verdict(refused=refused.code(), detail=refused.detail)
     print("\n" + verdict.model_dump_json())  # noqa: T201  # ONNX's parser may have written to it too
     return 0
+
+
+def _verdict(content: bytes) -> Verdict:
+    before = resident_bytes()
+    loaded = Predictor.from_bytes(content)
+    release_memory()
+    taken = max(0, resident_bytes() - before)
+    del loaded
+    return Verdict(resident=taken)
+
+
+def _too_large(most: int) -> Verdict:
+    detail = f"loading it takes more than the {most // 1_000_000} MB for models (API_MODELS_MB)"
+    return Verdict(refused=NoRoomForModel.code(), detail=detail)
 
 
 if __name__ == "__main__":

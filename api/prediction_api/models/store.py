@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from prediction_api.models.copies import CopyRecord, ModelCopies, check_digest, now
-from prediction_api.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NotThere, RegistryAway
+from prediction_api.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NotThere, RegistryAway, SandboxKilled
+from prediction_api.models.memory import RESIDENT_OF_FILE, ModelMemory, release_memory
 from prediction_api.models.predictor import Predictor
 from prediction_api.models.registry import Champion, Promoted, Registry
 from prediction_api.models.sandbox import try_out
@@ -18,8 +19,17 @@ from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
 
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
+RETRY_KILLED_SECONDS = 2.0  # after the first time; doubled each time, up to the above
+RELEASE_SECONDS = 1.0  # after a swap: requests and the prediction log may hold the old model that long
 
-_Fetched = tuple[bytes, Path | None]  # a verified model, and the file into which it was downloaded, if it was
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A verified model, the file into which it was downloaded, if it was, and the memory it takes, where measured."""
+
+    content: bytes
+    downloaded: Path | None = None
+    resident: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,13 @@ class ServedModel:
     """`live` is None until a version passed every check; from then on there is always one, until `withdraw`."""
 
     def __init__(
-        self, name: str, registry: Registry, copies: ModelCopies, keys: PublicKeys, metrics: Metrics
+        self,
+        name: str,
+        registry: Registry,
+        copies: ModelCopies,
+        keys: PublicKeys,
+        memory: ModelMemory,
+        metrics: Metrics,
     ) -> None:
         self.name = name
         self.live: LiveModel | None = None
@@ -62,9 +78,11 @@ class ServedModel:
         self._registry = registry
         self._copies = copies
         self._keys = keys
+        self._memory = memory
         self._metrics = metrics
         self._refused: tuple[Champion | None, object] = None, ()  # with the keys of then
         self._retry_at = 0.0
+        self._killed = 0  # trials of this version in a row that something else ended
         self._adopting: Promoted | None = None
         self._adoption: asyncio.Task[None] | None = None
         self._stoppable = True
@@ -109,6 +127,7 @@ class ServedModel:
         """No version carries the alias any more: nothing is served, and a restart does not bring a copy back."""
         await self.stop()
         self.live = None
+        self._memory.taken.pop(self.name, None)
         self._metrics.withdrawn(self.name)
         await asyncio.to_thread(self._copies.withdraw)
         log_event("model withdrawn", level=logging.WARNING, model=self.name)
@@ -127,7 +146,7 @@ class ServedModel:
         except (NotThere, RegistryAway) as error:
             self.detail += f"; {error.detail}"
         except ModelRefused as refused:
-            self._refused, self._retry_at = (champion, keys), time.monotonic() + RETRY_REFUSED_SECONDS
+            self._refused, self._retry_at = (champion, keys), time.monotonic() + self._pause_after(refused)
             self._note_refusal(promoted.version, refused)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one try must not end the following
             fault = f"{type(error).__name__}: {error}"
@@ -139,18 +158,25 @@ class ServedModel:
             raise DigestMissing(f"version {champion.version} has no tag model_sha256")
         sha256 = champion.sha256.lower()
         self._keys.check(self.name, sha256, champion.signature)
-        content, downloaded = await self._fetch(champion.version, sha256)
+        async with self._memory.loading:
+            await self._swap(champion, sha256)
+        await asyncio.sleep(RELEASE_SECONDS)
+        await asyncio.to_thread(release_memory)
+
+    async def _swap(self, champion: Champion, sha256: str) -> None:
+        fetched = await self._fetch(champion.version, sha256)
         record = CopyRecord(
             name=self.name, version=champion.version, alias=self._registry.alias, sha256=sha256,
-            signature=champion.signature, run_id=champion.run_id, registered=champion.created, adopted_at=now(),
+            signature=champion.signature, run_id=champion.run_id,
+            resident=fetched.resident, registered=champion.created, adopted_at=now(),
         )  # fmt: skip
         self._stoppable = False
         try:
-            await self._make_live(content, record, origin="registry")
+            await self._make_live(fetched.content, record, origin="registry")
             self._forget_refusal()
-            await self._keep(downloaded, record)
+            await self._keep(fetched.downloaded, record)
         except BaseException:  # a stop of the service too
-            _remove(downloaded)
+            _remove(fetched.downloaded)
             raise
         finally:
             self._stoppable = True
@@ -163,18 +189,18 @@ class ServedModel:
             self._note_refusal(version, refused)
             content = None
         if content is not None:
-            return content, None  # a copy was tried before it was kept
+            return _Fetched(content)  # a copy was tried before it was kept
         downloaded: Path | None = None
         try:
             downloaded = await asyncio.to_thread(self._copies.new_file)
             await self._registry.download(self.name, version, downloaded)
             content = await asyncio.to_thread(downloaded.read_bytes)
             await asyncio.to_thread(check_digest, content, sha256, f"version {version}")
-            await try_out(content)
+            resident = await try_out(content, self._memory.limit)
         except BaseException:  # a stop of the service too: no half file is left, and whatever it was goes on upwards
             _remove(downloaded)
             raise
-        return content, downloaded
+        return _Fetched(content, downloaded, resident)
 
     async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
         """A full disk costs the copy, not the model: it is live already. A stop of the service waits for the thread."""
@@ -186,12 +212,15 @@ class ServedModel:
 
     async def _make_live(self, content: bytes, record: CopyRecord, origin: str) -> None:
         started = time.perf_counter()
+        needed = RESIDENT_OF_FILE * len(content) if record.resident is None else record.resident
+        self._memory.check(self.name, needed)
         predictor = await asyncio.to_thread(Predictor.from_bytes, content)
         reader = await asyncio.to_thread(RowReader, predictor.contract)
         self.live = LiveModel(
             self.name, record.version, record.alias, record.sha256, record.run_id, record.registered, now(),
             predictor, reader,
         )  # fmt: skip
+        self._memory.taken[self.name] = needed
         self._metrics.swapped(self.name, record.version)
         seconds = round(time.perf_counter() - started, 3)
         log_event(
@@ -199,8 +228,15 @@ class ServedModel:
             seconds=seconds,
         )  # fmt: skip
 
+    def _pause_after(self, refused: ModelRefused) -> float:
+        """Seconds until the next try: fewer where the version itself is not at fault."""
+        self._killed = self._killed + 1 if isinstance(refused, SandboxKilled) else 0
+        if not self._killed:
+            return RETRY_REFUSED_SECONDS
+        return min(RETRY_REFUSED_SECONDS, RETRY_KILLED_SECONDS * 2.0 ** (self._killed - 1))
+
     def _forget_refusal(self) -> None:
-        self.refusal, self._refused = None, (None, ())
+        self.refusal, self._refused, self._killed = None, (None, ()), 0
 
     def _note_refusal(self, version: str, refused: ModelRefused) -> None:
         code, detail = refused.code(), refused.detail
