@@ -9,7 +9,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,26 +23,53 @@ log = logging.getLogger(__name__)
 
 SKIPPED = 99  # Airflow marks a task as skipped by this exit code
 Options = argparse.Namespace
+Run = Callable[[Any, Options], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Command:
-    """`about` is its line of help. `shared` adds the options that name a training run, so that the commands that
-    follow a training find what it left. Without `configured`, `run` gets no Config."""
+    """`about` is its line of help, `options` are argparse's arguments. `shared` adds the options that name a training
+    run, so that the commands that follow a training find what it left. Without `configured`, `run` gets no Config."""
 
     about: str
-    run: Callable[[Any, Options], dict[str, Any]]
-    add_options: Callable[[argparse.ArgumentParser], object] = lambda _: None
+    run: Run
+    options: Sequence[tuple[str, Mapping[str, Any]]] = ()
     shared: bool = True
     configured: bool = True
 
 
+COMMANDS: dict[str, Command] = {}
+
+
+def command(
+    about: str, shared: bool = True, configured: bool = True, **options: Mapping[str, Any]
+) -> Callable[[Run], Run]:
+    """Makes a function the command of its name. An option with `nargs` is given by its place."""
+
+    def add(run: Run) -> Run:
+        named = [(name if "nargs" in one else f"--{name.replace('_', '-')}", one) for name, one in options.items()]
+        COMMANDS[run.__name__] = Command(about, run, named, shared, configured)
+        return run
+
+    return add
+
+
+def _flag(about: str) -> dict[str, Any]:
+    return {"action": "store_true", "help": about}
+
+
+def _value(kind: str, about: str, **more: Any) -> dict[str, Any]:
+    return {"metavar": kind, "help": about, **more}
+
+
+@command("read and check the table; change nothing")
 def check(config: Config, _: Options) -> dict[str, Any]:
     from training.data import table
 
     return table.check(config)
 
 
+@command("search, fit, export, sign, register")
 def train(config: Config, _: Options) -> dict[str, Any]:
     from training import train as training
     from training.model import signing
@@ -51,6 +78,11 @@ def train(config: Config, _: Options) -> dict[str, Any]:
     return training.train(config)
 
 
+@command(
+    "judge the trained version against production; move the alias, or refuse with reasons",
+    strict=_flag("exit 1 when the gate refuses"),
+    skip=_flag("exit 99 when the gate refuses"),
+)
 def promote(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import promote as promotion
 
@@ -61,6 +93,10 @@ def promote(config: Config, options: Options) -> dict[str, Any]:
     return found
 
 
+@command(
+    "wait until the service serves the promoted version; move back when it refuses it",
+    skip=_flag("exit 99 where it serves, and this DAG run did not move the alias"),
+)
 def verify(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import verify as verification
 
@@ -70,18 +106,27 @@ def verify(config: Config, options: Options) -> dict[str, Any]:
     return found
 
 
+@command(
+    "move the alias back to the version that served before",
+    to=_value("VERSION", "another version than the one before"),
+)
 def rollback(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import promote as promotion
 
     return promotion.rollback(config, options.to)
 
 
+@command(
+    "measure the live traffic: drift, error, a changed data file; ask for training where the policy says so",
+    dry_run=_flag("measure and decide, write nothing"),
+)
 def monitor(config: Config, options: Options) -> dict[str, Any]:
     from training.monitoring import watch
 
     return watch.watch(config, options.dry_run)
 
 
+@command("whether the monitor asked for training in this DAG run; exit 99 when not")
 def retraining(config: Config, _: Options) -> dict[str, Any]:
     from training.monitoring import watch
 
@@ -89,6 +134,16 @@ def retraining(config: Config, _: Options) -> dict[str, Any]:
     return found if found["asked"] else found | {"skipped": found["text"]}
 
 
+@command(
+    "predict every row of a table as the prediction service would",
+    shared=False,
+    input=_value("FILE", "CSV or Parquet; a path or a glob", required=True),
+    output=_value("FOLDER", "the rows with their predictions", required=True, type=Path),
+    rejected=_value("FOLDER", "the other rows, with reasons; default: OUTPUT-rejected", type=Path),
+    format={"choices": ["parquet", "csv"], "default": "parquet", "help": "default: %(default)s"},
+    version=_value("N", "default: the one in production"),
+    overwrite=_flag("replace an earlier result"),
+)
 def score(config: Config, options: Options) -> dict[str, Any]:
     from training.scoring.batch import score as score_table
     from training.scoring.staging import Places
@@ -98,6 +153,10 @@ def score(config: Config, options: Options) -> dict[str, Any]:
     return score_table(config, places, options.version)
 
 
+@command(
+    "what is in production, since when, and why",
+    all=_flag("also of each file in the folder pipelines/ beside the pipeline file"),
+)
 def status(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import status as overview
 
@@ -113,12 +172,21 @@ def status(config: Config, options: Options) -> dict[str, Any]:
     return {"models": models}
 
 
+@command(
+    "every decision on the model, or what was in production at a time",
+    at=_value("TIME", "like 2026-11-24T10:00, in UTC"),
+)
 def history(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import status as overview
 
     return overview.past(config, options.at)
 
 
+@command(
+    "sign a version that you vouch for: one trained before there were signatures, or signed by a retired key",
+    shared=False,
+    version=_value("N", "default: the one in production"),
+)
 def sign(config: Config, options: Options) -> dict[str, Any]:
     from training.tracking.registry import Registry
 
@@ -127,86 +195,18 @@ def sign(config: Config, options: Options) -> dict[str, Any]:
         return registry.sign(options.version)
 
 
+@command(
+    "the key that signs models; rotate it, or retire an old one",
+    configured=False,
+    action={"nargs": "?", "choices": ["rotate", "retire"], "help": "default: make sure that there is a key"},
+    key=_value("KEY", "the one to retire", nargs="?"),
+)
 def keys(_: None, options: Options) -> dict[str, Any]:
     from training.model import signing
 
     if options.action == "retire":
         return signing.retire(options.key)
     return signing.rotate() if options.action == "rotate" else signing.keys()
-
-
-def _flag(name: str, about: str) -> Callable[[argparse.ArgumentParser], object]:
-    return lambda parser: parser.add_argument(name, action="store_true", help=about)
-
-
-def _value(name: str, kind: str, about: str) -> Callable[[argparse.ArgumentParser], object]:
-    return lambda parser: parser.add_argument(name, metavar=kind, help=about)
-
-
-def _key_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=["rotate", "retire"], help="default: make sure that there is one")
-    parser.add_argument("key", nargs="?", metavar="KEY", help="the one to retire")
-
-
-def _promote_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--strict", action="store_true", help="exit 1 when the gate refuses")
-    parser.add_argument("--skip", action="store_true", help="exit 99 when the gate refuses")
-
-
-def _score_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--input", required=True, metavar="FILE", help="CSV or Parquet; a path or a glob")
-    parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="the rows with their predictions")
-    parser.add_argument(
-        "--rejected", type=Path, metavar="FOLDER", help="the other rows, with reasons; default: OUTPUT-rejected"
-    )
-    parser.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="default: %(default)s")
-    parser.add_argument("--version", metavar="N", help="default: the one in production")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-
-
-COMMANDS = {
-    "check": Command("read and check the table; change nothing", check),
-    "train": Command("search, fit, export, sign, register", train),
-    "promote": Command(
-        "judge the trained version against production; move the alias, or refuse with reasons",
-        promote,
-        _promote_options,
-    ),
-    "verify": Command(
-        "wait until the service serves the promoted version; move back when it refuses it",
-        verify,
-        _flag("--skip", "exit 99 where it serves, and this DAG run did not move the alias"),
-    ),
-    "rollback": Command(
-        "move the alias back to the version that served before",
-        rollback,
-        _value("--to", "VERSION", "another version than the one before"),
-    ),
-    "monitor": Command(
-        "measure the live traffic: drift, error, a changed data file; ask for training where the policy says so",
-        monitor,
-        _flag("--dry-run", "measure and decide, write nothing"),
-    ),
-    "retraining": Command("whether the monitor asked for training in this DAG run; exit 99 when not", retraining),
-    "score": Command("predict every row of a table as the prediction service would", score, _score_options, False),
-    "status": Command(
-        "what is in production, since when, and why",
-        status,
-        _flag("--all", "also of each file in the folder pipelines/ beside the pipeline file"),
-    ),
-    "history": Command(
-        "every decision on the model, or what was in production at a time",
-        history,
-        _value("--at", "TIME", "like 2026-11-24T10:00, in UTC"),
-    ),
-    "sign": Command(
-        "sign a version that you vouch for: one trained before there were signatures, or signed by a retired key",
-        sign,
-        _value("--version", "N", "default: the one in production"),
-        shared=False,
-    ),
-    "keys": Command("the key that signs models; rotate it, or retire an old one", keys, _key_options, False, False),
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -229,8 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("training").setLevel(logging.INFO)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
-        command = COMMANDS[options.command]
-        result = command.run(_configured(options) if command.configured else None, options)
+        chosen = COMMANDS[options.command]
+        result = chosen.run(_configured(options) if chosen.configured else None, options)
     except PipelineError as error:
         _fail(error)
     except Exception as error:  # Python's own exit code for it, 1, would say that the input was refused
@@ -246,19 +246,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(description="The training job, one command for each step.", allow_abbrev=False)
     parser.add_argument("--schema", action=_PrintSchema, nargs=0, help="print the schema of pipeline.yaml")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        added = commands.add_parser(name, help=command.about, description=command.about, allow_abbrev=False)
-        if command.configured:
+    for name, one in COMMANDS.items():
+        added = commands.add_parser(name, help=one.about, description=one.about, allow_abbrev=False)
+        if one.configured:
             added.add_argument(
                 "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
             )
             added.add_argument("--name", help="another name for experiment and model")
             added.set_defaults(data="", trials=None, gate=None)
-        if command.configured and command.shared:
+        if one.configured and one.shared:
             added.add_argument("--data", metavar="FILE", help="another table than data.source")
             added.add_argument("--trials", type=int, metavar="N", help="search.trials")
             added.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
-        command.add_options(added)
+        for option, settings in one.options:
+            added.add_argument(option, **settings)
     return parser
 
 
