@@ -1,4 +1,4 @@
-"""python -m prediction_api: serves until told to stop. Exit code 2 when it cannot start."""
+"""python -m prediction_api: serves until it is stopped. Exit code 2 when it cannot start."""
 
 import errno
 import socket
@@ -7,14 +7,14 @@ import sys
 import uvicorn
 
 from prediction_api.errors import StartRefused
-from prediction_api.http.connection import DoorProtocol
+from prediction_api.http.connection import LimitedConnection
 from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
 from prediction_api.telemetry.events import log_event, send_events_to_stderr
 
 
 def main() -> int:
-    """Runs the service; gives the exit code."""
+    """Runs the service; returns the exit code."""
     try:
         settings = read_settings()
         app = create_app(settings)
@@ -26,12 +26,12 @@ def main() -> int:
     log_event("listening", host=settings.api_host, port=listener.getsockname()[1])
     config = uvicorn.Config(
         app,
-        http=DoorProtocol,
+        http=LimitedConnection,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks who the client is
+        proxy_headers=False,  # nothing here depends on who the client is
         timeout_graceful_shutdown=5,
     )
     uvicorn.Server(config).run(sockets=[listener])

@@ -3,12 +3,15 @@
 PredictionApiError
 ├── StartRefused              the process cannot start; one line, exit code 2
 ├── RequestRefused            one request is answered with application/problem+json
+│   ├── MalformedRequest      400  not HTTP as its specification has it
+│   ├── ForeignOrigin         403  a page of another site asks
 │   ├── UnknownModel          404  a model that is not served, or a version that is not live
 │   ├── WrongKey              401  the service asks for a key, and none or another one was given
 │   ├── TooSlow               408  the request did not arrive in time
 │   ├── BodyTooLarge          413
 │   ├── WrongContentType      415
-│   ├── NotJson               422  the body is not JSON at all
+│   ├── UnknownHost           421  the Host is none of this service's names
+│   ├── NotJson               422  the body is not JSON at all, or an object has a name twice
 │   ├── NotCsv                422  the body cannot be read as CSV
 │   ├── WrongContent          422  the rows do not fit the model's contract; names row and column
 │   ├── WrongFeedback         422  it names no prediction, or its truth is none for the model's task
@@ -86,6 +89,29 @@ class RequestRefused(PredictionApiError):
         self.members = members or {}
 
 
+class MalformedRequest(RequestRefused):
+    """The request breaks a rule of HTTP."""
+
+    title = "Malformed request"
+    hint = "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it."
+
+
+class ForeignOrigin(RequestRefused):
+    """A page of another site asks a browser to call this service."""
+
+    status = 403
+    title = "Calls from other sites' pages are refused"
+    hint = "If that page may call this service, set API_ALLOWED_HOSTS on the server to its host name."
+
+
+class UnknownHost(RequestRefused):
+    """The Host is none of this service's names; perhaps another site's name resolves to this machine."""
+
+    status = 421
+    title = "Unknown host name"
+    hint = "Call the service by an IP address or as localhost, or set API_ALLOWED_HOSTS on the server to this name."
+
+
 class UnknownModel(RequestRefused):
     """The path names a model that is not served, or another version of it than the one that is live."""
 
@@ -161,7 +187,7 @@ class NotJson(RequestRefused):
 
     status = 422
     title = "The body is not valid JSON"
-    hint = "Send one JSON document in UTF-8; /docs shows an example that fits the model."
+    hint = "Send one JSON document in UTF-8, each name once in an object; /docs shows an example that fits the model."
 
 
 class NotCsv(RequestRefused):

@@ -8,10 +8,11 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
-from prediction_api.http.admission import Admission, Doorkeeper
+from prediction_api.http.admission import Admission, AdmissionControl
+from prediction_api.http.hosts import HostCheck
 from prediction_api.http.keys import KeyCheck, KeyRing
-from prediction_api.http.middleware import RequestRecord, answer_errors_as_problems
-from prediction_api.http.shortcut import Shortcut
+from prediction_api.http.middleware import DirectRoute, RequestRecord
+from prediction_api.http.problems import answer_errors_as_problems
 from prediction_api.models.catalog import Catalog
 from prediction_api.models.registry import Registry
 from prediction_api.protocols.mlflow import mlflow_router
@@ -34,13 +35,13 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     catalog = Catalog(settings, Registry(settings.mlflow_tracking_uri, settings.model_alias), metrics)
-    door = Doorkeeper(metrics)
+    admission = AdmissionControl(metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await catalog.load_copies()
         following = asyncio.create_task(catalog.follow())
-        watching = asyncio.create_task(door.end_slow_connections(min(1.0, settings.api_request_seconds / 2)))
+        watching = asyncio.create_task(admission.end_slow_connections(min(1.0, settings.api_request_seconds / 2)))
         yield
         for task in (following, watching):
             task.cancel()
@@ -52,16 +53,18 @@ def create_app(settings: Settings) -> FastAPI:
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     of_model = [*model_router.routes, *people_router.routes, *mlflow_router.routes]
     routes = [*router.routes, *page_router.routes, *of_model, *v2_router.routes, *named(of_model)]
-    app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, docs_url=None, redoc_url=None, telemetry=quiet)
+    bare = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}  # a redirect would repeat the client's Host
+    app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, telemetry=quiet, **bare)  # type: ignore[arg-type]
     app.mount("/pages", PageFiles())
     app.state.settings, app.state.catalog, app.state.metrics = settings, catalog, metrics
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
-    app.state.door = door
+    app.state.admission = admission
     hot = next(one for one in model_router.routes if isinstance(one, APIRoute) and one.path == "/predict")
-    app.add_middleware(Shortcut, route=hot)
+    app.add_middleware(DirectRoute, route=hot)
     if keys := KeyRing(settings.api_key, settings.api_key_file):
         app.add_middleware(KeyCheck, keys=keys)
-    app.add_middleware(Admission, door=door)
+    app.add_middleware(Admission, control=admission)
+    app.add_middleware(HostCheck, own=settings.api_host, allowed=settings.allowed_hosts)
     app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
     answer_errors_as_problems(app)
     app.openapi = lambda: openapi_schema(app, catalog, bool(keys))  # type: ignore[method-assign]  # FastAPI's documented way

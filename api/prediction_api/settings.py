@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8000, ge=0, le=65535)
     api_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
     api_request_seconds: float = Field(default=60.0, gt=0, le=3600)
+    api_max_connections: int = Field(default=800, ge=10)  # below the 1,024 files that systems let a process open
+    api_allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, api and API_HOST
     api_access_log: bool = False
     api_max_body_bytes: int = Field(default=8_000_000, ge=1_000)
     api_max_csv_bytes: int = Field(default=32_000_000, ge=1_000)
@@ -39,6 +41,10 @@ class Settings(BaseSettings):
     prediction_log_dir: OptionalPath = Path("var/predictions")
     prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
     prediction_log_group_reads: bool = False  # for a monitor that runs as another user of the same group
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        return [name for one in self.api_allowed_hosts.split(",") if (name := one.strip())]
 
 
 def read_settings() -> Settings:

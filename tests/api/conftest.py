@@ -57,6 +57,7 @@ def settings(registry: FakeRegistry, tmp_path: Path) -> Settings:
     return Settings(
         mlflow_tracking_uri=registry.uri,
         api_port=0,  # a free one
+        api_allowed_hosts="testserver",  # what the test client calls
         models_dir=tmp_path / "models",
         signing_public_keys=publish(tmp_path / "keys"),
         prediction_log_dir=tmp_path / "predictions",

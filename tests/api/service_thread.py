@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from prediction_api.__main__ import open_listener
-from prediction_api.http.connection import DoorProtocol
+from prediction_api.http.connection import LimitedConnection
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 
@@ -16,7 +16,7 @@ from prediction_api.settings import Settings
 def serving(settings: Settings) -> Iterator[str]:
     """The running service; gives its address."""
     listener = open_listener(settings)
-    config = uvicorn.Config(create_app(settings), http=DoorProtocol, ws="none", log_config=None, access_log=False)
+    config = uvicorn.Config(create_app(settings), http=LimitedConnection, ws="none", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

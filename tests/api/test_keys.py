@@ -72,7 +72,7 @@ def test_keys_of_a_file_are_changed_while_the_service_runs(
     registry: FakeRegistry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "_LOOK_AGAIN_SECONDS", 0.0)
-    file = tmp_path / "keys"
+    file = tmp_path / "keys.txt"
     file.write_text(f"# clients\n{KEY}\n")
     registry.add(regression_model())
     with TestClient(create_app(settings.model_copy(update={"api_key_file": file}))) as client:

@@ -14,7 +14,7 @@ from model_files import (
     regression_model,
 )
 from prediction_api.errors import BodyTooLarge
-from prediction_api.http.middleware import read_json_body
+from prediction_api.http.bodies import read_json_body
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry

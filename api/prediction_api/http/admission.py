@@ -1,52 +1,53 @@
-"""Who is let in: what could only be answered late is refused at once, before its body is read.
+"""Admission control: a request that could only be answered late is refused at once, with 429 and Retry-After.
 
-Requests that predict one row run on the event loop one after the other, so the queue to bound is that of requests that
-have arrived and not begun; larger bodies are worked on in threads, and what is to be bounded there is memory.
-Everything but POST (health, metrics, the page) is always let in.
+A small body is read before its request is counted, so a client that sends slowly takes a connection and nothing else.
+A large body takes a place while it is received, too, because it is memory or disk; if all places are taken, the client
+that has been sending for longest loses its place. Everything but POST (health, metrics, the page) is always admitted.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Set
+from collections.abc import Collection
 from typing import Protocol
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prediction_api.errors import TooBusy
-from prediction_api.http.middleware import header_of, problem_of
+from prediction_api.errors import MalformedRequest, RequestRefused, TooBusy, TooSlow
+from prediction_api.http.bodies import announced_length
+from prediction_api.http.problems import problem_of
 from prediction_api.telemetry.metrics import Metrics
 
-MOST_WAITING = 64  # at 4,000 a second the last of them waits 16 ms
-REST_SECONDS = 0.03  # who was refused is not heard for so long: at once again, it would take the time of those served
-MOST_SMALL = 256  # in hand at once: clients that send slowly
-MOST_LARGE = 6  # in hand at once: two are worked on, the others wait with their bodies in memory
+MOST_SMALL = 128  # under way at once: at 4,000 a second the last one waits 32 ms
+MOST_LARGE = 6  # under way at once: two are worked on, the others wait with their bodies in memory
 SMALL_BYTES = 20_000  # more than this, or an unknown length, is large
+PAUSE_SECONDS = 0.25  # after a 429, its connection is not read for this long: retries must not starve admitted requests
+SLOW_SECONDS = 5.0  # after this long, a client that still sends may lose its place to another
 
 
 class Connection(Protocol):
-    """What the doorkeeper knows of the server's protocol."""
+    """What admission control asks of a connection."""
+
+    @property
+    def client_since(self) -> float | None:
+        """Since when the client has had to send or read; None while the service has to answer."""
 
     def end_if_slow(self, now: float) -> None: ...
 
-    def listen_again(self) -> None: ...
+    def pause(self, seconds: float) -> None: ...
+
+    def end(self, error: RequestRefused) -> None: ...
 
 
-class Doorkeeper:
-    """Counts for the whole process. The server's protocol calls `arrived`, the middleware `begun`."""
+class AdmissionControl:
+    """Counts what is under way in this process."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.waiting = 0
         self.small = 0
-        self.large = 0
-        self.connections: Set[Connection] = frozenset()  # the server's own set, once it has one
-        self._resting: deque[tuple[float, Connection]] = deque()  # with when it is to be heard again, the first first
+        self.large: dict[int, Connection | None] = {}  # by a number for each request
+        self.connections: Collection[Connection] = ()  # the server's own set, once it has one
         self._metrics = metrics
-        metrics.watch_admission(
-            waiting=lambda: self.waiting,
-            in_hand=lambda: self.small + self.large,
-            connections=lambda: len(self.connections),
-        )
+        self._numbers = 0
+        metrics.watch_admission(in_hand=lambda: self.small + len(self.large), connections=lambda: len(self.connections))
 
     async def end_slow_connections(self, every_seconds: float) -> None:
         """Looks at all connections for ever; each knows whether its client is too slow."""
@@ -56,79 +57,90 @@ class Doorkeeper:
             for connection in list(self.connections):
                 connection.end_if_slow(now)
 
-    def let_rest(self, connection: Connection) -> None:
-        """Has this connection heard again in a moment."""
-        loop = asyncio.get_running_loop()
-        if not self._resting:
-            loop.call_later(REST_SECONDS, self._wake)
-        self._resting.append((loop.time() + REST_SECONDS, connection))
-
-    def _wake(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._resting and self._resting[0][0] <= now:
-            self._resting.popleft()[1].listen_again()
-        if self._resting:
-            loop.call_later(self._resting[0][0] - now, self._wake)
-
-    def is_full(self) -> bool:
-        return self.waiting >= MOST_WAITING
-
-    def arrived(self, scope: Scope) -> None:
-        """The request's headers are there; it will begin when its turn comes."""
-        if self.is_full() and scope["method"] == "POST":
-            scope["state"]["too_busy"] = True
-        self.waiting += 1
-
-    def begun(self) -> None:
-        if self.waiting:  # without the server's protocol, as in a test, nothing arrived
-            self.waiting -= 1
-
     def refused(self, reason: str) -> None:
         self._metrics.turned_away(reason)
+
+    def take_large_place(self, connection: Connection | None) -> int | None:
+        """The number of the place, or None where all are taken by requests that are not slow to arrive."""
+        if len(self.large) >= MOST_LARGE:
+            now = asyncio.get_running_loop().time()
+            sending = {
+                number: since
+                for number, one in self.large.items()
+                if one and (since := one.client_since) is not None and now - since > SLOW_SECONDS
+            }
+            if not sending:
+                return None
+            slowest = self.large.pop(min(sending, key=lambda number: sending[number]))
+            if slowest:
+                slowest.end(TooSlow("another request needed the place, and this one was slow to arrive"))
+        self._numbers += 1
+        self.large[self._numbers] = connection
+        return self._numbers
 
 
 class Admission:
     """Plain ASGI middleware: answers 429 where there is no room for a POST."""
 
-    def __init__(self, app: ASGIApp, door: Doorkeeper) -> None:
+    def __init__(self, app: ASGIApp, control: AdmissionControl) -> None:
         self._app = app
-        self._door = door
+        self._control = control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        door = self._door
-        door.begun()
-        if scope["method"] != "POST":
-            await self._app(scope, receive, send)
-        elif "too_busy" in scope["state"]:
-            await self._refuse("queue", f"{MOST_WAITING} requests are waiting already", scope, receive, send)
-        elif _is_small(scope):
-            if door.small >= MOST_SMALL:
-                await self._refuse("small", f"{MOST_SMALL} requests are under way already", scope, receive, send)
-                return
-            door.small += 1
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                door.small -= 1
+        try:
+            length = announced_length(scope)
+        except MalformedRequest as error:
+            await problem_of(Request(scope), error)(scope, receive, send)
+            return
+        if length is not None and length <= SMALL_BYTES:
+            await self._small(scope, receive, send)
         else:
-            if door.large >= MOST_LARGE:
-                await self._refuse("large", f"{MOST_LARGE} large bodies are in hand already", scope, receive, send)
-                return
-            door.large += 1
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                door.large -= 1
+            await self._large(scope, receive, send)
+
+    async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        if message.get("more_body"):
+            message = await _whole(message, receive)
+        first: list[Message] = [message]
+
+        async def receive_again() -> Message:
+            return first.pop() if first else await receive()
+
+        control = self._control
+        if control.small >= MOST_SMALL:
+            await self._refuse("small", f"{MOST_SMALL} requests are under way already", scope, receive_again, send)
+            return
+        control.small += 1
+        try:
+            await self._app(scope, receive_again, send)
+        finally:
+            control.small -= 1
+
+    async def _large(self, scope: Scope, receive: Receive, send: Send) -> None:
+        control = self._control
+        place = control.take_large_place(scope["state"].get("connection"))
+        if place is None:
+            await self._refuse("large", f"{MOST_LARGE} large bodies are under way already", scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            control.large.pop(place, None)
 
     async def _refuse(self, reason: str, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self._door.refused(reason)
+        self._control.refused(reason)
+        if connection := scope["state"].get("connection"):
+            connection.pause(PAUSE_SECONDS)
         await problem_of(Request(scope), TooBusy(detail))(scope, receive, send)
 
 
-def _is_small(scope: Scope) -> bool:
-    length = header_of(scope, b"content-length")
-    return length.isdigit() and int(length) <= SMALL_BYTES
+async def _whole(message: Message, receive: Receive) -> Message:
+    """All of a small body as one message, or the client's leaving."""
+    blocks = [message.get("body", b"")]
+    while message["type"] == "http.request" and message.get("more_body"):
+        message = await receive()
+        blocks.append(message.get("body", b""))
+    return message if message["type"] != "http.request" else {"type": "http.request", "body": b"".join(blocks)}

@@ -1,4 +1,4 @@
-"""Who may ask: the keys that clients send, and the middleware that looks at them. Without any key everybody may."""
+"""API keys: those that are valid, and the middleware that checks them. Without any key, everybody may call."""
 
 import hmac
 import logging
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prediction_api.errors import StartRefused, WrongKey
-from prediction_api.http.middleware import problem_of
+from prediction_api.http.problems import problem_of
 from prediction_api.telemetry.events import log_event
 
 SHORTEST = 20  # characters; `openssl rand -hex 16` gives 32
@@ -54,7 +54,7 @@ _MAKE = "make one with: openssl rand -hex 16"
 
 
 class KeyRing:
-    """The keys that are valid now. A file of keys is read again when it changes; while it is no good, the old hold."""
+    """The keys that are valid now. A file of keys is read again when it changes; an unusable one changes nothing."""
 
     def __init__(self, key: SecretStr | None, file: Path | None) -> None:
         self._fixed = read_keys(key.get_secret_value(), "API_KEY") if key else []
@@ -109,7 +109,7 @@ def _state(file: Path) -> tuple[int, int, int] | None:
 
 
 class KeyCheck:
-    """Plain ASGI middleware: answers 401 to whoever gives no valid key, before anything is read."""
+    """Plain ASGI middleware: answers 401 to a request without a valid key, before its body is read."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
         self._app = app

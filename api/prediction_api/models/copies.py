@@ -39,7 +39,7 @@ class ModelCopies:
     def new_file(self) -> Path:
         """An empty file on the same disk, to download into. Raises ArtifactUnavailable when nothing can be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, path = tempfile.mkstemp(dir=self.folder, suffix=".part")
             os.close(handle)
         except OSError as error:

@@ -19,7 +19,7 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from prediction_api.errors import Complaint, NoRoom, NotCsv
-from prediction_api.http.middleware import MEMORY_BYTES, spooled_body
+from prediction_api.http.bodies import MEMORY_BYTES, spooled_body
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.responses import bounds

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from prediction_api.errors import Complaint
-from prediction_api.http.middleware import content_kind, json_response, read_json_body
+from prediction_api.http.bodies import content_kind, read_json_body
+from prediction_api.http.problems import json_response
 from prediction_api.models.predictor import Row
 from prediction_api.predicting.cells import shown
 from prediction_api.predicting.rows import MOST_COMPLAINTS, MOST_ROWS, Place, RowReader, read_json, wrong_content

@@ -7,7 +7,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from prediction_api.errors import NoModel
-from prediction_api.http.middleware import content_kind, json_response, read_json_body
+from prediction_api.http.bodies import content_kind, read_json_body
+from prediction_api.http.problems import json_response
 from prediction_api.predicting.responses import (
     BatchAnswer,
     ModelAnswer,

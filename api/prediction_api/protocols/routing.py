@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from prediction_api.errors import NoModel, UnknownModel
-from prediction_api.http.middleware import read_json_body
+from prediction_api.http.bodies import read_json_body
 from prediction_api.models.catalog import Catalog, Entry
 from prediction_api.models.predictor import Row
 from prediction_api.models.store import LiveModel

@@ -17,7 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import to_json
 
 from prediction_api.errors import Complaint, UnknownModel
-from prediction_api.http.middleware import header_of, json_response, read_body, read_json_body
+from prediction_api.http.bodies import header_of, read_body, read_json_body
+from prediction_api.http.problems import json_response
 from prediction_api.models.contract import (
     BooleanFeature,
     CategoryFeature,

@@ -45,10 +45,9 @@ class Metrics:
         turned_away = Counter(
             "api_turned_away_total", "Requests and connections that were refused unread", ["reason"], registry=registry
         )
-        self._turned_away = lru_cache(turned_away.labels)  # refusals come in crowds
+        self._turned_away = lru_cache(turned_away.labels)  # overload refuses thousands a second
         self._admission = {
-            "waiting": Gauge("api_requests_waiting", "Requests that have arrived and not begun", registry=registry),
-            "in_hand": Gauge("api_requests_in_hand", "Requests with a body that have begun", registry=registry),
+            "in_hand": Gauge("api_requests_in_hand", "Requests with a body that are under way", registry=registry),
             "connections": Gauge("api_connections", "Connections that are open", registry=registry),
         }
         self._swaps = Counter("api_model_swaps_total", "Models that went live", ["model"], registry=registry)

@@ -4,7 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from prediction_api.http.middleware import json_response
+from prediction_api.http.problems import json_response
 from prediction_api.predicting.explanation import explain
 from prediction_api.predicting.responses import ExplanationAnswer, HistoryAnswer, explanation_answer
 from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, entry_of, live_model_of, read_row

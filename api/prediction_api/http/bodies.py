@@ -1,0 +1,98 @@
+"""Bodies of requests: what they are announced as, and their bytes within a limit."""
+
+from contextlib import ExitStack
+from functools import lru_cache
+from tempfile import SpooledTemporaryFile
+from typing import IO, Literal
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Scope
+
+from prediction_api.errors import BodyTooLarge, MalformedRequest, NotJson, WrongContentType
+
+MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
+_MOST_LENGTH_DIGITS = 19
+
+
+def header_of(scope: Scope, name: bytes) -> bytes:
+    """Its value, empty where there is none. Starlette's own mapping takes several times as long."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+def announced_length(scope: Scope) -> int | None:
+    """The body's length in bytes, None where it is not announced. Raises MalformedRequest."""
+    text = header_of(scope, b"content-length")
+    if not text:
+        return None
+    if not text.isdigit() or len(text) > _MOST_LENGTH_DIGITS:
+        raise MalformedRequest(f"Content-Length: expected a number of bytes, found {text[:40].decode('latin-1')!r}")
+    return int(text)
+
+
+async def read_json_body(request: Request, most_bytes: int) -> bytes:
+    """The bytes of a body that is announced as JSON. Raises WrongContentType, BodyTooLarge or NotJson."""
+    if content_kind(request) != "json":
+        raise WrongContentType("the content type is 'text/csv', and this call takes JSON only")
+    return await read_body(request, most_bytes)
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """The body's bytes, never more than `most_bytes` in memory. Raises BodyTooLarge or NotJson."""
+    _refuse_announced(request, most_bytes)
+    blocks, size, more = [], 0, True
+    while more:  # nearly always once; request.stream() takes three steps for that
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        blocks.append(message.get("body", b""))
+        size, more = size + len(blocks[-1]), message.get("more_body", False)
+        if size > most_bytes:
+            raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
+    if not size:
+        raise NotJson("the body is empty")
+    return b"".join(blocks)
+
+
+async def spooled_body(request: Request, most_bytes: int) -> IO[bytes]:
+    """The body as a file that is kept in memory only while it is small. Raises BodyTooLarge."""
+    _refuse_announced(request, most_bytes)
+    with ExitStack() as on_failure:
+        file = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
+        async for block in request.stream():
+            file.write(block)
+            if file.tell() > most_bytes:
+                raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
+        on_failure.pop_all()
+    return file
+
+
+def _refuse_announced(request: Request, most_bytes: int) -> None:
+    announced = announced_length(request.scope)
+    if announced is not None and announced > most_bytes:
+        raise BodyTooLarge(f"the body has {announced} bytes; at most {most_bytes} are taken")
+
+
+def content_kind(request: Request) -> Literal["json", "csv"]:
+    """What the body is announced as. Raises WrongContentType for anything else than JSON or CSV in plain UTF-8."""
+    return _content_kind(header_of(request.scope, b"content-type"), header_of(request.scope, b"content-encoding"))
+
+
+@lru_cache(64)  # clients send the same few again and again
+def _content_kind(content_type: bytes, encoding: bytes) -> Literal["json", "csv"]:
+    kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
+    kind = kind.strip()
+    if parameters:
+        for one in parameters.replace('"', "").replace(" ", "").split(";"):
+            if one.startswith("charset=") and one not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
+                raise WrongContentType(f"the text is announced as {one[:40]}")
+    if encoding.lower() not in (b"", b"identity"):
+        raise WrongContentType("the body is compressed")
+    if kind == "text/csv":
+        return "csv"
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return "json"
+    raise WrongContentType(f"the content type is {kind[:100]!r}" if kind else "the content type is missing")
