@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from training import config as configuration
 from training.config import Config
 from training.data.files import find
-from training.errors import ConfigError, PipelineError, Unforeseen
+from training.errors import ConfigError, PipelineError, TableProblems, Unforeseen
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +265,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(error: PipelineError) -> NoReturn:
     print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
-    print(json.dumps({"status": "error", "error": type(error).__name__, "detail": error.message, "hint": error.hint}))
+    said: dict[str, Any] = {"status": "error", "error": type(error).__name__}
+    said |= {"detail": error.message, "hint": error.hint}
+    if isinstance(error, TableProblems):
+        said["problems"] = [{"detail": one.message, "hint": one.hint} for one in error.problems]
+    print(json.dumps(said))
     sys.exit(error.exit_code)
 
 

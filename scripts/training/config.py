@@ -25,7 +25,10 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where the table is and what its columns mean."""
 
-    source: str = Field(description="CSV (comma, semicolon, tab or bar) or Parquet; a path or a glob")
+    source: str | list[str] = Field(
+        description="CSV (comma, semicolon, tab or bar; also .csv.gz), .xlsx (file.xlsx#Sheet) or Parquet; a path, a "
+        "glob, a folder, or a list of them"
+    )
     sample: str | None = Field(
         default=None, description="synthetic stand-in, used and said so while `source` does not exist"
     )
@@ -34,12 +37,42 @@ class Data(_Section):
     segment: str | None = Field(default=None, description="a column whose groups must not get worse")
     ignore: list[str] = Field(default=[], description="columns that are not features")
     units: dict[str, str] = Field(default={}, description="unit of a column, shown to the users of the model")
+    missing: list[str] = Field(
+        default=["na", "n/a", "nan", "null", "?"],
+        description="words, in any case, that mean 'no value' besides the empty cell; not so in the target",
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="what separates decimals")
+    thousands: Literal["", ",", ".", "'", " ", "\u00a0", "\u202f"] = Field(
+        default="", description="what separates thousands"
+    )
+    unknown: Literal["accept", "refuse"] = Field(
+        default="accept", description="what the service does with a category that the table does not have"
+    )
     duplicates: Literal["drop", "keep"] = Field(
-        default="drop", description="what becomes of rows that repeat another exactly"
+        default="keep", description="what becomes of rows that repeat another exactly"
     )
     feedback: bool = Field(
-        default=False, description="true: predictions whose truth was told later (POST /feedback) are training rows too"
+        default=False, description="true: predictions whose truth arrived later (POST /feedback) are training rows too"
     )
+
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _words(cls, words: Any) -> Any:
+        """YAML reads null and -999 as what they are; in a cell they are words."""
+        if not isinstance(words, list):
+            return words
+        return ["null" if word is None else word if isinstance(word, bool) else str(word) for word in words]
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Data:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
+        return self
+
+    @property
+    def place(self) -> str:
+        """`source` as one text."""
+        return self.source if isinstance(self.source, str) else ", ".join(self.source)
 
 
 class Checks(_Section):
@@ -51,8 +84,14 @@ class Checks(_Section):
 
 
 class Split(_Section):
-    """Shares of the rows held back, chosen by a hash of each row's features."""
+    """Shares of the rows held back, chosen by a hash of each row's features, by a group, or by time."""
 
+    by: Literal["hash", "group", "time"] = Field(
+        default="hash",
+        description="hash: rows with equal features on one side; group: rows of one group on one side; time: the last "
+        "rows are for the test, those before them for calibration",
+    )
+    column: str | None = Field(default=None, description="the group, or the date or number to order by; may be ignored")
     test: float = Field(default=0.2, gt=0, lt=0.5, description="for the gate")
     calibration: float = Field(default=0.1, gt=0, lt=0.5, description="for the prediction interval")
     seed: int = Field(default=7, description="another seed is another split")
@@ -60,6 +99,12 @@ class Split(_Section):
         default=50_000,
         description="of test and of calibration, at most so many rows are used: those with the smallest hashes",
     )
+
+    @model_validator(mode="after")
+    def _column_fits(self) -> Split:
+        if (self.by == "hash") != (self.column is None):
+            raise ValueError("split.by: group and time need split.column, and hash has none")
+        return self
 
 
 class Search(_Section):
@@ -213,6 +258,8 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         section = content.get("data")
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = str(path.parent / section[key])
+        elif isinstance(section, dict) and isinstance(section.get(key), list):
+            section[key] = [str(path.parent / str(name)) for name in section[key]]
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content

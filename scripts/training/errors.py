@@ -4,7 +4,8 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── ConfigError               exit code 2: pipeline.yaml or an option is wrong
 ├── DataError                 the table cannot be used as it is
 │   ├── SourceError           the file itself: absent, empty, a folder, encoding, header
-│   └── ValueProblem          a cell: which row and column, what was expected, what was found
+│   ├── ValueProblem          a cell: which row and column, what was expected, what was found
+│   └── TableProblems         several of these at once
 ├── ParityError               the ONNX graph and the fitted model disagree
 ├── NothingToPromote          no model was trained with this data, configuration and code
 ├── GateRefused               the gate was not met, under --strict
@@ -25,6 +26,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 Each carries a sentence that says what happened and a hint that says what to do.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -59,6 +61,15 @@ class ValueProblem(DataError):
     def __init__(self, file: str, row: int | None, column: str, expected: str, found: str, hint: str) -> None:
         place = f"row {row}, " if row is not None else ""
         super().__init__(f"{file}: {place}column '{column}': expected {expected}, found {found}", hint)
+
+
+class TableProblems(DataError):
+    """More than one thing is wrong with the table; the message has a line for each, with its hint."""
+
+    def __init__(self, name: str, problems: Sequence[DataError]) -> None:
+        lines = [f"{problem.message} | {problem.hint}" for problem in problems]
+        super().__init__("\n".join([f"{name}: {len(problems)} problems", *lines]), "Each line says what to do.")
+        self.problems = tuple(problems)
 
 
 class ParityError(PipelineError):

@@ -105,5 +105,5 @@ def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, fou
     outcome = contract.Outcome(
         labels, profile, bare, score(parts.calibration.features), test, measured, calibrator, interval
     )
-    terms = contract.build(config.name, found.run_id, source, parts.table, config.data.units, outcome).as_json()
+    terms = contract.build(config.name, found.run_id, source, parts.table, config.data, outcome).as_json()
     return Result(found, onnx_export.attach(graph, terms), terms, parity, profile.baseline.tolist(), measured)

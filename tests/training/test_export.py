@@ -114,6 +114,24 @@ def test_golden_rows_are_json_with_null_for_missing(mixed: TrainingRows) -> None
     assert again["tolerance"] == pytest.approx(2e-4)
 
 
+@pytest.mark.parametrize("kind", CANDIDATES)
+def test_rare_and_unknown_categories_are_encoded_alike(kind: str) -> None:
+    generator = np.random.default_rng(4)
+    cities = [f"city {i}" for i in generator.geometric(0.01, 3000)]
+    features = pd.DataFrame({"city": pd.Series(cities, dtype=object), "size": np.arange(3000, dtype=np.float32) % 17})
+    frequent = features["city"].value_counts().index[:100].sort_values().tolist()
+    rows = TrainingRows(
+        ("size",), ("city",), 0, features, generator.normal(size=3000), np.arange(3000) % 2, encoded={"city": frequent}
+    )
+    model = fitted(kind, rows)
+    content = onnx_export.graph(model, rows, []).SerializeToString()
+    assert onnx_export.check_parity(content, features, search.predict(model, features, 0), 1.0) < 1e-4
+    rare = next(city for city in cities if city not in frequent)
+    some = features[:2].assign(city=[rare, "never seen"], size=np.float32(3))
+    first, second = onnx_runtime.run(content, some)[0]
+    assert first == second
+
+
 def test_a_label_that_a_fold_lacks_gets_probability_zero(labelled: TrainingRows) -> None:
     target = labelled.target.copy()
     target[:] = np.where(labelled.fold == 0, target, np.minimum(target, 1))

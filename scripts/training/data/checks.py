@@ -1,181 +1,397 @@
-"""What a table must satisfy; every failure names file, row, column, what was expected, what was found, and the mend."""
+"""What each column of a table is, and all that is wrong or doubtful about it, from the summaries of `cells.survey`.
+
+A table is refused with every complaint at once; each names the column, what was expected, what was found, what to do.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2, norm
 
-from training.config import Config
+from training.config import Config, Data
+from training.data.cells import COMPACT_DATE, FALSE, MOST_TEXTS, SPACE, TRUE, Summary
 from training.data.files import Source, identifier, locate
-from training.errors import DataError, ValueProblem
+from training.errors import DataError, TableProblems, ValueProblem
 
-MOSTLY_NUMBERS = 0.5  # above this share of numbers, a column is one of numbers with mistakes in it
-MOST_CATEGORIES = 100
+Kind = Literal["number", "category", "boolean", "date"]
+MOSTLY = 0.5  # above this share of cells of a kind, a column is one of that kind with mistakes in it
+MOST_LABELS = 100
+FEW_TEXTS = 20  # up to this many different amounts with a unit may be meant as categories
+FEWEST_LOOKED_AT = 50  # rows; fewer say nothing of identifiers or leaks
 MOST_LOCAL_ROWS = 1_000_000
-DECIMAL_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$"
-LARGEST = 3.4e38  # float32, in which the model computes
+NEARLY_ONE = 0.9995
+SURELY = 1e-4  # chance that a random choice of rows moves the target as far as `duplicates: drop` may
+ADVICE = {
+    "infinite": ("a finite number", "Correct the cell, or leave it empty."),
+    "thousands": (
+        "a number without thousands separators",
+        "Remove the separators, or name them: data.thousands (with data.decimal where the decimals follow a comma).",
+    ),
+    "decimal comma": ("a number with a decimal point", "Set data.decimal: ',' or write the numbers with a point."),
+    "currency": ("a number without a currency", "Remove the currency sign; data.units can show it to users."),
+    "percent": ("a number without %", "Remove the % sign; data.units can show it to users."),
+    "hexadecimal": ("a decimal number", "Write the column as decimal numbers, or add it to data.ignore."),
+    "unit": ("a number without its unit", "Remove the unit; data.units can show it to users."),
+    "date": ("a number", "Correct the cell, or leave it empty."),
+    "text": ("a number", "Correct the cell, or leave it empty if the value is not known."),
+}
 
 
-def as_number(name: str) -> Column:
-    return F.col(f"`{name}`").try_cast("double")
+@dataclass
+class Findings:
+    """What is wrong (`problems` refuse the table) and what is doubtful (`warnings` do not)."""
+
+    source: Source
+    problems: list[DataError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    cells: list[tuple[str, str, str, int, str]] = field(default_factory=list)
+
+    def refuse(self, what: str, hint: str) -> None:
+        self.problems.append(DataError(f"{self.source.name}: {what}", hint))
+
+    def refuse_cell(self, name: str, expected: str, cell: str, count: int, hint: str) -> None:
+        self.cells.append((name, expected, cell, count, hint))
+
+    def settle(self) -> None:
+        """Raises what was found wrong: one DataError or ValueProblem, or TableProblems with all of them."""
+        places = locate(self.source, {name: cell for name, _, cell, _, _ in self.cells}, SPACE)
+        for name, expected, cell, count, hint in self.cells:
+            file, row = places.get(name, (self.source.files[0], None))
+            more = f" (and {count - 1:,} more in this column)" if count > 1 else ""
+            self.problems.append(ValueProblem(str(file), row, name, expected, f"'{cell}'{more}", hint))
+        self.cells.clear()
+        if len(self.problems) > 1:
+            raise TableProblems(self.source.name, self.problems)
+        if self.problems:
+            raise self.problems[0]
 
 
-def is_number(name: str) -> Column:
-    """Whether the text is a number. 2D and 7f are none, though Java takes the letter for the number's type."""
-    return as_number(name).isNotNull() & ~F.col(f"`{name}`").rlike(r"[\d.][dDfF]$")
+@dataclass(frozen=True)
+class Column:
+    """What a column of features is; `format` and `timed` are those of a date (see `cells.FORMATS`)."""
+
+    name: str
+    kind: Kind
+    format: str = ""
+    timed: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        if self.kind != "date":
+            return ()
+        return ("days", "month", "weekday", *(["seconds"] if self.timed else []))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the model that are made of it."""
+        return tuple(f"{self.name} {part}" for part in self.parts) or (self.name,)
 
 
-def columns(columns: list[str], source: Source, config: Config) -> None:
+def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
+    """That the configuration and the table's header agree."""
     data = config.data
     wanted = {"data.target": [data.target], "data.ignore": data.ignore, "checks.ranges": list(config.checks.ranges)}
-    wanted["data.units"] = list(data.units)
-    wanted["data.segment"] = [data.segment] if data.segment else []
-    for key, names in wanted.items():
-        for name in names:
+    wanted |= {"data.units": list(data.units), "data.segment": [data.segment] if data.segment else []}
+    wanted["split.column"] = [config.split.column] if config.split.column else []
+    for key, named in wanted.items():
+        for name in named:
             if name not in columns:
-                raise DataError(
-                    f"{source.name}: expected a column '{name}' ({key}), found: {', '.join(columns)}",
+                findings.refuse(
+                    f"expected a column '{name}' ({key}), found: {', '.join(columns)}",
                     f"Add the column to the file, or change {key} in pipeline.yaml.",
                 )
     if data.target in data.ignore or data.segment in data.ignore:
-        raise DataError(f"{source.name}: data.ignore names the target or the segment", "Take it out of data.ignore.")
-    if quoted := [name for name in columns if "`" in name]:  # Spark's own quotation mark for names
-        raise DataError(f"{source.name}: the name of column '{quoted[0]}' has a backtick in it", "Rename the column.")
-    if not set(columns) - {data.target, *data.ignore}:
-        raise DataError(f"{source.name}: no column is left to predict '{data.target}' from", "Shorten data.ignore.")
-    identifiers: dict[str, str] = {}
+        findings.refuse("data.ignore names the target or the segment", "Take it out of data.ignore.")
+    features = [name for name in columns if name not in (data.target, *data.ignore)]
+    if not features:
+        findings.refuse(f"no column is left to predict '{data.target}' from", "Shorten data.ignore.")
     for name in columns:
-        other = identifiers.setdefault(identifier(name), name)
+        if "`" in name:  # Spark's own quotation mark for names
+            findings.refuse(f"the name of column '{name}' has a backtick in it", "Rename the column.")
+    seen: dict[str, str] = {}
+    for name in features:
+        other = seen.setdefault(identifier(name), name)
         if other != name:
-            raise DataError(f"{source.name}: columns '{other}' and '{name}' are alike", "Rename one of the two.")
+            findings.refuse(
+                f"columns '{other}' and '{name}' are alike: both are '{identifier(name)}' as an identifier",
+                "Rename one of the two, or add it to data.ignore.",
+            )
+    findings.settle()
 
 
-def types(
-    text: DataFrame, source: Source, config: Config, profile: dict[str, dict[str, int]], names: list[str]
-) -> tuple[set[str], set[str]]:
-    """Which features are numbers and which categories; a column of numbers with text in it is refused."""
-    data = config.data
-    labels = data.target if data.task == "classification" else None
-    _decimal_commas(text, source, profile, [name for name in names if name != labels])
-    if data.task == "regression" and profile[data.target]["numeric"] < profile[data.target]["present"]:
-        count = profile[data.target]["present"] - profile[data.target]["numeric"]
-        _refuse_text(
-            text, source, data.target, count, "Regression needs numbers; for labels set data.task: classification."
-        )
-    numbers, categories = set(), set()
-    for name in names:
-        column = profile[name]
-        if name == data.target:
-            if labels:
-                _labels(source, name, column["distinct"])
+def kinds(summaries: Mapping[str, Summary], config: Config, findings: Findings) -> dict[str, Column]:
+    """What each column is (the target of regression a number, that of classification a category)."""
+    found = {}
+    for name, summary in summaries.items():
+        if name == config.data.target:
+            _target(name, summary, config.data, findings)
             continue
-        if column["present"] == 0:
-            raise DataError(f"{source.name}: column '{name}' is empty", "Remove it or add it to data.ignore.")
-        if column["numeric"] == column["present"]:
-            numbers.add(name)
-        elif column["numeric"] > MOSTLY_NUMBERS * column["present"]:
-            hint = "Mend the cell (or leave it empty if the value is not known)."
-            _refuse_text(text, source, name, column["present"] - column["numeric"], hint)
-        elif column["distinct"] > MOST_CATEGORIES:
-            raise DataError(
-                f"{source.name}: column '{name}': expected at most {MOST_CATEGORIES} categories, "
-                f"found about {column['distinct']} different texts",
-                f"Free text, identifiers and dates are no features: add '{name}' to data.ignore.",
-            )
-        else:
-            categories.add(name)
-    return numbers, categories
-
-
-def _labels(source: Source, name: str, distinct: int) -> None:
-    """`distinct` is an estimate, exact for the few that decide here."""
-    if distinct < 2:
-        raise DataError(
-            f"{source.name}: column '{name}': expected at least two labels, found {distinct}", "Check data.target."
-        )
-    if distinct > MOST_CATEGORIES:
-        raise DataError(
-            f"{source.name}: column '{name}': expected at most {MOST_CATEGORIES} labels, found about {distinct}",
-            "To predict a number, set data.task: regression; otherwise join rare labels to one.",
-        )
-
-
-def _decimal_commas(text: DataFrame, source: Source, profile: dict[str, dict[str, int]], names: list[str]) -> None:
-    """Refuses a column of numbers that are written with a comma: as text they would be categories without an order."""
-    counts = {name: profile[name]["present"] - profile[name]["numeric"] for name in names}
-    counts = {name: count for name, count in counts.items() if count}
-    others = [F.count_if(_no_number(name) & ~F.col(f"`{name}`").rlike(DECIMAL_COMMA)) for name in counts]
-    for (name, count), other in zip(counts.items(), text.agg(*others).first() or () if others else (), strict=True):
-        if not other:
-            hint = (
-                "Write it with a point: spreadsheets do in an English locale, pandas with read_csv(..., decimal=',')."
-            )
-            _refuse_text(text, source, name, count, hint)
-
-
-def _no_number(name: str) -> Column:
-    return F.col(f"`{name}`").isNotNull() & ~is_number(name)
-
-
-def _refuse_text(text: DataFrame, source: Source, name: str, count: int, hint: str) -> None:
-    _refuse(text, source, name, _no_number(name), count, "a number", hint)
-
-
-def wrong(name: str, config: Config) -> Column:
-    """Whether a cell that is a number is outside checks.ranges, or not finite where they do not name its column."""
-    value = as_number(name)
-    if name not in config.checks.ranges:
-        return F.abs(value) > LARGEST
-    low, high = config.checks.ranges[name]
-    return (value < low) | (value > high)
-
-
-def numbers(
-    cells: DataFrame, source: Source, config: Config, profile: dict[str, dict[str, int]], numbers: set[str]
-) -> None:
-    """Infinite values and values outside checks.ranges."""
-    for name in sorted(numbers):
-        if profile[name]["wrong"]:
-            expected, hint = "a finite number", "Mend the cell, or leave it empty."
+        kind = _kind(name, summary, findings, name == config.data.segment)
+        found[name] = kind
+        if summary.wrong and kind.kind == "number":
+            expected, hint = "a finite number", ADVICE["infinite"][1]
             if name in config.checks.ranges:
                 low, high = config.checks.ranges[name]
-                expected, hint = f"{low:g} to {high:g}", "Mend the cell, or widen checks.ranges in pipeline.yaml."
-            _refuse(cells, source, name, wrong(name, config), profile[name]["wrong"], expected, hint)
+                expected, hint = f"{low:g} to {high:g}", "Correct the cell, or widen checks.ranges in pipeline.yaml."
+            findings.refuse_cell(name, expected, summary.examples["wrong"], summary.wrong, hint)
+        if summary.present:
+            _missing(name, summary, config, findings)
+    return found
 
 
-def _refuse(cells: DataFrame, source: Source, name: str, wrong: Column, count: int, expected: str, hint: str) -> None:
-    """Raises ValueProblem for the first of `count` cells of column `name` where `wrong` holds."""
-    first = cells.where(wrong).select(F.col(f"`{name}`").cast("string")).first()
-    cell = first[0] if first else ""
-    file, row = locate(source, name, cell)
-    more = f" (and {count - 1} more in this column)" if count > 1 else ""
-    raise ValueProblem(str(file), row, name, expected, f"'{cell}'{more}", hint)
-
-
-def missing(source: Source, config: Config, profile: dict[str, dict[str, int]], rows: int, features: list[str]) -> None:
-    allowed = config.checks.max_missing
-    for name in features:
-        share = 1 - profile[name]["present"] / rows
-        if share > allowed:
-            raise DataError(
-                f"{source.name}: column '{name}': expected at most {allowed:.0%} missing values, found {share:.0%}",
-                "Add the column to data.ignore, or raise checks.max_missing.",
+def _target(name: str, summary: Summary, data: Data, findings: Findings) -> None:
+    if data.task == "regression":
+        if summary.numbers < summary.present:
+            _not_numbers(name, summary, findings, "For labels set data.task: classification.")
+        elif summary.wrong:
+            cell = summary.examples["wrong"]
+            findings.refuse_cell(name, "a number in the allowed range", cell, summary.wrong, ADVICE["infinite"][1])
+        elif summary.present and summary.low == summary.high:
+            findings.refuse(
+                f"column '{name}': expected different values, found only {summary.low:g}", "Check data.target."
             )
+        return
+    if summary.distinct < 2:
+        findings.refuse(
+            f"column '{name}': expected at least two labels, found {summary.distinct}", "Check data.target."
+        )
+    elif summary.distinct > MOST_LABELS:
+        findings.refuse(
+            f"column '{name}': expected at most {MOST_LABELS} labels, found {_different(summary)}",
+            "To predict a number, set data.task: regression; otherwise join rare labels to one.",
+        )
+    else:
+        _spellings(name, summary, "labels", findings)
 
 
-def rows(source: Source, config: Config, report: dict[str, Any]) -> None:
+def _kind(name: str, summary: Summary, findings: Findings, segment: bool) -> Column:
+    """The kind of a column of features; what is wrong with it goes to `findings`."""
+    present = summary.present
+    if not present:
+        findings.refuse(f"column '{name}' is empty", "Remove it or add it to data.ignore.")
+        return Column(name, "category")
+    if summary.distinct == 1:
+        cell = next(iter(summary.texts))
+        findings.warnings.append(f"column '{name}' holds one value, '{cell}': it says nothing of the target")
+    if summary.numbers == present:
+        return _number(name, summary, findings)
+    words = {text.casefold() for text in summary.texts}
+    if not summary.many and words <= {*TRUE, *FALSE} and words & set(TRUE) and words & set(FALSE):
+        if len(summary.texts) > 2:
+            spelled = ", ".join(sorted(summary.texts))
+            findings.warnings.append(f"column '{name}' holds booleans in several spellings ({spelled}): read as one")
+        return Column(name, "category" if segment else "boolean")
+    return _date(name, summary, findings) or _text(name, summary, findings)
+
+
+def _text(name: str, summary: Summary, findings: Findings) -> Column:
+    """Numbers with something in or around them, numbers with mistakes among them, or categories."""
+    if _amounts(name, summary, findings):
+        return Column(name, "number")
+    if summary.numbers > MOSTLY * summary.present:
+        _not_numbers(name, summary, findings)
+        return Column(name, "number")
+    _category(name, summary, findings)
+    return Column(name, "category")
+
+
+def _number(name: str, summary: Summary, findings: Findings) -> Column:
+    present, whole = summary.present, summary.whole == summary.present
+    if whole and summary.compact == present and summary.distinct > 2:
+        return Column(name, "date", COMPACT_DATE)
+    if not whole or present < FEWEST_LOOKED_AT:
+        return Column(name, "number")
+    values = np.array([float(text.replace("\u2212", "-")) for text in summary.texts if _plain(text)])
+    if len(values) and len(np.unique(values.astype(np.float32))) < MOSTLY * len(np.unique(values)):
+        kept = len(np.unique(values.astype(np.float32)))
+        findings.refuse(
+            f"column '{name}' looks like an identifier: of {len(values):,} different whole numbers, {kept:,} are left "
+            "in the float32 that the model computes with",
+            "Add it to data.ignore, or write smaller numbers.",
+        )
+    elif summary.distinct >= 0.97 * present and summary.high - summary.low < 1.5 * present:
+        findings.warnings.append(f"column '{name}' looks like an identifier or a row number: add it to data.ignore")
+    elif summary.padded == present:
+        findings.warnings.append(f"column '{name}' holds codes with leading zeros: they are read as numbers")
+    return Column(name, "number")
+
+
+def _plain(text: str) -> bool:
+    return re.fullmatch("[+\u2212-]?[0-9]+", text) is not None
+
+
+def _date(name: str, summary: Summary, findings: Findings) -> Column | None:
+    if summary.shapes["date"] <= MOSTLY * summary.present:
+        return None
+    best = max(summary.formats, key=lambda one: summary.formats[one])
+    if (count := summary.present - summary.formats[best]) > 0:
+        other = next((summary.examples[shape] for shape in summary.examples if shape not in ("date", "wrong")), "")
+        hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31)."
+        findings.refuse_cell(name, f"a date like {best if best != 'iso' else '2024-01-31'}", other, count, hint)
+    elif best.startswith("%d/%m") and summary.formats["%m/%d" + best[5:]] == summary.present:
+        findings.warnings.append(f"column '{name}': no date says whether day or month comes first; read as day/month")
+    return Column(name, "date", best, summary.timed > 0)
+
+
+def _amounts(name: str, summary: Summary, findings: Findings) -> bool:
+    """Whether the column holds numbers with something in or around them; the right advice goes to `findings`."""
+    shapes = {shape: count for shape, count in summary.shapes.items() if shape not in ("text", "date")}
+    if not shapes or sum(shapes.values()) + summary.numbers < summary.present:
+        return False
+    if set(shapes) == {"unit"}:
+        units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in summary.texts if not _plain(text)}
+        if len(units) > 3 or summary.distinct <= FEW_TEXTS:
+            if summary.distinct <= FEW_TEXTS:
+                findings.warnings.append(f"column '{name}': amounts with a unit are read as categories, without order")
+            return False
+    _not_numbers(name, summary, findings)
+    return True
+
+
+def _not_numbers(name: str, summary: Summary, findings: Findings, more: str = "") -> None:
+    """Refuses the first cell that is no number, with the advice for what most such cells are."""
+    shapes = dict(summary.shapes)
+    if shapes.keys() == {"thousands", "decimal comma"}:  # 1,5 among 63,206: the comma is the decimal one
+        shapes = {"decimal comma": shapes["decimal comma"]}
+    shape = max(shapes, key=lambda one: (one == "text", shapes[one]))
+    expected, hint = ADVICE[shape]
+    if shape == "text":
+        hint = f"{more} {hint}".strip()
+    findings.refuse_cell(name, expected, summary.examples[shape], summary.present - summary.numbers, hint)
+
+
+def _category(name: str, summary: Summary, findings: Findings) -> None:
+    distinct, present = summary.distinct, summary.present
+    if distinct > MOST_LABELS and (distinct > MOST_TEXTS or distinct > MOSTLY * present):
+        words = float(np.mean([len(text.split()) for text in summary.texts]))
+        unique = distinct >= 0.97 * present
+        what = "free text" if words > 3 else "an identifier" if unique else "names of many things"
+        hint = "A model learns nothing from it: add it to data.ignore."
+        if what == "free text":
+            hint = "Free text is no feature: add it to data.ignore, or replace it by columns of what it says."
+        elif not unique:
+            hint = "Join rare ones to groups, or add it to data.ignore."
+        findings.refuse(
+            f"column '{name}' looks like {what}: expected at most {MOST_TEXTS:,} categories that occur again and "
+            f"again, found {_different(summary)} in {present:,} cells",
+            hint,
+        )
+        return
+    _spellings(name, summary, "categories", findings)
+
+
+def _different(summary: Summary) -> str:
+    return f"{'about ' if summary.many else ''}{summary.distinct:,} different texts"
+
+
+def _spellings(name: str, summary: Summary, what: str, findings: Findings) -> None:
+    """Warns of texts that differ in case or in how a number is written."""
+    alike: dict[str, list[str]] = {}
+    for text in summary.texts:
+        try:
+            key = f"{float(text):.12g}"
+        except ValueError:
+            key = " ".join(text.casefold().split())
+        alike.setdefault(key, []).append(text)
+    if several := [" = ".join(sorted(texts)) for texts in alike.values() if len(texts) > 1]:
+        findings.warnings.append(f"column '{name}': {what} differ in spelling only: {'; '.join(several[:5])}")
+
+
+def _missing(name: str, summary: Summary, config: Config, findings: Findings) -> None:
+    allowed, rows = config.checks.max_missing, summary.present + summary.missing
+    if summary.missing <= allowed * rows:
+        return
+    words = "; ".join(f"'{word}' counted as missing in {count:,} cells" for word, count in summary.words.most_common(3))
+    findings.refuse(
+        f"column '{name}': expected at most {allowed:.0%} missing values, found {summary.missing / rows:.0%}"
+        + (f" ({words})" if words else ""),
+        ("If the word is a value, take it out of data.missing. " if words else "")
+        + "Add the column to data.ignore, or raise checks.max_missing.",
+    )
+
+
+def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
     if report["rows_used"] < config.checks.min_rows:
-        raise DataError(
-            f"{source.name}: expected at least {config.checks.min_rows} usable rows, found {report['rows_used']} "
+        findings.refuse(
+            f"expected at least {config.checks.min_rows} usable rows, found {report['rows_used']} "
             f"({report['rows']} rows, {report['rows_without_target']} without a target, "
             f"{report['rows_repeated']} repeated)",
             "Give more rows, or lower checks.min_rows.",
         )
     if config.search.engine == "local" and report["rows_used"] > MOST_LOCAL_ROWS:
-        raise DataError(
-            f"{source.name}: expected at most {MOST_LOCAL_ROWS:,} usable rows for search.engine: local, "
-            f"found {report['rows_used']:,}",
+        findings.refuse(
+            f"expected at most {MOST_LOCAL_ROWS:,} usable rows for search.engine: local, found {report['rows_used']:,}",
             "Set search: {engine: spark, candidates: [xgboost]} in pipeline.yaml, or train on a sample of the rows.",
         )
+
+
+def rare_labels(
+    name: str, all_rows: Mapping[str, int], training: Mapping[str, int], folds: int, found: Findings
+) -> None:
+    """Each fold has to be fitted with rows of every label."""
+    for label in sorted(all_rows):
+        if training.get(label, 0) < folds:
+            found.refuse(
+                f"column '{name}': label '{label}' has {all_rows[label]} rows, {training.get(label, 0)} of them in the "
+                f"training part; expected at least {folds} there, one for each fold (search.folds)",
+                "Give more rows of it, join it to another label, or remove its rows.",
+            )
+
+
+def moved(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """How leaving repeated rows out moved the labels' shares beyond chance (Pearson's chi-squared), or ""."""
+    total, kept = sum(before.values()), sum(after.values())
+    expected = {label: kept * count / total for label, count in before.items()}
+    statistic = sum((after.get(label, 0) - count) ** 2 / count for label, count in expected.items())
+    if len(before) < 2 or chi2.sf(statistic, len(before) - 1) >= SURELY:
+        return ""
+    label = max(before, key=lambda one: abs(after.get(one, 0) / kept - before[one] / total))
+    return f"the share of '{label}' from {before[label] / total:.0%} to {after.get(label, 0) / kept:.0%}"
+
+
+def moved_mean(before: tuple[float, float], after: float, rows: int) -> str:
+    """The same of a target's mean; `before` is its mean and standard deviation with all rows."""
+    if abs(after - before[0]) <= norm.isf(SURELY / 2) * before[1] / math.sqrt(rows):
+        return ""
+    return f"the target's mean from {before[0]:.4g} to {after:.4g}"
+
+
+def leaks(frame: pd.DataFrame, features: Mapping[str, str], target: str, labels: bool) -> dict[str, str]:
+    """Columns of which one alone gives the target away, with the reason. `features` names each column's feature."""
+    found: dict[str, str] = {}
+    actual = frame[target]
+    values = pd.Series(pd.factorize(actual)[0] if labels else actual.to_numpy(np.float64))
+    if len(frame) < FEWEST_LOOKED_AT or values.nunique() < 2:
+        return found
+    for name, feature in features.items():
+        column = frame[name]
+        if reason := _leak(column, values, labels):
+            found.setdefault(feature, f"column '{feature}' alone gives '{target}' away: {reason}")
+    return found
+
+
+def _leak(column: pd.Series[Any], target: pd.Series[Any], labels: bool) -> str:
+    distinct = column.nunique(dropna=False)
+    if 1 < distinct <= len(column) / 10:
+        groups = target.groupby(column.fillna(np.inf).to_numpy() if column.dtype != object else column.to_numpy())
+        if groups.nunique().max() == 1:
+            return "each of its values has one target value"
+    if column.dtype == object or column.isna().any() or distinct < 3:
+        return ""
+    if labels:
+        ordered = target.to_numpy()[np.argsort(column.to_numpy(), kind="stable")]
+        runs = int((np.diff(ordered) != 0).sum()) + 1
+        if runs == target.nunique() and target.value_counts().min() >= 10:
+            return "a threshold on it separates the labels without an error"
+        return ""
+    for method, what in (("pearson", "correlation"), ("spearman", "rank correlation")):
+        if abs(value := column.astype("float64").reset_index(drop=True).corr(target, method=method)) >= NEARLY_ONE:
+            return f"{what} {value:.5f}"
+    return ""

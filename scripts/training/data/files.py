@@ -1,32 +1,44 @@
-"""The data files before Spark sees them: do they exist, are they text, what is their header, what is their digest.
+"""The data files before Spark sees them: do they exist, are they tables, what is their header, what is their digest.
 
-Plain Python on the first bytes, so that an unusable file fails within a second and not after a Spark session.
+Plain Python, so that an unusable file fails within a second and not after a Spark session.
 """
 
 from __future__ import annotations
 
 import csv
 import glob
+import gzip
 import hashlib
+import io
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
+
+from python_calamine import CalamineError, CalamineWorkbook
 
 from training.config import Data
 from training.errors import SourceError
 
 log = logging.getLogger(__name__)
-csv.field_size_limit(2**31 - 1)  # a long text is told as what it is, by its column, and not as a fault of the reader
+csv.field_size_limit(
+    2**31 - 1
+)  # a long text is reported as what it is, by its column, and not as a fault of the reader
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+FORMATS = {".csv": "csv", ".csv.gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".xlsx": "xlsx"}
+SHEET = "#"  # file.xlsx#Sheet
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 NO_CSV = {  # first bytes of what is often given in place of UTF-8 text: what it is, and what to do
-    b"PK\x03\x04": ("an Excel file (or another zip archive)", "Save it as 'CSV UTF-8' in the spreadsheet program."),
-    b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as 'CSV UTF-8' in the spreadsheet program."),
+    b"PK\x03\x04": ("an Excel file (or another zip archive)", "Give it a name that ends in .xlsx, or save it as CSV."),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as .xlsx or 'CSV UTF-8' in the spreadsheet program."),
     b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
-    b"\x1f\x8b": ("a gzip archive", "Unpack it: gunzip."),
+    b"\x1f\x8b": ("a gzip archive", "Give it a name that ends in .csv.gz, or unpack it: gunzip."),
     b"\xff\xfe": ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
     b"\xfe\xff": ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
 }
@@ -36,8 +48,8 @@ NO_CSV = {  # first bytes of what is often given in place of UTF-8 text: what it
 class Source:
     """Files of one table.
 
-    `columns` are the header's names in order (empty for Parquet, which carries its own); `digest` is the SHA-256
-    of the content, whatever the files are called.
+    `columns` are the header's names in order (empty for Parquet, which carries its own); `multiline` says that a cell
+    may hold a line break; `digest` is the SHA-256 of the content, whatever the files are called.
     """
 
     files: tuple[Path, ...]
@@ -46,6 +58,8 @@ class Source:
     columns: tuple[str, ...]
     digest: str
     synthetic: bool
+    multiline: bool = False
+    sheet: str = ""
 
     @property
     def name(self) -> str:
@@ -55,83 +69,151 @@ class Source:
 def find(data: Data, quiet: bool = False) -> Source:
     """Finds and opens the table that `data` names, or its sample while the source is absent. Raises SourceError.
 
-    Says in the log which it is, unless `quiet`.
+    Logs which it is, unless `quiet`.
     """
-    files = _files(data.source)
+    files, sheet = _files(data.source)
     if not files and data.sample:
-        files = _files(data.sample)
+        files, sheet = _files(data.sample)
     if not files:
         raise SourceError(
-            f"{data.source}: no such file",
-            "Name your file in pipeline.yaml (data.source), or with --data (pipeline.py score: --input).",
+            f"{data.place}: no such file",
+            "Name your file in pipeline.yaml (data.source), or with --data (score: --input).",
         )
     sample = Path(data.sample).resolve() if data.sample else None
     synthetic = any(file.resolve() == sample for file in files)
     digest = _digest(files)
     if not quiet:
-        log.info("data: %s, SHA-256 %s", files[0], digest[:16])
+        log.info("data: %s, SHA-256 %s", ", ".join(map(str, files)), digest[:16])
     if synthetic and not quiet:
-        log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.source)
-    if all(file.suffix == ".parquet" for file in files):
+        log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.place)
+    kinds = {file: _format(file) for file in files}
+    first, form = files[0], kinds[files[0]]
+    if other := [file for file, kind in kinds.items() if kind != form]:
+        raise SourceError(f"{other[0]}: expected {form}, as {first} is", "Files of one table have the same format.")
+    if form == "parquet":
         for file in files:
             _check_parquet(file)
-        return Source(files, "parquet", "", (), digest, synthetic)
-    headers = {file: _header(file) for file in files}
-    first = files[0]
+        return Source(files, form, "", (), digest, synthetic)
+    if form == "xlsx":
+        headers = {file: (tuple(map(str.strip, next(_sheet_rows(file, sheet), []))), "", False) for file in files}
+    else:
+        headers = {file: _header(file) for file in files}
+    columns, separator, _ = headers[first]
     for file, header in headers.items():
-        if header != headers[first]:
+        _check_names(file, header[0], separator)
+        if header[:2] != headers[first][:2]:
             raise SourceError(
-                f"{file}: header differs from that of {first}",
-                "Files of one glob must share their columns and separator.",
+                f"{file}: header differs from that of {first}", "Files of one table share their columns and separator."
             )
-    columns, separator = headers[first]
-    return Source(files, "csv", separator, columns, digest, synthetic)
+    multiline = any(header[2] for header in headers.values())
+    return Source(files, form, separator, columns, digest, synthetic, multiline, sheet)
+
+
+def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
+    """File, line and cells of each row of text or of a spreadsheet."""
+    for file in source.files if source.format != "parquet" else ():
+        if source.format == "xlsx":
+            for number, cells in enumerate(_sheet_rows(file, source.sheet), 1):
+                if number > 1:
+                    yield file, number, cells
+            continue
+        with _text(file) as stream:
+            reader = csv.reader(stream, delimiter=source.separator)
+            next(reader)
+            for cells in reader:
+                yield file, reader.line_num, cells
+
+
+def table_of(source: Source) -> list[list[str]]:
+    """All rows of spreadsheets."""
+    return [cells for _, _, cells in rows_of(source)]
 
 
 def check_rows(source: Source) -> None:
     """Raises SourceError for the first line that has not one cell for each column.
 
-    Spark would fill a short line up and cut a long one off, and take a line break within quotes for the row's end.
+    Spark would fill a short line up and cut a long one off.
     """
     wanted, separator = len(source.columns), source.separator
-    for file in source.files if source.format == "csv" else ():
-        with file.open(encoding="utf-8-sig") as stream:
+    if source.format != "csv":
+        return
+    if source.multiline:
+        for file, number, cells in rows_of(source):
+            if len(cells) != wanted and "".join(cells).strip():
+                raise _uneven(file, number, wanted, len(cells), separator)
+        return
+    for file in source.files:
+        with _text(file) as stream:
             for number, line in enumerate(stream, 1):
                 plain = '"' not in line
                 found = line.count(separator) + 1 if plain else len(next(csv.reader([line], delimiter=separator)))
                 if found != wanted and line.strip():
-                    raise SourceError(
-                        f"{file}: line {number}: expected {wanted} cells, as many as columns, found {found}",
-                        f"A cell with a {SEPARATORS[separator]} in it stands in double quotes; line breaks do not fit.",
-                    )
+                    raise _uneven(file, number, wanted, found, separator)
 
 
-def locate(source: Source, column: str, cell: str) -> tuple[Path, int | None]:
-    """File and line of the first cell of `column` that reads `cell`; no line where the files are not text."""
-    for file in source.files if source.format == "csv" else ():
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=source.separator)
-            position = [name.strip() for name in next(reader)].index(column)
-            for row in reader:
-                if len(row) > position and row[position].strip(" ") == cell:
-                    return file, reader.line_num
-    return source.files[0], None
+def _uneven(file: Path, number: int, wanted: int, found: int, separator: str) -> SourceError:
+    return SourceError(
+        f"{file}: line {number}: expected {wanted} cells, as many as columns, found {found}",
+        f"A cell with a {SEPARATORS[separator]} or a line break in it stands in double quotes.",
+    )
+
+
+def locate(source: Source, wanted: Mapping[str, str], space: str) -> dict[str, tuple[Path, int]]:
+    """File and line of the first cell of each column that reads as `wanted` says; nothing for Parquet."""
+    found: dict[str, tuple[Path, int]] = {}
+    places = {name: source.columns.index(name) for name in wanted if name in source.columns}
+    for file, line, cells in rows_of(source) if places else ():
+        for name, place in places.items():
+            if name not in found and len(cells) > place and cells[place].strip(space) == wanted[name]:
+                found[name] = (file, line)
+        if len(found) == len(places):
+            break
+    return found
 
 
 def identifier(name: str) -> str:
-    """The name by which a feature is known in the graph and in JSON: "fixed acidity" -> "fixed_acidity"."""
-    return "".join(character if character.isalnum() and character.isascii() else "_" for character in name)
+    """The name by which a feature is known in the graph and in JSON: "fixed acidity" -> "fixed_acidity".
+
+    Letters of every script are kept. A symbol outside ASCII becomes its code, so that two emoji stay two names.
+    """
+    return "".join(_plain(character) for character in unicodedata.normalize("NFC", name))
 
 
-def _files(pattern: str) -> tuple[Path, ...]:
-    path = Path(pattern)
-    if path.is_dir():
-        raise SourceError(
-            f"{path}: expected a file, found a folder",
-            f"Name a file, or a glob such as '{path}/*.csv'.",
-        )
-    found = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
-    return tuple(file for file in found if file.is_file())
+def _plain(character: str) -> str:
+    if unicodedata.category(character)[0] in "LMN":
+        return character
+    return "_" if character.isascii() or character.isspace() else f"u{ord(character):x}"
+
+
+def _files(place: str | list[str]) -> tuple[tuple[Path, ...], str]:
+    """The files that a path, a glob, a folder or a list of them names, and the sheet."""
+    found: list[Path] = []
+    sheet = ""
+    for one in [place] if isinstance(place, str) else place:
+        pattern = one
+        if not Path(one).exists() and (named := re.fullmatch(rf"(.*\.xlsx){SHEET}(.*)", one)):
+            pattern, sheet = named[1], named[2]
+        path = Path(pattern)
+        if path.is_dir():
+            own = sorted(file for file in path.iterdir() if _suffix(file) in FORMATS and not file.name.startswith("."))
+            if not own:
+                raise SourceError(f"{path}: the folder holds no table", f"Expected files such as {', '.join(FORMATS)}.")
+            found += own
+        elif path.is_file():
+            found.append(path)
+        else:
+            found += [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
+            if isinstance(place, list) and not found:
+                raise SourceError(f"{pattern}: no such file", "Take it out of data.source, or provide it.")
+    return tuple(file for file in found if file.is_file()), sheet
+
+
+def _suffix(file: Path) -> str:
+    return ".csv.gz" if file.name.endswith(".csv.gz") else file.suffix.lower()
+
+
+def _format(file: Path) -> str:
+    return FORMATS.get(_suffix(file), "csv")
 
 
 def _digest(files: tuple[Path, ...]) -> str:
@@ -143,10 +225,39 @@ def _digest(files: tuple[Path, ...]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
-def _header(file: Path) -> tuple[tuple[str, ...], str]:
-    """Column names and separator of a CSV file, whose whole text must be UTF-8 (a byte order mark is accepted)."""
-    _check_text(file)
-    with file.open(encoding="utf-8-sig", newline="") as stream:
+def _open(file: Path) -> IO[bytes]:
+    return gzip.open(file) if file.name.endswith(".gz") else file.open("rb")  # type: ignore[return-value]
+
+
+def _text(file: Path) -> io.TextIOWrapper:
+    return io.TextIOWrapper(_open(file), encoding="utf-8-sig", newline="")
+
+
+def _sheet_rows(file: Path, sheet: str) -> Iterator[list[str]]:
+    """The rows of a sheet (by default the first) as a CSV file would hold them, without those that are empty."""
+    try:
+        book = CalamineWorkbook.from_path(str(file))
+    except (CalamineError, OSError) as error:
+        raise SourceError(f"{file}: expected an .xlsx workbook ({error})", "Save it again, or as CSV UTF-8.") from None
+    if sheet and sheet not in book.sheet_names:
+        names = ", ".join(book.sheet_names)
+        raise SourceError(f"{file}: no sheet '{sheet}', found: {names}", f"Name one of them: {file.name}{SHEET}SHEET.")
+    for row in book.get_sheet_by_name(sheet or book.sheet_names[0]).to_python():
+        if any(cell != "" for cell in row):
+            yield [_cell(value) for value in row]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _header(file: Path) -> tuple[tuple[str, ...], str, bool]:
+    """Column names and separator of a CSV file, whose whole text must be UTF-8 (a byte order mark is accepted), and
+    whether a quoted cell may hold a line break."""
+    multiline = _check_text(file)
+    with _text(file) as stream:
         line = stream.readline()
         has_rows = any(text.strip() for text in stream)
     if not line.strip() and has_rows:
@@ -155,28 +266,48 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
         raise SourceError(
             f"{file}: the file is empty", "Expected a header line with column names, then one line per row."
         )
+    if re.fullmatch(r'"?sep=.?"?\s*', line) or (line.startswith("#") and not any(map(line.count, SEPARATORS))):
+        what = "a comment" if line.startswith("#") else "Excel's note on the separator"
+        raise SourceError(
+            f"{file}: line 1: expected the names of the columns, found {what}: {line.strip()[:80]!r}",
+            "Remove the line: the file begins with its header.",
+        )
     separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
     names = tuple(name.strip() for name in next(csv.reader([line], delimiter=separator)))
+    if not has_rows:
+        raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
+    return names, separator, multiline
+
+
+def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
+    """Raises SourceError with all that is wrong with a header."""
     if len(names) < 2:
         looked_for = ", ".join(SEPARATORS.values())
         raise SourceError(
-            f"{file}: line 1: expected at least two columns, found one: {names[0][:80]!r}",
+            f"{file}: line 1: expected at least two columns, found one: {(names or ('',))[0][:80]!r}",
             f"Separate columns by one of: {looked_for}.",
         )
+    numbers = [name for name in names if _NUMBER.fullmatch(name)]
+    if 2 * len(numbers) >= len(names):
+        raise SourceError(
+            f"{file}: line 1: expected the names of the columns, found numbers ({', '.join(numbers[:3])}): "
+            "is there a header? Line 1 looks like data",
+            "Add a line with the names of the columns on top.",
+        )
+    faults = []
     if unnamed := [index for index, name in enumerate(names, 1) if not name]:
-        raise SourceError(
-            f"{file}: line 1: column {unnamed[0]} has no name",
-            "Name every column in the header; pandas leaves its own index out with to_csv(..., index=False).",
-        )
-    counts = Counter(name.casefold() for name in names)  # as Spark looks a name up
-    if repeated := [name for name in names if counts[name.casefold()] > 1]:
-        raise SourceError(
-            f"{file}: line 1: column '{repeated[0]}' appears {counts[repeated[0].casefold()]} times, capitals or not",
-            "Rename or remove the repeated column.",
-        )
-    if not has_rows:
-        raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
-    return names, separator
+        faults.append(f"column {unnamed[0]} has no name")
+    counts = Counter(name.casefold() for name in names if name)  # as Spark looks a name up
+    for name in dict.fromkeys(name.casefold() for name in names if counts[name.casefold()] > 1):
+        first = next(one for one in names if one.casefold() == name)
+        faults.append(f"column '{first}' appears {counts[name]} times, capitals or not")
+    if faults:
+        hint = "Give each column a name of its own."
+        if len(faults) == 1 and unnamed == [len(names)]:
+            hint = f"Does every line end in a {SEPARATORS.get(separator, 'empty cell')}? Remove it."
+        elif len(faults) == 1 and unnamed == [1]:
+            hint = "If it is pandas' own index, leave it out: to_csv(..., index=False)."
+        raise SourceError(f"{file}: line 1: {'; '.join(faults)}", hint)
 
 
 def _check_parquet(file: Path) -> None:
@@ -190,20 +321,29 @@ def _check_parquet(file: Path) -> None:
             )
 
 
-def _check_text(file: Path) -> None:
-    with file.open("rb") as stream:
-        start = stream.read(4)
-        for mark, (what, hint) in NO_CSV.items():
-            if start.startswith(mark):
-                raise SourceError(f"{file}: expected UTF-8 text, found {what}", hint.format(file=file))
-        stream.seek(0)
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise SourceError(
-                    f"{file}: line {number}: expected UTF-8 text, found byte 0x{line[error.start]:02x}",
-                    f"If it is Latin-1 (Excel's 'CSV'), convert it: iconv -f latin1 -t utf-8 '{file}' > converted.csv",
-                ) from None
-            if b"\0" in line:
-                raise SourceError(f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file.")
+def _check_text(file: Path) -> bool:
+    """Whether a line has an odd number of quotes, so that a cell may go on in the next. Raises SourceError."""
+    odd = False
+    try:
+        with _open(file) as stream:
+            start = stream.read(4)
+            for mark, (what, hint) in NO_CSV.items():
+                if start.startswith(mark):
+                    raise SourceError(f"{file}: expected UTF-8 text, found {what}", hint.format(file=file))
+            stream.seek(0)
+            for number, line in enumerate(stream, 1):
+                odd = odd or line.count(b'"') % 2 == 1
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise SourceError(
+                        f"{file}: line {number}: expected UTF-8 text, found byte 0x{line[error.start]:02x}",
+                        f"If it is Latin-1 (Excel's 'CSV'), convert: iconv -f latin1 -t utf-8 '{file}' > converted.csv",
+                    ) from None
+                if b"\0" in line:
+                    raise SourceError(
+                        f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file."
+                    )
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise SourceError(f"{file}: expected a gzip archive ({error})", "Pack it again: gzip FILE.csv.") from None
+    return odd

@@ -1,25 +1,28 @@
-"""A file becomes typed, checked, split tables.
+"""A file becomes a typed, checked, split table.
 
-read      cells -> numbers and categories, by what the cells hold
-check     missing values, ranges, rows; each failure names file, row, column, expected, found
-split     by a hash of the row's features: repeated rows fall on one side, and a row keeps its side for ever
+survey    what each column is, and all that is wrong with the table
+read      cells -> numbers, categories, booleans and the parts of dates
+split     by a hash of the row's features (repeated rows fall on one side, and a row keeps its side for ever), by a
+          group, or by time
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training.config import Config
 from training.data import cells, checks, feedback
-from training.data.checks import as_number
+from training.data.cells import LARGEST, Cells, Reading, Summary
+from training.data.checks import Column, Findings
 from training.data.feedback import Joined, Labelled
 from training.data.files import Source, check_rows, find
 from training.data.spark import session
@@ -29,14 +32,17 @@ log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 PARTS = ("train", "calibration", "test")
-HASH, PART = "__hash", "__part"
+HASH, PART, PLACE = "__hash", "__part", "__place"
+MOST_ENCODED = 100  # categories of a column with an input of their own: the graph stays small
+ROWS_LOOKED_AT = 5_000  # for a column that gives the target away
 ROWS_A_PARTITION = 200_000  # of a shuffle: a few dozen megabytes
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows of one part in memory: `features` in their order, the target as numbers (label indices for classification)
-    and as the file has it, and the hash, in [0, 1), that tells rows apart by their features."""
+    and as the file has it, and the hash, in [0, 1): rows with the same are one cluster, equal in their features or of
+    one group."""
 
     features: pd.DataFrame
     target: Array
@@ -50,17 +56,28 @@ class Rows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A checked table: which columns are numbers, which are categories, and the rows with their part.
+    """A checked table: its columns of features, and the rows with their part.
 
-    `texts` are the different texts of each category column, in all parts, in order.
+    `texts` are the different texts of each category column, in all parts, in order; `encoded` those of them that get an
+    input of their own: the most frequent, and "" for missing ones.
     """
 
-    numbers: tuple[str, ...]
-    categories: tuple[str, ...]
+    columns: tuple[Column, ...]
+    reading: Reading
     target: str
     report: dict[str, Any]
     table: DataFrame
     texts: dict[str, tuple[str, ...]]
+    encoded: dict[str, list[str]]
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The model's columns of numbers: numbers, booleans as 0 and 1, and the parts of dates."""
+        return tuple(name for one in self.columns if one.kind != "category" for name in one.columns)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.columns if one.kind == "category")
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -105,64 +122,238 @@ class Dataset:
 
 
 def check(config: Config) -> dict[str, Any]:
-    """Reads and checks the table; gives what was found. Raises DataError."""
+    """Reads and checks the table; returns what was found. Raises DataError."""
     source = find(config.data)
     spark = session(f"check {config.name}")
     checked = load(spark, source, config, feedback.read(spark, config) if config.data.feedback else None)
-    log.info("usable: %s rows, %s features", checked.report["rows_used"], len(checked.features))
+    log.info("usable: %s rows, %s features", checked.report["rows_used"], len(checked.columns))
     return {"status": "ok", "data_digest": source.digest, "synthetic": source.synthetic, **checked.report}
 
 
 def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled | None = None) -> Dataset:
-    """Reads, types, checks, adds `labelled` rows, cleans and splits. Raises DataError."""
+    """Reads, types, checks, adds `labelled` rows, splits. Raises DataError with all that is wrong with the columns."""
     check_rows(source)
     spark.catalog.clearCache()  # of an earlier load in this session: Spark knows a file by its path, not its content
-    table, target = cells.read(spark, source), config.data.target
-    checks.columns(table.columns, source, config)
-    names = [name for name in table.columns if name not in config.data.ignore]
-    found = cells.of(table, source, names, target if config.data.task == "classification" else None)
-    rows, profile = cells.profile(found, config)
+    table, data, findings = cells.read(spark, source), config.data, Findings(source)
+    checks.names(table.columns, config, findings)
+    names = [name for name in table.columns if name not in data.ignore or name == config.split.column]
+    types = dict(table.dtypes)
+    labels = data.target if data.task == "classification" else None
+    typed = frozenset(name for name in names if types[name] in cells.EXACT_NUMBERS and name != labels)
+    found = Cells(table, typed, Reading.of(data))
+    log.info("%s: looking at %d columns", source.name, len(names))
+    summaries = cells.survey(found, names, data.target, config.checks.ranges)
+    kinds = checks.kinds(summaries, config, findings)
+    splitter = kinds.get(str(config.split.column))
+    if config.split.by == "time" and splitter and splitter.kind not in ("date", "number"):
+        findings.refuse(f"column '{splitter.name}' (split.column) is neither a date nor a number", "Name another one.")
+    findings.settle()
+    columns = tuple(kinds[name] for name in names if name in kinds and name not in data.ignore)
+    rows = summaries[data.target].present + summaries[data.target].missing
     spark.conf.set("spark.sql.shuffle.partitions", max(2, rows // ROWS_A_PARTITION))
-    numbers, categories = checks.types(found.table, source, config, profile, names)
-    checks.missing(source, config, profile, rows, [name for name in names if name != target])
-    numeric = numbers | ({target} if config.data.task == "regression" else set())
-    checks.numbers(found.table, source, config, profile, numeric)
-    typed = found.table.select(
-        *[
-            as_number(name).alias(name) if name in numeric else F.coalesce(F.col(f"`{name}`"), F.lit("")).alias(name)
-            for name in names
-        ]
-    )
-    kept = typed.where(F.col(f"`{target}`").isNotNull() & (F.col(f"`{target}`").cast("string") != ""))
-    features = [name for name in names if name != target]
-    gaps = {name: rows - profile[name]["present"] for name in features if profile[name]["present"] < rows}
-    told = feedback.join(kept, labelled, config, numeric, set(gaps)) if labelled else Joined(kept, 0, 0)
-    parted = _split(told.table, features, config)
-    if config.data.duplicates == "drop":
+    kept, told = _typed(found, columns, splitter, config, summaries, labelled)
+    features = [name for one in columns for name in one.columns]
+    parted = _split(kept, features, config)
+    counts, dropped = _counts(parted, data.target, bool(labels)), 0
+    if data.duplicates == "drop":
         # Repeated rows share a hash. Brought together by it, they are told apart in partitions that fit into memory;
         # Spark alone would first look for them in each file's own rows, in a hash map of all of these.
-        parted = parted.repartition(HASH).dropDuplicates()
-    clean = parted.cache()
-    counts = {row[PART]: row["count"] for row in clean.groupBy(PART).count().collect()}
-    found.table.unpersist()
-    used = sum(counts.values())
+        unique = parted.repartition(HASH).dropDuplicates([*features, data.target, HASH]).cache()
+        left = _counts(unique, data.target, bool(labels))
+        _check_dropped(counts, left, bool(labels), findings)
+        parted, dropped, counts = unique, sum(map(_rows, counts.values())) - sum(map(_rows, left.values())), left
+    parts = {part: sum(_rows(one) for (own, _), one in counts.items() if own == part) for part in PARTS}
+    warnings = _log_missing(summaries, findings)
     report = {
         "file": source.name,
         "rows": rows,
-        "rows_without_target": rows - profile[target]["present"],
-        "rows_repeated": profile[target]["present"] + told.used - used,
-        "rows_used": used,
-        "missing": gaps,
-        "numbers": sorted(numbers),
-        "categories": sorted(categories),
-        "parts": {part: counts.get(part, 0) for part in PARTS},
+        "rows_without_target": summaries[data.target].missing,
+        "rows_repeated": dropped,
+        "rows_used": sum(parts.values()),
+        "missing": {one.name: summaries[one.name].missing for one in columns if summaries[one.name].missing},
+        "numbers": sorted(one.name for one in columns if one.kind == "number"),
+        "categories": sorted(one.name for one in columns if one.kind == "category"),
+        "booleans": sorted(one.name for one in columns if one.kind == "boolean"),
+        "dates": sorted(one.name for one in columns if one.kind == "date"),
+        "parts": parts,
+        "warnings": warnings,
+        "leaks": [],
     }
     if labelled:
         log.info("feedback: %d labelled rows, %d set aside", told.used, told.set_aside)
         report |= {"feedback_rows": told.used, "feedback_set_aside": told.set_aside, "feedback_digest": labelled.digest}
-    checks.rows(source, config, report)
-    ordered = [name for name in names if name in numbers], [name for name in names if name in categories]
-    return Dataset(tuple(ordered[0]), tuple(ordered[1]), target, report, clean, _texts(clean, ordered[1]))
+    checks.rows(report, config, findings)
+    if labels and not findings.problems:
+        by_label = _by_label(counts)
+        checks.rare_labels(data.target, by_label, _by_label(counts, "train"), config.search.folds, findings)
+    findings.settle()
+    categories = [one.name for one in columns if one.kind == "category"]
+    encoded = {name: _most_frequent(summaries[name]) for name in categories}
+    dataset = Dataset(columns, found.reading, data.target, report, parted, _texts(parted, categories), encoded)
+    leaks = list(_leaks(dataset, bool(labels)).values())
+    warnings += leaks
+    report["leaks"] = leaks
+    for warning in warnings:
+        log.warning("%s", warning)
+    return dataset
+
+
+def _typed(
+    found: Cells,
+    columns: Sequence[Column],
+    splitter: Column | None,
+    config: Config,
+    summaries: Mapping[str, Summary],
+    labelled: Labelled | None,
+) -> tuple[DataFrame, Joined]:
+    """The rows that have a target, with the model's columns (numbers double, categories text, "" for none)."""
+    target, regression = config.data.target, config.data.task == "regression"
+    numbers = {one.name for one in columns if one.kind == "number"} | ({target} if regression else set())
+    if splitter and config.split.by == "time" and splitter.kind == "number":
+        numbers.add(splitter.name)
+    text = {name: found.text(name, words=regression or name != target) for name in summaries}
+    number = {name: found.number(name) for name in numbers}
+    values = {name: value for one in columns for name, value in _values(one, text, number).items()}
+    values |= {target: number[target] if regression else F.coalesce(text[target], F.lit(""))}
+    if splitter:
+        values[PLACE] = _place(splitter, config.split.by, text, number)
+    rows = found.table.select(*[value.alias(name) for name, value in values.items()])
+    there = F.col(f"`{target}`").isNotNull() if regression else F.col(f"`{target}`") != ""
+    kept, joined = rows.where(there), Joined(rows, 0, 0)
+    if labelled:
+        # The log holds numbers as JSON writes them, whatever the table's own way.
+        reading = replace(found.reading, decimal=".", thousands="")
+        text = {one.name: reading.text(F.col("row")[one.name]) for one in columns}
+        text[target] = reading.text(F.col("actual"), words=False)
+        number = {name: reading.value(text[name]) for name in numbers if name in text}
+        values = {name: value for one in columns for name, value in _values(one, text, number).items()}
+        values |= {target: number[target] if regression else text[target]}
+        fits = [_fits(one, text[one.name], values, summaries[one.name], config) for one in columns]
+        bounds = config.checks.ranges.get(target, (-LARGEST, LARGEST))
+        fits.append(values[target].between(*bounds) if regression else values[target].isNotNull())
+        if splitter:
+            values[PLACE] = _place(splitter, config.split.by, text, number)
+        joined = feedback.join(kept, labelled, values, fits)
+        kept = joined.table
+    return kept.cache(), joined
+
+
+def _values(one: Column, text: Mapping[str, Expression], number: Mapping[str, Expression]) -> dict[str, Expression]:
+    """The model's columns that are made of a column of the table."""
+    if one.kind == "number":
+        return {one.name: number[one.name]}
+    if one.kind == "boolean":
+        return {one.name: cells.boolean(text[one.name])}
+    if one.kind == "category":
+        return {one.name: F.coalesce(text[one.name], F.lit(""))}
+    found = cells.date(text[one.name], one.format)
+    return {name: found[part] for name, part in zip(one.columns, one.parts, strict=True)}
+
+
+def _place(splitter: Column, by: str, text: Mapping[str, Expression], number: Mapping[str, Expression]) -> Expression:
+    """What a row is split by: its group, or its time as a number."""
+    if by == "group":
+        return text[splitter.name]
+    if splitter.kind == "number":
+        return number[splitter.name]
+    parts = cells.date(text[splitter.name], splitter.format)
+    return parts["days"] * 86400 + parts["seconds"]
+
+
+def _fits(
+    one: Column, text: Expression, values: Mapping[str, Expression], summary: Summary, config: Config
+) -> Expression:
+    """Whether a labelled row has a value of the right kind, or a gap where the file has gaps too."""
+    value = values[one.columns[0]]
+    right = value.isNotNull()
+    if one.kind == "number":
+        right = value.between(*config.checks.ranges.get(one.name, (-LARGEST, LARGEST)))
+    gap = F.lit(summary.missing > 0)
+    return F.map_contains_key("row", one.name) & F.when(text.isNull(), gap).otherwise(right)
+
+
+def _split(rows: DataFrame, features: Sequence[str], config: Config) -> DataFrame:
+    """Adds the row's hash and part.
+
+    The hash is of the features alone: wines measured alike never straddle two parts, and a row keeps its side for ever.
+    With split.by: group it is that of the group. With time, the last rows are for the test, those before them for
+    calibration.
+    """
+    split = config.split
+    texts = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in sorted(features)]
+    content = F.concat_ws("\x1f", F.lit(str(split.seed)), *texts)
+    if split.by == "group":
+        content = F.coalesce(F.concat_ws("\x1f", F.lit(str(split.seed)), F.lit("group"), F.col(PLACE)), content)
+    digest = F.sha2(content, 256)
+    hashed = rows.withColumn(HASH, F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12))
+    test, calibration = split.test, split.test + split.calibration
+    position = F.col(HASH)
+    if split.by == "time":
+        shares = F.array(F.lit(1 - test), F.lit(1 - calibration))
+        found = rows.agg(F.percentile(F.col(PLACE), shares)).first()
+        last, before = found[0] if found and found[0] else (0.0, 0.0)
+        part = F.when(F.col(PLACE) >= last, "test").when(F.col(PLACE) >= before, "calibration").otherwise("train")
+    else:
+        part = F.when(position < test, "test").when(position < calibration, "calibration").otherwise("train")
+    return hashed.withColumn(PART, part).drop(PLACE).cache()
+
+
+def _counts(table: DataFrame, target: str, labels: bool) -> dict[tuple[str, str], tuple[float, ...]]:
+    """By part and label ("" for regression): rows, the target's mean and its mean square."""
+    value = F.lit(0.0) if labels else F.col(f"`{target}`")
+    label = F.col(f"`{target}`") if labels else F.lit("")
+    found = table.groupBy(PART, label.alias("label")).agg(F.count(F.lit(1)), F.avg(value), F.avg(value * value))
+    return {(row[0], row[1]): tuple(row[2:]) for row in found.collect()}
+
+
+def _rows(counted: tuple[float, ...]) -> int:
+    return int(counted[0])
+
+
+def _by_label(counts: Mapping[tuple[str, str], tuple[float, ...]], part: str = "") -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (own, label), counted in counts.items():
+        if not part or own == part:
+            found[label] = found.get(label, 0) + _rows(counted)
+    return found
+
+
+def _moments(counts: Mapping[tuple[str, str], tuple[float, ...]]) -> tuple[int, float, float]:
+    """Rows, mean and standard deviation of the target."""
+    rows = sum(map(_rows, counts.values()))
+    mean, square = (sum(one[0] * one[i] for one in counts.values()) / rows for i in (1, 2))
+    return rows, mean, float(np.sqrt(max(0.0, square - mean**2)))
+
+
+def _check_dropped(
+    before: Mapping[tuple[str, str], tuple[float, ...]],
+    after: Mapping[tuple[str, str], tuple[float, ...]],
+    labels: bool,
+    findings: Findings,
+) -> None:
+    """Refuses to leave repeated rows out where the rest is another population."""
+    if not before:
+        return
+    if labels:
+        moved = checks.moved(_by_label(before), _by_label(after))
+    else:
+        _, mean, spread = _moments(before)
+        left, mean_left, _ = _moments(after)
+        moved = checks.moved_mean((mean, spread), mean_left, left)
+    if moved:
+        findings.refuse(
+            f"data.duplicates: drop moves {moved}: repeated rows are no accident here",
+            "Set data.duplicates: keep (the default), which keeps repeated rows on one side of the split.",
+        )
+
+
+def _log_missing(summaries: Mapping[str, Summary], findings: Findings) -> list[str]:
+    """Logs which words counted as missing; returns the warnings."""
+    for name, summary in summaries.items():
+        if summary.words:
+            words = ", ".join(f"'{word}' ({count:,})" for word, count in summary.words.most_common())
+            log.info("column '%s': counted as missing: %s", name, words)
+    return list(findings.warnings)
 
 
 def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]]:
@@ -172,12 +363,12 @@ def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]
     return {name: tuple(sorted(texts)) for name, texts in zip(categories, found, strict=True)}
 
 
-def _split(frame: DataFrame, features: list[str], config: Config) -> DataFrame:
-    """Adds the row's hash and part. Only features enter the hash: wines measured alike never straddle two parts."""
-    texts = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in sorted(features)]
-    digest = F.sha2(F.concat_ws("\x1f", F.lit(str(config.split.seed)), *texts), 256)
-    hashed = F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12)
-    test, calibration = config.split.test, config.split.test + config.split.calibration
-    position = F.col(HASH)
-    part = F.when(position < test, "test").when(position < calibration, "calibration").otherwise("train")
-    return frame.withColumn(HASH, hashed).withColumn(PART, part)
+def _most_frequent(summary: Summary) -> list[str]:
+    texts = sorted(text for text, _ in summary.texts.most_common(MOST_ENCODED))
+    return ["", *texts] if summary.missing else texts
+
+
+def _leaks(dataset: Dataset, labels: bool) -> dict[str, str]:
+    frame = dataset.part("train", ROWS_LOOKED_AT)
+    features = {name: one.name for one in dataset.columns for name in one.columns}
+    return checks.leaks(frame, features, dataset.target, labels)

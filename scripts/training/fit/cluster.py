@@ -39,7 +39,7 @@ class SparkEngine:
 
     def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
         self.spark, self.config, self.labels = spark, config, list(labels)
-        self.columns = Columns(table.numbers, table.categories, len(labels))
+        self.columns = Columns(table.numbers, table.categories, len(labels), encoded=table.encoded)
         self.train = table.table.where(F.col(PART) == "train")
 
     @cached_property

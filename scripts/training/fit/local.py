@@ -48,8 +48,16 @@ class LocalEngine:
         train = table.rows("train", labels)
         # Repeated measurements share a hash, so no fold is judged by a row that another fold was fitted on.
         fold = (train.hash * 1e9).astype(np.int64) % config.search.folds
-        self.columns = Columns(table.numbers, table.categories, len(labels))
-        self.rows = TrainingRows(table.numbers, table.categories, len(labels), train.features, train.target, fold)
+        self.columns = Columns(table.numbers, table.categories, len(labels), encoded=table.encoded)
+        self.rows = TrainingRows(
+            table.numbers,
+            table.categories,
+            len(labels),
+            train.features,
+            train.target,
+            fold,
+            encoded=table.encoded,
+        )
 
     @cached_property
     def profile(self) -> Profile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -37,11 +37,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Columns:
-    """What a model takes and gives: its number and category columns in order, and how many classes (0: regression)."""
+    """What a model takes and gives: its number and category columns in order, and how many classes (0: regression).
+
+    `encoded` are the texts of each category column that get an input of their own (all that occur, by default); the
+    others are encoded alike, as unknown ones are.
+    """
 
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     classes: int
+    encoded: dict[str, list[str]] = field(default_factory=dict, kw_only=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -146,7 +151,8 @@ def build(parameters: Parameters, columns: Columns, seed: int, jobs: int = 1) ->
         # Constant columns of nothing but gaps cannot occur: the checks refuse them.
         steps.append(("numbers", SimpleImputer(strategy="median"), list(columns.numbers)))
     if columns.categories:
-        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+        texts = [columns.encoded[name] for name in columns.categories] if columns.encoded else "auto"
+        encoder = OneHotEncoder(categories=texts, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
         steps.append(("categories", encoder, list(columns.categories)))
     return Pipeline([("columns", ColumnTransformer(steps)), ("model", model)])
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from training.config import code_version
+from training.config import Data, code_version
+from training.data.cells import FALSE, TRUE
+from training.data.checks import Column
 from training.data.files import Source, identifier
 from training.data.table import Dataset
 from training.evaluation import metrics
 from training.evaluation.measurement import Measurement
 from training.fit.calibration import Calibrator
-from training.fit.profile import Categories, Numbers, Profile, counts
+from training.fit.profile import Numbers, Profile, counts
 from training.model.onnx_export import LARGEST_DIFFERENCE
 from training.model.onnx_runtime import run
 
-VERSION = 1
+VERSION = 2
 GOLDEN_ROWS = 5
 
 
@@ -63,12 +64,68 @@ class NumberFeature(Feature):
 
 @dataclass(frozen=True)
 class CategoryFeature(Feature):
-    """`categories` are the texts of the whole table, in order."""
+    """`categories` are the texts of the whole table, in order; `unknown` others are accepted or refused."""
 
     categories: list[str]
     example: str
     histogram: CategoryHistogram
+    unknown: str
     type: str = "category"
+
+
+@dataclass(frozen=True)
+class BooleanHistogram:
+    """Rows that are false, and rows that are true."""
+
+    counts: list[int]
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class BooleanFeature(Feature):
+    """One of the words (in lower case); the graph takes 0 and 1."""
+
+    true: list[str]
+    false: list[str]
+    example: bool
+    histogram: BooleanHistogram
+    type: str = "boolean"
+
+
+@dataclass(frozen=True)
+class DatePart:
+    """A float32 input of the graph: whole days since 1970-01-01 (UTC), seconds of the day, month (1 to 12), weekday
+    (0 is Monday)."""
+
+    input: str
+    part: str
+
+
+@dataclass(frozen=True)
+class DateFeature(Feature):
+    """A date; `format` is "iso" or a pattern of strptime. The histogram is of the days; the graph has an input for
+    each part, and none for the feature itself."""
+
+    format: str
+    parts: list[DatePart]
+    low: str
+    high: str
+    median: str
+    example: str
+    histogram: Histogram
+    type: str = "date"
+
+
+@dataclass(frozen=True)
+class CellReading:
+    """How a text cell is read (see docs/data.md)."""
+
+    missing: list[str]
+    decimal: str
+    thousands: str
+
+
+TypedFeature = NumberFeature | CategoryFeature | BooleanFeature | DateFeature
 
 
 @dataclass(frozen=True)
@@ -103,7 +160,8 @@ class Contract:
     target: str
     target_unit: str | None
     labels: list[str]
-    features: list[NumberFeature | CategoryFeature]
+    reading: CellReading
+    features: list[TypedFeature]
     interval: Interval | None
     calibration: dict[str, Any]
     prediction_histogram: Histogram
@@ -136,19 +194,18 @@ class Outcome:
     interval: Interval | None
 
 
-def build(
-    name: str, run_id: str, source: Source, table: Dataset, units: Mapping[str, str], outcome: Outcome
-) -> Contract:
-    """The contract of a model of `table`; `units` are those of its columns."""
-    profile = outcome.profile
+def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, outcome: Outcome) -> Contract:
+    """The contract of a model of `table`; `data` names units and says what to do with unknown categories."""
+    profile, reading = outcome.profile, table.reading
     return Contract(
         version=VERSION,
         name=name,
         task="classification" if outcome.labels else "regression",
         target=table.target,
-        target_unit=units.get(table.target),
+        target_unit=data.units.get(table.target),
         labels=outcome.labels,
-        features=[_feature(name, column, table, units.get(name)) for name, column in profile.features.items()],
+        reading=CellReading(list(reading.missing), reading.decimal, reading.thousands),
+        features=[_feature(column, table, data, profile) for column in table.columns],
         interval=outcome.interval,
         calibration=_calibration(outcome),
         prediction_histogram=_predictions(outcome.held),
@@ -163,18 +220,30 @@ def build(
     )
 
 
-def _feature(
-    name: str, column: Numbers | Categories, table: Dataset, unit: str | None
-) -> NumberFeature | CategoryFeature:
-    shared = (name, identifier(name), unit, name in table.report["missing"])
-    if isinstance(column, Numbers):
-        median = _short(column.median)
-        histogram = Histogram(column.edges, column.counts, column.missing)
-        return NumberFeature(*shared, _short(column.low), _short(column.high), median, median, histogram)
-    texts = table.texts[name]
-    rows = [column.counts.get(text, 0) for text in texts]
-    example = texts[int(np.argmax(rows))]
-    return CategoryFeature(*shared, list(texts), example, CategoryHistogram(rows, column.missing))
+def _feature(column: Column, table: Dataset, data: Data, profile: Profile) -> TypedFeature:
+    name = column.name
+    shared = (name, identifier(name), data.units.get(name), name in table.report["missing"])
+    found = profile.features[column.columns[0]]
+    if not isinstance(found, Numbers):
+        texts = table.texts[name]
+        rows = [found.counts.get(text, 0) for text in texts]
+        example = texts[int(np.argmax(rows))]
+        return CategoryFeature(*shared, list(texts), example, CategoryHistogram(rows, found.missing), data.unknown)
+    if column.kind == "boolean":
+        ones = found.counts[-1] if found.high else 0
+        seen = BooleanHistogram([sum(found.counts) - ones, ones], found.missing)
+        return BooleanFeature(*shared, list(TRUE), list(FALSE), ones > seen.counts[0], seen)
+    histogram = Histogram(found.edges, found.counts, found.missing)
+    if column.kind == "date":
+        parts = [DatePart(identifier(one), part) for one, part in zip(column.columns, column.parts, strict=True)]
+        low, middle, high = (_day(days) for days in (found.low, found.median, found.high))
+        return DateFeature(*shared, column.format, parts, low, high, middle, middle, histogram)
+    median = _short(found.median)
+    return NumberFeature(*shared, _short(found.low), _short(found.high), median, median, histogram)
+
+
+def _day(days: float) -> str:
+    return (date(1970, 1, 1) + timedelta(days=int(days))).isoformat()
 
 
 def _short(value: float) -> float:

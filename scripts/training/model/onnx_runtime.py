@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at ONNX Runtime's import; it would call its maker
@@ -65,3 +65,14 @@ def read_contract(content: bytes) -> dict[str, Any]:
     """The contract inside a serialized model."""
     properties = onnx.load_from_string(content).metadata_props
     return dict(json.loads(next(entry.value for entry in properties if entry.key == CONTRACT_KEY)))
+
+
+def model_columns(contract: Mapping[str, Any]) -> dict[str, bool]:
+    """The columns of the frames that the model takes, and whether each is text: a date is there by its parts."""
+    found: dict[str, bool] = {}
+    for feature in contract["features"]:
+        parts = [part["part"] for part in feature.get("parts", [])]
+        found |= {f"{feature['name']} {part}": False for part in parts}
+        if not parts:
+            found[feature["name"]] = feature["type"] == "category"
+    return found

@@ -164,7 +164,7 @@ def _source(config: Config, production: Production) -> Source | None:
         log.warning("%s (%s)", error.message, error.hint)
         return None
     if found.synthetic and not production.contract["data"]["synthetic"]:
-        log.warning("%s is not there, and its synthetic sample is nothing to train again on", config.data.source)
+        log.warning("%s is not there, and its synthetic sample is nothing to train again on", config.data.place)
         return None
     return found
 
@@ -191,7 +191,7 @@ def _data_changed(
     versions = registry.client.search_model_versions(f"name = '{registry.name}'")
     newest = max(versions, key=lambda version: int(version.version))
     tags = registry.client.get_run(str(newest.run_id)).data.tags
-    same_place = Path(tags.get(SOURCE_TAG, "")).resolve() == Path(config.data.source).resolve()
+    same_place = Path(tags.get(SOURCE_TAG, "")).resolve() == Path(config.data.place).resolve()
     if not same_place or tags["pipeline.data_digest"] == source.digest:
         return None
     decision = policy.data_changed(source.name, source.digest, str(newest.version))

@@ -15,6 +15,7 @@ from training.config import Config
 from training.errors import FileGone, WrongModel
 from training.evaluation import metrics
 from training.model import onnx_runtime
+from training.model.onnx_runtime import model_columns
 from training.promotion.gate import Evidence
 from training.tracking.registry import BASELINE_TAG, TEST_ROWS_FILE, Registry
 
@@ -81,11 +82,9 @@ def _scored(content: bytes, features: pd.DataFrame, config: Config, labels: list
     choosing that one is never right.
     """
     contract = onnx_runtime.read_contract(content)
-    columns = {feature["name"]: feature["type"] for feature in contract["features"]}
+    columns = model_columns(contract)
     same_kind = contract["task"] == config.data.task and contract["target"] == config.data.target
-    known = all(
-        name in features and (features[name].dtype == object) == (kind == "category") for name, kind in columns.items()
-    )
+    known = all(name in features and (features[name].dtype == object) == text for name, text in columns.items())
     if not (same_kind and known):
         return None
     values, probabilities = onnx_runtime.run(content, features[list(columns)])

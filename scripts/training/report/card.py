@@ -16,6 +16,7 @@ import numpy as np
 from training.evaluation.diagnostics import Estimate
 from training.evaluation.measurement import Measurement
 from training.evaluation.metrics import SMALLEST_GROUP
+from training.model.onnx_runtime import model_columns
 
 GATE_HEADING = "## Gate verdict"
 NOT_JUDGED = "not judged yet"
@@ -172,7 +173,8 @@ def _limit_lines(card: Card, items: int) -> Iterator[str]:
     yield f"It learned from {learned}; other places and times were not tested."
     found = measured.importance
     features = {feature["name"]: feature for feature in terms["features"]}
-    ranked = [features[found.names[index]] for index in np.argsort(-found.mean)]
+    owners = {column: one["name"] for one in terms["features"] for column in model_columns({"features": [one]})}
+    ranked = [features[name] for name in dict.fromkeys(owners[found.names[i]] for i in np.argsort(-found.mean))]
     if max(measured.metrics.get("accuracy", 0), measured.metrics.get("r2", 0)) > TOO_GOOD:
         name = _text(ranked[0]["name"])
         yield f"**Hardly an error on the test rows**: is {name} known before the target is, or does it give it away?"
@@ -200,6 +202,10 @@ def _range(feature: dict[str, Any]) -> str:
     if feature["type"] == "number":
         unit = f" {_text(feature['unit'])}" if feature["unit"] else ""
         return f"{name} {_figure(feature['low'])} to {_figure(feature['high'])}{unit}"
+    if feature["type"] == "boolean":
+        return f"{name} true or false"
+    if feature["type"] == "date":
+        return f"{name} {feature['low']} to {feature['high']}"
     kinds = feature["categories"]
     return f"{name} {', '.join(map(_text, kinds[:5]))}{_more(len(kinds) - 5, 'kinds', ', ')}"
 

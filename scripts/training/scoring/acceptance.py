@@ -13,15 +13,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from training.data.cells import present
-from training.data.checks import as_number
+from training.data.cells import Reading as CellReading
 from training.data.files import Source
 from training.errors import DataError
 
 FLOAT32_MAX = 3.4028234663852886e38  # a larger number would become infinite in the graph's float32
-# A number as people write it. The cast alone would also take Java's "5d" and "0x1p3".
-DECIMAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MOST_SHOWN = 40
+READING = CellReading(("?", "n/a", "na", "nan", "none", "null"))
 MALFORMED = "__malformed"
 
 Feature = dict[str, Any]  # one of the contract's
@@ -73,12 +71,12 @@ def readings(features: list[Feature], table: DataFrame, source: Source) -> list[
 
 def _reading(feature: Feature, column: str, types: dict[str, T.DataType], as_text: bool) -> Reading:
     """The expressions are kept small: Spark compiles them, and a method of its Java code must not exceed 64 kB."""
-    cell = present(column) if as_text else F.col(f"`{column}`")
+    cell = READING.text(F.col(f"`{column}`")) if as_text else F.col(f"`{column}`")
     numeric = isinstance(types[column], T.NumericType)
     nothing = F.lit(None)
     if feature["type"] == "number":
         value = cell.cast("double") if numeric else nothing.cast("double")
-        value = F.when(cell.rlike(DECIMAL), as_number(column)) if as_text else value
+        value = READING.value(cell) if as_text else value
         right = F.abs(value) <= FLOAT32_MAX  # not so for NaN, which Spark orders behind every number
     else:
         value = nothing.cast("string") if numeric else cell.cast("string")

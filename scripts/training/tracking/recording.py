@@ -17,11 +17,12 @@ from mlflow.types import ColSpec, DataType, Schema
 
 import mlflow
 from training.config import Config
-from training.data.files import Source
+from training.data.files import Source, identifier
 from training.data.table import Dataset
 from training.evaluation.measurement import Measurement
 from training.fit.search import Found
 from training.model import signing
+from training.model.onnx_runtime import model_columns
 from training.report import plots
 from training.report.card import Card, page, render
 from training.tracking.registry import (
@@ -73,7 +74,7 @@ def record(
             {
                 KEY_TAG: key,
                 "pipeline.data": source.name,
-                SOURCE_TAG: config.data.source,
+                SOURCE_TAG: config.data.place,
                 "pipeline.data_digest": source.digest,
                 "pipeline.data_synthetic": str(source.synthetic).lower(),
                 "pipeline.code_version": result.contract["code_version"],
@@ -128,8 +129,10 @@ def _write_files(
 
 
 def _signature(contract: dict[str, Any]) -> ModelSignature:
-    types = {"number": DataType.float, "category": DataType.string}
-    columns: list[Any] = [ColSpec(types[feature["type"]], feature["input"]) for feature in contract["features"]]
+    columns: list[Any] = [
+        ColSpec(DataType.string if text else DataType.float, identifier(name))
+        for name, text in model_columns(contract).items()
+    ]
     outputs: list[Any] = [ColSpec(DataType.float, "variable")]
     if contract["labels"]:
         outputs = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "probabilities")]
@@ -137,6 +140,9 @@ def _signature(contract: dict[str, Any]) -> ModelSignature:
 
 
 def _example(contract: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame([{feature["input"]: feature["example"] for feature in contract["features"]}])
-    numbers = [feature["input"] for feature in contract["features"] if feature["type"] == "number"]
-    return frame.astype(dict.fromkeys(numbers, "float32"))
+    """The example of each feature, as the graph takes it; the parts of dates are those of a golden row."""
+    values = contract["golden"]["rows"][0] | {one["input"]: one["example"] for one in contract["features"]}
+    texts = {identifier(name): text for name, text in model_columns(contract).items()}
+    return pd.DataFrame(
+        {name: pd.Series([values[name]], dtype=object if text else "float32") for name, text in texts.items()}
+    )
