@@ -81,7 +81,14 @@ def train(config: Config) -> dict[str, Any]:
     with registry.speaking():
         version = recording.record(registry, config, source, table, parts.test.frame, result, key)
     log.info("registered version %s of %s", version, config.name)
-    return {"status": "trained", "version": version, "run_id": found.run_id, "run_key": key, "metrics": metrics}
+    return {
+        "status": "trained",
+        "version": version,
+        "run_id": found.run_id,
+        "run_key": key,
+        "metrics": metrics,
+        "warnings": table.report["warnings"],
+    }
 
 
 def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, found: Found) -> Result:

@@ -369,6 +369,10 @@ def _most_frequent(summary: Summary) -> list[str]:
 
 
 def _leaks(dataset: Dataset, labels: bool) -> dict[str, str]:
-    frame = dataset.part("train", ROWS_LOOKED_AT)
+    """Looked for in the rows held back: those of training may be too many for one machine."""
+    held = [dataset.part(name, ROWS_LOOKED_AT) for name in ("test", "calibration") if dataset.report["parts"][name]]
+    if not held:
+        return {}
+    frame = pd.concat(held, ignore_index=True)
     features = {name: one.name for one in dataset.columns for name in one.columns}
     return checks.leaks(frame, features, dataset.target, labels)
