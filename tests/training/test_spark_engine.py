@@ -102,7 +102,7 @@ def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver
     assert holder is not None
     contract = onnx_runtime.read_contract(registry.model_content(holder, tmp_path))
     assert [feature["name"] for feature in contract["features"]] == ["body mass", "height", "colour"]
-    assert len(pd.read_parquet(registry.run_file(first["run_id"], "test-rows.parquet", tmp_path))) == 30
+    assert len(pd.read_parquet(registry.run_file(holder, "test-rows.parquet", tmp_path))) == 30
 
 
 def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, configured: Configured) -> None:
