@@ -109,7 +109,11 @@ class FakeRegistry:
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert asked == {"experiment_ids": ["5"], "max_results": 20, "order_by": ["attributes.start_time DESC"]}
+                assert asked == {
+                    "experiment_ids": ["5"],
+                    "max_results": 100,
+                    "order_by": ["attributes.start_time DESC"],
+                }
                 self.do_GET()
 
             def log_message(self, *arguments: object) -> None:

@@ -24,6 +24,11 @@ def test_the_last_decisions_come_newest_first(registry: FakeRegistry, client: Te
     assert (body["entries"][0]["by"], body["away"]) == ("airflow", None)
 
 
+def test_decisions_on_another_alias_are_left_out(registry: FakeRegistry, client: TestClient) -> None:
+    registry.ledger = [REFUSED | {"alias": "staging"}, PROMOTED | {"alias": "production"}]
+    assert [entry["action"] for entry in client.get("/history").json()["entries"]] == ["promoted"]
+
+
 def test_where_nothing_was_decided_the_history_is_empty(client: TestClient) -> None:
     assert client.get("/history").json()["entries"] == []
 

@@ -1,6 +1,7 @@
 """Following the registry: what goes live, what is refused, what survives."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -242,10 +243,22 @@ def test_a_damaged_copy_is_not_loaded_and_fetched_again(registry: FakeRegistry, 
 
 def test_what_a_killed_process_left_half_written_is_removed(settings: Settings) -> None:
     folder_of(settings).mkdir(parents=True)
-    (folder_of(settings) / "x.part").write_bytes(b"half")
-    (folder_of(settings) / "7.onnx").write_bytes(b"killed before its record was written")
+    old = [folder_of(settings) / name for name in ("x.part", "7.onnx")]
+    for path in old:
+        path.write_bytes(b"killed before its record was written")
+        os.utime(path, (time.time() - 7_200,) * 2)
+    another_replica = folder_of(settings) / "y.part"
+    another_replica.write_bytes(b"it is downloading now")
     with service(settings):
-        assert list(folder_of(settings).iterdir()) == []
+        assert list(folder_of(settings).iterdir()) == [another_replica]
+
+
+def test_nobody_else_reads_the_copies(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    with service(settings):
+        wait_until((folder_of(settings) / "1.json").exists)
+    assert {path.stat().st_mode & 0o777 for path in folder_of(settings).iterdir()} == {0o600}
+    assert folder_of(settings).stat().st_mode & 0o777 == 0o700
 
 
 def test_a_clock_that_was_put_back_costs_no_copy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from prediction_api.errors import ArtifactUnavailable, DigestMismatch
 
 KEPT = 3
+LEFTOVER_SECONDS = 3_600.0  # older than any download takes: another replica on the same folder may be writing
 
 
 class CopyRecord(BaseModel):
@@ -39,7 +41,8 @@ class ModelCopies:
     def new_file(self) -> Path:
         """An empty file on the same disk, to download into. Raises ArtifactUnavailable when nothing can be written."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
             handle, path = tempfile.mkstemp(dir=self.folder, suffix=".part")
             os.close(handle)
         except OSError as error:
@@ -87,12 +90,13 @@ class ModelCopies:
             self._withdrawn.touch()
 
     def drop_leftovers(self) -> None:
-        """Removes what a killed process left: files half written, and models without their record."""
+        """Removes what a killed process left an hour ago: files half written, and models without their record."""
         known = {self._model_file(record.version) for record in self.newest_first()}
         alone = {path for path in self.folder.glob("*.onnx") if path.stem.isdigit()} - known
         for path in [*self.folder.glob("*.part"), *alone]:
             with suppress(OSError):  # it takes room, and keeps nothing from being served
-                path.unlink(missing_ok=True)
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    path.unlink(missing_ok=True)
 
     def to_serve(self, alias: str) -> list[CopyRecord]:
         """The records of what may be served without the registry, the one that went live last in front."""

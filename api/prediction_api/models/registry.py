@@ -52,6 +52,7 @@ class LedgerEntry(BaseModel):
     """One decision about a version. `action`: promoted, refused, rolled_back and what else the training job writes."""
 
     action: str
+    alias: str = ""  # empty in entries of before there were several
     version: str
     previous: str | None = None
     reasons: list[Reason] = []
@@ -173,7 +174,7 @@ class Registry:
             )
         except NotThere:
             return []
-        search = {"experiment_ids": [found.experiment.experiment_id], "max_results": most}
+        search = {"experiment_ids": [found.experiment.experiment_id], "max_results": 5 * most}  # other aliases' are among them
         order = {"order_by": ["attributes.start_time DESC"]}
         query: dict[str, Any] = {"json": search | order, "timeout": _SEARCH_TIMEOUT}
         try:
@@ -181,7 +182,8 @@ class Registry:
         except NotThere as error:  # the ledger is there, and cannot be searched: deleted a moment ago, or hidden
             raise RegistryAway(f"runs/search was refused: {error.detail}") from None
         texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
-        return [_entry(text) for text in texts]
+        entries = [_entry(text) for text in texts]
+        return [entry for entry in entries if entry.alias in ("", self.alias)][:most]
 
     async def download(self, model: str, version: str, target: Path) -> None:
         """Writes the version's file to `target`. Raises ArtifactUnavailable, also on a full disk, or RegistryAway."""
