@@ -15,7 +15,11 @@ from training.errors import ConfigError
 
 TRAINING_ROOMS = ("data", "evaluation", "fit", "model")
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
-METRICS = {"regression": ("mae", "rmse"), "classification": ("accuracy", "log_loss")}
+METRICS = {
+    "regression": ("mae", "rmse"),
+    "classification": ("log_loss", "accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
+}
+AGGREGATED_METRICS = ("mae", "rmse", "log_loss", "accuracy")  # those that engine 'spark' adds up on the executors
 
 
 class _Section(BaseModel):
@@ -119,7 +123,16 @@ class Search(_Section):
         default=["extra_trees", "random_forest", "xgboost"], min_length=1, description="kinds of model"
     )
     trials: PositiveInt = Field(default=20, description="how many are tried in all")
-    metric: str | None = Field(default=None, description="mae, rmse; accuracy, log_loss. Default: mae or log_loss")
+    metric: str | None = Field(
+        default=None,
+        description="mae, rmse; log_loss, accuracy, balanced_accuracy, f1, "
+        "roc_auc, average_precision. Default: mae or log_loss",
+    )
+    weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced: each label weighs the same in fitting and in the choice of the served label, however "
+        "rare it is; probabilities stay those of the table",
+    )
     folds: int = Field(default=3, ge=2, le=20, description="parts of the cross-validation that judges a trial")
     timeout_s: PositiveInt = Field(default=600, description="seconds after which no further trial starts")
 
@@ -127,6 +140,8 @@ class Search(_Section):
     def _spark_trains_xgboost(self) -> Search:
         if self.engine == "spark" and self.candidates != ["xgboost"]:
             raise ValueError("engine 'spark' trains xgboost only: set candidates: [xgboost]")
+        if self.engine == "spark" and self.metric not in (None, *AGGREGATED_METRICS):
+            raise ValueError(f"engine 'spark' searches by one of {', '.join(AGGREGATED_METRICS)}; gate.metric is free")
         return self
 
 
@@ -145,6 +160,38 @@ class Gate(_Section):
     limits: dict[str, float] = Field(default={}, description="metric: worst value allowed, whatever the champion does")
 
 
+class Cost(_Section):
+    """What a wrong prediction costs, in any unit: only the ratio counts."""
+
+    false_negative: float = Field(gt=0, description="another label was served, and this one was true")
+    false_positive: float = Field(gt=0, description="this label was served, and another one was true")
+
+
+class Threshold(_Section):
+    """Of two labels, from which probability one is served; chosen on the calibration rows."""
+
+    label: str = Field(description="the label that is served from the threshold on")
+    cost: Cost | None = Field(default=None, description="the threshold of least cost")
+    precision: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="the lowest threshold at which this share of the label's predictions holds",
+    )
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        """YAML reads 1 as a number, and yes as true: `data` has them as text."""
+        return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Threshold:
+        if (self.cost is None) == (self.precision is None):
+            raise ValueError("give either cost or precision")
+        return self
+
+
 class Serving(_Section):
     """How the model is served."""
 
@@ -154,6 +201,11 @@ class Serving(_Section):
         description="the registry's name for the version that serves: letters, digits, _ and -; not `latest` nor `v1`",
     )
     coverage: float = Field(default=0.9, gt=0, lt=1, description="share of true values that the interval should hold")
+    threshold: Threshold | None = Field(
+        default=None,
+        description="of two labels, from which probability one is served: {label, cost: {false_negative, "
+        "false_positive}} or {label, precision}. Default: the more probable one",
+    )
 
     @field_validator("alias")
     @classmethod
@@ -207,6 +259,8 @@ class Config(_Section):
         for metric in named:
             if metric not in known:
                 raise ValueError(f"metric '{metric}' is not one of {', '.join(known)} ({self.data.task})")
+        if self.data.task == "regression" and (self.search.weights != "none" or self.serving.threshold):
+            raise ValueError("search.weights and serving.threshold are for data.task: classification")
         return self
 
     @property

@@ -82,6 +82,16 @@ class ParityError(PipelineError):
         )
 
 
+class TrialFailed(PipelineError):
+    """A candidate cannot be fitted on this table."""
+
+    def __init__(self, candidate: str, reason: str) -> None:
+        super().__init__(
+            f"a trial of {candidate} failed: {' '.join(reason.split())[:500]}",
+            "If the reason is not in the table, leave the candidate out of search.candidates and report the case.",
+        )
+
+
 class Interruption(PipelineError):
     """Something around the job failed; trying again may help."""
 
@@ -99,12 +109,13 @@ class TrackingError(Interruption):
 
 
 class ClusterError(Interruption):
-    """The Spark cluster has no executor to run on, or loses them again and again."""
+    """The Spark cluster has no executor to run on, or lost one."""
 
     def __init__(self, master: str) -> None:
         super().__init__(
-            f"{master}: no executors, or they are lost again and again",
-            "See the master's page: are there workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
+            f"{master}: no executors, or one was lost during the training",
+            "Try again: the search goes on where it stopped. If it happens each time, see the master's page: are there "
+            "workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
 from training.config import Config
@@ -19,7 +20,7 @@ from training.errors import DataError
 from training.evaluation import measurement
 from training.evaluation import metrics as evaluation
 from training.evaluation.measurement import Held
-from training.fit import calibration, engine, search
+from training.fit import calibration, decision, engine, search
 from training.fit.engine import Engine
 from training.fit.search import Found
 from training.model import contract, onnx_export, onnx_runtime
@@ -29,6 +30,9 @@ from training.tracking.registry import FEEDBACK_TAG, Registry
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
+
+LARGE_MODEL = 100_000_000  # bytes of the file
+MEMORY_PER_BYTE = 7  # measured: 220 MB of trees with 26 labels took 1.47 GB in the service
 
 
 @dataclass(frozen=True)
@@ -59,27 +63,18 @@ def train(config: Config) -> dict[str, Any]:
         log.info("nothing to do: version %s has run key %s", known.version, key)
         return {"status": "unchanged", "version": known.version, "run_id": known.run_id, "run_key": key}
     spark = session(f"train {config.name}")
-    table = dataset.load(spark, source, config, labelled)
-    labels = table.labels() if config.data.task == "classification" else []
-    held = {part: table.rows(part, labels, config.split.most_rows) for part in ("calibration", "test")}
-    fewest = evaluation.fewest_rows(config.serving.coverage)
-    if not labels and len(held["calibration"].target) < fewest:
-        raise DataError(
-            f"{source.name}: an interval that holds {config.serving.coverage:.1%} of the values needs {fewest} rows of "
-            f"calibration, found {len(held['calibration'].target)}",
-            "Give more rows, raise split.calibration, or lower serving.coverage.",
-        )
-    parts = Parts(table, labels, engine.start(spark, config, table, labels), **held)
+    parts = _parts(config, spark, source, dataset.load(spark, source, config, labelled))
     log.info("search: %d trials over %s", config.search.trials, ", ".join(config.search.candidates))
+    metric, seed = config.search_metric, config.split.seed
     with registry.speaking():
-        found = parts.training.search(experiment, f"train-{key}{told[:8]}")
+        found = search.run(parts.training, config.search, metric, seed, experiment, f"train-{key}{told[:8]}")
     log.info("winner: %s", found.best)
     model = parts.training.fit(found.best)
     result = _evaluate(config, source, parts, model, found)
     metrics = result.measured.metrics
     log.info("test: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     with registry.speaking():
-        version = recording.record(registry, config, source, table, parts.test.frame, result, key)
+        version = recording.record(registry, config, source, parts.table.report, parts.test, result, key)
     log.info("registered version %s of %s", version, config.name)
     return {
         "status": "trained",
@@ -87,30 +82,65 @@ def train(config: Config) -> dict[str, Any]:
         "run_id": found.run_id,
         "run_key": key,
         "metrics": metrics,
-        "warnings": table.report["warnings"],
+        "warnings": parts.table.report["warnings"],
     }
+
+
+def _parts(config: Config, spark: SparkSession, source: Source, table: Dataset) -> Parts:
+    """The table's parts, which are enough for what is asked of them. Raises DataError."""
+    labels = table.labels() if config.data.task == "classification" else []
+    decision.asked_label(config.serving.threshold, labels)
+    calibration_rows, test = (table.rows(part, labels, config.split.most_rows) for part in ("calibration", "test"))
+    fewest, found = evaluation.fewest_rows(config.serving.coverage), len(np.unique(calibration_rows.hash))
+    if not labels and found < fewest:
+        raise DataError(
+            f"{source.name}: an interval that holds {config.serving.coverage:.1%} of the values needs {fewest} "
+            f"different rows of calibration, found {found}",
+            "Give more rows, raise split.calibration, or lower serving.coverage.",
+        )
+    training = engine.start(spark, config.search, config.search_metric, config.split.seed, table, labels)
+    return Parts(table, labels, training, calibration_rows, test)
 
 
 def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, found: Found) -> Result:
     """Calibrates on the calibration part, exports, checks the graph against the model on all test rows, measures."""
     columns, profile, seed, labels = parts.training.columns, parts.training.profile, config.split.seed, parts.labels
-    test, frame, calibrator, width = parts.test.features, parts.test.frame, None, None
-    held, raw = (search.predict(model, rows.features, columns.classes) for rows in (parts.calibration, parts.test))
+    test, held_rows, calibrator, width, chosen, served = parts.test, parts.calibration, None, None, None, None
+    held, raw = (search.predict(model, rows.features, columns.classes) for rows in (held_rows, test))
+    baseline = profile.baseline
     if labels:
-        calibrator = calibration.fit(held, parts.calibration.target, seed)
+        counts = profile.baseline * parts.table.report["parts"]["train"]
+        shares = profile.baseline if config.search.weights == "balanced" else None
+        calibrator = calibration.fit(held, held_rows.target, seed, held_rows.hash, shares)
         held, predicted = calibrator(held), calibrator(raw)
+        chosen = decision.choose(config.serving.threshold, labels, held, held_rows.target, shares)
+        served, baseline = chosen(predicted), evaluation.baseline_shares(counts)
     else:
-        width, predicted = evaluation.half_width(parts.calibration.target, held, config.serving.coverage), raw
-    graph = onnx_export.graph(model, columns, labels, calibrator)
+        width = evaluation.half_width(held_rows.target, held, config.serving.coverage, held_rows.hash)
+        predicted = raw
+    graph = onnx_export.graph(model, columns, labels, calibrator, chosen)
     bare = bytes(graph.SerializeToString())
-    parity = onnx_export.check_parity(bare, test, predicted, profile.spread)
-    groups = frame[config.data.segment].astype(str).to_numpy() if config.data.segment else None
-    rows = Held(test, parts.test.target, groups)
+    _warn_of_size(len(bare))
+    parity = onnx_export.check_parity(bare, test.features, predicted, profile.spread)
+    groups = test.frame[config.data.segment].astype(str).to_numpy() if config.data.segment else None
+    rows = Held(test.features, test.target, groups, test.hash)
     score = onnx_runtime.predictor(bare)
-    measured = measurement.measure(config.gate_metric, rows, (raw, predicted), width, profile.baseline, score, seed)
+    measured = measurement.measure(config.gate_metric, rows, (raw, predicted), width, baseline, score, seed, served)
     interval = None if width is None else contract.Interval(config.serving.coverage, width)
+    threshold = chosen.threshold if chosen else None
     outcome = contract.Outcome(
-        labels, profile, bare, score(parts.calibration.features), test, measured, calibrator, interval
+        labels, profile, bare, score(held_rows.features), test.features, measured, calibrator, interval, threshold
     )
     terms = contract.build(config.name, found.run_id, source, parts.table, config.data, outcome).as_json()
-    return Result(found, onnx_export.attach(graph, terms), terms, parity, profile.baseline.tolist(), measured)
+    return Result(found, onnx_export.attach(graph, terms), terms, parity, baseline.tolist(), measured)
+
+
+def _warn_of_size(content: int) -> None:
+    """A model of this size takes several times its file's memory in the service."""
+    if content > LARGE_MODEL:
+        log.warning(
+            "the model takes %.0f MB, and about %.1f GB in the service: for a smaller one leave the forests out of "
+            "search.candidates, or give fewer labels",
+            content / 1e6,
+            content * MEMORY_PER_BYTE / 1e9,
+        )

@@ -38,6 +38,33 @@ def test_the_gain_is_the_difference_of_the_metrics(
     assert found.lower < found.estimate < found.upper
 
 
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "f1", "balanced_accuracy"])
+def test_a_metric_that_is_no_mean_is_resampled_itself(metric: str) -> None:
+    better = PROBABILITIES * 0.7 + RIGHT * 0.3
+    found = bootstrap.gain(metric, LABELS, PROBABILITIES, better, 0.95, 1)
+    difference = metrics.score(metric, LABELS, better) - metrics.score(metric, LABELS, PROBABILITIES)
+    assert found.estimate == pytest.approx(difference)
+    assert 0 < found.lower < found.estimate < found.upper
+    same = bootstrap.gain(metric, LABELS, better, better, 0.95, 1)
+    assert (same.lower, same.upper) == (0, 0)
+
+
+def test_a_champion_may_know_labels_that_these_rows_do_not_have() -> None:
+    labels, known = LABELS % 2, PROBABILITIES[:, :2] / PROBABILITIES[:, :2].sum(axis=1, keepdims=True)
+    other = np.column_stack([known * 0.9, np.full(500, 0.1)])
+    assert bootstrap.gain("average_precision", labels, other, known, 0.95, 1).estimate == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "average_precision"])
+def test_copies_of_rows_make_a_gain_no_surer(metric: str) -> None:
+    copy, better = np.arange(1500) // 3, PROBABILITIES * 0.99 + RIGHT * 0.01
+    once = bootstrap.gain(metric, LABELS, PROBABILITIES, better, 0.95, 1)
+    given = LABELS[copy], PROBABILITIES[copy], better[copy]
+    repeated = bootstrap.gain(metric, *given, 0.95, 1, copy)
+    assert (repeated.lower, repeated.upper) == (pytest.approx(once.lower), pytest.approx(once.upper))
+    assert bootstrap.gain(metric, *given, 0.95, 1).lower > once.lower
+
+
 def test_perfect_models_are_equal() -> None:
     found = bootstrap.gain("rmse", ACTUAL, ACTUAL, ACTUAL, 0.95, 1)
     assert (found.lower, found.estimate, found.upper) == (0, 0, 0)

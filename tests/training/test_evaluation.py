@@ -106,7 +106,80 @@ def test_bins_of_many_values_are_filled_alike() -> None:
     assert profile.counts(ACTUAL, found).tolist() == [50] * 10
 
 
-def test_summary_of_two_labels_has_the_area_under_the_curve() -> None:
-    labels = LABELS % 2
-    figures = metrics.summary("classification", labels, PROBABILITIES[:, :2])
-    assert figures["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, PROBABILITIES[:, 1]))
+@pytest.mark.parametrize("ties", [False, True])
+def test_metrics_of_two_labels_agree_with_scikit_learn(ties: bool) -> None:
+    labels, scores = LABELS % 2, PROBABILITIES[:, 1].round(1 if ties else 9)
+    found = metrics.summary("classification", labels, np.column_stack([1 - scores, scores]))
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, scores))
+    assert found["average_precision"] == pytest.approx(sk.average_precision_score(labels, scores))
+    assert found["f1"] == pytest.approx(sk.f1_score(labels, scores > 0.5))
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, scores > 0.5))
+
+
+def test_metrics_of_more_labels_are_means_over_them() -> None:
+    chosen, ones = PROBABILITIES.argmax(axis=1), np.eye(3)[LABELS]
+    found = metrics.summary("classification", LABELS, PROBABILITIES)
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(LABELS, PROBABILITIES, multi_class="ovr"))
+    assert found["average_precision"] == pytest.approx(sk.average_precision_score(ones, PROBABILITIES))
+    assert found["f1"] == pytest.approx(sk.f1_score(LABELS, chosen, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(LABELS, chosen))
+
+
+def test_a_metric_counts_each_row_as_often_as_it_was_drawn() -> None:
+    times = np.random.default_rng(1).integers(0, 3, 500)
+    rows = np.repeat(np.arange(500), times)
+    for metric in metrics.FIGURES["classification"]:
+        counted = metrics.scorer(metric, LABELS, PROBABILITIES)(times.astype(float))
+        assert counted == pytest.approx(metrics.score(metric, LABELS[rows], PROBABILITIES[rows]))
+
+
+def test_the_served_label_decides_what_is_judged_by_it() -> None:
+    served = np.zeros(500, int)
+    for metric in metrics.FIGURES["classification"]:
+        same = metrics.score(metric, LABELS, PROBABILITIES, served) == metrics.score(metric, LABELS, PROBABILITIES)
+        assert same == (metric not in metrics.OF_CHOICE)
+
+
+def test_rows_with_one_label_have_no_ranking() -> None:
+    assert np.isnan(metrics.score("roc_auc", np.zeros(5, int), np.full((5, 2), 0.5)))
+    assert "roc_auc" not in metrics.summary("classification", np.zeros(5, int), np.full((5, 2), 0.5))
+
+
+@pytest.mark.parametrize("kind", ["equally common", "long tail"])
+def test_many_labels_of_noise_do_not_beat_the_baseline(kind: str) -> None:
+    """A learner that knows nothing but the training shares, smoothed as it likes, gains nothing over the baseline."""
+    true = np.ones(30) if kind == "equally common" else 1 / np.arange(1, 31)
+    true /= true.sum()
+    lost: dict[str, list[float]] = {"baseline": [], "uniform": [], "shares": []}
+    for draw in range(100):
+        generator = np.random.default_rng(draw)
+        counts = np.maximum(np.bincount(generator.choice(30, 280, p=true), minlength=30), 1)
+        test = generator.choice(30, 2000, p=true)
+        for name, constant in (
+            ("baseline", metrics.baseline_shares(counts)),
+            ("uniform", np.full(30, 1 / 30)),
+            ("shares", counts / counts.sum()),
+        ):
+            lost[name].append(metrics.score("log_loss", test, metrics.baseline(constant, 2000)))
+    mean = {name: np.mean(values) for name, values in lost.items()}
+    assert mean["baseline"] < mean["uniform"] + 0.003
+    assert mean["baseline"] < mean["shares"]
+    assert mean["shares"] > mean["uniform"] or kind == "long tail"
+
+
+def test_ten_copies_of_each_row_leave_the_interval_as_wide() -> None:
+    residuals, copy = np.random.default_rng(1).standard_t(4, 12), np.arange(120) // 10
+    width = metrics.half_width(residuals, np.zeros(12), 0.9)
+    assert metrics.half_width(residuals[copy], np.zeros(120), 0.9, copy) == width
+    assert metrics.half_width(residuals[copy], np.zeros(120), 0.9) < width
+
+
+def test_coverage_where_rows_repeat_unequally() -> None:
+    covered = []
+    for draw in range(300):
+        generator = np.random.default_rng(draw)
+        cluster = np.repeat(np.arange(60), generator.integers(1, 9, 60))
+        residuals = generator.standard_t(4, 60)[cluster]
+        width = metrics.half_width(residuals, np.zeros(len(cluster)), 0.9, cluster)
+        covered.append((np.abs(generator.standard_t(4, 500)) <= width).mean())
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.015)

@@ -52,12 +52,16 @@ def load(spark: SparkSession, config: Config) -> Dataset:
     return dataset.load(spark, find(config.data), config)
 
 
+def start(spark: SparkSession, config: Config, loaded: Dataset, labels: list[str]) -> engine.Engine:
+    return engine.start(spark, config.search, config.search_metric, config.split.seed, loaded, labels)
+
+
 def test_profiles_and_scores_are_those_of_the_local_engine(
     spark: SparkSession, gaps: pd.DataFrame, configured: Configured
 ) -> None:
     loaded = load(spark, configured(gaps))
-    here = engine.start(spark, configured(gaps), loaded, [])
-    there = engine.start(spark, configured(gaps, search=ON_SPARK), loaded, [])
+    here = start(spark, configured(gaps), loaded, [])
+    there = start(spark, configured(gaps, search=ON_SPARK), loaded, [])
     assert isinstance(here, LocalEngine)
     assert isinstance(there, SparkEngine)
     assert there.columns == here.columns
@@ -75,7 +79,7 @@ def test_profiles_and_scores_are_those_of_the_local_engine(
             assert sum(remote.counts) == sum(local.counts)
 
     ours = local_engine.cross_validate(SMALL, here.rows, "mae", 7)
-    assert there._cross_validate(SMALL) == pytest.approx(ours, rel=0.05)
+    assert there.cross_validate(SMALL) == pytest.approx(ours, rel=0.05)
     model = there.fit(SMALL)
     held = loaded.rows("test", [])
     content = onnx_export.graph(model, there.columns, []).SerializeToString()
@@ -112,9 +116,9 @@ def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, c
     config = configured(frame, data={"task": "classification"}, search=ON_SPARK, split={"test": 0.01, "seed": 3})
     loaded = load(spark, config)
     assert loaded.labels() == ["low", "middle", "tall"]
-    there = engine.start(spark, config, loaded, loaded.labels())
+    there = start(spark, config, loaded, loaded.labels())
     assert isinstance(there, SparkEngine)
-    assert 0 < there._cross_validate(SMALL) < 1
+    assert 0 < there.cross_validate(SMALL) < 1
     model = there.fit(SMALL)
     held = loaded.rows("test", loaded.labels())
     content = onnx_export.graph(model, there.columns, loaded.labels()).SerializeToString()

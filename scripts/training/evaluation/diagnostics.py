@@ -1,6 +1,6 @@
 """How well figures are known, and where a model holds: bootstrap, groups, reliability, permutation importance.
 
-Pure functions of arrays, in the shapes of `evaluation`. All intervals hold the truth in 95 of 100 repetitions.
+Pure functions of arrays, in the shapes of `metrics`. All intervals hold the truth in 95 of 100 repetitions.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.evaluation import metrics
+from training.evaluation import bootstrap, metrics
 
 Array = np.ndarray[Any, Any]
 Predict = Callable[[pd.DataFrame], Array]
 
 CONFIDENCE = 0.95
-RESAMPLES = 1000
+RESAMPLES, FEWEST_RESAMPLES = 1000, 200
+MOST_RESAMPLED = 500_000_000  # predictions to look at in all for the intervals
 REPEATS = 5
 MOST_PERMUTED = 60_000  # rows to predict in all for the permutation importance
 FEWEST_PERMUTED = 200  # rows of each feature and repeat, however many features there are
@@ -57,48 +58,72 @@ class Bin:
 
 @dataclass(frozen=True)
 class Importance:
-    """(features,) growth of the mean loss when a feature is shuffled: mean over the repeats, and standard deviation."""
+    """(features,) growth of `metrics.loss` when a feature is shuffled: mean and standard deviation of the repeats."""
 
     names: tuple[str, ...]
     mean: Array
     spread: Array
 
 
-def estimates(task: str, actual: Array, predicted: Array, seed: int) -> dict[str, Estimate]:
-    """Every figure of `evaluation.summary` with its interval by the percentile bootstrap (Efron and Tibshirani 1993,
-    chapter 13)."""
-    generator, rows = np.random.default_rng(seed), len(actual)
-    drawn: list[dict[str, float]] = []
-    for _ in range(RESAMPLES):
-        chosen = generator.integers(0, rows, rows)
-        drawn.append(metrics.summary(task, actual[chosen], predicted[chosen]))
-    whole = metrics.summary(task, actual, predicted)
-    return {name: _between(value, np.array([one.get(name, np.nan) for one in drawn])) for name, value in whole.items()}
+def estimates(
+    task: str,
+    actual: Array,
+    predicted: Array,
+    seed: int,
+    clusters: Array | None = None,
+    chosen: Array | None = None,
+) -> dict[str, Estimate]:
+    """Every figure of `metrics.summary` with its interval by the percentile bootstrap (Efron and Tibshirani 1993,
+    chapter 13), in which the rows of one cluster are drawn together."""
+    figures = metrics.scorers(task, actual, predicted, chosen)
+    return _between(figures, len(actual), clusters, seed, _times(predicted))
 
 
-def _between(value: float, drawn: Array) -> Estimate:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return Estimate(value, float(low), float(high))
+def _between(
+    figures: dict[str, metrics.Scorer], rows: int, clusters: Array | None, seed: int, times: int
+) -> dict[str, Estimate]:
+    drawn = [
+        [figure(weights) for figure in figures.values()] for weights in bootstrap.resamples(rows, clusters, seed, times)
+    ]
+    tail, once = (1 - CONFIDENCE) / 2, np.ones(rows)
+    found = {}
+    for place, (name, figure) in enumerate(figures.items()):
+        values = np.array([one[place] for one in drawn])
+        values = values[~np.isnan(values)]
+        low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (np.nan, np.nan)
+        found[name] = Estimate(figure(once), float(low), float(high))
+    return found
 
 
-def by_group(metric: str, actual: Array, predicted: Array, groups: Array, seed: int) -> tuple[Group, ...]:
+def _times(predicted: Array) -> int:
+    """Fewer resamples of very many rows and labels, so that the time stays bounded."""
+    return int(np.clip(MOST_RESAMPLED // predicted.size, FEWEST_RESAMPLES, RESAMPLES))
+
+
+def by_group(
+    metric: str,
+    actual: Array,
+    predicted: Array,
+    groups: Array,
+    seed: int,
+    clusters: Array | None = None,
+    chosen: Array | None = None,
+) -> tuple[Group, ...]:
     """The metric in each group of rows, the largest group first."""
-    generator, row_losses = np.random.default_rng(seed), metrics.losses(metric, actual, predicted)
-    found = []
+    numbers, found = metrics.clustered(clusters, len(actual)), []
     for name, rows in sorted(pd.Series(groups).value_counts().items(), key=lambda item: (-item[1], item[0])):
-        own = row_losses[groups == name]
-        draws = [own[generator.integers(0, rows, rows)].mean() for _ in range(RESAMPLES)]
-        value = float(metrics.from_mean_loss(metric, own.mean()))
-        found.append(Group(str(name), int(rows), _between(value, metrics.from_mean_loss(metric, np.array(draws)))))
+        own = groups == name
+        figure = metrics.scorer(metric, actual[own], predicted[own], None if chosen is None else chosen[own])
+        times = _times(predicted)
+        found.append(Group(str(name), int(rows), _between({"": figure}, int(rows), numbers[own], seed, times)[""]))
     return tuple(found)
 
 
-def reliability(probabilities: Array, actual: Array) -> tuple[Bin, ...]:
+def reliability(probabilities: Array, actual: Array, clusters: Array | None = None) -> tuple[Bin, ...]:
     """What the probabilities say beside what happened (DeGroot and Fienberg 1983), in bins of about as many rows."""
     if probabilities.shape[1] == 2:
-        return _bins(probabilities[:, 1], actual == 1)
-    return _bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == actual)
+        return _bins(probabilities[:, 1], actual == 1, clusters)
+    return _bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == actual, clusters)
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
@@ -107,31 +132,36 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return float(sum(one.rows * abs(one.seen.value - one.predicted) for one in bins) / rows)
 
 
-def coverage(actual: Array, predicted: Array, half_width: float) -> tuple[Bin, ...]:
+def coverage(actual: Array, predicted: Array, half_width: float, clusters: Array | None = None) -> tuple[Bin, ...]:
     """How often the interval holds the truth, by what is predicted."""
-    return _bins(predicted, np.abs(actual - predicted) <= half_width)
+    return _bins(predicted, np.abs(actual - predicted) <= half_width, clusters)
 
 
-def _bins(predicted: Array, seen: Array) -> tuple[Bin, ...]:
+def _bins(predicted: Array, seen: Array, clusters: Array | None) -> tuple[Bin, ...]:
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, metrics.BINS + 1)))
     place = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, max(len(edges) - 2, 0))
-    found = []
+    found, numbers = [], metrics.clustered(clusters, len(seen))
     for number in np.unique(place):
         own = place == number
-        found.append(Bin(int(own.sum()), float(predicted[own].mean()), share(seen[own])))
+        found.append(Bin(int(own.sum()), float(predicted[own].mean()), share(seen[own], numbers[own])))
     return tuple(found)
 
 
-def share(seen: Array) -> Estimate:
-    """The share of True, with Wilson's interval (Wilson 1927)."""
-    rows, value, z = len(seen), float(np.mean(seen)), 1.96
+def share(seen: Array, clusters: Array | None = None) -> Estimate:
+    """The share of True, with Wilson's interval (Wilson 1927).
+
+    Rows of one cluster may all be alike, so clusters count, the larger the less: (sum of sizes)² / sum of their
+    squares (Kish 1965, section 8.2).
+    """
+    sizes = np.bincount(metrics.clustered(clusters, len(seen))).astype(np.float64)
+    rows, value, z = float(sizes.sum() ** 2 / np.square(sizes).sum()), float(np.mean(seen)), 1.96
     middle = (value + z**2 / (2 * rows)) / (1 + z**2 / rows)
     reach = z / (1 + z**2 / rows) * np.sqrt(value * (1 - value) / rows + z**2 / (4 * rows**2))
     return Estimate(value, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
 
 
 def importance(metric: str, actual: Array, features: pd.DataFrame, predict: Predict, seed: int) -> Importance:
-    """By how much the mean loss grows when one feature's values are shuffled (Breiman 2001, section 10), REPEATS times.
+    """By how much the loss grows when one feature's values are shuffled (Breiman 2001, section 10), REPEATS times.
 
     With many features only some of the rows are used, evenly spaced, so that the time stays bounded.
     """
@@ -139,12 +169,13 @@ def importance(metric: str, actual: Array, features: pd.DataFrame, predict: Pred
     most = max(FEWEST_PERMUTED, MOST_PERMUTED // (REPEATS * len(names)))
     kept = np.unique(np.linspace(0, len(actual) - 1, min(most, len(actual))).astype(int))
     features, actual = features.iloc[kept], actual[kept]
-    base = metrics.losses(metric, actual, predict(features)).mean()
-    copies, again = pd.concat([features] * REPEATS, ignore_index=True), np.tile(actual, REPEATS)
+    base = metrics.loss(metric, actual, predict(features))
+    copies, rows = pd.concat([features] * REPEATS, ignore_index=True), len(actual)
     growth = []
     for name in features.columns:
         column = features[name].to_numpy()
         shuffled = np.concatenate([generator.permutation(column) for _ in range(REPEATS)])
-        lost = metrics.losses(metric, again, predict(copies.assign(**{str(name): shuffled})))
-        growth.append(lost.reshape(REPEATS, -1).mean(axis=1) - base)
+        predicted = predict(copies.assign(**{str(name): shuffled}))
+        parts = [predicted[start : start + rows] for start in range(0, REPEATS * rows, rows)]
+        growth.append([metrics.loss(metric, actual, part) - base for part in parts])
     return Importance(tuple(names), np.mean(growth, axis=1), np.std(growth, axis=1, ddof=1))

@@ -17,11 +17,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Held:
-    """Rows that were held back: features, the target as in `evaluation`, and each row's group, or None."""
+    """Rows that were held back: features, the target as in `metrics`, each row's group, or None, and its cluster."""
 
     features: pd.DataFrame
     actual: Array
     groups: Array | None
+    clusters: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,17 @@ class Trial:
 class Measurement:
     """A model on its test rows.
 
-    `raw` is `predicted` before calibration (the same for regression). `bins` are `reliability` or `coverage`, and
-    `bins_before` the reliability of `raw`. `baseline` holds the figures of the mean, or of the labels' shares.
+    `raw` is `predicted` before calibration (the same for regression); `chosen` are the served labels, if these are not
+    the likeliest. `bins` are `reliability` or `coverage`, and `bins_before` the reliability of `raw`. `baseline` holds
+    the figures of the mean, or of the labels' shares.
     """
 
     metric: str
     actual: Array
+    clusters: Array | None
     raw: Array
     predicted: Array
+    chosen: Array | None
     half_width: float | None
     figures: dict[str, Estimate]
     baseline: dict[str, float]
@@ -58,13 +62,14 @@ class Measurement:
         """The share of test rows whose truth the interval holds."""
         if self.half_width is None:
             return None
-        return diagnostics.share(np.abs(self.actual - self.predicted) <= self.half_width)
+        return diagnostics.share(np.abs(self.actual - self.predicted) <= self.half_width, self.clusters)
 
     @property
     def metrics(self) -> dict[str, float]:
         """The figures by name, the gate's metric of the baseline, and how well interval or probabilities hold."""
         named = {name: figure.value for name, figure in self.figures.items()}
-        named[f"baseline_{self.metric}"] = self.baseline[self.metric]
+        if self.metric in self.baseline:
+            named[f"baseline_{self.metric}"] = self.baseline[self.metric]
         if self.covered:
             return named | {"interval_coverage": self.covered.value}
         return named | {"calibration_error": calibration_error(self.bins)}
@@ -89,28 +94,34 @@ def measure(
     constant: Array,
     predict: Predict,
     seed: int,
+    chosen: Array | None = None,
 ) -> Measurement:
     """Measures a model on `rows`.
 
     `predictions` are those before and after calibration; `constant` is what the baseline always says, (1,) or
-    (labels,); `predict` is the model, for the permutation importance.
+    (labels,); `predict` is the model, for the permutation importance; `chosen` the labels that it serves.
     """
     raw, predicted = predictions
-    task = "classification" if predicted.ndim == 2 else "regression"
+    task, clusters = "classification" if predicted.ndim == 2 else "regression", rows.clusters
     if half_width is None:
-        bins, bins_before = diagnostics.reliability(predicted, rows.actual), diagnostics.reliability(raw, rows.actual)
+        bins, bins_before = (diagnostics.reliability(one, rows.actual, clusters) for one in (predicted, raw))
     else:
-        bins, bins_before = diagnostics.coverage(rows.actual, predicted, half_width), ()
+        bins, bins_before = diagnostics.coverage(rows.actual, predicted, half_width, clusters), ()
+    groups: tuple[Group, ...] = ()
+    if rows.groups is not None:
+        groups = diagnostics.by_group(metric, rows.actual, predicted, rows.groups, seed, clusters, chosen)
     return Measurement(
         metric,
         rows.actual,
+        clusters,
         raw,
         predicted,
+        chosen,
         half_width,
-        diagnostics.estimates(task, rows.actual, predicted, seed),
+        diagnostics.estimates(task, rows.actual, predicted, seed, clusters, chosen),
         evaluation.summary(task, rows.actual, evaluation.baseline(constant, len(predicted))),
         bins,
         bins_before,
-        diagnostics.by_group(metric, rows.actual, predicted, rows.groups, seed) if rows.groups is not None else (),
+        groups,
         diagnostics.importance(metric, rows.actual, rows.features, predict, seed),
     )

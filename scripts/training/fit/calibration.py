@@ -7,13 +7,13 @@ for a label, and a logarithm needs more than 0. Neither number can change which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from training.evaluation.metrics import losses
+from training.evaluation.metrics import clustered, losses
 
 Array = np.ndarray[Any, Any]
 
@@ -26,12 +26,14 @@ FOLDS = 5
 class Calibrator:
     """softmax(sharpness * log(p + floor)); sharpness is 1 / temperature. Sharpness 0 stands for p as it is.
 
-    `rows` is on how many rows it was fitted, or found to be of no help.
+    `rows` is on how many rows it was fitted, or found to be of no help. `shares` are the labels' shares in training
+    where the model was fitted with balanced labels: p is then first what it would be without the balance.
     """
 
     sharpness: float
     floor: float
     rows: int
+    shares: tuple[float, ...] | None = None
 
     @property
     def method(self) -> str:
@@ -39,6 +41,8 @@ class Calibrator:
 
     def __call__(self, probabilities: Array) -> Array:
         """(rows, labels) to (rows, labels)."""
+        if self.shares is not None:
+            probabilities = unbalanced(probabilities, np.array(self.shares))
         if not self.sharpness:
             return probabilities
         powers = self.sharpness * np.log(probabilities + self.floor)
@@ -46,21 +50,39 @@ class Calibrator:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fit(probabilities: Array, actual: Array, seed: int) -> Calibrator:
+def unbalanced(probabilities: Array, shares: Array) -> Array:
+    """Probabilities of a model that was fitted with balanced labels, as the labels are spread in the data: by Bayes'
+    rule, times each label's share (Elkan 2001, theorem 2). `shares` may be the labels' rows as well."""
+    weighted = probabilities * shares
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
+
+
+def fit(
+    probabilities: Array,
+    actual: Array,
+    seed: int,
+    clusters: Array | None = None,
+    shares: Array | None = None,
+) -> Calibrator:
     """The calibrator of these rows, or the one that changes nothing where it does not help.
 
-    It helps if on rows that it was not fitted on (5 folds) the mean log loss falls by more than one standard error of
-    that fall (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
+    It helps if on rows that it was not fitted on (5 folds, clusters of equal rows kept together) the mean log loss
+    falls by more than one standard error of that fall (the one-standard-error rule, Breiman et al. 1984, section
+    3.4.3).
     """
-    rows = len(actual)
-    fold = np.random.default_rng(seed).permutation(rows) % FOLDS
-    calibrated = probabilities.copy()
-    for number in range(FOLDS if rows > 2 * FOLDS else 0):
+    rows, numbers = len(actual), clustered(clusters, len(actual))
+    if shares is not None:
+        probabilities = unbalanced(probabilities, shares)
+    drawn = len(np.unique(numbers))
+    fold = (np.random.default_rng(seed).permutation(drawn) % FOLDS)[numbers]
+    calibrated, enough = probabilities.copy(), drawn > 2 * FOLDS
+    for number in range(FOLDS if enough else 0):
         held = fold == number
         calibrated[held] = _fitted(probabilities[~held], actual[~held])(probabilities[held])
     fall = losses("log_loss", actual, probabilities) - losses("log_loss", actual, calibrated)
-    helps = rows > 2 * FOLDS and fall.mean() > fall.std(ddof=1) / np.sqrt(rows)
-    return _fitted(probabilities, actual) if helps else Calibrator(0.0, 0.0, rows)
+    error = np.sqrt(np.square(np.bincount(numbers, fall - fall.mean())).sum() * drawn / max(1, drawn - 1)) / rows
+    found = _fitted(probabilities, actual) if enough and fall.mean() > error else Calibrator(0.0, 0.0, rows)
+    return replace(found, shares=None if shares is None else tuple(shares.tolist()))
 
 
 def _fitted(probabilities: Array, actual: Array, floors: Sequence[float] = FLOORS) -> Calibrator:

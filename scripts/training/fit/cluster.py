@@ -6,13 +6,14 @@ twice. Its medians and categories come from the profile, which Spark computes.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -21,57 +22,40 @@ from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBModel, XGBRegressor
 from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
 
-from training.config import Config
+from training.config import Search
 from training.data.table import HASH, PART, Dataset
-from training.evaluation.metrics import from_mean_loss, losses
-from training.fit import executors, profile, search
+from training.errors import ClusterError
+from training.evaluation.metrics import OF_CHOICE, from_mean_loss, losses
+from training.fit import calibration, profile, search
 from training.fit.profile import Numbers, Profile
-from training.fit.search import Columns, Found, Parameters
+from training.fit.search import Columns, Parameters
 
-log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
-TARGET, FOLD = "target", "fold"
+TARGET, FOLD, WEIGHT = "target", "fold", "weight"
+WAIT_SECONDS = 120.0  # for the first executor of a cluster that has none
+GRACE_SECONDS = 20.0  # within which a restarted worker is back
+# How Spark says that a barrier stage lost one of its tasks, or found too few slots to begin. It repeats no such stage.
+LOST = ("ExecutorLostFailure", "Python worker exited unexpectedly", "requires more slots")
 
 
 class SparkEngine:
     """One trial at a time, each on all executors. See `engine.Engine`."""
 
-    def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
-        self.spark, self.config, self.labels = spark, config, list(labels)
+    side_by_side = 1
+
+    def __init__(
+        self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
+    ) -> None:
+        self.spark, self.settings, self.metric, self.seed = spark, settings, metric, seed
+        self.labels, self.target = list(labels), table.target
         self.columns = Columns(table.numbers, table.categories, len(labels), encoded=table.encoded)
         self.train = table.table.where(F.col(PART) == "train")
 
     @cached_property
     def profile(self) -> Profile:
-        columns, target = self.columns, self.config.data.target
-        return profile.of_table(self.train, columns.numbers, columns.categories, target, columns.classes)
-
-    def search(self, experiment_id: str, study_name: str) -> Found:
-        metric, trials = self.config.search_metric, self.config.search.trials
-        candidates = list(self.config.search.candidates)
-        storage = search.storage(experiment_id)
-        sampler = search.StartingSampler(candidates, self.config.split.seed)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=study_name,
-            sampler=sampler,
-            direction=search.direction(metric),
-            load_if_exists=True,
-        )
-
-        sampler.go_on(study.trials)
-
-        def objective(trial: optuna.Trial) -> float:
-            value = self._cross_validate(search.suggest(trial, candidates, len(self.columns.names)))
-            log.info("trial %d of %d: xgboost, %s %.4g", trial.number + 1, trials, metric, value)
-            return value
-
-        left = trials - sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials)
-        if left > 0:
-            study.optimize(objective, n_trials=left, timeout=self.config.search.timeout_s)
-        run_id = str(storage.get_study_id_from_name(study_name))
-        return search.found(run_id, study.trials, metric, candidates, len(self.columns.names))
+        columns = self.columns
+        return profile.of_table(self.train, columns.numbers, columns.categories, self.target, columns.classes)
 
     def fit(self, parameters: Parameters) -> Pipeline:
         model = self._fit(parameters, self._matrix, list(range(self.columns.classes)))
@@ -88,7 +72,7 @@ class SparkEngine:
         rows = max(len(column) for column in values.values())
         frame = pd.DataFrame({name: np.resize(np.array(column), rows) for name, column in values.items()})
         frame = frame.astype({name: "float32" if name in self.columns.numbers else object for name in frame})
-        pipeline = search.build({"candidate": "xgboost"}, self.columns, self.config.split.seed)
+        pipeline = search.build({"candidate": "xgboost"}, self.columns, self.seed)
         return pipeline.named_steps["columns"].fit(frame)
 
     @cached_property
@@ -99,9 +83,9 @@ class SparkEngine:
         the same rows in the same places.
         """
         transformer, names = self._transformer, list(self.columns.names)
-        label = F.array_position(F.array(*map(F.lit, self.labels)), F.col(f"`{self.config.data.target}`")) - 1
-        target = label if self.labels else F.col(f"`{self.config.data.target}`")
-        fold = F.floor(F.col(HASH) * 1e9) % self.config.search.folds
+        label = F.array_position(F.array(*map(F.lit, self.labels)), F.col(f"`{self.target}`")) - 1
+        target = label if self.labels else F.col(f"`{self.target}`")
+        fold = F.floor(F.col(HASH) * 1e9) % self.settings.folds
         width = transformer.transform(_batch_of_missing(self.columns)).shape[1]
 
         def prepare(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -112,28 +96,30 @@ class SparkEngine:
 
         numbers = [F.col(f"`{name}`").cast("float").alias(name) for name in self.columns.numbers]
         categories = [F.col(f"`{name}`") for name in self.columns.categories]
-        ordered = self.train.repartition(executors.slots(self.spark), HASH).sortWithinPartitions(HASH)
+        ordered = self.train.repartition(slots(self.spark), HASH).sortWithinPartitions(HASH)
         rows = ordered.select(*numbers, *categories, target.cast("double").alias(TARGET), fold.cast("int").alias(FOLD))
         schema = ", ".join([*[f"f{i} float" for i in range(width)], f"{TARGET} double", f"{FOLD} int"])
         return rows.mapInPandas(prepare, schema).cache()
 
-    def _cross_validate(self, parameters: Parameters) -> float:
-        """As in the local engine: each row is judged by a model that was fitted without its fold."""
+    def cross_validate(self, parameters: Parameters) -> float:
+        """As in the local engine, the folds without any of the rare labels included."""
         mean_losses = []
-        for fold in range(self.config.search.folds):
+        for fold in range(self.settings.folds):
             fit, held = self._matrix.where(F.col(FOLD) != fold), self._matrix.where(F.col(FOLD) == fold)
-            present = list(range(self.columns.classes))
-            if self.columns.classes:  # a rare label may be absent from a fold, and XGBoost wants labels without holes
-                present = sorted(int(row[0]) for row in fit.select(TARGET).distinct().collect())
-            model = self._fit(parameters, fit, present)
-            mean_losses.append(self._mean_loss(model, held, present))
-        return float(from_mean_loss(self.config.search_metric, float(np.mean(mean_losses))))
+            counts = np.zeros(self.columns.classes)
+            if self.columns.classes:
+                found = {int(row[0]): row[1] for row in fit.groupBy(TARGET).count().collect()}
+                counts = np.array([found.get(label, 0) for label in range(self.columns.classes)])
+            present = np.flatnonzero(counts).tolist()
+            model = None if len(present) == 1 else self._fit(parameters, fit, present)
+            mean_losses.append(self._mean_loss(model, held, present, counts))
+        return float(from_mean_loss(self.metric, float(np.nanmean(mean_losses))))
 
     def _fit(self, parameters: Parameters, rows: DataFrame, present: list[int]) -> XGBModel:
         """XGBoost on all executors, as scikit-learn knows it. `present` are the label indices that occur in `rows`."""
         options = {name: value for name, value in parameters.items() if name != "candidate"}
         options |= {
-            "random_state": self.config.split.seed,
+            "random_state": self.seed,
             "tree_method": "hist",  # the default; but only where it is named are the rows kept as bins alone
             "label_col": TARGET,
             "launch_tracker_on_driver": False,
@@ -141,6 +127,10 @@ class SparkEngine:
         }
         features = [name for name in rows.columns if name not in (TARGET, FOLD)]
         estimator, plain = (SparkXGBClassifier, XGBClassifier) if present else (SparkXGBRegressor, XGBRegressor)
+        if self.settings.weights == "balanced":
+            options["weight_col"] = WEIGHT
+            shares = rows.groupBy(TARGET).agg((F.lit(rows.count() / len(present)) / F.count("*")).alias(WEIGHT))
+            rows = rows.join(F.broadcast(shares), TARGET)
         if present != list(range(len(present))):
             rows = rows.withColumn(
                 TARGET, F.array_position(F.array(*map(F.lit, map(float, present))), F.col(TARGET)) - 1
@@ -149,26 +139,68 @@ class SparkEngine:
         def fit(slots: int) -> Any:
             return estimator(features_col=features, num_workers=slots, **options).fit(rows)
 
-        booster = executors.surviving(self.spark, fit).get_booster()
+        booster = _on_all_slots(self.spark, fit).get_booster()
         booster.feature_names = None
         model = plain(**{name: options[name] for name in options if name in plain().get_params()})
         model.load_model(booster.save_raw())
         return model
 
-    def _mean_loss(self, model: XGBModel, rows: DataFrame, present: list[int]) -> float:
-        metric, classes = self.config.search_metric, self.columns.classes
+    def _mean_loss(self, model: XGBModel | None, rows: DataFrame, present: list[int], counts: Array) -> float:
+        """The mean loss on `rows`; without a model, of always the one label that is present. NaN of no rows."""
+        metric, classes = self.metric, self.columns.classes
+        balanced = self.settings.weights == "balanced" and metric not in OF_CHOICE
 
         def sums(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
                 features = batch.drop(columns=[TARGET, FOLD]).to_numpy(np.float32)
-                predicted = search.predict(model, features, classes, np.array(present, dtype=int))
+                if model is None:
+                    predicted = search.always(present[0], len(batch), classes)
+                else:
+                    predicted = search.predict(model, features, classes, np.array(present, dtype=int))
+                if balanced:
+                    predicted = calibration.unbalanced(predicted, counts)
                 lost = losses(metric, batch[TARGET].to_numpy(), predicted)
                 yield pd.DataFrame({"lost": [float(lost.sum())], "rows": [len(lost)]})
 
         found = rows.mapInPandas(sums, "lost double, rows bigint").agg(F.sum("lost"), F.sum("rows")).first()
-        if found is None or not found[1]:
-            raise AssertionError("every fold holds rows")
-        return float(found[0] / found[1])
+        return float(found[0] / found[1]) if found and found[1] else np.nan
+
+
+def slots(spark: SparkSession) -> int:
+    """How many tasks can run side by side now. Raises ClusterError when there are none for long."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := _slots(spark)):
+        if time.monotonic() > deadline:
+            raise ClusterError(str(spark.sparkContext.master))
+        time.sleep(0.2)
+    return found
+
+
+def _slots(spark: SparkSession) -> int:
+    context: Any = spark.sparkContext._jsc.sc()
+    return int(context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()))
+
+
+def _on_all_slots(spark: SparkSession, job: Callable[[int], Any]) -> Any:
+    """What `job(slots)` returns, a barrier stage on all slots. Raises ClusterError when an executor is lost: repeating
+    the training goes on with the search where it stopped.
+
+    A barrier stage whose tasks have not begun would wait for a lost executor for ever, so the slots are watched.
+    """
+    wanted, short_since = slots(spark), None
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(job, wanted)
+        while not wait_for([future], timeout=0.5).done:
+            short_since = None if _slots(spark) >= wanted else short_since or time.monotonic()
+            if short_since and time.monotonic() - short_since > GRACE_SECONDS:
+                spark.sparkContext.cancelAllJobs()
+                raise ClusterError(str(spark.sparkContext.master))
+        try:
+            return future.result()
+        except Exception as error:  # Spark, its gateway and XGBoost each have a type of their own for a lost executor
+            if any(sign in str(error) for sign in LOST):
+                raise ClusterError(str(spark.sparkContext.master)) from error
+            raise
 
 
 def _batch_of_missing(columns: Columns) -> pd.DataFrame:

@@ -8,13 +8,13 @@ from typing import Protocol
 from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
-from training.config import Config
+from training.config import Search
 from training.data.spark import ship_code
 from training.data.table import Dataset
 from training.fit.cluster import SparkEngine
 from training.fit.local import LocalEngine
 from training.fit.profile import Profile
-from training.fit.search import Columns, Found, Parameters
+from training.fit.search import Columns, Parameters
 
 
 class Engine(Protocol):
@@ -30,8 +30,13 @@ class Engine(Protocol):
         """What the training part looks like."""
         ...
 
-    def search(self, experiment_id: str, study_name: str) -> Found:
-        """Runs what is left of the configured trials."""
+    @property
+    def side_by_side(self) -> int:
+        """How many trials can run at a time."""
+        ...
+
+    def cross_validate(self, parameters: Parameters) -> float:
+        """The metric over the folds: each row is judged by a model that was fitted without its fold."""
         ...
 
     def fit(self, parameters: Parameters) -> Pipeline:
@@ -39,8 +44,10 @@ class Engine(Protocol):
         ...
 
 
-def start(spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> Engine:
+def start(
+    spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
+) -> Engine:
     """The engine that the configuration names, with the training part of `table`."""
     ship_code(spark)
-    engine = SparkEngine if config.search.engine == "spark" else LocalEngine
-    return engine(spark, config, table, labels)
+    engine = SparkEngine if settings.engine == "spark" else LocalEngine
+    return engine(spark, settings, metric, seed, table, labels)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
-from mlflow.pyspark.optuna.study import MlflowSparkStudy
 from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
-from training.config import Config
+from training.config import Search
 from training.data.table import Dataset
-from training.evaluation.metrics import from_mean_loss, losses
-from training.fit import profile, search
+from training.errors import DataError, TrialFailed
+from training.evaluation import metrics
+from training.fit import calibration, profile, search
 from training.fit.profile import Profile
-from training.fit.search import Columns, Found, Parameters
+from training.fit.search import Columns, Parameters
 
-log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 
@@ -32,22 +27,31 @@ Array = np.ndarray[Any, Any]
 class TrainingRows(Columns):
     """What the trials fit on: features as the graph will take them, the target, and a fold number per row.
 
-    `target` is float64 for regression and the label's index (int64) for classification.
+    `target` is float64 for regression and the label's index (int64) for classification. `weights` is search.weights.
     """
 
     features: pd.DataFrame
     target: Array
     fold: Array
+    weights: str = "none"
 
 
 class LocalEngine:
     """Trials side by side, each in one process. See `engine.Engine`."""
 
-    def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
-        self.spark, self.config = spark, config
+    def __init__(
+        self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
+    ) -> None:
+        self.spark, self.metric, self.seed = spark, metric, seed
         train = table.rows("train", labels)
         # Repeated measurements share a hash, so no fold is judged by a row that another fold was fitted on.
-        fold = (train.hash * 1e9).astype(np.int64) % config.search.folds
+        fold = (train.hash * 1e9).astype(np.int64) % settings.folds
+        if len(np.unique(fold)) < 2:
+            raise DataError(
+                f"the {len(fold)} training rows are {len(np.unique(train.hash))} different ones, too few for "
+                f"{settings.folds} folds",
+                "Give rows with more different features.",
+            )
         self.columns = Columns(table.numbers, table.categories, len(labels), encoded=table.encoded)
         self.rows = TrainingRows(
             table.numbers,
@@ -56,6 +60,7 @@ class LocalEngine:
             train.features,
             train.target,
             fold,
+            settings.weights,
             encoded=table.encoded,
         )
 
@@ -63,50 +68,54 @@ class LocalEngine:
     def profile(self) -> Profile:
         return profile.of_frame(self.rows.features, self.rows.target, self.columns.classes)
 
-    def search(self, experiment_id: str, study_name: str) -> Found:
-        metric, seed, trials = self.config.search_metric, self.config.split.seed, self.config.search.trials
-        candidates = list(self.config.search.candidates)
-        storage = search.storage(experiment_id)
-        sampler = search.StartingSampler(candidates, seed)
-        study = MlflowSparkStudy(study_name, storage, sampler=sampler, direction=search.direction(metric))
-        sampler.go_on(study.trials)
-        left = trials - study.completed_trials_count
-        if left > 0:
-            jobs = min(self.spark.sparkContext.defaultParallelism, left)
-            objective = _objective(candidates, self.rows, metric, seed, trials)
-            study.optimize(objective, n_trials=left, n_jobs=jobs, timeout=self.config.search.timeout_s)
-        run_id = str(storage.get_study_id_from_name(study_name))
-        return search.found(run_id, study.trials, metric, candidates, len(self.columns.names))
+    @property
+    def side_by_side(self) -> int:
+        return int(self.spark.sparkContext.defaultParallelism)
+
+    @cached_property
+    def _shared(self) -> Any:
+        """The rows as each executor gets them, once."""
+        return self.spark.sparkContext.broadcast(self.rows)
+
+    def cross_validate(self, parameters: Parameters) -> float:
+        rows, metric, seed = self._shared, self.metric, self.seed
+        parameters = search.bounded(parameters, len(self.rows.target))
+
+        def attempt(_: int) -> float | str:
+            try:
+                return cross_validate(parameters, rows.value, metric, seed)
+            except Exception as error:  # noqa: BLE001  Spark would wrap it in its own, and try it again
+                return f"{type(error).__name__}: {error}"
+
+        (value,) = self.spark.sparkContext.parallelize([0], 1).map(attempt).collect()
+        if isinstance(value, str):
+            raise TrialFailed(parameters["candidate"], value)
+        return value
 
     def fit(self, parameters: Parameters) -> Pipeline:
-        model = search.build(parameters, self.columns, self.config.split.seed, jobs=-1)
-        return model.fit(self.rows.features, self.rows.target)
+        model = search.build(search.bounded(parameters, len(self.rows.target)), self.columns, self.seed, jobs=-1)
+        return search.fit(model, self.rows.features, self.rows.target, self.rows.weights)
 
 
 def cross_validate(parameters: Parameters, rows: TrainingRows, metric: str, seed: int) -> float:
-    """`metric` over the folds: each row is judged by a model that was fitted without its fold."""
-    mean_losses = []
+    """`metric` over the folds: each row is judged by a model that was fitted without its fold.
+
+    A rare label may be absent from a fold: XGBoost wants labels without holes, and one label needs no model.
+    """
+    found = []
     for fold in np.unique(rows.fold):
         fit, held = rows.fold != fold, rows.fold == fold
         target, present = rows.target[fit], np.arange(rows.classes)
-        if rows.classes:  # a rare label may be absent from a fold, and XGBoost wants labels without holes
+        if rows.classes:
             present, target = np.unique(target, return_inverse=True)
-        model = search.build(parameters, rows, seed).fit(rows.features[fit], target)
-        predicted = search.predict(model, rows.features[held], rows.classes, present)
-        mean_losses.append(float(losses(metric, rows.target[held], predicted).mean()))
-    return float(from_mean_loss(metric, float(np.mean(mean_losses))))
-
-
-def _objective(
-    candidates: Sequence[str], rows: TrainingRows, metric: str, seed: int, trials: int
-) -> Callable[[optuna.Trial], float]:
-    def objective(trial: optuna.Trial) -> float:
-        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        parameters = search.suggest(trial, candidates, len(rows.names))
-        value = cross_validate(parameters, rows, metric, seed)
-        # MLflow's links for every trial would bury the progress, which goes to the executor's own stderr.
-        print(f"trial {trial.number + 1} of {trials}: {parameters['candidate']}, {metric} {value:.4g}", file=sys.stderr)
-        return value
-
-    return objective
+        if len(present) == 1:
+            predicted = search.always(int(present[0]), int(held.sum()), rows.classes)
+        else:
+            model = search.fit(search.build(parameters, rows, seed), rows.features[fit], target, rows.weights)
+            predicted = search.predict(model, rows.features[held], rows.classes, present)
+        if rows.weights == "balanced" and metric not in metrics.OF_CHOICE:
+            predicted = calibration.unbalanced(predicted, np.bincount(rows.target[fit], minlength=rows.classes))
+        found.append(metrics.loss(metric, rows.target[held], predicted))
+    if np.isnan(found).all():
+        raise ValueError(f"{metric} is not defined: in each fold all rows have one label")
+    return float(metrics.from_mean_loss(metric, float(np.nanmean(found))))

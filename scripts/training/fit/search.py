@@ -1,20 +1,25 @@
-"""Candidates and trials: what may be tried, who proposes it, and what of it was best. An `engine` does the trying.
+"""Candidates and trials: what may be tried, what Optuna proposes, and which was the best. An `engine` does the trying.
 
-Trials see the training part only. They are child runs of the training run in MLflow, which is Optuna's storage, so a
-search that was interrupted goes on where it stopped.
+Trials see the training part only. They are child runs of the training run in MLflow, from which a search that was
+interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import zlib
+import json
+import logging
+import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 import pandas as pd
-from mlflow.optuna.storage import MlflowStorage
+from mlflow.entities import Metric, Param
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -26,11 +31,18 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier, XGBRegressor
 
-from training.config import LOWER_IS_BETTER
+from mlflow import MlflowClient
+from training.config import LOWER_IS_BETTER, Search
 from training.evaluation.measurement import Trial
 
+if TYPE_CHECKING:
+    from training.fit.engine import Engine
+
+log = logging.getLogger(__name__)
+PARAMETERS_TAG, VALUE = "search.parameters", "value"  # of a trial's run
 Parameters = dict[str, Any]
 Array = np.ndarray[Any, Any]
 
@@ -68,50 +80,21 @@ STARTING_POINTS: dict[str, Parameters] = {
 }
 
 
-class StartingSampler(optuna.samplers.TPESampler):
-    """TPE whose first trials do not depend on which executor is faster.
-
-    Trial i < len(candidates) is candidate i at its starting point (see `go_on`); the other start-up trials are random,
-    seeded by their number. Where the first is the best, repeating the search gives the same model.
-    """
-
-    def __init__(self, candidates: Sequence[str], seed: int) -> None:
-        super().__init__(seed=seed, constant_liar=True)
-        self.candidates, self.seed = candidates, seed
-        self.starts = dict(enumerate(candidates))  # by the trial's number
-        self.points = {candidate: STARTING_POINTS[candidate] for candidate in candidates}  # also on other machines
-
-    def go_on(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
-        """After an interruption: the candidates come first whose starting point none of these trials finished."""
-        tried = {one.params["candidate"] for one in trials if _finished(one) and _at_start(one)}
-        left = [candidate for candidate in self.candidates if candidate not in tried]
-        self.starts = dict(enumerate(left, start=len(trials)))
-
-    def sample_independent(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, param_name: str, param_distribution: Any
-    ) -> Any:
-        if candidate := self.starts.get(trial.number):
-            start = candidate if param_name == "candidate" else self.points[candidate].get(param_name)
-            if start is not None and _allowed(param_distribution, start):
-                return start
-        if trial.number < self._n_startup_trials:
-            random = optuna.samplers.RandomSampler(zlib.crc32(f"{self.seed} {trial.number} {param_name}".encode()))
-            return random.sample_independent(study, trial, param_name, param_distribution)
-        return super().sample_independent(study, trial, param_name, param_distribution)
+# A forest's leaves, of which one that holds single rows has as many as trees times rows: about 100 MB of nodes.
+MOST_LEAVES = 3_000_000
 
 
-def _allowed(distribution: Any, value: Any) -> bool:
-    return bool(distribution._contains(distribution.to_internal_repr(value)))
+def starting_point(candidate: str, columns: int) -> Parameters:
+    """The parameters of a candidate's first trial, by Optuna's names, as far as so many columns allow."""
+    point = {"candidate": candidate, **STARTING_POINTS[candidate]}
+    return point | (
+        {"max_features": max(point["max_features"], _least_share(columns))} if "max_features" in point else {}
+    )
 
 
-def _finished(trial: optuna.trial.FrozenTrial) -> bool:
-    return bool(trial.state == optuna.trial.TrialState.COMPLETE)
-
-
-def _at_start(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether a trial was of its candidate's starting point, as far as that was allowed."""
-    start = STARTING_POINTS[trial.params["candidate"]].items()
-    return all(trial.params[name] == value for name, value in start if _allowed(trial.distributions[name], value))
+def _least_share(columns: int) -> float:
+    """Of the columns that a tree's split may choose from: two of them."""
+    return min(1.0, 2 / columns)
 
 
 def suggest(trial: optuna.Trial, candidates: Sequence[str], columns: int) -> Parameters:
@@ -130,9 +113,17 @@ def suggest(trial: optuna.Trial, candidates: Sequence[str], columns: int) -> Par
     return {
         "candidate": kind,
         "n_estimators": trial.suggest_int("n_estimators", 100, 300, step=50),
-        "max_features": trial.suggest_float("max_features", min(1.0, 2 / columns), 1.0),
+        "max_features": trial.suggest_float("max_features", _least_share(columns), 1.0),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 4),
     }
+
+
+def bounded(parameters: Parameters, rows: int) -> Parameters:
+    """The parameters, with leaves so large that a forest on so many rows has at most about MOST_LEAVES."""
+    if parameters["candidate"] == "xgboost":
+        return parameters
+    fewest = -(-parameters["n_estimators"] * rows // MOST_LEAVES)
+    return parameters | {"min_samples_leaf": max(parameters["min_samples_leaf"], fewest)}
 
 
 def build(parameters: Parameters, columns: Columns, seed: int, jobs: int = 1) -> Pipeline:
@@ -157,6 +148,13 @@ def build(parameters: Parameters, columns: Columns, seed: int, jobs: int = 1) ->
     return Pipeline([("columns", ColumnTransformer(steps)), ("model", model)])
 
 
+def fit(pipeline: Pipeline, features: pd.DataFrame, target: Array, weights: str) -> Pipeline:
+    """Fits the pipeline; with `weights` balanced, each label's rows weigh the same in all (King and Zeng 2001)."""
+    if weights == "none":
+        return pipeline.fit(features, target)
+    return pipeline.fit(features, target, model__sample_weight=compute_sample_weight("balanced", target))
+
+
 def predict(model: Any, features: pd.DataFrame | Array, classes: int, present: Array | None = None) -> Array:
     """(rows,) values for regression, (rows, classes) probabilities for classification.
 
@@ -169,14 +167,11 @@ def predict(model: Any, features: pd.DataFrame | Array, classes: int, present: A
     return probabilities
 
 
-def storage(experiment_id: str) -> MlflowStorage:
-    """Optuna's storage: the study is a run of the experiment, each trial a child run."""
-    return MlflowStorage(experiment_id=experiment_id, batch_flush_interval=0.2)
-
-
-def direction(metric: str) -> Literal["minimize", "maximize"]:
-    """Optuna's word for which way the metric improves."""
-    return "minimize" if metric in LOWER_IS_BETTER else "maximize"
+def always(label: int, rows: int, classes: int) -> Array:
+    """(rows, classes) what is predicted after fitting on rows that all have this label."""
+    probabilities = np.zeros((rows, classes))
+    probabilities[:, label] = 1.0
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -188,13 +183,91 @@ class Found:
     trials: tuple[Trial, ...]
 
 
-def found(
-    run_id: str, trials: Sequence[optuna.trial.FrozenTrial], metric: str, candidates: Sequence[str], columns: int
-) -> Found:
-    """What came of these trials, finished or not."""
-    finished = [trial for trial in trials if _finished(trial)]
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    winner = min(finished, key=lambda trial: sign * float(trial.value or 0.0))
-    replayed: Any = optuna.trial.FixedTrial(winner.params)
-    seen = tuple(Trial(one.number + 1, one.params["candidate"], float(one.value or 0.0)) for one in finished)
-    return Found(run_id, suggest(replayed, candidates, columns), seen)
+def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id: str, name: str) -> Found:
+    """Runs what is left of the configured trials, `engine.side_by_side` at a time.
+
+    First comes each candidate at its starting point, then what TPE proposes. A trial is proposed when the oldest one at
+    work is finished, whichever is quicker, so that as many executors give the same search again.
+    """
+    columns, run_id = len(engine.columns.names), _run_named(experiment_id, name)
+    before = _trials_of(experiment_id, run_id)
+    sampler = optuna.samplers.TPESampler(seed=seed + len(before), constant_liar=True)
+    direction = (
+        optuna.study.StudyDirection.MINIMIZE if metric in LOWER_IS_BETTER else optuna.study.StudyDirection.MAXIMIZE
+    )
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    for trial in before:
+        if trial.value is None:  # an accident cut it off
+            study.enqueue_trial(trial.parameters)
+        else:
+            replayed: Any = optuna.trial.FixedTrial(trial.parameters)
+            suggest(replayed, settings.candidates, columns)
+            done = optuna.trial.create_trial(
+                params=trial.parameters, distributions=replayed.distributions, value=trial.value
+            )
+            study.add_trial(done)
+    for candidate in settings.candidates[len(before) :]:
+        study.enqueue_trial(starting_point(candidate, columns))
+    finished = [trial for trial in before if trial.value is not None]
+    last_start = time.monotonic() + settings.timeout_s
+    at_work: deque[tuple[optuna.Trial, str, Future[float]]] = deque()
+    with ThreadPoolExecutor(engine.side_by_side) as pool:
+        while True:
+            left = settings.trials - len(finished)
+            while len(at_work) < min(engine.side_by_side, left) and time.monotonic() < last_start:
+                proposed = study.ask()
+                parameters = suggest(proposed, settings.candidates, columns)
+                child = _begin(experiment_id, run_id, proposed.params)
+                at_work.append((proposed, child, pool.submit(engine.cross_validate, parameters)))
+            if not at_work:
+                break
+            proposed, child, future = at_work.popleft()
+            value = future.result()
+            study.tell(proposed, value)
+            _finish(child, metric, value)
+            finished.append(_Tried(proposed.params, value))
+            kind, number = proposed.params["candidate"], len(finished)
+            log.info("trial %d of %d: %s, %s %.4g", number, settings.trials, kind, metric, value)
+    best: Any = optuna.trial.FixedTrial(study.best_trial.params)
+    trials = tuple(Trial(i, one.parameters["candidate"], one.value or 0.0) for i, one in enumerate(finished, 1))
+    return Found(run_id, suggest(best, settings.candidates, columns), trials)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A trial as its run in MLflow has it: parameters by Optuna's names, and the metric once it is finished."""
+
+    parameters: Parameters
+    value: float | None
+
+
+def _run_named(experiment_id: str, name: str) -> str:
+    client = MlflowClient()
+    found = client.search_runs([experiment_id], f"tags.`mlflow.runName` = '{name}'", max_results=1)
+    return str((found[0] if found else client.create_run(experiment_id, run_name=name)).info.run_id)
+
+
+def _trials_of(experiment_id: str, run_id: str) -> list[_Tried]:
+    """The trials of an earlier attempt, the oldest first. Those that an accident cut off are ended."""
+    client, found = MlflowClient(), []
+    query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}' and attributes.status != 'FAILED'"
+    for run in client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"], max_results=10_000):
+        value = run.data.metrics.get(VALUE) if run.info.status == "FINISHED" else None
+        if value is None:
+            client.set_terminated(run.info.run_id, "FAILED")
+        found.append(_Tried(json.loads(run.data.tags[PARAMETERS_TAG]), value))
+    return found
+
+
+def _begin(experiment_id: str, run_id: str, parameters: Parameters) -> str:
+    tags = {MLFLOW_PARENT_RUN_ID: run_id, PARAMETERS_TAG: json.dumps(parameters)}
+    client = MlflowClient()
+    child = str(client.create_run(experiment_id, tags=tags, run_name=parameters["candidate"]).info.run_id)
+    client.log_batch(child, params=[Param(name, str(value)) for name, value in parameters.items()])
+    return child
+
+
+def _finish(child: str, metric: str, value: float) -> None:
+    client, now = MlflowClient(), int(time.time() * 1000)
+    client.log_batch(child, metrics=[Metric(VALUE, value, now, 0), Metric(metric, value, now, 0)])
+    client.set_terminated(child)

@@ -164,6 +164,7 @@ class Contract:
     features: list[TypedFeature]
     interval: Interval | None
     calibration: dict[str, Any]
+    threshold: dict[str, Any] | None
     prediction_histogram: Histogram
     golden: Golden
     metrics: dict[str, float]
@@ -192,6 +193,7 @@ class Outcome:
     measured: Measurement
     calibrator: Calibrator | None
     interval: Interval | None
+    threshold: dict[str, Any] | None = None
 
 
 def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, outcome: Outcome) -> Contract:
@@ -208,6 +210,7 @@ def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, ou
         features=[_feature(column, table, data, profile) for column in table.columns],
         interval=outcome.interval,
         calibration=_calibration(outcome),
+        threshold=outcome.threshold,
         prediction_histogram=_predictions(outcome.held),
         golden=golden(outcome.graph, outcome.test, profile.spread),
         metrics=outcome.measured.metrics,

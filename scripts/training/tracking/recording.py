@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, DataType, Schema
 import mlflow
 from training.config import Config
 from training.data.files import Source, identifier
-from training.data.table import Dataset
+from training.data.table import HASH, Rows
 from training.evaluation.measurement import Measurement
 from training.fit.search import Found
 from training.model import signing
@@ -56,15 +56,15 @@ def record(
     registry: Registry,
     config: Config,
     source: Source,
-    table: Dataset,
-    test_rows: pd.DataFrame,
+    report: dict[str, Any],
+    test: Rows,
     result: Result,
     key: str,
 ) -> str:
     """Logs into the search's own run, registers the model, gives the version. The version comes last: an
     interrupted task leaves none, and its repetition writes the same again."""
     found, measured = result.found, result.measured
-    card = Card(result.contract, table.report, measured, found.best, len(found.trials), config.data.segment)
+    card = Card(result.contract, report, measured, found.best, len(found.trials), config.data.segment)
     model = onnx.load_from_string(result.content)
     # Of what is about to be written: what is read back later may have been replaced by then.
     digest = hashlib.sha256(model.SerializeToString()).hexdigest()
@@ -84,11 +84,11 @@ def record(
         )
         place = _DATA_SOURCE(source.name)
         data = mlflow.data.pandas_dataset.from_pandas(
-            test_rows, source=place, targets=config.data.target, name=config.name, digest=source.digest[:36]
+            test.frame, source=place, targets=config.data.target, name=config.name, digest=source.digest[:36]
         )
         mlflow.log_input(data, context="training")
         with tempfile.TemporaryDirectory() as folder:
-            _write_files(Path(folder), config, table, test_rows, result, card)
+            _write_files(Path(folder), config, report, test, result, card)
             mlflow.log_artifacts(folder)
         logged = mlflow.onnx.log_model(
             model,
@@ -106,7 +106,7 @@ def record(
         )
     signature = signing.sign(registry.name, digest)
     tags = {KEY_TAG: key, DIGEST_TAG: digest, SIGNATURE_TAG: signature, "data_synthetic": str(source.synthetic).lower()}
-    tags |= {FEEDBACK_TAG: table.report.get("feedback_digest", "")}
+    tags |= {FEEDBACK_TAG: report.get("feedback_digest", "")}
     return str(registry.register(logged.model_uri, tags, page(card)).version)
 
 
@@ -114,13 +114,12 @@ def _split(config: Config) -> dict[str, Any]:
     return {f"split_{name}": value for name, value in config.split.model_dump().items()}
 
 
-def _write_files(
-    folder: Path, config: Config, table: Dataset, test_rows: pd.DataFrame, result: Result, card: Card
-) -> None:
+def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Rows, result: Result, card: Card) -> None:
     """What people look at, and the rows that the gate will judge on."""
     (folder / "model-card.md").write_text(render(card), encoding="utf-8")
-    (folder / "data-report.json").write_text(json.dumps(table.report, indent=2), encoding="utf-8")
-    test_rows.to_parquet(folder / TEST_ROWS_FILE, index=False)
+    (folder / "data-report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+    # With the hash, by which the gate knows rows that repeat each other.
+    test.frame.assign(**{HASH: test.hash}).to_parquet(folder / TEST_ROWS_FILE, index=False)
     terms, data = result.contract, config.data
     names = plots.Names(data.target, terms["target_unit"], terms["labels"], data.segment, config.serving.coverage)
     (folder / "plots").mkdir()
