@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from training.errors import ParityError
-from training.fit import local, search
+from training.fit import decision, local, search
 from training.fit.calibration import Calibrator
 from training.fit.local import TrainingRows
 from training.model import contract, onnx_export, onnx_runtime
@@ -138,3 +138,38 @@ def test_a_label_that_a_fold_lacks_gets_probability_zero(labelled: TrainingRows)
     rows = TrainingRows(labelled.numbers, labelled.categories, 3, labelled.features, target, labelled.fold)
     for kind in CANDIDATES:
         assert local.cross_validate({"candidate": kind, **SMALL[kind]}, rows, "log_loss", 1) > 0
+
+
+def test_leaves_of_a_forest_name_only_the_labels_that_they_vote_for() -> None:
+    """Twenty labels: the file is a fraction of the converter's own, and the probabilities are scikit-learn's."""
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame(generator.normal(size=(600, 3)).astype("float32"), columns=["a", "b", "c"])
+    columns, labels = search.Columns(("a", "b", "c"), (), 20), [f"label {i:02}" for i in range(20)]
+    small = {"candidate": "random_forest", "n_estimators": 20, "max_features": 1.0, "min_samples_leaf": 1}
+    model = search.build(small, columns, 1).fit(frame, np.arange(600) % 20)
+    converted = onnx_export.graph(model, columns, labels)
+    leaves = sum(tree.tree_.n_leaves for tree in model.named_steps["model"].estimators_)
+    (forest,) = (node for node in converted.graph.node if node.op_type == "TreeEnsembleClassifier")
+    votes = next(one for one in forest.attribute if one.name == "class_weights")
+    assert len(votes.floats) < 1.5 * leaves
+    expected = search.predict(model, frame, 20)
+    assert onnx_export.check_parity(converted.SerializeToString(), frame, expected, 1.0) < 1e-5
+
+
+def test_balanced_labels_and_a_threshold_are_in_the_graph() -> None:
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame(generator.normal(size=(500, 2)).astype("float32"), columns=["a", "b"])
+    target = (frame["a"] + generator.normal(size=500) > 1.5).astype(int).to_numpy()
+    columns, shares = search.Columns(("a", "b"), (), 2), np.bincount(target) / 500
+    small = {"candidate": "random_forest", "n_estimators": 50, "max_features": 1.0, "min_samples_leaf": 5}
+    model = search.fit(search.build(small, columns, 1), frame, target, "balanced")
+    raw = search.predict(model, frame, 2)
+    for calibrator in (Calibrator(0.0, 0.0, 9, tuple(shares)), Calibrator(0.8, 1e-4, 9, tuple(shares))):
+        expected = calibrator(raw)
+        assert abs(expected[:, 1].mean() - shares[1]) < 0.05 < raw[:, 1].mean() - shares[1]
+        chosen = decision.choose(None, ["no", "yes"], expected, target, shares)
+        assert chosen.threshold == {"label": "yes", "value": shares[1], "chosen_for": "balanced labels"}
+        content = onnx_export.graph(model, columns, ["no", "yes"], calibrator, chosen).SerializeToString()
+        assert onnx_export.check_parity(content, frame, expected, 1.0) < 1e-5
+        served, _ = onnx_runtime.run(content, frame)
+        assert served.tolist() == np.where(expected[:, 1] >= shares[1], "yes", "no").tolist()

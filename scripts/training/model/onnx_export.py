@@ -129,10 +129,11 @@ def _name_labels(model: onnx.ModelProto, labels: list[str], calibrator: Calibrat
     constants: dict[str, Any] = {"labels": np.array(labels, dtype=object)}
     steps = []
     if calibrator and calibrator.shares is not None:
-        constants |= {"shares": np.array(calibrator.shares, dtype=np.float32), "label axis": np.array([1])}
+        shares = np.array(calibrator.shares, dtype=np.float32)
+        constants |= {"shares": shares, "column of shares": shares[:, None]}
         steps += [
             helper.make_node("Mul", [raw, "shares"], ["weighted"]),
-            helper.make_node("ReduceSum", ["weighted", "label axis"], ["weight"], keepdims=1),
+            helper.make_node("MatMul", [raw, "column of shares"], ["weight"]),
             helper.make_node("Div", ["weighted", "weight"], ["unbalanced"]),
         ]
         raw = "unbalanced"

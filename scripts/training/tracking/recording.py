@@ -12,17 +12,18 @@ from typing import Any
 import onnx
 import pandas as pd
 from mlflow.data import sources
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
 
 import mlflow
 from training.config import Config
-from training.data.files import Source, identifier
+from training.data.files import Source
 from training.data.table import HASH, Rows
 from training.evaluation.measurement import Measurement
 from training.fit.search import Found
-from training.model import signing
-from training.model.onnx_runtime import model_columns
+from training.model import frame_model, signing
 from training.report import plots
 from training.report.card import Card, page, render
 from training.tracking.registry import (
@@ -90,13 +91,15 @@ def record(
         with tempfile.TemporaryDirectory() as folder:
             _write_files(Path(folder), config, report, test, result, card)
             mlflow.log_artifacts(folder)
-        logged = mlflow.onnx.log_model(
-            model,
+        logged = Model.log(
+            artifact_path=None,
             name="model",
+            flavor=_OnnxByContract,
+            onnx_model=model,
             signature=_signature(result.contract),
             input_example=_example(result.contract),
             metadata={"contract": result.contract},
-            pip_requirements=["onnxruntime"],
+            pip_requirements=["onnxruntime", "pandas"],
             save_as_external_data=False,
             onnx_execution_providers=["CPUExecutionProvider"],
         )
@@ -127,21 +130,28 @@ def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Row
         picture.savefig(folder / "plots" / name)
 
 
+class _OnnxByContract:
+    """MLflow's ONNX flavor, with `frame_model` as what `mlflow.pyfunc` loads."""
+
+    @staticmethod
+    def save_model(path: str, mlflow_model: Model, **options: Any) -> None:
+        mlflow.onnx.save_model(path=path, mlflow_model=mlflow_model, code_paths=[frame_model.__file__], **options)
+        mlflow_model.flavors["python_function"]["loader_module"] = "frame_model"
+        mlflow_model.save(str(Path(path) / MLMODEL_FILE_NAME))
+
+
 def _signature(contract: dict[str, Any]) -> ModelSignature:
-    columns: list[Any] = [
-        ColSpec(DataType.string if text else DataType.float, identifier(name))
-        for name, text in model_columns(contract).items()
-    ]
-    outputs: list[Any] = [ColSpec(DataType.float, "variable")]
+    """The columns by name, or by their identifiers: MLflow drops all others. Types are left to the contract, since
+    MLflow would refuse int64 for a double."""
+    names = [feature[key] for key in ("name", "input") for feature in contract["features"]]
+    anything: Any = AnyType
+    columns: list[Any] = [ColSpec(anything(), name, required=False) for name in dict.fromkeys(names)]
+    outputs: list[Any] = [ColSpec(DataType.double, "variable")]
     if contract["labels"]:
-        outputs = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "probabilities")]
+        probabilities = [ColSpec(DataType.double, f"probability_{label}") for label in contract["labels"]]
+        outputs = [ColSpec(DataType.string, "label"), *probabilities]
     return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
 
 
 def _example(contract: dict[str, Any]) -> pd.DataFrame:
-    """The example of each feature, as the graph takes it; the parts of dates are those of a golden row."""
-    values = contract["golden"]["rows"][0] | {one["input"]: one["example"] for one in contract["features"]}
-    texts = {identifier(name): text for name, text in model_columns(contract).items()}
-    return pd.DataFrame(
-        {name: pd.Series([values[name]], dtype=object if text else "float32") for name, text in texts.items()}
-    )
+    return pd.DataFrame([{feature["name"]: feature["example"] for feature in contract["features"]}])
