@@ -25,3 +25,18 @@ def test_an_equally_good_model_is_promoted_in_at_most_6_of_100_draws(pair: str) 
 @pytest.mark.parametrize("pair", ["two kinds of forest", "other features"])
 def test_a_model_better_by_5_percent_is_promoted_in_at_least_80_of_100_draws(pair: str) -> None:
     assert gate_errors.promotions(100, ALIKE[pair], 0.05, seed=1) >= 80
+
+
+@pytest.mark.parametrize("copies", [3, 5])
+def test_copies_of_rows_promote_an_equally_good_model_no_more_often(copies: int) -> None:
+    """Taken for different rows, three copies promote 16 in 100, five 23."""
+    assert gate_errors.promotions(500, ALIKE["two kinds of forest"], 0.0, seed=1, copies=copies) <= 30
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "f1"])
+def test_an_equally_good_model_rarely_gains_by_a_metric_that_is_no_mean(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 draws; 12 or more come by chance once in 1,000 where the true rate is 5 % (binomial)."""
+    monkeypatch.setattr(gate_errors.bootstrap, "RESAMPLES", 500)
+    assert gate_errors.classified(80, metric) <= 11

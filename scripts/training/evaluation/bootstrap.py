@@ -38,7 +38,7 @@ def gain(
     confidence: float,
     seed: int,
     clusters: Array | None = None,
-    chosen: tuple[Array, Array] | None = None,
+    chosen: tuple[Array | None, Array | None] = (None, None),
 ) -> Gain:
     """Paired bootstrap (Efron and Tibshirani 1993, chapter 16): both models on the same resampled rows.
 
@@ -46,7 +46,7 @@ def gain(
     is found. Rows of one cluster are drawn together (Davison and Hinkley 1997, section 3.8): what was measured once
     and stands in the table three times is known once. `chosen` are the labels that champion and challenger serve.
     """
-    before, after = chosen or (None, None)
+    before, after = chosen
     if metric in metrics.MEANS:
         values = contributions(metric, actual, champion, challenger, before, after)
         lower, upper = bounds_of_mean(values, confidence, seed, clusters)

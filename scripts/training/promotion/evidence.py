@@ -43,27 +43,31 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
     actual = test[target].map({label: index for index, label in enumerate(labels)}) if labels else test[target]
     if holder is None:
         name, seen, pretended = "the majority or mean predictor", "", ""
-        champion: Array | None = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
+        baseline = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
+        champion: Array | None = baseline
+        before_served = baseline.argmax(axis=1) if labels else None
     else:
         name, content = f"version {holder.version}", None
         try:  # a champion whose file is not the one that was signed can be replaced
             content = registry.verified_content(holder)
         except WrongModel as error:
             name = f"the champion ({error.message})"
-        champion = _scored(content, features, config, labels) if content else None
+        champion, before_served = _scored(content, features, config, labels) if content else (None, None)
         before = _settings(registry, holder)
         contract_before = onnx_runtime.read_contract(content) if content else {}
         seen = _rows_seen(name, before, run.data.params, contract_before, contract) if content else ""
         pretended = _pretended(name, contract_before, contract)
+    scored, served = _scored(challenger, features, config, labels)
     return Evidence(
         actual.to_numpy(np.float64),
-        _scored(challenger, features, config, labels),
+        scored,
         champion,
         name,
         test[segment].astype(str).to_numpy() if segment in test else None,
         seen,
         pretended,
         clusters=hashes,
+        served=(before_served, served),
         leaks=tuple(report.get("leaks", ())),
     )
 
@@ -75,26 +79,30 @@ def _pretended(champion: str, contract_before: dict[str, Any], contract: dict[st
     return f"the test rows are the synthetic sample, and {champion} was trained on real data: give data.source back"
 
 
-def _scored(content: bytes, features: pd.DataFrame, config: Config, labels: list[str]) -> Array | None:
-    """Predictions of a model on these rows; None where it cannot score them.
+def _scored(
+    content: bytes, features: pd.DataFrame, config: Config, labels: list[str]
+) -> tuple[Array | None, Array | None]:
+    """Predictions of a model on these rows, None where it cannot score them, and the labels that it serves.
 
-    Probabilities (rows, labels + 1) are in the order of `labels`, with the likeliest of a model's other labels last:
-    choosing that one is never right.
+    Probabilities (rows, labels) are in the order of `labels`. The likeliest of a model's other labels comes last, if it
+    has any: choosing that one is never right.
     """
     contract = onnx_runtime.read_contract(content)
     columns = model_columns(contract)
     same_kind = contract["task"] == config.data.task and contract["target"] == config.data.target
     known = all(name in features and (features[name].dtype == object) == text for name, text in columns.items())
     if not (same_kind and known):
-        return None
+        return None, None
     values, probabilities = onnx_runtime.run(content, features[list(columns)])
     if probabilities is None:
-        return values
+        return values, None
     aligned = np.zeros((len(features), len(labels) + 1))
     for label, column in zip(contract["labels"], probabilities.T, strict=True):
         place = labels.index(label) if label in labels else -1
         aligned[:, place] = np.maximum(aligned[:, place], column)
-    return aligned
+    index = {label: place for place, label in enumerate(labels)}
+    served = np.array([index.get(value, len(labels)) for value in values])
+    return aligned if set(contract["labels"]) - set(labels) else aligned[:, :-1], served
 
 
 def _settings(registry: Registry, version: ModelVersion) -> dict[str, str]:

@@ -25,7 +25,8 @@ class Evidence:
     mean, or the shares of the labels). `groups` (rows,) is the segment's value, None where there is none.
     `seen` says how the champion may have been trained on some of these rows; empty where it cannot have been.
     `pretended` says that these rows are made up and the champion's were real; empty where that is not so.
-    `clusters` (rows,) is equal where rows are: copies of a row are one piece of evidence. `leaks` are columns that give
+    `clusters` (rows,) is equal where rows are: copies of a row are one piece of evidence. `served` are the
+    label indices that champion and challenger serve, by default the likeliest. `leaks` are columns that give
     the target away, in words.
     """
 
@@ -37,6 +38,7 @@ class Evidence:
     seen: str = ""
     pretended: str = ""
     clusters: Array | None = None
+    served: tuple[Array | None, Array | None] = (None, None)
     leaks: tuple[str, ...] = ()
 
 
@@ -63,9 +65,11 @@ def judge(config: Config, evidence: Evidence) -> Verdict:
             challenger,
             config.gate.confidence,
             config.split.seed,
+            evidence.clusters,
+            evidence.served,
         )
         reasons = (
-            *_limits(config, actual, challenger),
+            *_limits(config, evidence, challenger),
             _gain(config, evidence.champion_name, gain),
             *_groups(config, evidence, champion, challenger),
             *(Reason("leak", True, text) for text in evidence.leaks),
@@ -103,9 +107,9 @@ def _unusable_predictions(role: str, name: str, predicted: Array | None, rows: i
         yield Reason(f"{role}_not_finite", False, text, None, finite, rows)
 
 
-def _limits(config: Config, actual: Array, challenger: Array) -> Iterator[Reason]:
+def _limits(config: Config, evidence: Evidence, challenger: Array) -> Iterator[Reason]:
     for metric, limit in config.gate.limits.items():
-        value = metrics.score(metric, actual, challenger)
+        value = metrics.score(metric, evidence.actual, challenger, evidence.served[1])
         within = bool(value <= limit if metric in LOWER_IS_BETTER else value >= limit)
         text = f"{metric} {value:.4g} is {'within' if within else 'beyond'} the limit {limit:g}"
         yield Reason("limit", within, text, metric, _finite(value), limit)
@@ -125,15 +129,22 @@ def _groups(config: Config, evidence: Evidence, champion: Array, challenger: Arr
     if evidence.groups is None:
         return
     metric, most = config.gate_metric, config.gate.max_segment_loss
+    labels = challenger.shape[1] if challenger.ndim == 2 else None  # the champion may know others
     for group in np.unique(evidence.groups):
         rows = np.asarray(evidence.groups == group)
-        before = metrics.score(metric, evidence.actual[rows], champion[rows])
-        after = metrics.score(metric, evidence.actual[rows], challenger[rows])
+        before, after = (
+            metrics.scorer(
+                metric, evidence.actual[rows], model[rows], None if served is None else served[rows], labels
+            )(np.ones(rows.sum()))
+            for model, served in zip((champion, challenger), evidence.served, strict=True)
+        )
         loss = after - before if metric in LOWER_IS_BETTER else before - after
         text = f"{config.data.segment} = {group} ({int(rows.sum())} rows): {metric} {before:.4g} -> {after:.4g}"
         if rows.sum() < SMALLEST_GROUP:
             text = f"{text}; fewer than {SMALLEST_GROUP} rows, not judged"
             yield Reason("small_segment", True, text, str(group), _finite(loss))
+        elif math.isnan(loss) and metric not in metrics.MEANS:
+            yield Reason("small_segment", True, f"{text}; rows of one label, not judged", str(group))
         else:
             kept = bool(loss <= most)
             text = f"{text}; {'within' if kept else 'beyond'} the loss of {most:g}"
