@@ -69,6 +69,7 @@ def described(found: Measurement, synthetic: bool = False, **changes: Any) -> Ca
         "labels": [f"label {i}" for i in range(classes)],
         "features": features,
         "interval": None if classes else {"coverage": 0.9, "half_width": 0.4},
+        "threshold": None,
         "calibration": {"method": "none" if classes else "split conformal", "rows": 77},
         "data": {"source": "t.csv", "digest": f"sha256:{'ab' * 32}", "rows": 900, "synthetic": synthetic},
         "run_id": "0" * 32,
@@ -101,6 +102,19 @@ def test_the_card_says_what_a_person_must_know() -> None:
         assert part in text
     assert "SYNTHETIC" not in text
     assert card.page(described(measured(), synthetic=True)).startswith("> **Trained on SYNTHETIC data.**")
+
+
+def test_doubts_about_the_data_and_the_size_of_the_model_are_in_the_card() -> None:
+    found = described(measured(2, labels=2))
+    leak = "column 'alive' gives the target away"
+    found = replace(found, report=found.report | {"leaks": [leak], "warnings": ["3 cells hold 'none'", leak]})
+    threshold = {"label": "yes", "value": 0.25, "chosen_for": "precision 0.9"}
+    found = replace(found, size=21_300_000, contract=found.contract | {"threshold": threshold})
+    text = card.page(found)
+    assert f"- **A leak?** {leak}\n- 3 cells hold 'none'\n" in text
+    assert text.count(leak) == 1
+    assert "The model takes 21.3 MB." in text
+    assert "Serves **yes** from a probability of 0.25 (precision 0.9)" in text
 
 
 def test_the_last_section_waits_for_the_gate() -> None:

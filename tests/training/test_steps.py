@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from mlflow.pyfunc import scoring_server
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from training import config as configuration
@@ -94,11 +96,28 @@ def test_a_run_leaves_what_a_person_looks_for(tmp_path: Path, table: pd.DataFram
 
 
 def test_mlflow_itself_can_score_the_model(table: pd.DataFrame, configured: Configured) -> None:
+    """With pandas' own types, under the names of the table or the graph's, and by MLflow's scoring payloads."""
     result = train.train(configured(table, name="scored-by-mlflow"))
     model = mlflow.pyfunc.load_model(f"models:/scored-by-mlflow/{result['version']}")
-    row = pd.DataFrame({"body_mass": [70.0], "height": [170.0], "colour": ["red"]})
-    row = row.astype({"body_mass": "float32", "height": "float32"})
-    assert 50 < float(model.predict(row)["variable"].iloc[0]) < 90
+    row = {"body mass": [70, 80], "height": [170.5, 171.0], "colour": ["red", " blue "]}
+    frames = [
+        pd.DataFrame(row),
+        pd.DataFrame(row)
+        .rename(columns={"body mass": "body_mass"})
+        .astype({"height": "float32", "body_mass": "int32"}),
+        pd.DataFrame(row).astype({"body mass": "string", "height": object}),
+    ]
+    answers = [model.predict(frame)["variable"].tolist() for frame in frames]
+    assert answers[0] == answers[1] == answers[2]
+    assert 50 < answers[0][0] < 90
+    split = frames[0].to_dict(orient="split", index=False)
+    for body in ({"dataframe_split": split}, {"dataframe_records": frames[0].to_dict("records")}, {"inputs": row}):
+        answer = scoring_server.invocations(
+            json.dumps(body), "application/json", model, model.metadata.get_input_schema()
+        )
+        assert [one["variable"] for one in json.loads(answer.response)["predictions"]] == answers[0]
+    with pytest.raises(ValueError, match="row 2, column 'height': expected a number, found 'tall'"):
+        model.predict(pd.DataFrame(row | {"height": ["170", "tall"]}))
 
 
 def test_a_model_that_is_not_clearly_better_is_refused(
@@ -162,6 +181,9 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
     promote.promote(config)
     contract = onnx_runtime.read_contract(served_content("text", tmp_path))
     assert contract["labels"] == ["large", "middle", "rare", "small"]
+    answer = mlflow.pyfunc.load_model(f"models:/text/{result['version']}").predict(frame.drop(columns="size").head())
+    assert list(answer) == ["label", *(f"probability_{label}" for label in contract["labels"])]
+    assert answer.drop(columns="label").sum(axis=1).tolist() == pytest.approx([1.0] * 5, abs=1e-5)
     assert contract["calibration"]["method"] in ("temperature", "none")
     assert contract["calibration"]["error_on_test"] == result["metrics"]["calibration_error"]
     plots = {file.path.removeprefix("plots/") for file in MlflowClient().list_artifacts(result["run_id"], "plots")}
@@ -171,6 +193,42 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
         "height": True,
         "colour": True,
     }
+
+
+def test_repeated_rows_keep_their_weight(tmp_path: Path, configured: Configured) -> None:
+    """A survey of 4,000 answers, of which few are different: one in ten is yes, in group d six in ten."""
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame({"group": generator.choice(list("abcd"), 4000, p=[0.4, 0.3, 0.2, 0.1])})
+    frame["age"], frame["sex"] = generator.integers(20, 60, 4000) // 2 * 2, generator.choice(["f", "m"], 4000)
+    yes = frame["group"].map({"a": 0.02, "b": 0.05, "c": 0.05, "d": 0.6})
+    frame["answer"] = np.where(generator.random(4000) < yes, "yes", "no")
+    assert frame.duplicated().mean() > 0.8
+    data = {"task": "classification", "duplicates": "keep"}
+    threshold = {"label": "yes", "cost": {"false_negative": 5, "false_positive": 1}}
+    search = {"metric": "average_precision", "candidates": ["extra_trees"], "trials": 1}
+    config = configured(frame, "answer", name="survey", data=data, search=search, serving={"threshold": threshold})
+    result = train.train(config)
+    verdict = promote.promote(config)
+    assert verdict["action"] == "promoted", verdict
+    content = served_content("survey", tmp_path)
+    terms = onnx_runtime.read_contract(content)
+    labels, probabilities = onnx_runtime.run(content, frame[["age", "group", "sex"]].astype({"age": "float32"}))
+    assert probabilities is not None
+    assert probabilities[:, 1].mean() == pytest.approx((frame["answer"] == "yes").mean(), abs=0.02)
+    assert probabilities[frame["group"] == "d", 1].mean() == pytest.approx(0.6, abs=0.1)
+    assert terms["threshold"]["label"] == "yes"
+    assert terms["threshold"]["value"] == pytest.approx(1 / 6, abs=0.1)
+    assert labels.tolist() == np.where(probabilities[:, 1] >= terms["threshold"]["value"], "yes", "no").tolist()
+    rows = pd.read_parquet(MlflowClient().download_artifacts(result["run_id"], "test-rows.parquet", str(tmp_path)))
+    assert rows["__hash"].nunique() == len(rows[["age", "group", "sex"]].drop_duplicates())
+
+
+def test_six_rows_of_a_label_are_enough_for_every_candidate(configured: Configured) -> None:
+    generator = np.random.default_rng(2)
+    frame = pd.DataFrame({"a": generator.random(400).round(3), "b": generator.random(400).round(3), "y": "ok"})
+    frame.loc[::70, "y"] = "fraud"
+    config = configured(frame, name="rare", data={"task": "classification"}, search={"trials": 3, "folds": 3})
+    assert train.train(config)["status"] == "trained"
 
 
 def test_a_repetition_after_an_accident_may_find_another_winner(

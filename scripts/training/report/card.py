@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
 
 from training.evaluation.diagnostics import Estimate
 from training.evaluation.measurement import Measurement
 from training.evaluation.metrics import SMALLEST_GROUP
 from training.model.onnx_runtime import model_columns
 
+TEMPLATE = Path(__file__).with_name("card.md")
 GATE_HEADING = "## Gate verdict"
 NOT_JUDGED = "not judged yet"
 DESCRIPTION_LIMIT = 5000  # the registry's column in a database that enforces it
@@ -28,8 +30,8 @@ LENGTHS = (30, 15, 10, 6, 3, 1)  # items of a list, tried in turn until the page
 
 @dataclass(frozen=True)
 class Card:
-    """A version as its card tells it: the contract that it carries, the report of the checks, how it was measured, the
-    winning parameters, how many trials there were, and the column that `measured.groups` are of."""
+    """What the card of a version says: the contract that it carries, the report of the checks, how it was measured, the
+    winning parameters, how many trials there were, the column that `measured.groups` are of, and the file's bytes."""
 
     contract: dict[str, Any]
     report: dict[str, Any]
@@ -37,6 +39,7 @@ class Card:
     parameters: dict[str, Any]
     trials: int
     segment: str | None
+    size: int = 0
 
 
 def page(card: Card) -> str:
@@ -50,183 +53,55 @@ def page(card: Card) -> str:
 
 def render(card: Card, items: int = 1000) -> str:
     """The card with at most `items` items in each list."""
-    sections = [_opening(card), _data(card), _metrics(card), _trust(card)]
-    if card.measured.groups:
-        sections.append(_segments(card, items))
-    sections += [_importance(card, items), _use(card, items), _limits(card, items)]
-    return "\n\n".join([*sections, f"{GATE_HEADING}\n{NOT_JUDGED}\n"])
-
-
-def _opening(card: Card) -> str:
-    terms, best = card.contract, card.parameters
-    options = ", ".join(f"{name} {_figure(value)}" for name, value in best.items() if name != "candidate")
-    labels = f", {len(terms['labels'])} labels" if terms["labels"] else ""
-    loud = "> **Trained on SYNTHETIC data.** Its figures say nothing about real rows.\n\n"
-    return (
-        f"{loud if terms['data']['synthetic'] else ''}"
-        f"Predicts **{_text(terms['target'])}**{_unit(card)} from {len(terms['features'])} features "
-        f"({terms['task']}{labels}). {best['candidate']}, the best of {card.trials} trials: {options}. "
-        f"Trained {terms['trained_at']}, code {terms['code_version']}, run {terms['run_id']}."
-    )
-
-
-def _data(card: Card) -> str:
-    data, report = card.contract["data"], card.report
-    parts = ", ".join(f"{rows:,} {part}" for part, rows in report["parts"].items())
-    lines = [
-        f"`{data['source']}`{', **synthetic**' if data['synthetic'] else ''}, {_digest(data['digest'])}",
-        f"{report['rows']:,} rows read; set aside: {report['rows_repeated']:,} repeated, "
-        f"{report['rows_without_target']:,} without a target; used: {report['rows_used']:,} ({parts})",
-    ]
-    if report["missing"]:
-        most = sorted(report["missing"].items(), key=lambda item: -item[1])
-        shown = ", ".join(f"{_text(name)} {count:,}" for name, count in most[:5])
-        more = f" and {len(most) - 5} more columns" if len(most) > 5 else ""
-        lines.append(f"missing values: {shown}{more}")
-    return "\n".join(["## Data", *(f"- {line}" for line in lines)])
-
-
-def _metrics(card: Card) -> str:
-    measured = card.measured
-    lines = [
-        f"## Metrics\nOn the {len(measured.actual):,} test rows; intervals: bootstrap, 95 %. Baseline: always the "
-        f"training {'shares of the labels' if card.contract['labels'] else 'mean'}.\n",
-        "| metric | test rows | 95 % interval | baseline |\n| --- | ---: | ---: | ---: |",
-    ]
-    for name, value in measured.figures.items():
-        base = _figure(measured.baseline[name]) if name in measured.baseline else ""
-        lines.append(_row(name, f"**{_figure(value.value)}**", _interval(value), base))
-    return "\n".join(lines)
-
-
-def _trust(card: Card) -> str:
-    """The interval, or the probabilities."""
-    measured, calibrated = card.measured, card.contract["calibration"]
-    rows = f"{calibrated['rows']:,} calibration rows"
-    if measured.covered:
-        interval = card.contract["interval"]
-        worst = min(measured.bins, key=lambda one: one.seen.value)
-        return (
-            f"## Prediction interval\nPrediction ± {_figure(interval['half_width'])}{_unit(card)} should hold the "
-            f"truth in {interval['coverage']:.0%} of cases (split conformal, {rows}). On the test rows it did in "
-            f"**{measured.covered.value:.1%}** ({measured.covered.low:.1%} to {measured.covered.high:.1%}); least, "
-            f"{worst.seen.value:.0%}, where about {_figure(worst.predicted)} is predicted."
-        )
-    before, after = measured.details, measured.metrics
-    how = (
-        f"Temperature scaling, fitted on {rows}"
-        if calibrated["method"] != "none"
-        else f"Not recalibrated: temperature scaling did not help on {rows}"
-    )
-    return (
-        f"## Probabilities\n{how}. On the test rows: calibration error {after['calibration_error']:.3f} "
-        f"(before: {before['calibration_error_uncalibrated']:.3f}), log loss {_figure(after['log_loss'])} "
-        f"(before: {_figure(before['log_loss_uncalibrated'])})."
-    )
-
-
-def _segments(card: Card, items: int) -> str:
-    groups, metric = card.measured.groups, card.measured.metric
-    lines = [
-        f"## By {_text(str(card.segment))}\n",
-        f"| group | rows | {metric} | 95 % interval |\n| --- | ---: | ---: | ---: |",
-    ]
-    for group in groups[:items]:
-        few = " (few)" if group.rows < SMALLEST_GROUP else ""
-        shown = _figure(group.metric.value), _interval(group.metric)
-        lines.append(_row(_text(group.name), f"{group.rows:,}{few}", *shown))
-    return "\n".join(lines) + _more(len(groups) - items, "groups")
-
-
-def _importance(card: Card, items: int) -> str:
-    found = card.measured.importance
-    order = np.argsort(-found.mean)[: min(items, 10)]
-    lines = ["## What it relies on\nGrowth of the loss when a feature is shuffled (permutation importance):\n"]
-    for place, index in enumerate(order, 1):
-        spread = _figure(found.spread[index])
-        lines.append(f"{place}. {_text(found.names[index])}: {_figure(found.mean[index])} ± {spread}")
-    return "\n".join(lines)
-
-
-def _use(card: Card, items: int) -> str:
-    """A call that can be pasted, with the example row of the contract, or where to find one when there is no room."""
-    features = card.contract["features"]
-    if len(features) > 2 * items:
-        return (
-            f"## How to use\n`POST /predict` takes its {len(features)} features; `GET /model` shows an example of each."
-        )
-    row = json.dumps({feature["name"]: feature["example"] for feature in features}, ensure_ascii=False)
-    quoted = row.replace("'", "'\\''")
-    call = f"curl -s http://127.0.0.1:8000/predict -H 'Content-Type: application/json' -d '{quoted}'"
-    return f"## How to use\n```sh\n{call}\n```"
-
-
-def _limits(card: Card, items: int) -> str:
-    return "\n".join(["## Limits of use", *(f"- {line}" for line in _limit_lines(card, items))])
-
-
-def _limit_lines(card: Card, items: int) -> Iterator[str]:
     terms, measured = card.contract, card.measured
-    if terms["data"]["synthetic"]:
-        yield "**The data are synthetic**: good for trying the pipeline, for no decision."
-    learned = f"{card.report['parts']['train']:,} rows of this one table"
-    yield f"It learned from {learned}; other places and times were not tested."
-    found = measured.importance
-    features = {feature["name"]: feature for feature in terms["features"]}
-    owners = {column: one["name"] for one in terms["features"] for column in model_columns({"features": [one]})}
-    ranked = [features[name] for name in dict.fromkeys(owners[found.names[i]] for i in np.argsort(-found.mean))]
-    if max(measured.metrics.get("accuracy", 0), measured.metrics.get("r2", 0)) > TOO_GOOD:
-        name = _text(ranked[0]["name"])
-        yield f"**Hardly an error on the test rows**: is {name} known before the target is, or does it give it away?"
-    seen = "; ".join(_range(feature) for feature in ranked[:items])
-    more = _more(len(ranked) - items, "features, by `GET /model`", "; ")
-    yield f"Seen in training: {seen}{more}. Beyond, it guesses."
-    never = [name for name, feature in features.items() if not feature["nullable"]]
-    if never:
-        which = "any feature" if len(never) == len(features) else f"{len(never)} of its features"
-        yield f"Missing values of {which} did not occur in training."
-    if measured.half_width is not None:
-        yield "The interval is as wide for every row; its promise is for rows like these on average, not for each kind."
-    small = [group.name for group in measured.groups if group.rows < SMALLEST_GROUP]
-    if small:
-        yield f"{len(small)} groups have fewer than {SMALLEST_GROUP} test rows: hardly tested there."
-    counts = np.bincount(measured.actual, minlength=len(terms["labels"])) if terms["labels"] else np.array([], int)
-    rare = [_text(label) for label, count in zip(terms["labels"], counts, strict=True) if count < SMALLEST_GROUP]
-    if rare:
-        named = f"{', '.join(rare[:items])}{_more(len(rare) - items, 'labels', ', ')}"
-        yield f"Labels with fewer than {SMALLEST_GROUP} test rows, hardly tested: {named}."
+    found, leaks = measured.importance, card.report.get("leaks", [])
+    order = np.argsort(-found.mean)
+    by_column = {column: feature for feature in terms["features"] for column in model_columns({"features": [feature]})}
+    ranked = list({by_column[found.names[i]]["name"]: by_column[found.names[i]] for i in order}.values())
+    counts: Any = np.bincount(measured.actual, minlength=len(terms["labels"])) if terms["labels"] else []
+    example = json.dumps({feature["name"]: feature["example"] for feature in terms["features"]}, ensure_ascii=False)
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701  Markdown: `text` escapes
+    environment.filters |= {
+        "text": _text,
+        "figure": _figure,
+        "interval": _interval,
+        "count": "{:,}".format,
+        "more": _more,
+        "range": _range,
+    }
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        card=card,
+        items=items,
+        missing=sorted(card.report["missing"].items(), key=lambda item: -item[1]),
+        leaks=leaks,
+        warnings=[warning for warning in card.report.get("warnings", []) if warning not in leaks],
+        worst=min(measured.bins, key=lambda one: one.seen.value),
+        importance=[(found.names[i], found.mean[i], found.spread[i]) for i in order],
+        example=example.replace("'", "'\\''"),
+        ranked=ranked,
+        too_good=max(measured.metrics.get("accuracy", 0), measured.metrics.get("r2", 0)) > TOO_GOOD,
+        complete=sum(not feature["nullable"] for feature in terms["features"]),
+        smallest=SMALLEST_GROUP,
+        small=sum(group.rows < SMALLEST_GROUP for group in measured.groups),
+        rare=[label for label, rows in zip(terms["labels"], counts, strict=True) if rows < SMALLEST_GROUP],
+        gate_heading=GATE_HEADING,
+        not_judged=NOT_JUDGED,
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _range(feature: dict[str, Any]) -> str:
-    name = _text(feature["name"])
-    if feature["type"] == "number":
-        unit = f" {_text(feature['unit'])}" if feature["unit"] else ""
-        return f"{name} {_figure(feature['low'])} to {_figure(feature['high'])}{unit}"
+    name, kinds = _text(feature["name"]), feature.get("categories", [])
     if feature["type"] == "boolean":
         return f"{name} true or false"
-    if feature["type"] == "date":
-        return f"{name} {feature['low']} to {feature['high']}"
-    kinds = feature["categories"]
-    return f"{name} {', '.join(map(_text, kinds[:5]))}{_more(len(kinds) - 5, 'kinds', ', ')}"
+    if feature["type"] == "category":
+        return f"{name} {', '.join(map(_text, kinds[:5]))}{_more(len(kinds) - 5, 'kinds', ', ')}"
+    unit = f" {_text(feature['unit'])}" if feature["unit"] else ""
+    return f"{name} {_figure(feature['low'])} to {_figure(feature['high'])}{unit}"
 
 
-def _row(*cells: str) -> str:
-    """A table's row. MLflow's page sets columns without a gap between them."""
-    return f"| {' | &emsp;'.join(cells)} |"
-
-
-def _more(left: int, what: str, before: str = "\n\n") -> str:
+def _more(left: int, what: str, before: str) -> str:
     return f"{before}and {left} more {what}" if left > 0 else ""
-
-
-def _unit(card: Card) -> str:
-    unit = card.contract["target_unit"]
-    return f" {_text(unit)}" if unit else ""
-
-
-def _digest(digest: str) -> str:
-    algorithm, _, value = digest.partition(":")
-    return f"{algorithm.upper().replace('SHA', 'SHA-')} {value[:16]}…"
 
 
 def _figure(value: Any) -> str:
@@ -237,6 +112,6 @@ def _interval(estimate: Estimate) -> str:
     return f"{_figure(estimate.low)} to {_figure(estimate.high)}"
 
 
-def _text(name: str) -> str:
+def _text(name: Any) -> str:
     """A name from the data as Markdown shows it: on one line, and never read as markup."""
     return re.sub(r"([\\`*_|<>\[\]#~])", r"\\\1", " ".join(str(name).split()))

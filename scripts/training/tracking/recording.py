@@ -65,7 +65,15 @@ def record(
     """Logs into the search's own run, registers the model, gives the version. The version comes last: an
     interrupted task leaves none, and its repetition writes the same again."""
     found, measured = result.found, result.measured
-    card = Card(result.contract, report, measured, found.best, len(found.trials), config.data.segment)
+    card = Card(
+        result.contract,
+        report,
+        measured,
+        found.best,
+        len(found.trials),
+        config.data.segment,
+        len(result.content),
+    )
     model = onnx.load_from_string(result.content)
     # Of what is about to be written: what is read back later may have been replaced by then.
     digest = hashlib.sha256(model.SerializeToString()).hexdigest()
