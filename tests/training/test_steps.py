@@ -237,7 +237,7 @@ def test_a_repetition_after_an_accident_may_find_another_winner(
     config = configured(table, name="accident")
     with monkeypatch.context() as accident:
         accident.setattr(recording, "_split", lambda _: {"max_depth": 3})
-        accident.setattr(mlflow.onnx, "log_model", _disk_full)
+        accident.setattr(mlflow.onnx, "save_model", _disk_full)
         with pytest.raises(OSError, match="disk full"):
             train.train(config)
     monkeypatch.setattr(recording, "_split", lambda _: {"max_depth": 4})
@@ -250,7 +250,9 @@ def _disk_full(*_: object, **__: object) -> None:
 
 def test_too_few_rows_for_the_interval_are_told_before_the_search(table: pd.DataFrame, configured: Configured) -> None:
     config = configured(table, name="narrow", split={"calibration": 0.02}, serving={"coverage": 0.99})
-    with pytest.raises(DataError, match=r"holds 99\.0% of the values needs 99 rows of calibration, found \d+$"):
+    with pytest.raises(
+        DataError, match=r"holds 99\.0% of the values needs 99 different rows of calibration, found \d+$"
+    ):
         train.train(config)
     assert MlflowClient().search_runs([MlflowClient().get_experiment_by_name("narrow").experiment_id]) == []
 
