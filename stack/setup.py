@@ -26,6 +26,7 @@ LOCKS = {
     "airflow": ("airflow/requirements-test.lock",),
     "training": ("scripts/requirements-test.lock",),
     "rag": ("rag/requirements-test.lock", "rag/requirements-embedder.lock"),
+    "clients": ("tests/clients/requirements.lock",),
     "java": ("stack/requirements-java.lock",),
 }
 OLDEST_JAVA = 17
@@ -165,7 +166,7 @@ def main() -> int:
         check_python()
         VENVS.mkdir(exist_ok=True)
         uv = provide_uv()
-        for name in ("dev", "api", "airflow", "training", "rag"):
+        for name in ("dev", "api", "airflow", "training", "rag", "clients"):
             provide_environment(name, uv)
         note = ROOT / "var" / "java_home"
         if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):

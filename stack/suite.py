@@ -26,6 +26,7 @@ class Suite:
 
 SUITES = (
     Suite("api", "api", ["tests/api"], ["api/prediction_api"], "api"),
+    Suite("clients", "clients", ["tests/clients"], []),
     Suite("training", "training", ["tests/training", "tests/data"], ["scripts/training", "data"], "scripts"),
     Suite("dags", "airflow", ["tests/dags"], ["airflow"]),
     Suite("rag", "rag", ["tests"], ["rag_service"], "rag", "rag"),

@@ -154,6 +154,64 @@ def two_numbers_model() -> bytes:
     return _file(graph, contract)
 
 
+def typed_contract() -> Contract:
+    """For `typed_model`: worth = amount + 10 (garage attached) + 100 (active) + 1000 * weekday + 10000 * month of paid.
+
+    What is missing adds nothing.
+    """
+
+    def feature(name: str, kind: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "input": name.replace(" ", "_"), "type": kind, "nullable": True, **more}
+
+    rows: list[dict[str, Any]] = [
+        {"amount": 5.0, "garage": "attached", "is_active": True, "sold": "2026-01-06", "paid": "05.03.2026"},
+        {"amount": None, "garage": None, "is_active": None, "sold": None, "paid": None},
+    ]
+    return {
+        "version": 2,
+        "name": "typed",
+        "task": "regression",
+        "target": "worth",
+        "reading": {"missing": ["na", "n/a", "nan", "null", "?"], "decimal": ".", "thousands": ""},
+        "features": [
+            feature("amount", "number", low=0.0, high=100.0, median=5.0, example=5.0),
+            feature("garage", "category", categories=["attached", "detached", "none", "007"], example="none",
+                    unknown="accept", histogram={"counts": [1, 1, 3, 0], "missing": 1}),
+            feature("is active", "boolean", true=["true", "yes"], false=["false", "no"], example=True,
+                    histogram={"counts": [1, 3], "missing": 1}),
+            feature("sold", "date", format="iso", low="2020-01-01", high="2026-12-31", median="2024-06-03",
+                    example="2024-06-03", parts=[{"input": "sold_weekday", "part": "weekday"}]),
+            feature("paid", "date", format="%d.%m.%Y", median="2024-06-03", example="2024-06-03",
+                    parts=[{"input": "paid_month", "part": "month"}]),
+        ],
+        "golden": {"rows": rows, "predictions": [31115.0, 0.0]},
+    }  # fmt: skip
+
+
+def typed_model(contract: Contract | None = None) -> bytes:
+    """A model with a feature of each type."""
+    numbers = {"amount": 1.0, "is_active": 100.0, "sold_weekday": 1000.0, "paid_month": 10000.0}
+    constants = [helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0])]
+    nodes = [
+        helper.make_node(
+            "LabelEncoder", ["garage"], ["sum_0"], domain="ai.onnx.ml",
+            keys_strings=["attached"], values_floats=[10.0], default_float=0.0,
+        )
+    ]  # fmt: skip
+    for place, (name, weight) in enumerate(numbers.items()):
+        constants.append(helper.make_tensor(f"weight_{name}", TensorProto.FLOAT, [1], [weight]))
+        result = "variable" if place == len(numbers) - 1 else f"sum_{place + 1}"
+        nodes += [
+            helper.make_node("IsNaN", [name], [f"no_{name}"]),
+            helper.make_node("Where", [f"no_{name}", "zero", name], [f"some_{name}"]),
+            helper.make_node("Mul", [f"some_{name}", f"weight_{name}"], [f"part_{name}"]),
+            helper.make_node("Add", [f"sum_{place}", f"part_{name}"], [result]),
+        ]
+    inputs = [*map(_column, numbers), _column("garage", TensorProto.STRING)]
+    graph = helper.make_graph(nodes, "typed", inputs, [_column("variable")], constants)
+    return _file(graph, contract or typed_contract())
+
+
 def with_external_tensor(content: bytes, place: str) -> bytes:
     """The same model with one more tensor that would be read from another file, at one of the places ONNX has."""
     model = onnx.load_model_from_string(content)

@@ -56,7 +56,7 @@ def _number(value: object) -> float | str | None:
         if not re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", value):
             return "no number"
         value = float(value)
-    if value is None:
+    if value is None or value != value:  # noqa: PLR0124  # NaN
         return None
     kind_fits = isinstance(value, int | float) and not isinstance(value, bool)
     fits = kind_fits and abs(value) <= 3.4028234663852886e38

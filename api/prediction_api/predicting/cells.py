@@ -40,7 +40,7 @@ def reader_of(feature: Feature, reading: Reading) -> Reader:
             text = value.strip(SPACE)
             if text.casefold() not in missing:
                 return from_text(text)
-        elif value is not None and (isinstance(value, bool) or not _is_in(value, missing_numbers)):
+        elif not _is_missing(value, missing_numbers):
             return from_json(value)
         if nullable:
             return None
@@ -49,8 +49,11 @@ def reader_of(feature: Feature, reading: Reading) -> Reader:
     return read
 
 
-def _is_in(value: Any, numbers: set[float]) -> bool:
-    return bool(numbers) and isinstance(value, int | float) and value in numbers
+def _is_missing(value: Any, missing_numbers: set[float]) -> bool:
+    """NaN is how pandas, NumPy and the clients that use them say that there is no value."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value is None
+    return value != value or (bool(missing_numbers) and value in missing_numbers)  # noqa: PLR0124
 
 
 def _conversions(feature: Feature, reading: Reading) -> tuple[Callable[[str], Value], Reader]:

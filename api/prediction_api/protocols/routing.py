@@ -14,7 +14,7 @@ from prediction_api.models.catalog import Catalog, Entry
 from prediction_api.models.predictor import Row
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.micro_batching import Inference
-from prediction_api.predicting.responses import Problem, readiness_answer
+from prediction_api.predicting.responses import readiness_answer
 from prediction_api.settings import Settings
 from prediction_api.telemetry.metrics import Metrics
 
@@ -32,7 +32,7 @@ _PROBLEMS = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These statuses as the OpenAPI schema describes them."""
-    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
 
 

@@ -8,7 +8,7 @@ that MLServer gives them for scikit-learn's models.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan, prod
+from math import prod
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -35,6 +35,7 @@ from prediction_api.predicting.rows import MOST_ROWS, RowReader, envelope_of, re
 from prediction_api.protocols.routing import (
     PROBLEM_STATUSES,
     PlainRoute,
+    catalog_of,
     inference_of,
     live_model_of,
     problems,
@@ -253,11 +254,9 @@ def _flat(tensor: InputTensor) -> list[Any]:
     if len(values) != prod(tensor.shape):
         what = f"expected {prod(tensor.shape)} values for the shape {tensor.shape}, found {len(values)}"
         raise _wrong(tensor.name, what)
-    if tensor.datatype in ("FP16", "FP32", "FP64"):  # NaN is how an array of numbers says that there is none
-        return [None if isinstance(one, float) and isnan(one) else one for one in values]
     if tensor.datatype == "BOOL":
         return [_boolean(tensor, one) for one in values]
-    if tensor.datatype != "BYTES":
+    if tensor.datatype not in ("FP16", "FP32", "FP64", "BYTES"):
         limits = np.iinfo(_DTYPES[tensor.datatype])
         for one in values:
             if isinstance(one, int | float) and not (limits.min <= one <= limits.max and one == int(one)):
@@ -374,6 +373,22 @@ def _wrong(name: str, what: str) -> Exception:
 async def v2(_: Request) -> Response:
     """Open Inference Protocol: what this server is."""
     return json_response({"name": "prediction_api", "version": "1", "extensions": ["binary_tensor_data"]})
+
+
+@v2_router.post("/v2/repository/index", response_model=list[IndexedModel], tags=["protocols"])
+async def v2_index(request: Request) -> Response:
+    """Triton's model repository extension: the models that are served. The body is optional and not used."""
+    models = [(name, entry.live) for name, entry in catalog_of(request).entries.items()]
+    content = [
+        {
+            "name": name,
+            "version": live.version if live else "",
+            "state": "READY" if live else "UNAVAILABLE",
+            "reason": "",
+        }
+        for name, live in models
+    ]
+    return json_response(content)
 
 
 @v2_router.get("/v2/health/live", response_model=ServerLiveAnswer, tags=["protocols"])

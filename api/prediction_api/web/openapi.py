@@ -21,6 +21,7 @@ from prediction_api.models.contract import (
     example_of,
 )
 from prediction_api.predicting.cells import FLOAT32_MAX, describe
+from prediction_api.predicting.responses import Problem
 from prediction_api.predicting.rows import MOST_ROWS
 from prediction_api.protocols.routing import problems
 from prediction_api.protocols.v2 import InferRequest
@@ -36,7 +37,7 @@ _KEY_SCHEMES = {
 }
 _ROWS = {"type": "array", "minItems": 1, "maxItems": MOST_ROWS}
 _OBJECTS = _ROWS | {"items": {"type": "object"}}
-_LISTS = _ROWS | {"items": {"type": "array"}}
+_LISTS = _ROWS | {"items": {"type": "array", "items": {}}}
 _SPLIT = {
     "type": "object",
     "properties": {"columns": {"type": "array", "items": {"type": "string"}}, "data": _LISTS, "index": {}},
@@ -64,7 +65,8 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
     version = f"{live.name} version {live.version}" if live else "no model"
     schema = get_openapi(title=TITLE, version=version, description=f"Serving {version}.", routes=app.routes)
     infer = InferRequest.model_json_schema(ref_template=_COMPONENTS + "{model}")
-    schema["components"]["schemas"] |= infer.pop("$defs") | {"InferRequest": infer}
+    own = {"InferRequest": infer, "Problem": Problem.model_json_schema()}
+    schema["components"]["schemas"] |= infer.pop("$defs") | own
     contract = live.predictor.contract if live else None
     if contract:
         schema["components"]["schemas"]["Features"] = row_schema(contract)
