@@ -102,4 +102,5 @@ lock: setup  ## write the lock files anew  [UPGRADE=1]
 	$(LOCK) --no-deps rag/requirements-embedder.in -o rag/requirements-embedder.lock
 	$(LOCK) mlflow/requirements.in -o mlflow/requirements.lock
 	$(LOCK) stack/requirements-java.in -o stack/requirements-java.lock
+	$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(LOCK) requirements-dev.in -o requirements-dev.lock

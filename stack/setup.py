@@ -102,6 +102,14 @@ def provide_environment(name: str, uv: Path) -> bool:
     return True
 
 
+def provide_clients(uv: Path) -> None:
+    """Other people's clients, which only tests use: without them the tests are skipped and everything else works."""
+    try:
+        provide_environment("clients", uv)
+    except SetupError as error:
+        print(f"setup: tests/clients will be skipped: {error}", file=sys.stderr)
+
+
 def install_torch(python: Path) -> None:
     """PyTorch by pip, not uv: pip goes on when PyTorch's own index cannot be reached. Raises SetupError."""
     index = os.environ.get("TORCH_INDEX", TORCH_INDEX)
@@ -166,8 +174,9 @@ def main() -> int:
         check_python()
         VENVS.mkdir(exist_ok=True)
         uv = provide_uv()
-        for name in ("dev", "api", "airflow", "training", "rag", "clients"):
+        for name in ("dev", "api", "airflow", "training", "rag"):
             provide_environment(name, uv)
+        provide_clients(uv)
         note = ROOT / "var" / "java_home"
         if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):
             note.parent.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ import pytest
 from chromium import PHONE, contrasts_too_low, tab_to, watched
 from conftest import wait_until
 from fastapi.testclient import TestClient
-from model_files import classification_model, regression_contract, regression_model
+from model_files import classification_model, regression_contract, regression_model, typed_model
 from page_fixtures import drop, look_again
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.main import create_app
@@ -55,6 +55,31 @@ def test_the_form_shows_ranges_units_and_the_example(wine: Page) -> None:
     wine.get_by_role("button", name="Example again").click()
     expect(acidity).to_have_value("7.4")
     expect(acidity).to_have_accessible_description("3.8 to 15.9")
+
+
+def test_each_type_has_a_fitting_control_and_several_models_a_selector(
+    registry: FakeRegistry, address: str, page: Page
+) -> None:
+    registry.add(typed_model(), name="typed")
+    registry.add(classification_model(), name="tumour")
+    wait_until(lambda: httpx.get(f"{address}/models/tumour/readyz", trust_env=False, timeout=60).status_code == 200)
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Predict worth")).to_be_visible()
+    expect(page.get_by_label("sold")).to_have_attribute("type", "date")
+    expect(page.get_by_label("paid")).to_have_accessible_description("as 03.06.2024 · may stay empty")
+    expect(page.get_by_label("is active").locator("option")).to_have_text(["not known", "true", "false"])
+    page.get_by_label("garage").fill("carport")
+    expect(page.get_by_label("garage")).to_have_accessible_description(
+        "training did not see this: it is predicted without it"
+    )
+    page.get_by_role("button", name="Predict").click()
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer).to_contain_text("Predicted without garage")
+    expect(answer).to_contain_text("60,105")
+    page.get_by_label("Model", exact=True).select_option("tumour")
+    expect(page.get_by_role("heading", name="Predict kind")).to_be_visible()
+    page.get_by_role("button", name="Predict").click()
+    expect(answer).to_contain_text("malign")
 
 
 def test_synthetic_data_is_said_loudly(wine: Page) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from prediction_api.models.catalog import Catalog, Entry
-from prediction_api.models.contract import Contract, DataOrigin, Feature, NumberHistogram, Value
+from prediction_api.models.contract import Contract, DataOrigin, Feature, NumberHistogram, Value, example_of
 from prediction_api.models.predictor import Prediction, Row, seven_digits
 from prediction_api.models.registry import LedgerEntry
 from prediction_api.models.store import LiveModel, Refusal
@@ -190,7 +190,10 @@ def explanation_answer(live: LiveModel, explanation: Explanation) -> Json:
 def model_answer(live: LiveModel) -> Json:
     contract: Contract = live.predictor.contract
     described = contract.model_dump(include=_DESCRIBED, mode="json")
-    features = [feature.model_dump(exclude={"histogram"}, mode="json") for feature in contract.features]
+    features = [
+        feature.model_dump(exclude={"histogram"}, mode="json") | {"example": example_of(feature)}
+        for feature in contract.features
+    ]
     answer = ModelAnswer(
         name=live.name,
         version=live.version,

@@ -17,6 +17,7 @@ export function answerView(model, answer) {
   const made = answer.probabilities ? classView(model, answer) : numberView(model, answer);
   const behind = answer.probabilities || !model.prediction_histogram ? "" : " Behind it, its predictions for rows that it was tested on.";
   const by = `By ${answer.model.name} version ${answer.model.version}.${behind}`;
+  if (answer.unknown) made.push(element("p", { class: "callout" }, `Predicted without ${answer.unknown.join(" and ")}: training did not see this value.`));
   return [...made, element("p", { class: "hint" }, by)];
 }
 

@@ -2,13 +2,13 @@
 
 import { answerView } from "./answer.js";
 import { startBatch } from "./batch.js";
-import { byId, problemNote } from "./dom.js";
+import { byId, element, problemNote } from "./dom.js";
 import { explanationView } from "./explanation.js";
 import { feedbackForm } from "./feedback.js";
 import { buildForm, markErrors, readRow, resetForm } from "./form.js";
 import { historyProblem, historyView, modelView, troubleView } from "./model.js";
 import { moment } from "./numbers.js";
-import { getJson, keepKey, postJson } from "./service.js";
+import { getJson, getModels, keepKey, postJson, useModel } from "./service.js";
 
 const LOOK_EVERY_MS = 3000;
 const HISTORY_EVERY_LOOKS = 10; // a refusal changes the history and not the model
@@ -27,6 +27,7 @@ function showState(state) {
 /** Asks which model is served and follows it. A service that is away for a moment changes nothing but the notice. */
 async function look() {
   try {
+    if (looks++ % HISTORY_EVERY_LOOKS === 0) await listModels();
     const state = await getJson("readyz");
     const news = JSON.stringify([state.registry.reachable, state.refused]);
     if (news !== trouble) byId("trouble").replaceChildren(...troubleView(state));
@@ -34,7 +35,7 @@ async function look() {
     if (state.model.loaded_at !== model?.loaded_at || byId("with-model").hidden) follow(await getJson("model"));
     else {
       if (away) say("");
-      if (++looks % HISTORY_EVERY_LOOKS === 0) showHistory();
+      if (looks % HISTORY_EVERY_LOOKS === 0) showHistory();
     }
     away = false;
   } catch (problem) {
@@ -43,6 +44,18 @@ async function look() {
     else say(`${problem.message} ${problem.hint}`);
     away = !problem.status;
   }
+}
+
+/** Offers every model that is served, if there are several; the choice stays while the model does. */
+async function listModels() {
+  const { default: first, models } = await getModels();
+  const names = models.filter(({ ready }) => ready).map(({ name }) => name);
+  byId("models-label").hidden = names.length < 2;
+  const offered = [...byId("models").options].map((option) => option.value);
+  if (JSON.stringify(names) === JSON.stringify(offered)) return;
+  const chosen = names.includes(byId("models").value) ? byId("models").value : first;
+  byId("models").replaceChildren(...names.map((name) => element("option", { value: name, selected: name === chosen }, name)));
+  useModel(chosen === first ? "" : chosen);
 }
 
 function follow(served) {
@@ -55,7 +68,7 @@ function follow(served) {
   byId("model").replaceChildren(...modelView(model));
   showState("with-model");
   showHistory();
-  const changed = before && before.sha256 !== model.sha256;
+  const changed = before && before.name === model.name && before.sha256 !== model.sha256;
   say(changed ? `The model changed: version ${model.version} is served now, and the form follows it.` : "");
 }
 
@@ -130,6 +143,13 @@ async function lookForEver() {
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
   predict();
+});
+byId("models").addEventListener("change", async () => {
+  useModel(byId("models").value);
+  model = null;
+  byId("answer-body").replaceChildren();
+  for (const id of ["explanation", "feedback"]) byId(id).replaceChildren();
+  await look();
 });
 byId("form").addEventListener("reset", () => setTimeout(() => resetForm(model.features)));
 byId("key").addEventListener("submit", async (event) => {

@@ -59,7 +59,7 @@ async function predictAll(file, unknown, send) {
   send.disabled = true;
   try {
     const body = unknown.size ? new Blob([withoutColumns(parse(await file.text()), unknown)]) : file;
-    const answer = await sendFile("predict/batch", body, stopping.signal, (what, share) => {
+    const answer = await sendFile("predict/batch?safe=1", body, stopping.signal, (what, share) => {
       doing.textContent = what;
       if (share === null) bar.removeAttribute("value");
       else bar.value = share;

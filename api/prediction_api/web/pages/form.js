@@ -8,7 +8,7 @@ export function buildForm(features) {
   byId("fields").replaceChildren(...features.map(fieldFor));
   forEachField(features, (feature, field) => {
     const before = typed.get(feature.name);
-    const offered = feature.type === "number" || [...field.options].some((option) => option.value === before);
+    const offered = !field.options || [...field.options].some((option) => option.value === before);
     if (before !== undefined && offered) field.value = before;
     noteRange(feature, field);
   });
@@ -20,7 +20,8 @@ export function readRow(features) {
   forEachField(features, (feature, field) => {
     const text = field.value.trim();
     if (text === "") row[feature.name] = null;
-    else if (feature.type === "category" || !Number.isFinite(Number(text))) row[feature.name] = field.value;
+    else if (feature.type === "boolean") row[feature.name] = text === "true";
+    else if (feature.type !== "number" || !Number.isFinite(Number(text))) row[feature.name] = field.value;
     else row[feature.name] = Number(text);
   });
   return row;
@@ -54,23 +55,35 @@ function fieldFor(feature, place) {
   const label = element("label", { for: id }, feature.name);
   if (feature.unit) label.append(" ", element("span", { class: "unit" }, feature.unit));
   const shared = { id, name: feature.name, "aria-describedby": `${id}-hint ${id}-error`, autocomplete: "off" };
-  const field = feature.type === "category" ? choice(feature, shared) : number(feature, shared);
   const hint = element("span", { class: "hint", id: `${id}-hint` });
   const error = element("span", { class: "error", id: `${id}-error`, "aria-live": "polite" });
-  return element("div", { class: "field" }, label, field, hint, error);
+  return element("div", { class: "field" }, label, ...controlsFor(feature, shared), hint, error);
 }
 
-function number(feature, shared) {
-  // a text field: a number field would silently empty itself of what it cannot read
-  const field = element("input", { ...shared, type: "text", inputmode: "decimal", value: feature.example });
+function controlsFor(feature, shared) {
+  if (feature.type === "boolean") return [choice(feature, shared, ["true", "false"])];
+  if (feature.type === "category" && feature.unknown === "refuse") return [choice(feature, shared, feature.categories)];
+  if (feature.type === "number") return [input(feature, { ...shared, type: "text", inputmode: "decimal" })];
+  if (feature.type === "date") {
+    const plain = feature.format === "iso" && /^\d{4}-\d\d-\d\d$/.test(feature.example);
+    return [input(feature, { ...shared, type: plain ? "date" : "text" })];
+  }
+  const known = element("datalist", { id: `${shared.id}-known` });
+  known.append(...feature.categories.map((name) => element("option", { value: name })));
+  return [input(feature, { ...shared, type: "text", list: known.id }), known];
+}
+
+function input(feature, attributes) {
+  // a text field for numbers: a number field would silently empty itself of what it cannot read
+  const field = element("input", { ...attributes, value: feature.example ?? "" });
   field.required = !feature.nullable;
   field.addEventListener("input", () => noteRange(feature, field));
   return field;
 }
 
-function choice(feature, shared) {
-  const options = feature.categories.map((name) =>
-    element("option", { value: name, selected: name === feature.example }, name),
+function choice(feature, shared, values) {
+  const options = values.map((name) =>
+    element("option", { value: name, selected: name === String(feature.example) }, name),
   );
   if (feature.nullable) options.unshift(element("option", { value: "" }, "not known"));
   return element("select", shared, ...options);
@@ -83,7 +96,11 @@ function noteRange(feature, field) {
   const range = feature.type === "number" && known ? `${feature.low} to ${feature.high}` : "";
   const value = Number(field.value);
   const outside = range && field.value.trim() !== "" && (value < feature.low || value > feature.high);
-  const empty = feature.nullable && feature.type === "number" ? "may stay empty" : "";
-  hint.textContent = outside ? `training saw only ${range}` : [range, empty].filter(Boolean).join(" · ");
-  hint.classList.toggle("outside", Boolean(outside));
+  const empty = feature.nullable && !field.options ? "may stay empty" : "";
+  const form = feature.type === "date" && feature.format !== "iso" ? `as ${feature.example}` : "";
+  const typed = field.value.trim();
+  const unknown = feature.type === "category" && !field.options && typed !== "" && !feature.categories.includes(typed);
+  if (unknown) hint.textContent = "training did not see this: it is predicted without it";
+  else hint.textContent = outside ? `training saw only ${range}` : [range, form, empty].filter(Boolean).join(" · ");
+  hint.classList.toggle("outside", Boolean(outside || unknown));
 }

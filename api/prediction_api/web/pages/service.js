@@ -11,6 +11,16 @@ export class Problem extends Error {
   }
 }
 
+let prefix = "";
+
+/** All further calls are this model's; without a name, the default model's. */
+export function useModel(name) {
+  prefix = name ? `models/${encodeURIComponent(name)}/` : "";
+}
+
+/** Which models are served. */
+export const getModels = () => fetched("models");
+
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 export const getJson = (path) => call(path);
@@ -20,7 +30,9 @@ export function postJson(path, content) {
 }
 
 /** The answer's JSON. Throws Problem for every answer but a success, also when the service is away. */
-async function call(path, options = {}) {
+const call = (path, options) => fetched(prefix + path, options);
+
+async function fetched(path, options = {}) {
   const response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } }).catch(() => null);
   if (response === null) throw new Problem(AWAY);
   if (!response.ok) throw problemOf(response.status, await response.text());
@@ -34,7 +46,7 @@ async function call(path, options = {}) {
 export function sendFile(path, file, signal, tell) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", path);
+    request.open("POST", prefix + path);
     request.responseType = "blob";
     request.setRequestHeader("Content-Type", "text/csv");
     for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
