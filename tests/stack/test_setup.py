@@ -105,12 +105,14 @@ def test_a_whole_setup_is_silent_the_second_time(
     """Everything is called as on a real machine; only the commands themselves are written down instead of run."""
     commands: list[list[str]] = []
     monkeypatch.setattr(setup, "run", lambda command, _hint: commands.append(command))
-    monkeypatch.setattr(setup, "LOCKS", dict.fromkeys(("dev", "api", "airflow", "training", "rag"), ("dev.lock",)))
+    monkeypatch.setattr(
+        setup, "LOCKS", dict.fromkeys(("dev", "api", "airflow", "training", "rag", "clients"), ("dev.lock",))
+    )
     monkeypatch.setenv("TORCH_INDEX", "https://example.org/cpu")
     monkeypatch.setenv("JAVA_HOME", str(project))
     (project / "bin").mkdir()
     fake_java(project / "bin", "21")
-    for name in ("uv", "dev", "api", "airflow", "training", "rag"):
+    for name in ("uv", "dev", "api", "airflow", "training", "rag", "clients"):
         (project / ".venvs" / name / "bin").mkdir(parents=True)
     assert setup.main() == 0
     torch = next(command for command in commands if setup.TORCH in command)
