@@ -177,7 +177,7 @@ class LimitedConnection(HttpToolsProtocol):
 class _HeadWithBody:
     """A transport that sends an answer's head together with the body that follows it.
 
-    uvicorn writes them apart, in two system calls and packets: a tenth of the time of a prediction.
+    uvicorn writes them apart, which takes 5 to 14 % more processor time for a prediction.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:

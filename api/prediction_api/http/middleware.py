@@ -82,8 +82,8 @@ def _log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
 class DirectRoute:
     """Innermost middleware, plain ASGI: passes the POSTs of one path straight to its function. Same answers.
 
-    FastAPI and Starlette look for the route, open two exit stacks and wrap the call four times to catch errors: an
-    eighth of the time of a prediction.
+    FastAPI and Starlette look for the route, open two exit stacks and wrap the call four times to catch errors: 8 to
+    14 % more processor time for a prediction.
     """
 
     def __init__(self, app: ASGIApp, route: Route) -> None:
