@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from training import config as configuration
 from training.config import Config
-from training.data.files import find
+from training.data.files import alone
 from training.errors import ConfigError, PipelineError, TableProblems, Unforeseen
 
 log = logging.getLogger(__name__)
@@ -141,15 +141,16 @@ def retraining(config: Config, _: Options) -> dict[str, Any]:
     output=_value("FOLDER", "the rows with their predictions", required=True, type=Path),
     rejected=_value("FOLDER", "the other rows, with reasons; default: OUTPUT-rejected", type=Path),
     format={"choices": ["parquet", "csv"], "default": "parquet", "help": "default: %(default)s"},
+    safe=_flag("CSV: an apostrophe before what a spreadsheet program would run"),
     version=_value("N", "default: the one in production"),
     overwrite=_flag("replace an earlier result"),
 )
 def score(config: Config, options: Options) -> dict[str, Any]:
+    from training.scoring.batch import Places
     from training.scoring.batch import score as score_table
-    from training.scoring.staging import Places
 
     rejected = options.rejected or options.output.with_name(f"{options.output.name}-rejected")
-    places = Places(options.input, options.output, rejected, options.format, options.overwrite)
+    places = Places(options.input, options.output, rejected, options.format, options.overwrite, options.safe)
     return score_table(config, places, options.version)
 
 
@@ -281,14 +282,4 @@ def _configured(options: Options) -> Config:
         "gate.mode": options.gate,
     }
     config = configuration.load(options.config, {key: value for key, value in given.items() if value not in (None, "")})
-    if not options.data:
-        return config
-    # Another table stands for itself: no sample in its place, segment and units only of its columns.
-    data = config.data.model_copy(update={"sample": config.data.sample if options.data == config.data.sample else None})
-    columns = find(data, quiet=True).columns
-    if data.segment and columns and data.segment not in columns:
-        log.warning("%s has no column '%s': groups are not judged", options.data, data.segment)
-        data = data.model_copy(update={"segment": None})
-    if columns:
-        data = data.model_copy(update={"units": {name: data.units[name] for name in columns if name in data.units}})
-    return config.model_copy(update={"data": data})
+    return config.model_copy(update={"data": alone(config.data)}) if options.data else config

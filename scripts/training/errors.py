@@ -19,6 +19,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
     ├── TrackingError         the tracking server is away or refuses
     ├── AliasMoved            somebody else moved the alias in the midst of it
     ├── SparkFailed           Spark did not come to the end of a job
+    ├── OutputBusy            another scoring writes into the same place
     ├── ClusterError          the Spark cluster has no executors, or loses them again and again
     ├── NotServed             the prediction service does not serve the promoted version
     └── Unforeseen            anything else: Spark lost its JVM, the disk is full, a mistake in this program
@@ -186,6 +187,13 @@ class OutputExists(PipelineError):
         if not replaceable:
             hint = "Name another place: it does not look like an earlier result, so --overwrite does not replace it."
         super().__init__(f"{path}: expected nothing there yet, found something", hint)
+
+
+class OutputBusy(Interruption):
+    """Another scoring writes into the same place at the same time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another scoring is writing to {path}", "Name another place, or wait until it has ended.")
 
 
 class SparkFailed(Interruption):

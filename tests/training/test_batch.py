@@ -1,14 +1,11 @@
 """Scoring a table on Spark gives row by row what the real prediction service answers, and refuses what it refuses."""
 
-import fcntl
 import json
-import os
 import shutil
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,13 +18,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
-from servers import held_port, server_running
+from servers import answers, held_port, server_running
 from training import train
 from training.config import Config
-from training.errors import ConfigError, DataError, OutputExists, SourceError, SparkFailed, WrongModel
+from training.errors import ConfigError, DataError, OutputBusy, OutputExists, SourceError, SparkFailed, WrongModel
 from training.promotion import promote
 from training.scoring import batch
-from training.scoring.staging import Places, require_free, staging
+from training.scoring.batch import Places
 from training.tracking.registry import DIGEST_TAG
 
 from mlflow import MlflowClient
@@ -37,15 +34,15 @@ Answer = dict[str, Any]
 
 
 class Api:
-    """The service's own process, serving one model."""
+    """The service's own process, serving every model in production."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def predict(self, row: dict[str, Any], path: str = "/predict") -> tuple[int, Answer]:
-        body = json.dumps(row).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
+    def predict(self, name: str, row: dict[str, Any]) -> tuple[int, Answer]:
+        body = json.dumps(row, default=str).encode()
+        address = f"http://127.0.0.1:{self.port}/models/{name}/predict"
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
@@ -54,28 +51,25 @@ class Api:
 
 
 @pytest.fixture(scope="module")
-def serve(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Api]]:
-    """Starts the service for a model, once for each name."""
-    started: dict[str, Api] = {}
-    with ExitStack() as ends:
+def api(models: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    with held_port() as port:
+        variables = {"MLFLOW_TRACKING_URI": tracking_uri, "DEFAULT_MODEL": "amount", "API_PORT": str(port)}
+        variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
+        command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
+        with server_running(command, folder, f"http://127.0.0.1:{port}/readyz", variables):
+            while not all(answers(f"http://127.0.0.1:{port}/models/{name}/readyz") for name in MODELS):
+                time.sleep(0.2)
+            yield Api(port)
 
-        def start(name: str) -> Api:
-            if name not in started:
-                port = ends.enter_context(held_port())
-                folder = tmp_path_factory.mktemp("api")
-                variables = {"MLFLOW_TRACKING_URI": tracking_uri, "DEFAULT_MODEL": name, "API_PORT": str(port)}
-                variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
-                command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
-                ends.enter_context(server_running(command, folder, f"http://127.0.0.1:{port}/readyz", variables))
-                started[name] = Api(port)
-            return started[name]
 
-        yield start
+MODELS = ("amount", "class", "typed")
 
 
 @pytest.fixture(scope="module")
 def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two promoted models, `amount` and `class`, whose features may be missing but for the body mass."""
+    """Three promoted models. `amount` and `class` have features that may be missing but for the body mass, and refuse
+    an unknown colour; `typed` has one of each type, and a way of writing of its own."""
     folder = tmp_path_factory.mktemp("scored")
     generator = np.random.default_rng(2)
     frame = pd.DataFrame(
@@ -90,9 +84,17 @@ def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.Temp
     frame.loc[::9, "height"] = None
     frame.loc[::8, "colour"] = None
     frame.to_csv(folder / "train.csv", index=False)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 700, 300), unit="D")
+    price, paid = generator.uniform(100, 9000, 300).round(2), generator.random(300) < 0.4
+    written = [f"{value:,.2f}".translate(str.maketrans(",.", ".,")) for value in price]  # 1.234,50
+    typed = pd.DataFrame({"price": written, "paid": np.where(paid, "yes", "no"), "day": days.strftime("%Y-%m-%d")})
+    typed["city"] = generator.choice(["Bonn", "K\u00f6ln", "true", "7"], 300)
+    typed["y"] = [f"{value:.3f}".replace(".", ",") for value in price / 100 + 20 * paid + days.dayofyear / 10]
+    typed.loc[::9, ["price", "paid", "day", "city"]] = "-"
+    typed.to_csv(folder / "typed.csv", index=False, sep=";")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        for name in ("amount", "class"):
+        for name in MODELS:
             config = configuration(folder, name)
             train.train(config)
             assert promote.promote(config)["action"] == "promoted"
@@ -100,15 +102,18 @@ def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.Temp
 
 
 def configuration(folder: Path, name: str) -> Config:
-    target, other, task = ("y", "size", "regression") if name == "amount" else ("size", "y", "classification")
+    target, other, task = ("size", "y", "classification") if name == "class" else ("y", "size", "regression")
     data = {"source": str(folder / "train.csv"), "target": target, "ignore": [other], "task": task}
+    data |= {"unknown": "refuse", "missing": ["na", "null"]}
+    if name == "typed":
+        data = {"source": str(folder / "typed.csv"), "target": "y", "decimal": ",", "thousands": ".", "missing": ["-"]}
     search = {"trials": 1, "folds": 2, "candidates": ["extra_trees"]}
     return Config.model_validate({"name": name, "data": data, "search": search})
 
 
 @pytest.fixture
 def score(models: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
-    """Scores a file; gives the summary, the scored rows and the rejected ones."""
+    """Scores a file; returns the summary, the scored rows and the rejected ones."""
 
     def run(path: Path, name: str = "amount", **options: Any) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
         out = tmp_path / f"out-{time.monotonic_ns()}"
@@ -119,10 +124,8 @@ def score(models: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], p
     return run
 
 
-def served(api: Api, row: dict[str, Any]) -> dict[str, Any]:
+def as_scored(answer: Answer) -> dict[str, Any]:
     """The service's answer under the names that scoring gives its columns."""
-    status, answer = api.predict(row)
-    assert status == 200, answer
     flat = {"prediction": answer["prediction"]}
     if interval := answer.get("interval"):
         flat |= {"prediction_low": interval["low"], "prediction_high": interval["high"]}
@@ -130,40 +133,59 @@ def served(api: Api, row: dict[str, Any]) -> dict[str, Any]:
     return flat | {f"model_{key}": answer["model"][key] for key in ("name", "version")}
 
 
-def test_every_answer_is_the_services(models: Path, score, serve) -> None:
-    for name in ("amount", "class"):
-        summary, scored, rejected = score(models / "train.csv", name)
+def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, score, api: Api) -> None:
+    for name in MODELS:
+        source = Path(configuration(models, name).data.place)
+        summary, scored, rejected = score(source, name)
         assert (summary["rows"], summary["scored"], len(scored), len(rejected)) == (300, 300, 300, 0)
         digest = MlflowClient().get_model_version(name, "1").tags[DIGEST_TAG]
         assert (summary["version"], summary["model_sha256"]) == ("1", digest)
-        for line in scored.to_dict("records"):
-            row = {"body mass": float(line["body mass"])}
-            row |= {"height": line["height"] and float(line["height"]), "colour": line["colour"]}
-            expected = served(serve(name), row)
+        features = ["price", "paid", "day", "city"] if name == "typed" else ["body mass", "height", "colour"]
+        for line in scored.iloc[:100].to_dict("records"):
+            status, answer = api.predict(name, {feature: line[feature] for feature in features})
+            assert status == 200, answer
+            expected = as_scored(answer)
             assert {key: line[key] for key in expected} == expected
 
 
-KINDS: dict[str, tuple[T.DataType, st.SearchStrategy[Any]]] = {
+ANY: dict[str, tuple[T.DataType, st.SearchStrategy[Any]]] = {
     "number": (
         T.DoubleType(),
         st.one_of(
             st.floats(),
             st.floats(1, 200),
-            st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e39, 3.4028234663852886e38, -0.0]),
+            st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e39, 3.4028234663852886e38, -0.0, 1.0, 7.0]),
         ),
     ),
-    "whole": (T.LongType(), st.integers(-(2**63), 2**63 - 1)),
-    "text": (T.StringType(), st.sampled_from(["red", "dark blue", "70.5", "", " red", "Red", "nan", "é'", "x" * 200])),
+    "whole": (T.LongType(), st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, 2, 7, 20240131]))),
     "truth": (T.BooleanType(), st.booleans()),
+    "date": (T.DateType(), st.dates()),
+}
+TEXTS = {
+    "body mass": "70.5| 7e1\t|+70.|.5|5d|0x1p3|1_0|inf|nan|NA||7,5|1e39|\u221270",
+    "colour": "red|dark blue| red\u00a0|Red|na|nan|70.5||\u00e9'|" + "x" * 200,
+    "price": "1.234,5|1234,5|1.23,4|12|\u221212|+1|1e3|1,5E-3|1.5|1.500|1.5001|-|NA||"
+    "\u00a012\u00a0|1.234.567|,5|5,|1_0|inf",
+    "paid": "yes|NO|True|f|0|1|2|maybe| y |-||na",
+    "day": "2024-01-31|2024-02-30|2024-01-31T10:00:00Z|2024-01-31 10:00:00+02:00|2024-01-31 10:00 +0200|31.01.2024|-||"
+    "2024-1-3|2024-01-31T10:00:00.123456789Z|2024-01-31T25:00:00Z|2024|today|2024-12-31T23:30:00-01|10:00|"
+    "1969-12-31T23:59:59,5Z|2024-01-31T10|2024-06-30 10:00|2024-06-30T10:00:00-0330",
+    "city": "Bonn| K\u00f6ln |Rome|bonn|true|True|7|7.0|-|none||" + "x" * 200,
+}
+COLUMNS = {
+    "amount": {"body mass": "number", "height": "number", "colour": "text"},
+    "typed": {"price": "number", "paid": "text", "day": "text", "city": "text"},
 }
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[list[str], list[list[Any]]]:
-    """The kinds of three columns, mostly what the model wants, and rows with cells of those kinds or nothing."""
-    usual = {"body mass": "number", "height": "number", "colour": "text"}
-    kinds = [draw(st.sampled_from([kind, kind, *KINDS])) for kind in usual.values()]
-    cells = [st.one_of(st.none(), KINDS[kind][1], KINDS[kind][1]) for kind in kinds]
+def tables(draw: st.DrawFn, name: str) -> tuple[list[str], list[list[Any]]]:
+    """The kinds of the columns, often what the model wants, and rows with cells of those kinds or nothing."""
+    usual = COLUMNS[name]
+    kinds = [draw(st.sampled_from([kind, kind, "text", *ANY])) for kind in usual.values()]
+    texts = {feature: st.sampled_from(TEXTS.get(feature, TEXTS["body mass"]).split("|")) for feature in usual}
+    some = [texts[feature] if kind == "text" else ANY[kind][1] for feature, kind in zip(usual, kinds, strict=True)]
+    cells = [st.one_of(st.none(), cell, cell) for cell in some]
     return kinds, draw(st.lists(st.tuples(*cells).map(list), min_size=40, max_size=80))
 
 
@@ -175,29 +197,52 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[Any]]]:
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )
-@given(tables())
-def test_what_the_service_refuses_is_rejected(
-    models: Path, score, serve, spark: SparkSession, tmp_path: Path, drawn: tuple[list[str], list[list[Any]]]
+@given(data=st.data())
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_row_is_scored_or_rejected_as_the_service_does(
+    score, api: Api, spark: SparkSession, tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
-    kinds, rows = drawn
-    names = ["body mass", "height", "colour"]
-    fields = [T.StructField(name, KINDS[kind][0]) for name, kind in zip(names, kinds, strict=True)]
+    kinds, rows = data.draw(tables(name))
+    names = list(COLUMNS[name])
+    types = [T.StringType() if kind == "text" else ANY[kind][0] for kind in kinds]
+    fields = [T.StructField(*pair) for pair in zip(names, types, strict=True)]
     frame = spark.createDataFrame(
         [(*row, i) for i, row in enumerate(rows)], T.StructType([*fields, T.StructField("number", T.IntegerType())])
     )
     folder = tmp_path / f"in-{time.monotonic_ns()}"
     frame.write.parquet(str(folder))
-    summary, scored, rejected = score(f"{folder}/*.parquet")
+    summary, scored, rejected = score(f"{folder}/*.parquet", name)
     assert summary["rows"] == len(scored) + len(rejected) == len(rows)
-    answered = {line["number"]: line["prediction"] for line in scored.to_dict("records")}
+    found = {line["number"]: line for line in scored.to_dict("records")}
     for number, row in enumerate(rows):
-        status, answer = serve("amount").predict(dict(zip(names, row, strict=True)))
-        assert (status == 200) == (number in answered), (row, answer)
+        status, answer = api.predict(name, dict(zip(names, row, strict=True)))
+        assert (status == 200) == (number in found), (row, answer)
         if status == 200:
-            assert answered[number] == answer["prediction"], row
+            assert found[number]["prediction"] == answer["prediction"], row
+            assert found[number].get("unknown", "") == ", ".join(answer.get("unknown", [])), row
 
 
-def test_a_csv_is_told_what_is_wrong_with_each_row(score, write: Callable[[str], Path]) -> None:
+def test_unknown_categories_are_scored_and_counted(score, write: Callable[[str], Path]) -> None:
+    path = write("price;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n")
+    summary, scored, _ = score(path, "typed")
+    assert summary["unknown"] == {"city": 2}
+    assert [*scored["unknown"]] == ["city", "", "city"]
+
+
+def test_a_safe_csv_holds_no_formulas(models: Path, tmp_path: Path, write: Callable[[str], Path]) -> None:
+    path = write(
+        "body mass,height,colour,@note\n70,170,red,=1+1\n71,,,-5\n72,170,red,+cmd|' /C calc'!A0\n,1,red,-2+3\n"
+    )
+    places = Places(str(path), tmp_path / "scored", tmp_path / "rejected", "csv", safe=True)
+    batch.score(configuration(models, "amount"), places)
+    scored, rejected = (
+        pd.read_csv(next(folder.glob("*.csv")), dtype=str) for folder in (places.output, places.rejected)
+    )
+    assert [*scored["'@note"]] == ["'=1+1", "-5", "'+cmd|' /C calc'!A0"]
+    assert [*rejected["'@note"]] == ["'-2+3"]
+
+
+def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[str], Path]) -> None:
     path = write(
         "id;body_mass;height;colour\n"
         "1;70;170;red\n"
@@ -288,72 +333,51 @@ def test_only_an_earlier_result_is_replaced(models: Path, tmp_path: Path) -> Non
     assert "--overwrite does not replace it" in refused.value.hint
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Callable[..., None]:
-    """A scoring without the scoring: two folders as Spark leaves them, which hold `text`."""
-
-    def write_both(places: Places, text: str, meanwhile: Callable[[], None] = lambda: None) -> None:
-        with staging(places) as folders:
-            meanwhile()
-            for folder in folders:
-                folder.mkdir()
-                (folder / "_SUCCESS").touch()
-                (folder / "part").write_text(text)
-
-    return write_both
+def finished(folder: Path, text: str) -> Path:
+    """A result as Spark leaves it, which holds `text`."""
+    folder.mkdir(parents=True)
+    (folder / "_SUCCESS").touch()
+    (folder / "part").write_text(text)
+    return folder
 
 
-def test_what_a_kill_between_the_two_moves_left_is_in_nobodys_way(
-    written: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places, rename = Places("table.csv", tmp_path / "scored", tmp_path / "rejected"), Path.rename
-
-    def killed(path: Path, target: Path) -> Path:
-        if target == places.output:
-            raise KeyboardInterrupt
-        return rename(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", killed)
-        with pytest.raises(KeyboardInterrupt):
-            written(places, "first")
-    assert [path.name for path in tmp_path.iterdir()] == ["rejected"]
-    require_free(places)
-    written(places, "second")
-    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["second"] * 2
-    assert sorted(path.name for path in places.rejected.iterdir()) == ["_SUCCESS", "part"]
-    shutil.rmtree(places.output)
-    with pytest.raises(OutputExists, match="rejected"):  # somebody's, who removed the scored rows only
-        require_free(places)
-
-
-def test_of_two_scorings_into_one_place_one_is_whole(written: Callable[..., None], tmp_path: Path) -> None:
+def test_what_a_killed_scoring_left_is_replaced(tmp_path: Path) -> None:
     places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected")
-    with pytest.raises(OutputExists):
-        written(places, "one", lambda: written(places, "the other"))
-    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["the other"] * 2
+    finished(tmp_path / ".scored.scoring" / "new", "of the killed one")  # killed between its two moves
+    finished(tmp_path / "rejected", "of the killed one")
+    with batch.staged(places) as folders:
+        for folder in folders:
+            finished(folder, "whole")
+    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["whole"] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rejected", "scored"]
+    shutil.rmtree(places.output)
+    with pytest.raises(OutputExists, match="rejected"), batch.staged(places):  # somebody removed the scored rows only
+        pass
 
 
-def test_nobody_else_moves_meanwhile(
-    written: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename, others = Path.rename, []
+def test_two_scorings_do_not_write_into_one_place(tmp_path: Path) -> None:
+    places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected", overwrite=True)
+    with batch.staged(places) as folders:
+        with pytest.raises(OutputBusy, match="another scoring is writing"), batch.staged(places):
+            pass
+        for folder in folders:
+            finished(folder, "whole")
+    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["whole"] * 2
 
-    def watched(path: Path, target: Path) -> Path:
-        handle = os.open(tmp_path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            others.append("could move")
-        except BlockingIOError:
-            others.append("waits")
-        finally:
-            os.close(handle)
-        return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", watched)
-    written(Places("table.csv", tmp_path / "scored", tmp_path / "rejected"), "once")
-    assert others == ["waits", "waits"]
+def test_a_place_that_was_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected")
+
+    def write() -> None:
+        with batch.staged(places) as folders:
+            for folder in folders:
+                finished(folder, "mine")
+            finished(places.output, "theirs")
+
+    with pytest.raises(OutputExists, match="scored"):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["scored"]
+    assert (places.output / "part").read_text() == "theirs"
 
 
 def test_a_model_that_was_changed_is_not_used(models: Path, tmp_path: Path) -> None:
@@ -394,7 +418,7 @@ def test_a_table_without_the_features_is_refused(
         score(write(f"{header}\n{','.join('1' * len(header.split(',')))}\n"))
 
 
-def test_what_is_not_there_is_told(models: Path, score, tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(models: Path, score, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         score(tmp_path / "absent.csv")
     for version in ("99", "newest"):

@@ -10,19 +10,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import versions
 from pyspark.sql import SparkSession
 from training import train
 from training.config import Config
-from training.data import feedback
+from training.data import feedback, prediction_log
 from training.data.files import find
 from training.errors import WrongModel
-from training.model import onnx_runtime
-from training.monitoring import policy, watch
-from training.monitoring.findings import place
+from training.fit import profile
+from training.model import contract as contracts
+from training.model import onnx_runtime, signing
+from training.monitoring import policy, watch, window
+from training.monitoring.drift import Histogram
 from training.monitoring.journal import Journal
+from training.monitoring.policy import Window
+from training.monitoring.report import metric_key
 from training.promotion import status
 from training.tracking.ledger import Entry, Ledger
-from training.tracking.registry import DIGEST_TAG, KEY_TAG, Registry
+from training.tracking.registry import DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
 
 from mlflow import MlflowClient
 
@@ -72,7 +77,7 @@ def served(
     monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
     monkeypatch.setattr(watch, "QUIET_SECONDS", 0.0)
     named = config.model_copy(update={"name": name})
-    tags = {KEY_TAG: named.training_key(find(named.data).digest), DIGEST_TAG: hashlib.sha256(content).hexdigest()}
+    tags = {KEY_TAG: named.training_key(find(named.data).digest), **signed(name, content)}
     version = Registry(name, "production").register(uri, tags, "")
     Registry(name, "production").point_alias(version.version)
     return named
@@ -102,6 +107,12 @@ def traffic(served: Config, white: tuple[Config, str, bytes], tmp_path: Path) ->
         return ids
 
     return write
+
+
+def signed(name: str, content: bytes) -> dict[str, str]:
+    """The tags by which a version's file is known as the one that was trained."""
+    digest = hashlib.sha256(content).hexdigest()
+    return {DIGEST_TAG: digest, SIGNATURE_TAG: signing.sign(name, digest)}
 
 
 def append(path: Path, lines: Sequence[Any]) -> None:
@@ -143,7 +154,8 @@ def test_drift_is_seen_and_training_asked_for_once(
     second = look(changed, 3)
     assert (would["action"], second["action"], len(runs(changed))) == ("retrain", "retrain", 3)
     assert [reason["code"] for reason in second["reasons"]] == ["drift", "enough_windows"]
-    assert watch.asked(changed)["asked"]
+    request = watch.asked(changed)
+    assert (request["asked"], request["source"]) == (True, "")
 
     again = look(changed, 3)
     assert (again["action"], again["window"]) == ("keep", None)
@@ -230,8 +242,7 @@ def test_a_new_model_counts_anew_and_cools_down(
     traffic(of(wines, "red", 1), START)
     assert look(config, 1)["reasons"][-1]["code"] == "too_few_windows"
     registry = Registry(config.name, "production")
-    tags = {DIGEST_TAG: hashlib.sha256(white[2]).hexdigest()}
-    registry.point_alias(registry.register(white[1], tags, "").version)
+    registry.point_alias(registry.register(white[1], signed(config.name, white[2]), "").version)
     since = Ledger(registry).append(Entry("promoted", "2", "1")).at
     for minutes in (10, 80):
         traffic(of(wines, "red", minutes), since + timedelta(minutes=minutes), version="2")
@@ -240,6 +251,22 @@ def test_a_new_model_counts_anew_and_cools_down(
         assert found["reasons"][-1]["code"] == expected
     late = watch.watch(config, now=since + timedelta(hours=6))
     assert (late["action"], late["window"]) == ("retrain", None)
+
+
+def test_a_model_of_its_own_table_is_trained_again_on_that_table(
+    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    configured = tmp_path / "configured.csv"
+    configured.write_text(Path(served.data.source).read_text() + "\n")
+    other = served.model_copy(update={"data": served.data.model_copy(update={"source": str(configured)})})
+    for hour in (0, 1):
+        traffic(of(wines, "red", hour), START + timedelta(hours=hour))
+        found = look(other, hour + 1)
+    assert found["reasons"][-1]["code"] == "nothing_new"  # the configured table is new, but its own is not
+    traffic(of(wines, "red", 3), START + timedelta(hours=2))
+    found = look(other.model_copy(update={"split": served.split.model_copy(update={"seed": 8})}), 3)
+    assert (found["action"], found["source"]) == ("retrain", served.data.source)
+    assert watch.asked(other)["source"] == served.data.source
 
 
 def test_a_changed_data_file_asks_once(served: Config, white: tuple[Config, str, bytes], tmp_path: Path) -> None:
@@ -298,10 +325,30 @@ def test_by_hand_a_request_counts_until_a_version_came_of_it(
     registry.register(white[1], {}, "")
     assert watch.asked(served)["asked"]  # a DAG run asks about itself
     monkeypatch.delenv("AIRFLOW_CTX_DAG_RUN_ID")
-    assert watch.asked(served) == {"asked": False, "text": "training was not asked for"}
+    assert watch.asked(served) == {"asked": False, "text": "training was not asked for", "source": ""}
 
 
-def test_who_only_looks_leaves_no_experiments(served: Config, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_experiment_is_restored(served: Config) -> None:
+    journal = Journal(Registry(served.name, "production"))
+    journal.record_request(policy.data_changed("a.csv", "d1", "1"), watch.asker(), "b.csv")
+    deleted = MlflowClient().get_experiment_by_name(f"{served.name}-monitor").experiment_id
+    MlflowClient().delete_experiment(deleted)
+    assert watch.asked(served)["source"] == "b.csv"
+    journal.record_request(policy.data_changed("a.csv", "d2", "1"), watch.asker())
+    assert len(runs(served, "monitor.request")) == 2
+
+
+def test_a_window_of_very_many_columns_is_recorded(served: Config) -> None:
+    journal = Journal(Registry(served.name, "production"))
+    names = tuple(f"a column with a rather long name {number}" for number in range(900))
+    window = Window("w1", "1", START, START + timedelta(hours=1), 500, names)
+    journal.record_window(window, {f"psi/{number}": 0.1 for number in range(2700)}, {}, "drift " * 2000)
+    [read] = journal.windows("1", None, 5)
+    assert read.alarming
+    assert read.drifted[:20] == names[:20]
+
+
+def test_a_dry_run_leaves_no_experiments(served: Config, capsys: pytest.CaptureFixture[str]) -> None:
     look(served, 1, dry_run=True)
     watch.asked(served)
     assert status.status(served)["production"] == "1"
@@ -314,14 +361,14 @@ def test_of_two_monitors_at_once_one_records_the_window(
     served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traffic(of(wines, "red", 1), START)
-    measure, others = watch._measure, []
+    measure, others = window.measure, []
 
     def together(*arguments: Any) -> Any:
-        monkeypatch.setattr(watch, "_measure", measure)
+        monkeypatch.setattr(window, "measure", measure)
         others.append(look(served, 2))
         return measure(*arguments)
 
-    monkeypatch.setattr(watch, "_measure", together)
+    monkeypatch.setattr(window, "measure", together)
     found = look(served, 1)
     assert (found["action"], found["window"], others[0]["rows"]) == ("wait", None, 150)
     assert "another monitor" in found["text"]
@@ -376,8 +423,17 @@ def test_all_feedback_is_read_only_where_training_would_be_asked_for(
     assert reads == ["read"]
 
 
+def test_a_contract_of_version_1_is_read() -> None:
+    terms = versions.contract("old", 2.0)
+    found = contracts.read(versions.model(terms, 2.0))
+    assert (found.version, found.features[0].name, found.interval.half_width) == (1, "x", 0.5)
+    assert "none" in found.reading.missing
+    [x, predictions] = window.histograms(found)
+    assert (x.edges, x.counts, predictions.edges) == ((0.0, 20.0), (versions.ROWS,), (0.0, 40.0))
+
+
 def test_a_feature_called_predictions_has_figures_of_its_own() -> None:
-    assert len({place("predictions"), place("(predictions)"), place("predictions feature")}) == 3
+    assert len({metric_key(name) for name in ("predictions", "(predictions)", "predictions feature")}) == 3
 
 
 def test_nothing_written_down_and_nothing_in_production_are_told(
@@ -436,6 +492,45 @@ def test_classes_categories_and_gaps(
     metrics = runs(config)[0].data.metrics
     assert (metrics["missing/height"], metrics["unseen/colour"]) == (1.0, 0.5)
     assert metrics["live/error"] == pytest.approx(-np.log(0.1))
+
+
+def test_live_values_are_counted_as_training_counted_them(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(3)
+    days = random.integers(-1000, 20_000, 400)
+    columns: dict[str, tuple[np.ndarray, Callable[[Any], Any]]] = {
+        "thirteenths": (random.integers(0, 17, 400) / 13, float),
+        "ids": (random.integers(10**9, 10**10, 400).astype(float), int),
+        "days": (days.astype(float), lambda day: str(datetime.fromtimestamp(int(day) * 86_400, UTC).date())),
+        "truth": (random.integers(0, 2, 400).astype(float), bool),
+    }
+    found = profile.of_frame(
+        pd.DataFrame({name: values.astype(np.float32) for name, (values, _) in columns.items()}), np.zeros(400), 0
+    ).features
+    known = []
+    for name, kind in (("thirteenths", "number"), ("ids", "number"), ("days", "date")):
+        one: Any = found[name]
+        known.append(
+            Histogram(name, tuple(one.counts), 0, tuple(one.edges), (), one.low, one.high, kind, date_format="iso")
+        )
+    truths = int(columns["truth"][0].sum())
+    words = (("yes",), ("no",))
+    known.append(Histogram("truth", (400 - truths, truths), categories=("false", "true"), kind="boolean", words=words))
+    rows = [{name: shown(values[row]) for name, (values, shown) in columns.items()} for row in range(400)]
+    folder = tmp_path / "log" / "counted"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
+    line = {"at": "2026-03-01T12:00:00.000Z", "version": "1", "prediction": 1}
+    append(
+        folder / "predictions-2026-03-01-a.jsonl", [{"id": str(n), "row": row, **line} for n, row in enumerate(rows)]
+    )
+    span = window.Span("1", None, START + timedelta(hours=1))
+    counted = window.count_bins(prediction_log.read(spark, "counted"), span, known)
+    assert [
+        [bins.get(index, 0) for index in range(len(one.counts))] for one, bins in zip(known, counted, strict=True)
+    ] == [[*one.counts] for one in known]
+    assert all(min(bins) >= 0 for bins in counted)
 
 
 @pytest.fixture(autouse=True)

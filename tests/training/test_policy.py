@@ -106,7 +106,7 @@ def test_reasons_are_words() -> None:
     decision = policy.decide(RULES, windows([True] * 3), situation())
     assert decision.text == "the last window shows drift of alcohol; 3 of the last 3 windows alarming"
     many = replace(windows([True])[0], drifted=tuple("abcdefg"), error_worse=True)
-    assert many.findings == "drift of a, b, c, d, e and 2 more and an error worse than promised"
+    assert many.summary == "drift of a, b, c, d, e and 2 more and an error worse than promised"
 
 
 def test_changed_data_are_one_decision_for_one_content() -> None:

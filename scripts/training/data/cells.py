@@ -232,15 +232,26 @@ def _true(mask: Any) -> np.ndarray[Any, Any]:
     return np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def boolean(text: Column) -> Column:
+def boolean(text: Column, true: Sequence[str] = TRUE, false: Sequence[str] = FALSE) -> Column:
     """1 or 0, null where the text is no word for either."""
-    return F.when(F.lower(text).isin(*TRUE), 1.0).when(F.lower(text).isin(*FALSE), 0.0)
+    word = F.lower(text)
+    return F.when(word.isin(*map(str.casefold, true)), 1.0).when(word.isin(*map(str.casefold, false)), 0.0)
 
 
 def date(text: Column, form: str) -> dict[str, Column]:
     """The parts of a date, null where the text is none of the format; without a zone it is UTC."""
-    moment = text.try_cast("timestamp") if form == "iso" else F.try_to_timestamp(text, F.lit(_JAVA[form]))
-    second = F.unix_timestamp(moment)
+    if form == "iso":
+        shape = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?$"
+        plain = F.translate(F.regexp_replace(text, " (?=Z|[+-])", ""), ",", ".")
+        # Spark wants seconds before a zone, and a colon in it.
+        plain = F.regexp_replace(plain, r"([T ]\d\d:\d\d)(?=$|Z|[+-])", "$1:00")
+        plain = F.regexp_replace(plain, r"(:\d\d[.\d]*[+-]\d\d)(\d\d)$", "$1:$2")
+        moment = F.when(text.rlike(shape), plain.try_cast("timestamp"))
+    else:
+        shape = re.sub("%(.)", lambda found: r"\d{4}" if found[1] == "Y" else r"\d{1,2}", re.escape(form))
+        moment = F.when(text.rlike(f"^{shape}$"), F.try_to_timestamp(text, F.lit(_JAVA[form])))
+    micros = F.unix_micros(moment)
+    second = (micros - F.pmod(micros, F.lit(1_000_000))) / 1_000_000  # Spark's own rounds towards 1970
     days = F.floor(second / 86400)
     parts = {"days": days, "month": F.month(moment), "weekday": F.weekday(moment), "seconds": second - days * 86400}
     return {part: value.cast("double") for part, value in parts.items()}

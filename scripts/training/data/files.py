@@ -129,6 +129,19 @@ def table_of(source: Source) -> list[list[str]]:
     return [cells for _, _, cells in rows_of(source)]
 
 
+def alone(data: Data) -> Data:
+    """`data` for a source that is not the configured one and stands for itself: no sample in its place, segment and
+    units only of its columns."""
+    data = data.model_copy(update={"sample": data.sample if data.source == data.sample else None})
+    columns = find(data, quiet=True).columns
+    if data.segment and columns and data.segment not in columns:
+        log.warning("%s has no column '%s': groups are not judged", data.source, data.segment)
+        data = data.model_copy(update={"segment": None})
+    if columns:
+        data = data.model_copy(update={"units": {name: data.units[name] for name in columns if name in data.units}})
+    return data
+
+
 def check_rows(source: Source) -> None:
     """Raises SourceError for the first line that has not one cell for each column.
 

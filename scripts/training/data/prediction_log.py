@@ -1,11 +1,12 @@
-"""What the prediction service wrote down of its traffic: every prediction, and the truth where it was told later.
+"""What the prediction service logged: every prediction, and the true value where it was reported later.
 
-JSON lines by day and process, below PREDICTION_LOG_DIR/<model>/ (default: var/predictions):
+JSON lines by day and process, below PREDICTION_LOG_DIR/<model>/ (default: var/predictions), of any number of replicas:
 
 predictions-YYYY-MM-DD-*.jsonl   {"id", "at", "version", "row": {feature: value}, "prediction", "probabilities"}
 feedback-YYYY-MM-DD-*.jsonl      {"id", "at", "actual"}
 
-Lines that cannot be read (the last of a process that was killed may be torn) are left out; unknown keys are no matter.
+An id is any text. Lines that cannot be read (the last of a process that was killed may be torn) are left out; unknown
+keys do not matter.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PREDICTIONS = T.StructType(
         T.StructField("id", _TEXT),
         T.StructField("at", _TEXT),
         T.StructField("version", _TEXT),
-        T.StructField("row", _WORDS),  # as text: which features there are, and which are numbers, is the model's affair
+        T.StructField("row", _WORDS),  # as text: which features there are, and which are numbers, is up to the model
         T.StructField("prediction", _TEXT),
         T.StructField("probabilities", T.MapType(T.StringType(), T.DoubleType())),
     ]
@@ -62,7 +63,7 @@ def files(name: str, kind: str, since: datetime | None = None) -> list[Path]:
 
 
 def read(spark: SparkSession, name: str, since: datetime | None = None) -> Traffic:
-    """The traffic of the model `name` from the UTC day of `since` on. Nothing written down is no error."""
+    """The traffic of the model `name` from the UTC day of `since` on. An empty log is no error."""
     predictions, torn = _lines(spark, files(name, "predictions", since), _PREDICTIONS, ["id", "at", "version", "row"])
     feedback, torn_too = _lines(spark, files(name, "feedback", since), _FEEDBACK, ["id", "at", "actual"])
     return Traffic(predictions, feedback, torn + torn_too)
@@ -75,9 +76,9 @@ def with_predictions(spark: SparkSession, name: str, traffic: Traffic, since: da
 
 
 def labelled(traffic: Traffic) -> DataFrame:
-    """Every prediction whose truth is known, with `told` (timestamp) and `actual`; of several the last counts."""
+    """Every prediction whose true value was reported: `actual`, at `actual_at` (timestamp); the last report counts."""
     last = traffic.feedback.groupBy("id").agg(F.max(F.struct("at", "actual")).alias("last"))
-    truth = last.select("id", F.col("last.at").alias("told"), F.col("last.actual").alias("actual"))
+    truth = last.select("id", F.col("last.at").alias("actual_at"), F.col("last.actual").alias("actual"))
     return traffic.predictions.dropDuplicates(["id"]).join(truth, "id")
 
 

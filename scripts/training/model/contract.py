@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from training.config import Data, code_version
-from training.data.cells import FALSE, TRUE
+from training.data.cells import FALSE, TRUE, Reading
 from training.data.checks import Column
 from training.data.files import Source, identifier
 from training.data.table import Dataset
@@ -19,7 +20,7 @@ from training.evaluation.measurement import Measurement
 from training.fit.calibration import Calibrator
 from training.fit.profile import Numbers, Profile, counts
 from training.model.onnx_export import LARGEST_DIFFERENCE
-from training.model.onnx_runtime import run
+from training.model.onnx_runtime import read_contract, run, seven_digits
 
 VERSION = 2
 GOLDEN_ROWS = 5
@@ -59,7 +60,7 @@ class NumberFeature(Feature):
     median: float
     example: float
     histogram: Histogram
-    type: str = "number"
+    type: Literal["number"] = "number"
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class CategoryFeature(Feature):
     categories: list[str]
     example: str
     histogram: CategoryHistogram
-    unknown: str
-    type: str = "category"
+    unknown: Literal["accept", "refuse"] = "accept"
+    type: Literal["category"] = "category"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class BooleanFeature(Feature):
     false: list[str]
     example: bool
     histogram: BooleanHistogram
-    type: str = "boolean"
+    type: Literal["boolean"] = "boolean"
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,7 @@ class DateFeature(Feature):
     median: str
     example: str
     histogram: Histogram
-    type: str = "date"
-
-
-@dataclass(frozen=True)
-class CellReading:
-    """How a text cell is read (see docs/data.md)."""
-
-    missing: list[str]
-    decimal: str
-    thousands: str
+    type: Literal["date"] = "date"
 
 
 TypedFeature = NumberFeature | CategoryFeature | BooleanFeature | DateFeature
@@ -160,7 +152,7 @@ class Contract:
     target: str
     target_unit: str | None
     labels: list[str]
-    reading: CellReading
+    reading: Reading
     features: list[TypedFeature]
     interval: Interval | None
     calibration: dict[str, Any]
@@ -174,7 +166,19 @@ class Contract:
     code_version: str
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        terms = asdict(self)
+        terms["reading"]["missing"] = list(self.reading.missing)
+        return terms
+
+
+FIRST_READING = {"missing": ("?", "n/a", "na", "nan", "none", "null")}  # of contracts of version 1
+
+
+def read(content: bytes) -> Contract:
+    """The contract inside a serialized model, of this version or the first. Keys that are not known are left out."""
+    optional: dict[str, Any] = {"target_unit": None, "interval": None, "calibration": {}, "reading": FIRST_READING}
+    contract: Contract = TypeAdapter(Contract).validate_python(optional | read_contract(content))
+    return contract
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ class Outcome:
 
 def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, outcome: Outcome) -> Contract:
     """The contract of a model of `table`; `data` names units and says what to do with unknown categories."""
-    profile, reading = outcome.profile, table.reading
+    profile = outcome.profile
     return Contract(
         version=VERSION,
         name=name,
@@ -206,7 +210,7 @@ def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, ou
         target=table.target,
         target_unit=data.units.get(table.target),
         labels=outcome.labels,
-        reading=CellReading(list(reading.missing), reading.decimal, reading.thousands),
+        reading=table.reading,
         features=[_feature(column, table, data, profile) for column in table.columns],
         interval=outcome.interval,
         calibration=_calibration(outcome),
@@ -273,7 +277,7 @@ def _cell(value: Any) -> float | str | None:
 
 def _predictions(held: np.ndarray[Any, Any]) -> Histogram:
     """Histogram of the graph's own output on rows that were not fitted; of the surest probability for labels."""
-    values = (held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)
+    values = seven_digits(held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)  # as they are logged
     edges = metrics.stored(metrics.edges(values))
     return Histogram(edges, counts(values, edges).tolist())
 

@@ -35,7 +35,7 @@ def run(content: bytes, features: pd.DataFrame) -> tuple[Array, Array | None]:
 
 
 def open_session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A model ready to predict, on so many threads (0: ONNX Runtime's own choice)."""
+    """A model ready to predict with this number of threads (0: ONNX Runtime's own choice)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -48,6 +48,20 @@ def predict(session: onnxruntime.InferenceSession, features: pd.DataFrame) -> tu
     if len(outputs) == 1:
         return outputs[0].reshape(-1).astype(np.float64), None
     return outputs[0], outputs[1].astype(np.float64)
+
+
+def served(session: onnxruntime.InferenceSession, features: pd.DataFrame) -> tuple[Array, Array | None]:
+    """As `predict`, with the numbers that the prediction service returns. Raises ValueError where one is not finite."""
+    values, probabilities = predict(session, features)
+    numbers = values if probabilities is None else probabilities
+    if not np.isfinite(numbers).all():
+        raise ValueError("the model's output is not a finite number")
+    return (seven_digits(values), None) if probabilities is None else (values, seven_digits(probabilities))
+
+
+def seven_digits(values: Array) -> Array:
+    """To seven significant digits: all that float32 holds, without the tail that float64 would show."""
+    return np.array([float(f"{value:.7g}") for value in values.ravel().tolist()]).reshape(values.shape)
 
 
 def predictor(content: bytes) -> Callable[[pd.DataFrame], Array]:

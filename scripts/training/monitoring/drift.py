@@ -1,11 +1,14 @@
 """How far live values lie from those of training: a pure function of two histograms, and of the errors where known.
 
 The population stability index of a column is the sum over its bins of (live - training) * ln(live / training), each a
-share of the rows (Lewis 1994, An Introduction to Credit Scoring). To call 0.1 a small and 0.25 a large change is an old
-habit (Siddiqi 2006, Credit Risk Scorecards), which knows nothing of the number of rows. Without any drift the index is
-about (1/live rows + 1/training rows) times a chi-square variable with bins - 1 degrees of freedom (Yurdakul and
-Naranjo 2020), which for few rows is easily more than 0.2. So a column has drifted when its index is above the
-configured limit and above what chance gives.
+share of the rows (Lewis 1994, An Introduction to Credit Scoring). It says how large a change is: to call 0.1 a small
+and 0.25 a large one is an old habit (Siddiqi 2006, Credit Risk Scorecards). It does not say whether a change is more
+than chance, so a column has drifted only where a likelihood-ratio test of the same counts, with Williams'
+correction for small ones (Sokal and Rohlf 1981, Biometry, chapter 17), rules chance out as well.
+
+Rare categories are counted together with those that training never saw, or each of them would look like drift when it
+comes or stays away. The share expected of them is Good and Turing's (Good 1953): the rows of training in categories
+that would be rare or unseen if that row were left out.
 """
 
 from __future__ import annotations
@@ -13,28 +16,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Literal
 
 from scipy import stats
 
 from training.config import LOWER_IS_BETTER
 
 PREDICTIONS = "(predictions)"  # no feature: a name in brackets, shown as it is
-# In about this share of windows without drift chance alone exceeds `chance_limit` in any column. The index has a longer
-# tail than chi-square where bins hold few rows: on the wines up to twenty times as many (docs/monitoring.md).
-FALSE_ALARMS = 0.001
+FALSE_ALARMS = 0.001  # share of windows without drift in which any column may count as drifted
 SMALLEST_COUNT = 0.5  # what an empty bin counts for, or its logarithm would be infinite
+RARE = 5  # rows of training below which a category's share is not known well enough to stand alone
 LEAST_LABELLED = 30  # rows; the mean of fewer has no interval that could be trusted
 TWO_SIDED = float(stats.norm.ppf(0.975))
+EPOCH = date(1970, 1, 1)
 
 MISSING, UNSEEN, OUTSIDE = -1, -2, -3  # bins beside the numbered ones
+Pairs = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """A column as training saw it: numbers by `edges`, or `categories`, with the rows in each and those without value.
+    """A column as training saw it: numbers (of a date, its days since 1970) by `edges`, or `categories`, with the rows
+    in each and those without value.
 
-    `low` and `high` are the smallest and largest number of training.
+    `low` and `high` are the smallest and largest number of training. `effective` is how many independent rows the
+    counts are worth (None: all), which is fewer where a part of the table was chosen by groups of equal rows.
     """
 
     name: str
@@ -44,6 +52,14 @@ class Histogram:
     categories: tuple[str, ...] = ()
     low: float = -math.inf
     high: float = math.inf
+    kind: Literal["number", "category", "boolean", "date"] = "number"
+    words: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # of a boolean: the texts for true and for false
+    date_format: str = ""
+    effective: float | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts) + self.missing
 
     @property
     def bins(self) -> tuple[str, ...]:
@@ -51,20 +67,30 @@ class Histogram:
         if self.categories:
             return self.categories
         if len(self.counts) == 1:
-            return (f"{self.edges[0]:g}" if self.edges else "all",)
-        return tuple(f"{low:.4g} to {high:.4g}" for low, high in zip(self.edges, self.edges[1:], strict=False))
+            return (self.edge(self.edges[0]) if self.edges else "all",)
+        return tuple(
+            f"{self.edge(low)} to {self.edge(high)}" for low, high in zip(self.edges, self.edges[1:], strict=False)
+        )
+
+    def edge(self, value: float) -> str:
+        """An edge, for people."""
+        return str(EPOCH + timedelta(days=math.floor(value))) if self.kind == "date" else f"{value:.4g}"
 
 
 @dataclass(frozen=True)
 class Column:
-    """What was found in one column of a window; `outside` are rows beyond the range, or with an unseen category."""
+    """One column of a window against training; `outside` are rows beyond the range, or with an unseen category.
+
+    `psi` is the index, `limit` the configured one, and `chance` the probability of counts at least as different in a
+    window without drift. `level` is what `chance` must fall below.
+    """
 
     histogram: Histogram
     live: tuple[int, ...]
     missing: int
     outside: int
-    psi: float
     limit: float
+    level: float
 
     @property
     def name(self) -> str:
@@ -74,12 +100,44 @@ class Column:
     def rows(self) -> int:
         return sum(self.live) + self.missing + (self.outside if self.histogram.categories else 0)
 
+    @cached_property
+    def psi(self) -> float:
+        return psi(self._pairs)
+
+    @cached_property
+    def chance(self) -> float:
+        effective = self.histogram.effective or self.histogram.rows
+        return chance(self._pairs, effective / max(1, self.histogram.rows))
+
     @property
     def drifted(self) -> bool:
-        return self.psi > self.limit
+        """Never so of a date: it moves on by itself."""
+        return self.histogram.kind != "date" and self.psi > self.limit and self.chance < self.level
 
     def share(self, count: int) -> float:
         return count / self.rows if self.rows else 0.0
+
+    @property
+    def _pairs(self) -> list[tuple[float, float]]:
+        """(training rows, live rows) in each bin."""
+        known, live = self.histogram, self.live
+        missing = (known.missing, self.missing)
+        if known.categories and known.kind != "boolean":
+            return [*_common(known.counts, live, self.outside), missing]
+        if len(live) == 1 and self.outside:  # training knew one number only
+            return [(known.counts[0], live[0] - self.outside), (0, self.outside), missing]
+        return [*zip(known.counts, live, strict=True), missing]
+
+
+def _common(trained: Sequence[int], live: Sequence[int], unseen: int) -> list[tuple[float, float]]:
+    """A pair for each category of which a window of this size should hold a row at least, and one for all others."""
+    rows, total = sum(trained), sum(live) + unseen
+    if not total:
+        return [(count, 0) for count in trained]
+    rare = max(RARE, math.ceil(rows / total))
+    common = [(before, now) for before, now in zip(trained, live, strict=True) if before >= rare]
+    expected = sum(before for before in trained if before <= rare)
+    return [*common, (expected, total - sum(now for _, now in common))]
 
 
 @dataclass(frozen=True)
@@ -103,41 +161,23 @@ class LiveError:
         return self.rows >= LEAST_LABELLED and self.lower > self.limit
 
 
-def histograms(contract: Mapping[str, Any]) -> list[Histogram]:
-    """Every feature's histogram out of a contract, then that of the predictions (or of the surest probability)."""
-    found = []
-    for feature in contract["features"]:
-        kept = feature["histogram"]
-        counts, missing = tuple(kept["counts"]), int(kept["missing"])
-        if feature["type"] == "category":
-            found.append(Histogram(feature["name"], counts, missing, categories=tuple(feature["categories"])))
-        else:
-            edges, bounds = tuple(kept["edges"]), (feature["low"], feature["high"])
-            found.append(Histogram(feature["name"], counts, missing, edges, (), *bounds))
-    kept = contract["prediction_histogram"]
-    edges = tuple(kept["edges"])
-    bounds = (edges[0], edges[-1]) if edges else (-math.inf, math.inf)
-    return [*found, Histogram(PREDICTIONS, tuple(kept["counts"]), 0, edges, (), *bounds)]
-
-
 def compare(known: Sequence[Histogram], counted: Sequence[Mapping[int, int]], psi_limit: float) -> list[Column]:
     """Each column of a window against training; `counted` maps its bins (or MISSING, UNSEEN, OUTSIDE) to rows."""
-    columns = []
-    for histogram, counts in zip(known, counted, strict=True):
-        live = tuple(counts.get(index, 0) for index in range(len(histogram.counts)))
-        missing, unseen = counts.get(MISSING, 0), counts.get(UNSEEN, 0)
-        pairs = [*zip(histogram.counts, live, strict=True), (histogram.missing, missing)]
-        if histogram.categories:
-            pairs.append((0, unseen))
-        elif len(live) == 1 and counts.get(OUTSIDE):  # training knew one number only
-            pairs = [(histogram.counts[0], live[0] - counts[OUTSIDE]), (0, counts[OUTSIDE]), *pairs[1:]]
-        index, chance = psi(pairs), chance_limit(pairs, len(known))
-        outside = unseen if histogram.categories else counts.get(OUTSIDE, 0)
-        columns.append(Column(histogram, live, missing, outside, index, max(psi_limit, chance)))
-    return columns
+    level = FALSE_ALARMS / len(known)  # shared among the columns (Bonferroni)
+    return [
+        Column(
+            histogram,
+            tuple(counts.get(index, 0) for index in range(len(histogram.counts))),
+            counts.get(MISSING, 0),
+            counts.get(UNSEEN if histogram.categories else OUTSIDE, 0),
+            psi_limit,
+            level,
+        )
+        for histogram, counts in zip(known, counted, strict=True)
+    ]
 
 
-def psi(pairs: Sequence[tuple[int, int]]) -> float:
+def psi(pairs: Pairs) -> float:
     """Population stability index of (training rows, live rows) in each bin; 0 where either has no rows at all."""
     used = [(max(a, SMALLEST_COUNT), max(b, SMALLEST_COUNT)) for a, b in pairs if a or b]
     if not any(a for a, _ in pairs) or not any(b for _, b in pairs):
@@ -146,13 +186,21 @@ def psi(pairs: Sequence[tuple[int, int]]) -> float:
     return sum((b / live - a / trained) * math.log((b / live) / (a / trained)) for a, b in used)
 
 
-def chance_limit(pairs: Sequence[tuple[int, int]], columns: int) -> float:
-    """The index that chance exceeds in FALSE_ALARMS of windows, shared among their `columns` (Bonferroni)."""
-    bins = sum(1 for a, b in pairs if a or b)
-    trained, live = sum(a for a, _ in pairs), sum(b for _, b in pairs)
-    if bins < 2 or not trained or not live:
-        return 0.0
-    return float((1 / live + 1 / trained) * stats.chi2.ppf(1 - FALSE_ALARMS / columns, bins - 1))
+def chance(pairs: Pairs, worth: float = 1.0) -> float:
+    """The probability that two samples of one population differ at least as much, by the likelihood-ratio test; 1
+    where there is nothing to compare. A row of training counts as `worth` independent rows."""
+    used = [(a * worth, b) for a, b in pairs if a or b]
+    trained, live = sum(a for a, _ in used), sum(b for _, b in used)
+    if len(used) < 2 or not trained or not live:
+        return 1.0
+    statistic = 0.0
+    for a, b in used:
+        for found, rows in ((a, trained), (b, live)):
+            if found:
+                statistic += 2 * found * math.log(found * (trained + live) / ((a + b) * rows))
+    both, free = trained + live, len(used) - 1
+    williams = (both / trained + both / live - 1) * (sum(both / (a + b) for a, b in used) - 1) / (6 * both * free)
+    return float(stats.chi2.sf(statistic / (1 + williams), free))
 
 
 def live_error(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from mlflow.entities import Metric, Run
@@ -20,16 +20,20 @@ WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"
 VERSION_TAG = "monitor.version"
 ASKED_BY_TAG = "monitor.asked_by"
+TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
+METRICS_A_CALL = 1000  # and this many metrics
 
 
 @dataclass(frozen=True)
 class Request:
-    """Training was asked for, by the DAG run or the person `asked_by`, for these reasons."""
+    """Training was asked for, by the DAG run or the person `asked_by`, for these reasons; on the table `source`, or on
+    the configured one where that is empty."""
 
     key: str
     at: datetime
     asked_by: str
     text: str
+    source: str = ""
 
 
 class Journal:
@@ -58,24 +62,25 @@ class Journal:
         return next(iter(self._requests(f"tags.`{ASKED_BY_TAG}` = '{asker}'")), None)
 
     def record_window(self, window: Window, metrics: Mapping[str, float], files: Mapping[str, str], note: str) -> str:
-        """Writes a window with its figures and files; gives the id of its run."""
+        """Writes a window with its figures and files; returns the id of its run."""
         name = f"version {window.version}, {window.start:%Y-%m-%d %H:%M} to {window.end:%m-%d %H:%M}"
-        run = self._client.create_run(
-            self._registry.experiment(self._name), run_name=name, tags={"mlflow.note.content": note}
-        )
+        tags = {"mlflow.note.content": note[:TAG_CHARACTERS]}
+        run = self._client.create_run(self._registry.experiment(self._name), run_name=name, tags=tags)
         moment, run_id = int(time.time() * 1000), str(run.info.run_id)
-        self._client.log_batch(run_id, [Metric(key, value, moment, 0) for key, value in metrics.items()])
+        figures = [Metric(key, value, moment, 0) for key, value in metrics.items()]
+        for first in range(0, len(figures), METRICS_A_CALL):
+            self._client.log_batch(run_id, figures[first : first + METRICS_A_CALL])
         for file, text in files.items():
             self._client.log_text(run_id, text, file)
         self._client.set_tag(run_id, VERSION_TAG, window.version)
-        self._client.set_tag(run_id, WINDOW_TAG, json.dumps(asdict(window), default=datetime.isoformat))
+        self._client.set_tag(run_id, WINDOW_TAG, _text_of(window))
         self._client.set_terminated(run_id)
         return run_id
 
-    def record_request(self, decision: Decision, asker: str) -> None:
-        """Writes that training was asked for."""
+    def record_request(self, decision: Decision, asker: str, source: str = "") -> None:
+        """Writes that training was asked for, on the table `source` (empty: the configured one)."""
         at = datetime.now(UTC)
-        request = {"key": decision.key, "at": at.isoformat(), "asked_by": asker, "text": decision.text[:2000]}
+        request = Request(decision.key, at, asker, decision.text[:2000], source)
         run = self._client.create_run(
             self._registry.experiment(self._name),
             run_name=f"training asked for, {at:%Y-%m-%d %H:%M}",
@@ -83,8 +88,8 @@ class Journal:
                 "monitor.kind": "request",
                 "monitor.key": decision.key,
                 ASKED_BY_TAG: asker,
-                REQUEST_TAG: json.dumps(request),
-                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in decision.reasons),
+                REQUEST_TAG: json.dumps(asdict(request), default=datetime.isoformat),
+                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in decision.reasons)[:TAG_CHARACTERS],
             },
         )
         self._client.set_terminated(run.info.run_id)
@@ -98,6 +103,14 @@ class Journal:
         if experiment is None:
             return []
         return list(self._client.search_runs([experiment], where, max_results=most, order_by=order))
+
+
+def _text_of(window: Window) -> str:
+    """The window as JSON. Where its columns are too many for a tag, the first that drifted stand for all."""
+    kept = window.drifted
+    while len(text := json.dumps(asdict(replace(window, drifted=kept)), default=datetime.isoformat)) > TAG_CHARACTERS:
+        kept = (*kept[: len(kept) // 2], "…")
+    return text
 
 
 def _window(text: str) -> Window:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from training.config import Monitor
+from training.reason import Reason
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Window:
         return bool(self.drifted) or self.error_worse
 
     @property
-    def findings(self) -> str:
+    def summary(self) -> str:
         """In words: what is not as in training."""
         names = ", ".join(self.drifted[:5]) + (f" and {len(self.drifted) - 5} more" if len(self.drifted) > 5 else "")
         found = [f"drift of {names}"] if self.drifted else []
@@ -38,16 +39,9 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Reason:
-    """A code for machines and a sentence for people."""
-
-    code: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Decision:
-    """`key` names the evidence: the same evidence is never decided twice."""
+    """A reason has `passed` unless it calls for training. `key` names the evidence: the same evidence is never decided
+    twice."""
 
     action: Literal["retrain", "keep"]
     reasons: tuple[Reason, ...]
@@ -72,15 +66,16 @@ def decide(rules: Monitor, windows: Sequence[Window], situation: Situation) -> D
     """Train again when `rules.windows` of the last `rules.of` windows are alarming, the last among them, unless it is
     too soon after the last request or promotion, or there is nothing new to learn from.
 
-    `windows` are those of the production version since it went live, oldest first. A window that was there at the last
-    request is used up: the evidence for the next begins anew.
+    `windows` are those of the production version since it went live, oldest first. A window that ended before the last
+    request counts no more.
     """
-    asked = situation.last_request
-    evidence = [w for w in windows if w.rows >= rules.min_rows and (asked is None or w.end > asked)][-rules.of :]
+    requested = situation.last_request
+    evidence = [w for w in windows if w.rows >= rules.min_rows and (requested is None or w.end > requested)]
+    evidence = evidence[-rules.of :]
     key = evidence_key([window.id for window in evidence])
 
     def keep(code: str, text: str) -> Decision:
-        return Decision("keep", (*found, Reason(code, text)), key)
+        return Decision("keep", (*found, Reason(code, True, text)), key)
 
     found: tuple[Reason, ...] = ()
     if not evidence:
@@ -89,10 +84,11 @@ def decide(rules: Monitor, windows: Sequence[Window], situation: Situation) -> D
     if not last.alarming:
         return keep("last_is_quiet", "the last window is as training was")
     counted = f"{len(alarming)} of the last {len(evidence)} windows alarming"
-    found = tuple(_findings(last))
+    code = "_and_".join((["drift"] if last.drifted else []) + (["error"] if last.error_worse else []))
+    found = (Reason(code, False, f"the last window shows {last.summary}"),)
     if len(alarming) < rules.windows:
         return keep("too_few_windows", f"{counted}; {rules.windows} of {rules.of} are needed")
-    moments = [moment for moment in (asked, situation.live_since) if moment is not None]
+    moments = [moment for moment in (requested, situation.live_since) if moment is not None]
     until = max(moments) + timedelta(hours=rules.cooldown_hours) if moments else situation.now
     if situation.now < until:
         return keep(
@@ -101,19 +97,14 @@ def decide(rules: Monitor, windows: Sequence[Window], situation: Situation) -> D
     if not situation.learnable:
         text = "there is nothing new to learn from: give new data, or labelled predictions with data.feedback: true"
         return keep("nothing_new", f"{counted}, but {text}")
-    return Decision("retrain", (*found, Reason("enough_windows", counted)), key)
+    return Decision("retrain", (*found, Reason("enough_windows", False, counted)), key)
 
 
 def data_changed(file: str, digest: str, version: str) -> Decision:
     """Train again because the data file is not what `version`, the newest, was trained on."""
     text = f"{file} has changed since version {version} was trained"
-    return Decision("retrain", (Reason("data_changed", text),), evidence_key([digest, version]))
+    return Decision("retrain", (Reason("data_changed", False, text),), evidence_key([digest, version]))
 
 
 def evidence_key(parts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:16]
-
-
-def _findings(window: Window) -> list[Reason]:
-    codes = (["drift"] if window.drifted else []) + (["error"] if window.error_worse else [])
-    return [Reason("_and_".join(codes), f"the last window shows {window.findings}")]

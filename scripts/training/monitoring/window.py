@@ -1,18 +1,26 @@
-"""Counts a window of traffic in Spark: rows by the bins of each column's histogram, and losses where truth is known."""
+"""Measures one window of traffic in Spark: rows by the bins of each column's histogram, losses where truth is known."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+import numpy as np
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from training.data import cells, prediction_log
 from training.data.prediction_log import Traffic, labelled
 from training.evaluation.metrics import SMALLEST_PROBABILITY
-from training.monitoring.drift import MISSING, OUTSIDE, PREDICTIONS, UNSEEN, Histogram
+from training.model.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, NumberFeature, TypedFeature
+from training.monitoring import drift
+from training.monitoring.drift import MISSING, OUTSIDE, PREDICTIONS, UNSEEN, Histogram, LiveError
+from training.monitoring.policy import Window
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,19 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Truths:
+class Limits:
+    """What a window is judged by: the stability index, the metric and its growth, the rows that it takes."""
+
+    psi: float
+    metric: str
+    max_error_growth: float
+    min_rows: int
+
+
+@dataclass(frozen=True)
+class Feedback:
     """The feedback that came within a span: `rows` with a loss, its mean and standard deviation, and the share of true
-    values within the interval (regression). What did not count: feedback of `other_versions`, `unmatched` by any
+    values within the interval (regression). What did not count: feedback on `other_versions`, `unmatched` by any
     prediction, `unusable` as a value."""
 
     rows: int = 0
@@ -41,6 +59,80 @@ class Truths:
     other_versions: int = 0
     unmatched: int = 0
     unusable: int = 0
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A window with all that was found in it. `unreadable` lines of the log were left out."""
+
+    window: Window
+    columns: Sequence[drift.Column]
+    error: LiveError | None
+    feedback: Feedback
+    unreadable: int
+
+
+def measure(
+    spark: SparkSession, name: str, contract: Contract, span: Span, since: datetime | None, limits: Limits
+) -> Statistics | int:
+    """The statistics of the traffic of the model `name` in `span`, or how many predictions it holds where these are
+    fewer than `limits.min_rows`.
+
+    `since` is when the version went into production: feedback may come on any prediction made from then on.
+    """
+    spark.catalog.clearCache()  # of an earlier window in this session: Spark knows a file by its path, not its content
+    traffic = prediction_log.read(spark, name, span.start)
+    count, first = rows(traffic, span)
+    if count < limits.min_rows or first is None:
+        return count
+    known = histograms(contract)
+    counted = count_bins(traffic, span, known)
+    both = traffic
+    if not traffic.feedback.isEmpty():
+        both = prediction_log.with_predictions(spark, name, traffic, since)
+    feedback = measure_feedback(both, span, limits.metric, contract.interval.half_width if contract.interval else None)
+    error = None
+    if feedback.rows > 1 and limits.metric in contract.metrics:
+        found, tested = (feedback.rows, feedback.mean, feedback.spread), contract.metrics[limits.metric]
+        error = drift.live_error(limits.metric, *found, tested, limits.max_error_growth, feedback.coverage)
+    columns = drift.compare(known, counted, limits.psi)
+    start = span.start or first
+    content = [name, span.version, str(start), str(span.end), counted, str(feedback)]
+    window = Window(
+        id=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16],
+        version=span.version,
+        start=start,
+        end=span.end,
+        rows=count,
+        drifted=tuple(column.name for column in columns if column.drifted),
+        error_worse=bool(error and error.worse),
+    )
+    return Statistics(window, columns, error, feedback, traffic.unreadable)
+
+
+def histograms(contract: Contract) -> list[Histogram]:
+    """Every feature's histogram out of a contract, then that of the predictions (or of the surest probability)."""
+    kept = contract.prediction_histogram
+    bounds = (kept.edges[0], kept.edges[-1]) if kept.edges else (-math.inf, math.inf)
+    predictions = Histogram(PREDICTIONS, tuple(kept.counts), 0, tuple(kept.edges), (), *bounds)
+    return [*map(_histogram, contract.features), predictions]
+
+
+def _histogram(feature: TypedFeature) -> Histogram:
+    counts, missing, name = tuple(feature.histogram.counts), feature.histogram.missing, feature.name
+    match feature:
+        case CategoryFeature():
+            return Histogram(name, counts, missing, categories=tuple(feature.categories), kind="category")
+        case BooleanFeature():
+            words = tuple(feature.true), tuple(feature.false)
+            return Histogram(name, counts, missing, categories=("false", "true"), kind="boolean", words=words)
+        case DateFeature():
+            edges = tuple(feature.histogram.edges)
+            return Histogram(
+                name, counts, missing, edges, (), edges[0], edges[-1], kind="date", date_format=feature.format
+            )
+        case NumberFeature():
+            return Histogram(name, counts, missing, tuple(feature.histogram.edges), (), feature.low, feature.high)
 
 
 def rows(traffic: Traffic, span: Span) -> tuple[int, datetime | None]:
@@ -55,28 +147,28 @@ def count_bins(traffic: Traffic, span: Span, known: Sequence[Histogram]) -> list
 
     A number beyond training's range counts in the outermost bin and once more as OUTSIDE.
     """
-    cells = []
+    structs = []
     for index, histogram in enumerate(known):
         bins = _category_bins(histogram) if histogram.categories else _number_bins(histogram)
-        cells += [F.struct(F.lit(index).alias("column"), bin_.alias("bin")) for bin_ in bins]
+        structs += [F.struct(F.lit(index).alias("column"), bin_.alias("bin")) for bin_ in bins]
     counted: list[dict[int, int]] = [{} for _ in known]
-    exploded = _of_span(traffic, span).select(F.explode(F.array(*cells)).alias("cell")).select("cell.*")
+    exploded = _of_span(traffic, span).select(F.explode(F.array(*structs)).alias("cell")).select("cell.*")
     for row in exploded.dropna().groupBy("column", "bin").count().collect():
         counted[row["column"]][row["bin"]] = row["count"]
     return counted
 
 
-def measure_truths(traffic: Traffic, span: Span, metric: str, half_width: float | None) -> Truths:
-    """What the feedback says that came within the span, on whichever prediction of this version."""
+def measure_feedback(traffic: Traffic, span: Span, metric: str, half_width: float | None) -> Feedback:
+    """The feedback that came within the span, on whichever prediction of this version."""
     loss = _loss(metric)
-    truths = labelled(traffic).where(span.holds("told"))
+    truths = labelled(traffic).where(span.holds("actual_at"))
     ours = F.col("version") == span.version
     within = F.abs(_number(F.col("actual")) - _number(F.col("prediction"))) <= F.lit(half_width)
     found: dict[str, Any] = (
         truths.agg(
             F.count_if(ours & loss.isNotNull()).alias("rows"),
-            F.avg(F.when(ours, loss)).alias("mean"),
-            F.stddev_samp(F.when(ours, loss)).alias("spread"),
+            F.coalesce(F.avg(F.when(ours, loss)), F.lit(0.0)).alias("mean"),
+            F.coalesce(F.stddev_samp(F.when(ours, loss)), F.lit(0.0)).alias("spread"),
             F.avg(F.when(ours, within.cast("double"))).alias("coverage"),
             F.count_if(~ours).alias("other_versions"),
             F.count_if(ours & loss.isNull()).alias("unusable"),
@@ -84,16 +176,8 @@ def measure_truths(traffic: Traffic, span: Span, metric: str, half_width: float 
         .collect()[0]
         .asDict()
     )
-    told = traffic.feedback.where(span.holds("at")).join(traffic.predictions, "id", "left_anti")
-    return Truths(
-        rows=found["rows"],
-        mean=found["mean"] or 0.0,
-        spread=found["spread"] or 0.0,
-        coverage=found["coverage"],
-        other_versions=found["other_versions"],
-        unmatched=told.select("id").distinct().count(),
-        unusable=found["unusable"],
-    )
+    unmatched = traffic.feedback.where(span.holds("at")).join(traffic.predictions, "id", "left_anti")
+    return Feedback(**found, unmatched=unmatched.select("id").distinct().count())
 
 
 def _of_span(traffic: Traffic, span: Span) -> DataFrame:
@@ -105,17 +189,24 @@ def _number(text: Column) -> Column:
 
 
 def _number_bins(histogram: Histogram) -> list[Column]:
-    value = _number(F.col("prediction")) if histogram.name == PREDICTIONS else _number(F.col("row")[histogram.name])
+    """Compared in float32, as the training rows were counted."""
+    cell = F.col("row")[histogram.name]
+    value = cells.date(cell, histogram.date_format)["days"] if histogram.kind == "date" else _number(cell)
     if histogram.name == PREDICTIONS:  # a label's histogram is that of the surest probability
-        value = F.coalesce(F.array_max(F.map_values("probabilities")), value)
-    inner = histogram.edges[1:-1]
+        value = F.coalesce(F.array_max(F.map_values("probabilities")), _number(F.col("prediction")))
+    value = value.cast("float").cast("double")
+    low, *inner, high = (float(np.float32(x)) for x in (histogram.low, *histogram.edges[1:-1], histogram.high))
     bin_ = sum((F.when(value >= edge, 1).otherwise(0) for edge in inner), F.lit(0))
-    outside = F.when((value < histogram.low) | (value > histogram.high), OUTSIDE)
-    return [F.when(value.isNull(), MISSING).otherwise(bin_), outside]
+    outside = F.when((value < low) | (value > high), OUTSIDE)
+    return [F.when(value.isNull() | F.isnan(value), MISSING).otherwise(bin_), outside]
 
 
 def _category_bins(histogram: Histogram) -> list[Column]:
     value = F.col("row")[histogram.name]
+    if histogram.kind == "boolean":
+        true, false = histogram.words  # the log has true and false of JSON
+        truth = cells.boolean(value, [*true, "true", "1.0"], [*false, "false", "0.0"])
+        value = F.when(truth == 1, "true").when(truth == 0, "false").otherwise(value)
     place = F.array_position(F.array(*map(F.lit, histogram.categories)), value).cast("int") - 1
     return [F.when(value.isNull() | (value == ""), MISSING).when(place < 0, UNSEEN).otherwise(place)]
 
