@@ -1,5 +1,6 @@
 """Reading, typing, checking and splitting, in a real Spark session."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -360,6 +361,51 @@ def test_packed_files_spreadsheets_folders_and_lists(
         {"name": "n", "data": {"source": [str(folder / "a.csv.gz"), str(folder / "b.csv")], "target": "y"}}
     )
     pd.testing.assert_frame_equal(load(spark, both).part("train"), expected)
+
+
+def spreadsheet(path: Path, sheets: dict[str, pd.DataFrame]) -> Path:
+    """A workbook as spreadsheet programs save it, in its smallest form."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, str):
+            return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+        return f"<c><v>{value}</v></c>"
+
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    kinds = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr(
+            "_rels/.rels",
+            f'{kinds}<Relationship Id="a" Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        )
+        listed = "".join(f'<sheet name="{name}" sheetId="{i}" r:id="s{i}"/>' for i, name in enumerate(sheets, 1))
+        book.writestr("xl/workbook.xml", f'<workbook {main} xmlns:r="{relations}"><sheets>{listed}</sheets></workbook>')
+        targets = "".join(
+            f'<Relationship Id="s{i}" Type="{relations}/worksheet" Target="worksheets/{i}.xml"/>'
+            for i in range(1, len(sheets) + 1)
+        )
+        book.writestr("xl/_rels/workbook.xml.rels", f"{kinds}{targets}</Relationships>")
+        for i, frame in enumerate(sheets.values(), 1):
+            rows = [list(frame.columns), *frame.astype(object).values.tolist()]
+            data = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+            book.writestr(f"xl/worksheets/{i}.xml", f"<worksheet {main}><sheetData>{data}</sheetData></worksheet>")
+    return path
+
+
+def test_the_first_sheet_of_a_spreadsheet_or_the_one_that_is_named(
+    spark: SparkSession, tmp_path: Path, table: pd.DataFrame, configured: Configured
+) -> None:
+    path = spreadsheet(tmp_path / "book.xlsx", {"notes": table[["colour", "y"]], "rows": table})
+    expected = load(spark, configured(table))
+    named = load(spark, configured(Path(f"{path}#rows")))
+    pd.testing.assert_frame_equal(named.part("train"), expected.part("train"))
+    assert load(spark, configured(path)).features == ("colour",)
+    with pytest.raises(SourceError, match="no sheet 'absent', found: notes, rows"):
+        find(configured(Path(f"{path}#absent")).data)
+    (tmp_path / "broken.xlsx").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(SourceError, match=r"expected an \.xlsx workbook"):
+        find(configured(tmp_path / "broken.xlsx").data)
 
 
 @pytest.mark.parametrize(
