@@ -6,6 +6,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 │   ├── SourceError           the file itself: absent, empty, a folder, encoding, header
 │   ├── ValueProblem          a cell: which row and column, what was expected, what was found
 │   └── TableProblems         several of these at once
+├── TrialFailed               a candidate cannot be fitted on this table
 ├── ParityError               the ONNX graph and the fitted model disagree
 ├── NothingToPromote          no model was trained with this data, configuration and code
 ├── GateRefused               the gate was not met, under --strict
@@ -20,7 +21,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
     ├── AliasMoved            somebody else moved the alias in the midst of it
     ├── SparkFailed           Spark did not come to the end of a job
     ├── OutputBusy            another scoring writes into the same place
-    ├── ClusterError          the Spark cluster has no executors, or loses them again and again
+    ├── ClusterError          the Spark cluster has no executors, or lost one
     ├── NotServed             the prediction service does not serve the promoted version
     └── Unforeseen            anything else: Spark lost its JVM, the disk is full, a mistake in this program
 

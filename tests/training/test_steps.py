@@ -223,10 +223,10 @@ def test_repeated_rows_keep_their_weight(tmp_path: Path, configured: Configured)
     assert rows["__hash"].nunique() == len(rows[["age", "group", "sex"]].drop_duplicates())
 
 
-def test_six_rows_of_a_label_are_enough_for_every_candidate(configured: Configured) -> None:
+def test_ten_rows_of_a_label_are_enough_for_every_candidate(configured: Configured) -> None:
     generator = np.random.default_rng(2)
     frame = pd.DataFrame({"a": generator.random(400).round(3), "b": generator.random(400).round(3), "y": "ok"})
-    frame.loc[::70, "y"] = "fraud"
+    frame.loc[::40, "y"] = "fraud"
     config = configured(frame, name="rare", data={"task": "classification"}, search={"trials": 3, "folds": 3})
     assert train.train(config)["status"] == "trained"
 
