@@ -28,7 +28,7 @@ def session(name: str) -> SparkSession:
         "spark.sql.adaptive.enabled": "false",
         "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", address),
         "spark.sql.session.timeZone": "UTC",
-        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # a lost executor ends the task: its retry goes on
+        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # the retry of the task goes on
         # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     }
