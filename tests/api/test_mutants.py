@@ -123,6 +123,12 @@ def test_a_trial_that_something_else_kills_is_no_verdict(tmp_path: Path, monkeyp
         run(sandbox.try_out(regression_model(), MOST))
 
 
+def test_a_trial_that_does_not_start_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(ending_program(tmp_path, "exit 1")))
+    with pytest.raises(SandboxKilled, match="did not start: exit code 1"):
+        run(sandbox.try_out(regression_model(), MOST))
+
+
 def test_the_trial_measures_what_the_model_takes() -> None:
     assert 0 <= run(sandbox.try_out(regression_model(), MOST)) < 50_000_000
 
@@ -155,7 +161,9 @@ def test_a_model_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -
         run(sandbox.try_out(regression_model(), MOST))
 
 
-@pytest.mark.parametrize(("how", "says"), [("kill -SEGV $$", "SIGSEGV"), ("exit 3", "exit code 3")])
+@pytest.mark.parametrize(
+    ("how", "says"), [("echo started; kill -SEGV $$", "SIGSEGV"), ("echo started; exit 3", "exit code 3")]
+)
 def test_a_model_that_kills_its_process_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, says: str
 ) -> None:

@@ -20,6 +20,7 @@ from prediction_api.models.predictor import Predictor
 
 SECONDS = 60.0
 _BYTES_OF_ITS_OWN = 256_000_000  # the interpreter and the libraries, before the model
+_STARTED = b"started\n"  # the process writes this before it looks at the model
 
 
 class Verdict(BaseModel):
@@ -58,6 +59,8 @@ async def try_out(content: bytes, most_bytes: int) -> int:
             await process.wait()
     if process.returncode == -signal.SIGKILL:
         raise SandboxKilled("the process that tried it was killed from outside (SIGKILL)")
+    if not answer.startswith(_STARTED):
+        raise SandboxKilled(f"the process that tries it did not start: {_ending(process.returncode or 0)}")
     if process.returncode:
         raise UnsafeGraph(f"loading it in a process of its own ended that process: {_ending(process.returncode)}")
     verdict = Verdict.model_validate_json(answer.splitlines()[-1])
@@ -72,6 +75,8 @@ def _ending(code: int) -> str:
 
 def main() -> int:
     """Reads a model from standard input; writes the verdict as the last line of standard output."""
+    sys.stdout.buffer.write(_STARTED)
+    sys.stdout.buffer.flush()
     content, most = sys.stdin.buffer.read(), int(sys.argv[1])
     limit = _BYTES_OF_ITS_OWN + most
     allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]  # nobody may go beyond
