@@ -334,6 +334,8 @@ def test_rows_of_one_group_are_on_one_side(spark: SparkSession, table: pd.DataFr
     assert len(sides) == 400
     assert (sides.groupby("patient")["part"].nunique() == 1).all()
     assert rows["__hash"].nunique() == 100
+    numbered = table.assign(patient=np.arange(400) // 4)
+    assert load(spark, configured(numbered, split=split)).report["rows_used"] == 400
 
 
 def test_the_last_rows_are_the_test_rows(spark: SparkSession, table: pd.DataFrame, configured: Configured) -> None:

@@ -268,10 +268,15 @@ class Cells:
     def text(self, name: str, words: bool = True) -> Column:
         return self.reading.text(F.col(f"`{name}`"), words)
 
-    def number(self, name: str) -> Column:
+    def number(self, name: str, summary: Summary) -> Column:
         """A column that the survey found to hold numbers only, as double."""
-        cell = F.col(f"`{name}`").cast("double")
-        return F.when(~F.isnan(cell), cell) if name in self.typed else self.reading.value(self.text(name), checked=True)
+        if name in self.typed:
+            cell = F.col(f"`{name}`")
+            return F.when(~F.isnan(cell.cast("double")), cell.cast("double"))
+        if summary.words or self.reading.decimal != "." or self.reading.thousands:
+            return self.reading.value(self.text(name), checked=True)
+        # The cast trims spaces itself. One text for Spark to parse: calls to it add up over a thousand columns.
+        return F.expr(f"try_cast(translate(`{name}`, '{MINUS}\u00a0', '- ') AS double)")
 
 
 def read(spark: SparkSession, source: Source, malformed: str | None = None) -> DataFrame:
@@ -311,7 +316,7 @@ def survey(
                 summary.add(column, own, name == labels, ranges.get(name, (-LARGEST, LARGEST)))
         yield pa.RecordBatch.from_pydict({"summaries": pa.array([pickle.dumps(found)], pa.binary())})
 
-    text = cells.table.select(*[F.col(f"`{name}`").cast("string").alias(f"c{i}") for i, name in enumerate(names)])
+    text = cells.table.selectExpr(*[f"CAST(`{name}` AS string)" for name in names])
     whole = {name: Summary() for name in names}
     for row in text.mapInArrow(summarize, "summaries binary").collect():
         for name, summary in zip(names, pickle.loads(row["summaries"]), strict=True):  # noqa: S301  # our own

@@ -211,8 +211,9 @@ def _typed(
     numbers = {one.name for one in columns if one.kind == "number"} | ({target} if regression else set())
     if splitter and config.split.by == "time" and splitter.kind == "number":
         numbers.add(splitter.name)
-    text = {name: found.text(name, words=regression or name != target) for name in summaries}
-    number = {name: found.number(name) for name in numbers}
+    as_text = summaries.keys() - numbers | ({splitter.name} if splitter else set())
+    text = {name: found.text(name, words=regression or name != target) for name in as_text}
+    number = {name: found.number(name, summaries[name]) for name in numbers}
     values = {name: value for one in columns for name, value in _values(one, text, number).items()}
     values |= {target: number[target] if regression else F.coalesce(text[target], F.lit(""))}
     if splitter:
@@ -235,7 +236,7 @@ def _typed(
             values[PLACE] = _place(splitter, config.split.by, text, number)
         joined = feedback.join(kept, labelled, values, fits)
         kept = joined.table
-    return kept.cache(), joined
+    return kept, joined
 
 
 def _values(one: Column, text: Mapping[str, Expression], number: Mapping[str, Expression]) -> dict[str, Expression]:
@@ -280,8 +281,8 @@ def _split(rows: DataFrame, features: Sequence[str], config: Config) -> DataFram
     calibration.
     """
     split = config.split
-    texts = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("")) for name in sorted(features)]
-    content = F.concat_ws("\x1f", F.lit(str(split.seed)), *texts)
+    texts = "".join(f", coalesce(cast(`{name}` AS string), '')" for name in sorted(features))
+    content = F.expr(f"concat_ws('\x1f', '{split.seed}'{texts})")
     if split.by == "group":
         content = F.coalesce(F.concat_ws("\x1f", F.lit(str(split.seed)), F.lit("group"), F.col(PLACE)), content)
     digest = F.sha2(content, 256)
