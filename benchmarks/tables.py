@@ -1,4 +1,4 @@
-"""Tables of your own, from the check to a served prediction, each beside a plain HistGradientBoosting on the same split.
+"""Tables of your own, from check to served prediction, each beside a plain HistGradientBoosting on the same split.
 
     .venvs/training/bin/python benchmarks/tables.py pipelines/*.yaml [--trials 6] [--rows 200]
 
@@ -125,24 +125,32 @@ def main() -> int:
             trained[config.name] = (config, seconds, training, ours, base, plain(config))
         variables = {"MLFLOW_TRACKING_URI": tracking, "API_PORT": str(port), "API_HOST": "127.0.0.1"}
         variables |= {"PYTHONPATH": str(ROOT / "api"), "MODELS_DIR": str(folder / "models")}
-        variables |= {"PREDICTION_LOG_DIR": str(folder / "log"), "SIGNING_PUBLIC_KEYS": environment["SIGNING_PUBLIC_KEYS"]}
+        variables |= {
+            "PREDICTION_LOG_DIR": str(folder / "log"),
+            "SIGNING_PUBLIC_KEYS": environment["SIGNING_PUBLIC_KEYS"],
+        }
         api = f"http://127.0.0.1:{port}"
         program = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
         with server_running(program, folder, f"{api}/livez", variables):
             wait_until_served(api, set(trained))
-            print(f"{'table':<16}{'metric':<10}{'ours':>9}{'HistGB':>9}{'baseline':>9}{'check s':>9}{'train s':>9}  rows refused")
+            heads = "".join(f"{head:>9}" for head in ("ours", "HistGB", "baseline", "check s", "train s"))
+            print(f"{'table':<16}{'metric':<10}{heads}  rows refused")
             for config, seconds, training, ours, base, other in trained.values():
                 sent, failed, why = refused(api, config, options.rows)
                 wrong += bool(failed)
                 figures = f"{ours:>9.4g}{other:>9.4g}{base:>9.4g}{seconds:>9.1f}{training:>9.1f}"
-                print(f"{config.name:<16}{config.search_metric:<10}{figures}  {failed} of {sent} {why[:160]}", flush=True)
+                print(
+                    f"{config.name:<16}{config.search_metric:<10}{figures}  {failed} of {sent} {why[:160]}", flush=True
+                )
     return 1 if wrong else 0
 
 
 def wait_until_served(api: str, names: set[str]) -> None:
     """Returns once every model is live. Raises TimeoutError naming those that are not."""
     deadline = time.monotonic() + SERVED_SECONDS
-    while missing := names - {m["name"] for m in requests.get(f"{api}/models", timeout=10).json()["models"] if m["ready"]}:
+    while missing := names - {
+        m["name"] for m in requests.get(f"{api}/models", timeout=10).json()["models"] if m["ready"]
+    }:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not served: {', '.join(sorted(missing))}")
         time.sleep(0.5)

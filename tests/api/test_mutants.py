@@ -130,7 +130,7 @@ def test_a_trial_that_does_not_start_is_no_verdict(tmp_path: Path, monkeypatch: 
 
 
 def test_the_trial_measures_what_the_model_takes() -> None:
-    assert 0 <= run(sandbox.try_out(regression_model(), MOST)) < 50_000_000
+    assert 0 <= run(sandbox.try_out(regression_model(), MOST)) < 8_000_000  # without the libraries: these took 29 MB
 
 
 def test_the_trial_gives_the_refusal_that_happened_there() -> None:

@@ -67,6 +67,7 @@ def test_a_search_that_was_cut_off_goes_on_where_it_stopped(run: Run, caplog: py
     with pytest.raises(KeyboardInterrupt):
         run(killed)
     caplog.set_level(logging.INFO, "training")
+    caplog.clear()
     found = run(again)
     assert [one["candidate"] for one in again.tried[:2]] == ["random_forest", "xgboost"]
     assert again.tried[0] == killed.tried[-1]

@@ -32,4 +32,4 @@ def test_a_very_long_cell_is_a_cell(tmp_path: Path) -> None:
     path.write_text(f'a,b\n1,2\n"{text}",3\n')
     source = find(Data(source=str(path), target="b"))
     check_rows(source)
-    assert locate(source, "a", text) == (path, 3)
+    assert locate(source, {"a": text}, " ") == {"a": (path, 3)}

@@ -47,7 +47,7 @@ class Predictor:
         Raises UnsafeGraph, WrongContract or GoldenMismatch; what is returned has given the golden predictions.
         """
         contract = _read_contract(content)
-        predictor = cls(contract, _open_session(content))
+        predictor = cls(contract, open_session(content))
         predictor._match_graph()
         predictor._replay_golden_rows()
         return predictor
@@ -158,8 +158,8 @@ def _read_contract(content: bytes) -> Contract:
         raise WrongContract(f"{where}: {first['msg']} ({error.error_count()} in all)") from None
 
 
-def _open_session(content: bytes) -> Any:
-    """An onnxruntime.InferenceSession."""
+def open_session(content: bytes) -> Any:
+    """An onnxruntime.InferenceSession. Raises UnsafeGraph."""
     # ONNX Runtime since 1.29 sends telemetry to its maker unless this is set before its first import in a process
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415

@@ -123,7 +123,7 @@ def _cell(feature: TypedFeature, cell: Column, kind: T.DataType, reading: Readin
     if isinstance(kind, T.NumericType):
         words = list(_numbers(reading.missing, reading))
         value = cell.cast("double")
-        missing = cell.isNull() | (value.isin(words) if words else F.lit(False))
+        missing = cell.isNull() | F.isnan(value) | (value.isin(words) if words else F.lit(False))
         return _number(feature, F.when(~missing, cell.cast("string")), F.when(~missing, value), missing)
     if isinstance(kind, T.BooleanType):
         return _truth(feature, cell)
