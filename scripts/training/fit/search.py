@@ -195,6 +195,7 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
     direction = (
         optuna.study.StudyDirection.MINIMIZE if metric in LOWER_IS_BETTER else optuna.study.StudyDirection.MAXIMIZE
     )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # each trial is logged here, by its number in the search
     study = optuna.create_study(sampler=sampler, direction=direction)
     for trial in before:
         if trial.value is None:  # an accident cut it off
