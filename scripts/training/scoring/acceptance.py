@@ -128,7 +128,7 @@ def _cell(feature: TypedFeature, cell: Column, kind: T.DataType, reading: Readin
     if isinstance(kind, T.BooleanType):
         return _truth(feature, cell)
     if not isinstance(kind, T.StringType | T.DateType | T.TimestampType | T.TimestampNTZType):
-        return Cell({feature.input: F.lit(None).cast("string")}, cell.isNull())  # no value of a row is a list
+        return _unfit(feature, cell)  # no value of a row is a list
     return _text(feature, reading.text(cell), reading)
 
 
@@ -186,7 +186,14 @@ def _truth(feature: TypedFeature, cell: Column) -> Cell:
             spelt = {text.casefold(): text for text in reversed(feature.categories)}
             return Cell({feature.input: _looked_up(cell.cast("string"), spelt)}, cell.isNull())
         case _:
-            return Cell({feature.input: F.lit(None).cast("double")}, cell.isNull())
+            return _unfit(feature, cell)
+
+
+def _unfit(feature: TypedFeature, cell: Column) -> Cell:
+    """A cell of a type that the feature never takes; only an empty one may be in order."""
+    names = [part.input for part in feature.parts] if isinstance(feature, DateFeature) else [feature.input]
+    kind = "string" if isinstance(feature, CategoryFeature) else "double"
+    return Cell({name: F.lit(None).cast(kind) for name in names}, cell.isNull())
 
 
 def _looked_up(value: Column, found: Mapping[Any, Any]) -> Column:
