@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+_shipped: set[str] = set()
+
 
 def session(name: str) -> SparkSession:
     """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
@@ -55,7 +57,14 @@ def _complete_environment(master: str) -> None:
 
 
 def ship_code(spark: SparkSession) -> None:
-    """Executors need this package to unpickle what they are to do; on a cluster it is not installed there."""
+    """Executors need this package to unpickle what they are to do; on a cluster it is not installed there.
+
+    Once for each application: a cluster refuses a file of the same name from another place.
+    """
+    application = str(spark.sparkContext.applicationId)
+    if application in _shipped:
+        return
+    _shipped.add(application)
     package = Path(__file__).parents[1]
     archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code.zip"
     with zipfile.ZipFile(archive, "w") as files:  # its sources only: Spark refuses one that changed in a session
