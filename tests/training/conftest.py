@@ -1,6 +1,7 @@
 """What the tests of the training job share: one real Spark session and one real tracking server for all of them."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
 from pyspark.sql import SparkSession
 from training.config import Config
 from training.data.spark import session as spark_session
+from versions import Model
 
 # How long an example takes, or the making of one, is no matter of tests.
 hypothesis.settings.register_profile(
@@ -113,3 +115,11 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
         return Config.model_validate({"name": "test-model", "data": data, "search": search, **sections})
 
     return configure
+
+
+@pytest.fixture
+def model(tracking: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Model]:
+    """A pipeline of the test's own, by the test's name, until it ends."""
+    made = Model(tmp_path, re.sub("[^A-Za-z0-9]+", "-", request.node.name)[:80].strip("-"))
+    yield made
+    made.withdraw()

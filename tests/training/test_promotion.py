@@ -1,7 +1,6 @@
 """Who serves, and why: promotion, rollback, and the ledger of both, on a real tracking server."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,64 +8,17 @@ from typing import Any
 import pytest
 import versions
 from training import cli
-from training.config import Config
 from training.errors import AliasMoved, ConfigError, FileGone, GateRefused, NothingToPromote
 from training.promotion import promote as promotion
 from training.promotion import status as overview
-from training.tracking.ledger import Entry, Ledger
+from training.tracking.ledger import Ledger
 from training.tracking.registry import Registry
+from versions import Model
 
 from mlflow import MlflowClient
 
 pytestmark = pytest.mark.usefixtures("tracking")
 POOR, FAIR, GOOD, BEST = 1.8, 1.9, 1.97, 1.995  # slopes; the truth is 2
-
-
-class Model:
-    """A pipeline with its own data file, in which versions can be made, promoted and moved back."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name, self.data = folder, name, 0
-
-    def config(self, data: int | None = None, **sections: Any) -> Config:
-        """The configuration, for the data of a month (by default the last)."""
-        path = self.folder / "table.csv"
-        versions.table(self.data if data is None else data).to_csv(path, index=False)
-        return Config.model_validate({"name": self.name, "data": {"source": str(path), "target": "y"}, **sections})
-
-    def write(self) -> Path:
-        """A pipeline file for the data of the last month."""
-        path = self.folder / "pipeline.yaml"
-        path.write_text(self.config().model_dump_json(include={"name": True, "data": {"source", "target"}}))
-        return path
-
-    def train(self, slope: float, **settings: Any) -> str:
-        """A new version, from new data."""
-        self.data += 1
-        return versions.register(self.config(), slope, self.folder, **settings)
-
-    def promote(self, data: int | None = None, **sections: Any) -> dict[str, Any]:
-        return promotion.promote(self.config(data, **sections))
-
-    def production(self) -> str | None:
-        holder = Registry(self.name, "production").holder()
-        return holder.version if holder else None
-
-    def entries(self) -> list[Entry]:
-        return Ledger(Registry(self.name, "production")).entries()
-
-    def ledger(self) -> list[tuple[str, str, str | None]]:
-        return [(entry.action, entry.version, entry.previous) for entry in self.entries()]
-
-
-@pytest.fixture
-def model(tmp_path: Path, request: pytest.FixtureRequest) -> Model:
-    return Model(tmp_path, name_of(request))
-
-
-def name_of(request: pytest.FixtureRequest) -> str:
-    """A model's name for this test."""
-    return re.sub("[^A-Za-z0-9]+", "-", request.node.name)[:80].strip("-")
 
 
 def failed(answer: dict[str, Any]) -> set[str]:

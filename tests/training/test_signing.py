@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import versions
-from test_promotion import FAIR, GOOD, Model, failed, name_of
+from test_promotion import FAIR, GOOD, failed
 from training.errors import ConfigError, WrongModel, WrongSignature
 from training.model import signing
 from training.tracking.registry import DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
+from versions import Model
 
 from mlflow import MlflowClient
 
@@ -26,11 +27,6 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SIGNING_KEY", str(tmp_path / "private" / "key.pem"))
     monkeypatch.setenv("SIGNING_PUBLIC_KEYS", str(tmp_path / "public"))
     return tmp_path
-
-
-@pytest.fixture
-def model(tmp_path: Path, request: pytest.FixtureRequest, tracking: str) -> Model:
-    return Model(tmp_path, name_of(request))
 
 
 def served(model: Model) -> bytes:

@@ -15,20 +15,16 @@ from typing import Any
 import pytest
 import versions
 from servers import held_port, server_running
-from test_promotion import FAIR, GOOD, Model
+from test_promotion import FAIR, GOOD
 from training.errors import ConfigError, NotServed, RefusedByService
 from training.promotion import promote, verify
 from training.tracking.ledger import Ledger
 from training.tracking.registry import Registry
+from versions import Model
 
 pytestmark = pytest.mark.usefixtures("tracking")
 ROOT = Path(__file__).parents[2]
 API_PYTHON = ROOT / ".venvs" / "api" / "bin" / "python"
-
-
-@pytest.fixture
-def model(tmp_path: Path, request: pytest.FixtureRequest) -> Model:
-    return Model(tmp_path, re.sub("[^A-Za-z0-9]+", "-", request.node.name).strip("-"))
 
 
 @pytest.fixture

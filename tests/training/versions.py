@@ -13,6 +13,8 @@ from onnx import TensorProto, helper
 from training.config import Config
 from training.data.files import find
 from training.model import signing
+from training.promotion import promote as promotion
+from training.tracking.ledger import Entry, Ledger
 from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
 
 from mlflow import MlflowClient
@@ -95,3 +97,45 @@ def register(
         },
     )
     return str(made.version)
+
+
+class Model:
+    """A pipeline with its own data file, in which versions can be made, promoted and moved back."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name, self.data = folder, name, 0
+
+    def config(self, data: int | None = None, **sections: Any) -> Config:
+        """The configuration, for the data of a month (by default the last)."""
+        path = self.folder / "table.csv"
+        table(self.data if data is None else data).to_csv(path, index=False)
+        return Config.model_validate({"name": self.name, "data": {"source": str(path), "target": "y"}, **sections})
+
+    def write(self) -> Path:
+        """A pipeline file for the data of the last month."""
+        path = self.folder / "pipeline.yaml"
+        path.write_text(self.config().model_dump_json(include={"name": True, "data": {"source", "target"}}))
+        return path
+
+    def train(self, slope: float, **settings: Any) -> str:
+        """A new version, from new data."""
+        self.data += 1
+        return register(self.config(), slope, self.folder, **settings)
+
+    def promote(self, data: int | None = None, **sections: Any) -> dict[str, Any]:
+        return promotion.promote(self.config(data, **sections))
+
+    def production(self) -> str | None:
+        holder = Registry(self.name, "production").holder()
+        return holder.version if holder else None
+
+    def entries(self) -> list[Entry]:
+        return Ledger(Registry(self.name, "production")).entries()
+
+    def ledger(self) -> list[tuple[str, str, str | None]]:
+        return [(entry.action, entry.version, entry.previous) for entry in self.entries()]
+
+    def withdraw(self) -> None:
+        """No version in production, if one is: the service that another test starts follows all that are."""
+        if self.production():
+            MlflowClient().delete_registered_model_alias(self.name, "production")

@@ -176,7 +176,8 @@ FIRST_READING = {"missing": ("?", "n/a", "na", "nan", "none", "null")}  # of con
 
 def read(content: bytes) -> Contract:
     """The contract inside a serialized model, of this version or the first. Keys that are not known are left out."""
-    optional: dict[str, Any] = {"target_unit": None, "interval": None, "calibration": {}, "reading": FIRST_READING}
+    optional: dict[str, Any] = {"target_unit": None, "interval": None, "calibration": {}, "threshold": None}
+    optional["reading"] = FIRST_READING
     contract: Contract = TypeAdapter(Contract).validate_python(optional | read_contract(content))
     return contract
 
