@@ -173,3 +173,17 @@ def test_balanced_labels_and_a_threshold_are_in_the_graph() -> None:
         assert onnx_export.check_parity(content, frame, expected, 1.0) < 1e-5
         served, _ = onnx_runtime.run(content, frame)
         assert served.tolist() == np.where(expected[:, 1] >= shares[1], "yes", "no").tolist()
+
+
+def test_trees_of_a_regression_take_a_third_of_the_file_and_may_be_one_leaf(mixed: TrainingRows) -> None:
+    """Half of these trees are single leaves: where a bootstrap has one target value, there is nothing to split."""
+    target = np.where(np.arange(400) == 5, 1.0, 0.0)
+    rows = TrainingRows(mixed.numbers, mixed.categories, 0, mixed.features, target, mixed.fold)
+    model = search.build({"candidate": "random_forest", "n_estimators": 40}, rows, 1).fit(rows.features, rows.target)
+    sizes = [tree.tree_.node_count for tree in model[-1].estimators_]
+    assert min(sizes) == 1 < max(sizes)
+    graph = onnx_export.graph(model, rows, [])
+    onnx_export.check_parity(graph.SerializeToString(), rows.features, search.predict(model, rows.features, 0), 1.0)
+    deep = onnx_export.graph(fitted("extra_trees", mixed), mixed, [])
+    nodes = sum(tree.tree_.node_count for tree in fitted("extra_trees", mixed)[-1].estimators_)
+    assert len(deep.SerializeToString()) < 25 * nodes  # the converter's own form takes 45 to 75 bytes a node
