@@ -6,12 +6,8 @@ DRIVE := .venvs/dev/bin/python -m
 LOCK = $(UV) pip compile -q --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
 COMPOSE := docker compose
 
-# The same .env that Compose reads; what is given on the command line wins.
--include .env
-export
-
-# The model of the calls that name none.
-MODEL_OF_CONFIG = $(shell sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
+# The model of the calls that name none: DEFAULT_MODEL in .env, which Compose reads itself, else that of pipeline.yaml.
+MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup keys demo run test check up down e2e loop train status history rollback sign rotate-key password logs data bench lock
@@ -20,7 +16,7 @@ help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup:  ## environments from the pinned requirements, and Java; quick when nothing changed
-	@$(PYTHON) stack/setup.py
+	@$(PYTHON) -m stack.setup
 
 keys: setup  ## every key of pipeline.yaml, with its default and its meaning
 	@$(DRIVE) stack.keys
@@ -47,9 +43,8 @@ check: setup  ## format, lint, types, import rules, Compose files
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
 	$(DEV)/compose-lint check --quiet docker-compose.yml rag/docker-compose.yml
 
-up: export DEFAULT_MODEL := $(or $(DEFAULT_MODEL),$(MODEL_OF_CONFIG))
 up:  ## the whole stack as containers
-	$(COMPOSE) up --build --wait
+	$(if $(DEFAULT_MODEL)$(MODEL_OF_CONFIG),DEFAULT_MODEL="$(or $(DEFAULT_MODEL),$(MODEL_OF_CONFIG))") $(COMPOSE) up --build --wait
 
 down:  ## stop the containers; the volumes stay
 	$(COMPOSE) down

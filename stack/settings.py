@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from stack.env_file import with_env_file
 from stack.errors import StepFailed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,11 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:
-    """From `PIPELINE` or `CONFIG`, `DATA` and `*_PORT`. Raises StepFailed for a missing file or an impossible port."""
+    """From `PIPELINE` or `CONFIG`, `DATA` and `*_PORT`, in the environment or `.env`.
+
+    Raises StepFailed for a missing file or an impossible port.
+    """
+    environment = with_env_file(environment, root)
     pipeline = environment.get("PIPELINE") or None
     config = (
         pipeline_file(root, pipeline)

@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from stack.env_file import with_env_file
+
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".venvs"
 UV_VERSION = "0.13.9"
@@ -136,7 +138,8 @@ def java_home_of(java: str) -> Path | None:
 
 def provide_java(uv: Path) -> Path:
     """A JAVA_HOME that Spark can use: the machine's own when it is new enough, else the one in `.venvs/java`."""
-    candidates = [str(Path(os.environ["JAVA_HOME"]) / "bin" / "java")] if os.environ.get("JAVA_HOME") else []
+    asked = with_env_file(os.environ, ROOT).get("JAVA_HOME")
+    candidates = [str(Path(asked) / "bin" / "java")] if asked else []
     for java in [*candidates, shutil.which("java")]:
         home = java_home_of(java) if java else None
         if home is not None:

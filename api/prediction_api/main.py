@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from prediction_api.http.admission import Admission, AdmissionControl
 from prediction_api.http.hosts import HostCheck
 from prediction_api.http.keys import KeyCheck, KeyRing
-from prediction_api.http.middleware import DirectRoute, RequestRecord
+from prediction_api.http.middleware import RequestRecord
 from prediction_api.http.problems import answer_errors_as_problems
 from prediction_api.models.catalog import Catalog
 from prediction_api.models.registry import Registry
@@ -59,8 +58,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.catalog, app.state.metrics = settings, catalog, metrics
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     app.state.admission = admission
-    hot = next(one for one in model_router.routes if isinstance(one, APIRoute) and one.path == "/predict")
-    app.add_middleware(DirectRoute, route=hot)
     if keys := KeyRing(settings.api_key, settings.api_key_file):
         app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Admission, control=admission)

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from model_files import typed_contract, typed_model
 from prediction_api.errors import WrongContent
 from prediction_api.main import create_app
-from prediction_api.models.contract import Contract
+from prediction_api.models.contract import Contract, DateFeature
 from prediction_api.models.predictor import Predictor
 from prediction_api.predicting.rows import RowReader
 from prediction_api.settings import Settings
@@ -190,3 +190,25 @@ def test_texts_that_a_spreadsheet_would_run_are_made_harmless_where_asked(
     assert plain.splitlines()[1].endswith(",=garage")
     assert safe.splitlines()[1].endswith(",'=garage")
     assert safe.splitlines()[1].startswith("-5.0,")  # a number stays one
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "accepted"),
+    [
+        ("%Y%m%d", "20240113", True),
+        ("%Y%m%d", "2024113", False),
+        ("%d.%m.%Y", "3.6.2024", True),
+        ("%d.%m.%Y", "٣.٦.٢٠٢٤", False),
+        ("%d.%m.%Y", "3.6.24", False),
+        ("%d/%m/%Y %H:%M", "3/6/2024 9:05", True),
+        ("%d/%m/%Y %H:%M", "3/6/2024 9:5", False),
+    ],
+)
+def test_a_date_has_the_digits_that_training_asks_for(form: str, text: str, accepted: bool) -> None:
+    [feature] = [one for one in typed_contract()["features"] if one["name"] == "paid"]
+    date = DateFeature.model_validate({**feature, "format": form})
+    if accepted:
+        date.moment(text)
+    else:
+        with pytest.raises(ValueError, match="form"):
+            date.moment(text)

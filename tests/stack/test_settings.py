@@ -76,3 +76,16 @@ def test_a_pipeline_file_without_a_name_is_refused(root: Path, content: str) -> 
 
 def test_a_slug_is_never_empty() -> None:
     assert (slug("Weiß & Rot"), slug("***")) == ("wei-rot", "model")
+
+
+def test_the_env_file_is_read_as_compose_reads_it(root: Path) -> None:
+    (root / ".env").write_text(
+        "# API_KEY=commented\n\nAPI_PORT=9100\nexport RAG_PORT = 9200   # a comment\n"
+        'API_KEY=\'p#a$$s "word"\'\nDOUBLE="with \\"quotes\\" # kept"\nMONEY=a$$b\nUNQUOTED=a#b\nEMPTY=\n'
+        "ABOVE=${API_PORT}/x\nUSUAL=${NOWHERE:-other}\n"
+    )
+    settings = read_settings({"RAG_PORT": "9300"}, root)
+    assert (settings.ports["api"], settings.ports["rag"]) == (9100, 9300)
+    expected = {"API_KEY": 'p#a$$s "word"', "DOUBLE": 'with "quotes" # kept', "MONEY": "a$b", "UNQUOTED": "a#b"}
+    expected |= {"EMPTY": "", "ABOVE": "9100/x", "USUAL": "other"}
+    assert {name: settings.environment[name] for name in expected} == expected

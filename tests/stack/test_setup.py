@@ -95,7 +95,7 @@ def test_the_wrapped_java_drops_the_missing_module_and_nothing_else(tmp_path: Pa
 
 
 def test_it_starts_with_nothing_but_the_standard_library() -> None:
-    code = f"import sys; sys.path.insert(0, {str(Path(setup.__file__).parent)!r}); import setup"
+    code = f"import sys; sys.path.insert(0, {str(setup.ROOT)!r}); from stack import setup"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=30)
 
 

@@ -286,9 +286,10 @@ def test_a_decision_on_what_is_no_longer_so_changes_nothing(model: Model, monkey
         pytest.param({"seed": 8, "test": 0.2}, "seed 8 -> 7", id="seed"),
         pytest.param({"seed": 7, "test": 0.1}, "test share 0.1 -> 0.2", id="share"),
         pytest.param({"calibration": 0.1}, "is not known", id="unknown"),
+        pytest.param({"by": "group", "column": "x", "seed": 7, "test": 0.2}, "by group x -> by hash", id="way"),
     ],
 )
-def test_a_champion_that_may_have_seen_the_rows_blocks(model: Model, split: dict[str, float], told: str) -> None:
+def test_a_champion_that_may_have_seen_the_rows_blocks(model: Model, split: dict[str, Any], told: str) -> None:
     model.train(POOR, split=split)
     model.promote()
     model.train(GOOD)

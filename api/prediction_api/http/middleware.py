@@ -1,16 +1,12 @@
-"""Around every request: its identifier, its count and log line, HEAD; and the direct way to the call that most ask."""
+"""Around every request: its identifier, its count and log line, HEAD."""
 
 import re
 import time
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prediction_api.errors import RequestRefused
 from prediction_api.http.bodies import header_of
-from prediction_api.http.problems import SECURITY_HEADERS, disconnected, refused
+from prediction_api.http.problems import SECURITY_HEADERS
 from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
 from prediction_api.telemetry.prediction_log import id_maker
@@ -77,29 +73,3 @@ def _log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
     if failure := scope["state"].get("failure"):
         fields["detail"] = failure
     log_event("request failed" if status >= 500 else "request", **fields)
-
-
-class DirectRoute:
-    """Innermost middleware, plain ASGI: passes the POSTs of one path straight to its function. Same answers.
-
-    FastAPI and Starlette look for the route, open two exit stacks and wrap the call four times to catch errors: 8 to
-    14 % more processor time for a prediction.
-    """
-
-    def __init__(self, app: ASGIApp, route: Route) -> None:
-        self._app = app
-        self._route = route
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != self._route.path or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        scope["route"] = self._route
-        request = Request(scope, receive)
-        try:
-            response = await self._route.endpoint(request)
-        except RequestRefused as error:
-            response = await refused(request, error)
-        except ClientDisconnect as error:
-            response = await disconnected(request, error)
-        await response(scope, receive, send)

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -128,6 +129,8 @@ class DateFeature(_Feature):
         """The moment in a text of this format, in UTC. Raises ValueError."""
         if self.format == "iso":
             return iso_moment(text)
+        if not _shape(self.format).fullmatch(text):  # strptime takes fewer digits and those of other scripts, too
+            raise ValueError(f"not of the form {self.format}")
         return _in_utc(datetime.strptime(text, self.format))
 
     def numbers(self, text: Any) -> list[float]:
@@ -140,6 +143,14 @@ class DateFeature(_Feature):
     def in_format(self, iso: str | None) -> str | None:
         """A date of the contract, which has them in ISO 8601, as a row of the table has it."""
         return iso if iso is None or self.format == "iso" else iso_moment(iso).strftime(self.format)
+
+
+@lru_cache
+def _shape(form: str) -> re.Pattern[str]:
+    """The texts of a format: four digits for a year, two for minutes and seconds, and where nothing parts the numbers."""
+    few = r"\d{1,2}" if re.search("%.[^%]", form) else r"\d\d"
+    digits = {"Y": r"\d{4}", "m": few, "d": few, "H": few, "M": r"\d\d", "S": r"\d\d"}
+    return re.compile(re.sub("%(.)", lambda found: digits.get(found[1], ".+"), re.escape(form)), re.ASCII)
 
 
 def iso_moment(text: str) -> datetime:

@@ -122,8 +122,8 @@ def _rows_seen(
 ) -> str:
     """How the champion may have been trained on some of the test rows, from each run's parameters and contract.
 
-    A row's side follows from a hash of the seed and of every feature. The same seed and features with no larger test
-    part than before give only rows that the champion was not trained on; nothing else does.
+    A row's side follows from a hash of the seed and of every feature, or of its group, or from its time. The same way,
+    seed and features with no larger test part give only rows that the champion was not trained on; nothing else does.
     """
     missing = [name for name in SPLIT_SETTINGS if name not in before or name not in now]
     if missing:
@@ -131,6 +131,10 @@ def _rows_seen(
             f"how {champion} was split is not known ({', '.join(missing)}): it may have been trained on the test rows"
         )
     changes = []
+    ways = [(one.get("split_by", "hash"), one.get("split_column", "None")) for one in (before, now)]
+    if ways[0] != ways[1]:
+        by_before, by_now = (by if column == "None" else f"{by} {column}" for by, column in ways)
+        changes.append(f"by {by_before} -> by {by_now}")
     if before["split_seed"] != now["split_seed"]:
         changes.append(f"seed {before['split_seed']} -> {now['split_seed']}")
     if float(before["split_test"]) < float(now["split_test"]):
