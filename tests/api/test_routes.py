@@ -371,6 +371,24 @@ def test_openapi_follows_the_live_model(registry: FakeRegistry, settings: Settin
     assert schema["info"]["version"] == "wine-quality version 1"
 
 
+def test_openapi_describes_every_model(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    registry.add(classification_model(), name="tumours.2")
+    with TestClient(create_app(settings.model_copy(update={"default_model": "wine-quality"}))) as client:
+        wait_until(lambda: client.get("/models/tumours.2/readyz").status_code == 200)
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        schema, page = client.get("/openapi.json").json(), client.get("/docs").text
+        for call in ("predict", "predict/batch", "explain"):
+            path = f"/models/tumours.2/{call}"
+            body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+            assert client.post(path, json=body["example"]).status_code == 200
+    assert list(schema["components"]["schemas"]["Features_tumours.2"]["properties"]) == ["size"]
+    names = [call["operationId"] for calls in schema["paths"].values() for call in calls.values()]
+    assert len(names) == len(set(names))
+    assert "<h2>Features of wine-quality</h2>" in page
+    assert "<td>size</td>" in page
+
+
 def test_docs_need_nothing_from_elsewhere(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")

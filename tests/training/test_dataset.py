@@ -464,3 +464,23 @@ def test_the_sample_stands_in_and_is_called_synthetic(
     assert find(config.data).synthetic
     table.iloc[1:].to_csv(tmp_path / "real.csv", index=False)
     assert not find(config.data).synthetic
+
+
+@pytest.mark.parametrize("different", [3, 5, 21])
+def test_a_table_of_few_different_rows_has_three_parts(
+    spark: SparkSession, write: Write, configured: Configured, different: int
+) -> None:
+    """As a survey with two questions. Rows with equal features stay together."""
+    for seed in range(3):
+        rows = "".join(f"{i % different}.5,a,{i % 9}\n" for i in range(315))
+        loaded = load(spark, configured(write("one,two,y\n" + rows), split={"seed": seed}))
+        found = [set(loaded.part(name)["one"]) for name in dataset.PARTS]
+        assert all(found)
+        assert len(set.union(*found)) == sum(map(len, found)) == different
+    assert loaded.report["split_test"] == 0.2 or different < 21
+
+
+def test_two_different_rows_are_too_few(spark: SparkSession, write: Write, configured: Configured) -> None:
+    rows = "".join(f"{i % 2}.5,{i % 9}\n" for i in range(315))
+    with pytest.raises(DataError, match="too few different rows"):
+        load(spark, configured(write("one,y\n" + rows)))

@@ -48,7 +48,7 @@ class PlainRoute(APIRoute):
 
 
 def named(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
-    """The same calls under /models/{name}. The schema leaves them out: each model's are those of its own features."""
+    """The same calls under /models/{name}. `openapi` describes them for each model, with its own features."""
     router = APIRouter(route_class=PlainRoute)
     for route in routes:
         if isinstance(route, APIRoute):

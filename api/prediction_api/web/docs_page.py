@@ -48,12 +48,15 @@ def _command(method: str, path: str, kind: str, example: object) -> str:
 
 
 def _features(schema: dict[str, Any]) -> str:
-    features = schema["components"]["schemas"].get("Features", {}).get("properties", {})
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(one.get('description', ''))}</td></tr>"
-        for name, one in features.items()
+    rows = [one for name, one in schema["components"]["schemas"].items() if name.startswith("Features")]
+    return "".join(f"<h2>{escape(one['description'])}</h2><table>{_feature_lines(one)}</table>" for one in rows)
+
+
+def _feature_lines(row: dict[str, Any]) -> str:
+    return "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(one['description'])}</td></tr>"
+        for name, one in row["properties"].items()
     )
-    return f"<h2>Features of the live model</h2><table>{rows}</table>" if rows else ""
 
 
 def _errors() -> str:

@@ -1,9 +1,11 @@
 """The OpenAPI schema. The service's own calls follow the model that is live; other servers' protocols do not."""
 
+import copy
 import csv
 import io
 import re
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -59,7 +61,7 @@ _INVOCATION = {  # MLflow's four forms
 def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
     """The schema with the default model's features in the bodies of the calls, or any object before there is one.
 
-    `keyed`: the service asks for a key.
+    The calls of every other live model follow, under /models/{name}. `keyed`: the service asks for a key.
     """
     live = catalog.default.live if catalog.default else None
     version = f"{live.name} version {live.version}" if live else "no model"
@@ -72,6 +74,9 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
         schema["components"]["schemas"]["Features"] = row_schema(contract)
     for path, body in _bodies(contract).items():
         schema["paths"][path]["post"]["requestBody"] = body
+    for name, entry in catalog.entries.items():
+        if live and entry.live and name != live.name:
+            _add_model(schema, name, entry.live.predictor.contract)
     if keyed:
         schema["components"]["securitySchemes"] = _KEY_SCHEMES
     in_path = {"name": live.name if live else None, "version": live.version if live else None}
@@ -87,11 +92,32 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
     return schema
 
 
-def _bodies(contract: Contract | None) -> dict[str, Json]:
-    """The body of each call that takes one, with an example that fits the live model."""
+_OF_MODEL = ("/predict", "/predict/batch", "/explain", "/feedback", "/invocations", "/model", "/history")
+
+
+def _add_model(schema: Json, name: str, contract: Contract) -> None:
+    """Adds the calls of one more model, with its own features."""
+    known = schema["components"]["schemas"]
+    component = f"Features_{re.sub('[^A-Za-z0-9.-]', '_', name)}"
+    while component in known:
+        component += "_"
+    known[component] = row_schema(contract) | {"title": component}
+    bodies = _bodies(contract, component)
+    for path in _OF_MODEL:
+        calls = copy.deepcopy(schema["paths"][path])
+        for method, call in calls.items():
+            call["operationId"] = f"{component}_{method}_{path.replace('/', '_').strip('_')}"
+            call["summary"] = f"{call['summary']} ({name})"
+            if path in bodies:
+                call["requestBody"] = bodies[path]
+        schema["paths"][f"/models/{quote(name)}{path}"] = calls
+
+
+def _bodies(contract: Contract | None, component: str = "Features") -> dict[str, Json]:
+    """The body of each call that takes one, with an example that fits the model."""
     features = contract.features if contract else []
     row = {feature.name: example_of(feature) for feature in features}
-    one = {"$ref": f"{_COMPONENTS}Features"} if contract else {"type": "object"}
+    one = {"$ref": f"{_COMPONENTS}{component}"} if contract else {"type": "object"}
     predict = _json_body(one, row)
     rows = {"rows": _ROWS | {"items": one}}
     batch = {"type": "object", "properties": rows, "required": ["rows"], "additionalProperties": False}
@@ -136,6 +162,7 @@ def row_schema(contract: Contract) -> Json:
     }
     return {
         "title": "Features",
+        "description": f"Features of {contract.name}",
         "type": "object",
         "properties": properties,
         "required": list(properties),

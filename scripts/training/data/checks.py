@@ -325,6 +325,11 @@ def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
             f"{report['rows_repeated']} repeated)",
             "Give more rows, or lower checks.min_rows.",
         )
+    elif not all(report["parts"].values()):
+        findings.refuse(
+            "there are too few different rows (with split.by: group, different groups) for three parts",
+            "Give more of them: one at least for training, calibration and test.",
+        )
     if config.search.engine == "local" and report["rows_used"] > MOST_LOCAL_ROWS:
         findings.refuse(
             f"expected at most {MOST_LOCAL_ROWS:,} usable rows for search.engine: local, found {report['rows_used']:,}",

@@ -153,7 +153,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     spark.conf.set("spark.sql.shuffle.partitions", max(2, rows // ROWS_A_PARTITION))
     kept, told = _typed(found, columns, splitter, config, summaries, labelled)
     features = [name for one in columns for name in one.columns]
-    parted = _split(kept, features, config)
+    parted, limits = _parted(kept, features, config)
     counts, dropped = _counts(parted, data.target, bool(labels)), 0
     if data.duplicates == "drop":
         # Repeated rows share a hash. Brought together by it, they are told apart in partitions that fit into memory;
@@ -176,6 +176,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         "booleans": sorted(one.name for one in columns if one.kind == "boolean"),
         "dates": sorted(one.name for one in columns if one.kind == "date"),
         "parts": parts,
+        "split_test": limits[0],
         "warnings": warnings,
         "leaks": [],
     }
@@ -273,12 +274,36 @@ def _fits(
     return F.map_contains_key("row", one.name) & F.when(text.isNull(), gap).otherwise(right)
 
 
-def _split(rows: DataFrame, features: Sequence[str], config: Config) -> DataFrame:
+def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[DataFrame, tuple[float, float]]:
+    """The rows with hash and part, and the limits of the parts (see `_split`)."""
+    limits = config.split.test, config.split.test + config.split.calibration
+    parted = _split(rows, features, config, limits)
+    if config.split.by == "time" or parted.select(PART).distinct().count() == len(PARTS):
+        return parted, limits
+    limits = _limits_of_few(parted, limits)
+    return _split(rows, features, config, limits), limits
+
+
+def _limits_of_few(hashed: DataFrame, shares: tuple[float, float]) -> tuple[float, float]:
+    """Hashes below which rows are for the test and for calibration, where a part would be empty otherwise: those of the
+    few different rows (or groups) that come nearest to the shares, and at least one of them in each part."""
+    found = hashed.groupBy(HASH).count().orderBy(HASH).collect()
+    hashes, below = np.array([row[0] for row in found]), np.cumsum([row[1] for row in found])
+    if len(hashes) < len(PARTS):
+        return shares
+    first, second = np.searchsorted(below, np.array(shares) * below[-1]) + 1
+    first = min(first, len(hashes) - 2)
+    second = min(max(second, first + 1), len(hashes) - 1)
+    middles = (hashes[:-1] + hashes[1:]) / 2
+    return float(middles[first - 1]), float(middles[second - 1])
+
+
+def _split(rows: DataFrame, features: Sequence[str], config: Config, limits: tuple[float, float]) -> DataFrame:
     """Adds the row's hash and part.
 
     The hash is of the features alone: wines measured alike never straddle two parts, and a row keeps its side for ever.
-    With split.by: group it is that of the group. With time, the last rows are for the test, those before them for
-    calibration.
+    With split.by: group it is that of the group. `limits` are the hashes below which rows are for the test and for
+    calibration; with split.by: time they are the shares of the last rows, and of those with the ones before them.
     """
     split = config.split
     texts = "".join(f", coalesce(cast(`{name}` AS string), '')" for name in sorted(features))
@@ -287,7 +312,7 @@ def _split(rows: DataFrame, features: Sequence[str], config: Config) -> DataFram
         content = F.coalesce(F.concat_ws("\x1f", F.lit(str(split.seed)), F.lit("group"), F.col(PLACE)), content)
     digest = F.sha2(content, 256)
     hashed = rows.withColumn(HASH, F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12))
-    test, calibration = split.test, split.test + split.calibration
+    test, calibration = limits
     position = F.col(HASH)
     if split.by == "time":
         shares = F.array(F.lit(1 - test), F.lit(1 - calibration))

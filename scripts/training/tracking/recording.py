@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def record(
         )
         # Last, since they can be written once only: a repetition after an accident may have found another winner.
         mlflow.log_params(
-            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config)}
+            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config, report)}
         )
     signature = signing.sign(registry.name, digest)
     tags = {KEY_TAG: key, DIGEST_TAG: digest, SIGNATURE_TAG: signature, "data_synthetic": str(source.synthetic).lower()}
@@ -121,8 +122,11 @@ def record(
     return str(registry.register(logged.model_uri, tags, page(card)).version)
 
 
-def _split(config: Config) -> dict[str, Any]:
-    return {f"split_{name}": value for name, value in config.split.model_dump().items()}
+def _split(config: Config, report: Mapping[str, Any]) -> dict[str, Any]:
+    """How the table was split, by which the gate tells whether a champion may have been trained on the test rows."""
+    return {f"split_{name}": value for name, value in config.split.model_dump().items()} | {
+        "split_test": report["split_test"]
+    }
 
 
 def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Rows, result: Result, card: Card) -> None:
