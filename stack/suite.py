@@ -4,7 +4,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
+from typing import IO
 
 from stack.programs import java_home
 from stack.settings import Settings, read_settings
@@ -24,20 +27,29 @@ class Suite:
     folder: str = "."
 
 
-SUITES = (
+AT_ONCE = 2
+CLUSTER = "tests/training/test_cluster.py"
+SUITES = (  # the longest first
+    Suite(
+        "training",
+        "training",
+        ["tests/training", "tests/data", f"--ignore={CLUSTER}"],
+        ["scripts/training", "data"],
+        "scripts",
+    ),
     Suite("api", "api", ["tests/api"], ["api/prediction_api"], "api"),
-    Suite("clients", "clients", ["tests/clients"], []),
-    Suite("training", "training", ["tests/training", "tests/data"], ["scripts/training", "data"], "scripts"),
-    Suite("dags", "airflow", ["tests/dags"], ["airflow"]),
+    Suite("cluster", "training", [CLUSTER], ["scripts/training"], "scripts"),
     Suite("rag", "rag", ["tests"], ["rag_service"], "rag", "rag"),
+    Suite("dags", "airflow", ["tests/dags"], ["airflow"]),
     Suite("stack", "dev", ["tests/stack"], ["stack", "airflow"]),
+    Suite("clients", "clients", ["tests/clients"], []),
 )
 # It is a test itself: of the containers, by `make e2e`.
 NOT_COUNTED = "stack/e2e.py"
 
 
-def run_suite(settings: Settings, suite: Suite, options: Sequence[str]) -> int:
-    """Runs one suite; gives pytest's exit code."""
+def run_suite(settings: Settings, suite: Suite, options: Sequence[str], output: IO[str] | None = None) -> int:
+    """Runs one suite, with its output into a file if one is given; returns pytest's exit code."""
     if suite.name == "clients" and not (settings.root / ".venvs" / "clients" / ".stamp").exists():
         print("tests/clients skipped: their environment could not be installed, as `make setup` says")
         return 0
@@ -50,7 +62,27 @@ def run_suite(settings: Settings, suite: Suite, options: Sequence[str]) -> int:
     sources = [f"--cov={source}" for source in suite.source]
     pytest = [settings.python(suite.venv), "-m", "pytest", "--cov-branch", "--cov-report=", *sources]
     command = [*pytest, *suite.tests, *options]
-    return subprocess.run(command, cwd=settings.root / suite.folder, env=environment, check=False).returncode
+    folder = settings.root / suite.folder
+    return subprocess.run(command, cwd=folder, env=environment, check=False, stdout=output, stderr=output).returncode
+
+
+def run_suites(settings: Settings, suites: Sequence[Suite], options: Sequence[str]) -> dict[str, tuple[int, float]]:
+    """Runs two suites at a time, since each waits for its servers about half of the time; prints the output of each
+    when it has ended. Returns exit codes and seconds by name."""
+    folder, results, printing = settings.var / "coverage", {}, Lock()
+
+    def run(suite: Suite) -> None:
+        began, log = time.monotonic(), folder / f"{suite.name}.log"
+        with log.open("w", encoding="utf-8") as output:
+            code = run_suite(settings, suite, options, output)
+        seconds = time.monotonic() - began
+        with printing:
+            print(f"\n== {suite.name}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
+            results[suite.name] = (code, seconds)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(run, suites))
+    return results
 
 
 def report_coverage(settings: Settings) -> int:
@@ -76,14 +108,11 @@ def main(arguments: Sequence[str]) -> int:
     named = [argument for argument in arguments if not argument.startswith("-")]
     options = [argument for argument in arguments if argument.startswith("-")]
     start = time.monotonic()
-    results = {}
-    for suite in SUITES:
-        if named and suite.name not in named:
-            continue
-        began = time.monotonic()
-        print(f"\n== {suite.name}", flush=True)
-        code = run_suite(settings, suite, options)
-        results[suite.name] = (code, time.monotonic() - began)
+    suites = [suite for suite in SUITES if not named or suite.name in named]
+    print(
+        f"running {', '.join(suite.name for suite in suites)}: each one's output follows when it has ended", flush=True
+    )
+    results = run_suites(settings, suites, options)
     covered = 0 if named else report_coverage(settings)
     for name, (code, seconds) in results.items():
         print(f"{name:<10} {'passed' if code == 0 else f'FAILED ({code})':<12} {seconds:6.1f} s")
