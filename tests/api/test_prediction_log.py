@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -251,6 +252,17 @@ def test_an_identifier_says_nothing_about_others() -> None:
     drawn = [new_id() for _ in range(1_000)] + [another() for _ in range(1_000)]
     assert all(re.fullmatch(prediction_log.ID_PATTERN, one) for one in drawn)
     assert len({one[:8] for one in drawn}) == len({one[-8:] for one in drawn}) == 2_000
+
+
+def test_identifiers_are_drawn_by_many_threads_at_once() -> None:
+    interval, new_id = sys.getswitchinterval(), id_maker()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            drawn = [one for some in pool.map(lambda _: [new_id() for _ in range(5_000)], range(8)) for one in some]
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(set(drawn)) == 40_000
 
 
 def test_nobody_else_may_read_the_log(client: TestClient, settings: Settings) -> None:

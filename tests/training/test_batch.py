@@ -87,10 +87,10 @@ def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.Temp
     days = pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 700, 300), unit="D")
     price, paid = generator.uniform(100, 9000, 300).round(2), generator.random(300) < 0.4
     written = [f"{value:,.2f}".translate(str.maketrans(",.", ".,")) for value in price]  # 1.234,50
-    typed = pd.DataFrame({"price": written, "paid": np.where(paid, "yes", "no"), "day": days.strftime("%Y-%m-%d")})
+    typed = pd.DataFrame({"price.net": written, "paid": np.where(paid, "yes", "no"), "day": days.strftime("%Y-%m-%d")})
     typed["city"] = generator.choice(["Bonn", "K\u00f6ln", "true", "7"], 300)
     typed["y"] = [f"{value:.3f}".replace(".", ",") for value in price / 100 + 20 * paid + days.dayofyear / 10]
-    typed.loc[::9, ["price", "paid", "day", "city"]] = "-"
+    typed.loc[::9, ["price.net", "paid", "day", "city"]] = "-"
     typed.to_csv(folder / "typed.csv", index=False, sep=";")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
@@ -141,7 +141,7 @@ def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, scor
         assert (summary["rows"], summary["scored"], len(scored), len(rejected)) == (300, 300, 300, 0)
         digest = MlflowClient().get_model_version(name, "1").tags[DIGEST_TAG]
         assert (summary["version"], summary["model_sha256"]) == ("1", digest)
-        features = ["price", "paid", "day", "city"] if name == "typed" else ["body mass", "height", "colour"]
+        features = ["price.net", "paid", "day", "city"] if name == "typed" else ["body mass", "height", "colour"]
         for line in scored.iloc[:100].to_dict("records"):
             status, answer = api.predict(name, {feature: line[feature] for feature in features})
             assert status == 200, answer
@@ -165,7 +165,7 @@ ANY: dict[str, tuple[T.DataType, st.SearchStrategy[Any]]] = {
 TEXTS = {
     "body mass": "70.5| 7e1\t|+70.|.5|5d|0x1p3|1_0|inf|nan|NA||7,5|1e39|\u221270",
     "colour": "red|dark blue| red\u00a0|Red|na|nan|70.5||\u00e9'|" + "x" * 200,
-    "price": "1.234,5|1234,5|1.23,4|12|\u221212|+1|1e3|1,5E-3|1.5|1.500|1.5001|-|NA||"
+    "price.net": "1.234,5|1234,5|1.23,4|12|\u221212|+1|1e3|1,5E-3|1.5|1.500|1.5001|-|NA||"
     "\u00a012\u00a0|1.234.567|,5|5,|1_0|inf",
     "paid": "yes|NO|True|f|0|1|2|maybe| y |-||na",
     "day": "2024-01-31|2024-02-30|2024-01-31T10:00:00Z|2024-01-31 10:00:00+02:00|2024-01-31 10:00 +0200|31.01.2024|-||"
@@ -175,7 +175,7 @@ TEXTS = {
 }
 COLUMNS = {
     "amount": {"body mass": "number", "height": "number", "colour": "text"},
-    "typed": {"price": "number", "paid": "text", "day": "text", "city": "text"},
+    "typed": {"price.net": "number", "paid": "text", "day": "text", "city": "text"},
 }
 
 
@@ -224,7 +224,7 @@ def test_a_row_is_scored_or_rejected_as_the_service_does(
 
 
 def test_unknown_categories_are_scored_and_counted(score, write: Callable[[str], Path]) -> None:
-    path = write("price;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n")
+    path = write("price.net;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n")
     summary, scored, _ = score(path, "typed")
     assert summary["unknown"] == {"city": 2}
     assert [*scored["unknown"]] == ["city", "", "city"]

@@ -26,22 +26,22 @@ FLAGS = ["yes", "No", "TRUE", "0", ""]
 
 
 def odd_table() -> pd.DataFrame:
-    """Cells as people write them, each kind of feature, with gaps."""
+    """Cells and names as people write them, each kind of feature, with gaps."""
     generator = np.random.default_rng(5)
     size = generator.normal(1500, 400, ROWS)
     written = [f"{value:,.2f}".replace(",", " ").replace(".", ",").replace(" ", ".") for value in size]
     frame = pd.DataFrame(
         {
             "größe": [GAPS[i % 4] if i % 23 == 0 else f" {text}\u00a0" for i, text in enumerate(written)],
-            "delta": [f"\u2212{i % 17},5" if i % 2 else f"+{i % 13}" for i in range(ROWS)],
-            "flag": [FLAGS[generator.integers(5)] for _ in range(ROWS)],
-            "sold": [f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(ROWS)],
-            "at": [f"2024-03-{i % 28 + 1:02}T{i % 24:02}:30:00+01:00" for i in range(ROWS)],
-            "town": [f" town {generator.geometric(0.02)}" for _ in range(ROWS)],
-            "garage": [["none", "attached", "built in"][i % 3] for i in range(ROWS)],
+            "emp.var.rate": [f"\u2212{i % 17},5" if i % 2 else f"+{i % 13}" for i in range(ROWS)],
+            'is "new"?': [FLAGS[generator.integers(5)] for _ in range(ROWS)],
+            "🍷 sold": [f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(ROWS)],
+            "at (€/h)": [f"2024-03-{i % 28 + 1:02}T{i % 24:02}:30:00+01:00" for i in range(ROWS)],
+            "budget_2013$": [f" town {generator.geometric(0.02)}" for _ in range(ROWS)],
+            "酒精 %": [["none", "attached", "built in"][i % 3] for i in range(ROWS)],
         }
     )
-    frame["y"] = [f"{value / 100:.3f}".replace(".", ",") for value in size]
+    frame["price.eur"] = [f"{value / 100:.3f}".replace(".", ",") for value in size]
     return frame
 
 
@@ -54,6 +54,7 @@ def test_every_row_of_the_training_file_is_read_alike_by_the_service(
     config = configured(
         tmp_path / "odd.csv",
         name="odd",
+        target="price.eur",
         data={"decimal": ",", "thousands": "."},
         checks={"max_missing": 0.5},
         search={"trials": 1, "candidates": ["extra_trees"]},
@@ -65,23 +66,23 @@ def test_every_row_of_the_training_file_is_read_alike_by_the_service(
     contract = predictor.contract
     assert {one.name: one.type for one in contract.features} == {
         "größe": "number",
-        "delta": "number",
-        "flag": "boolean",
-        "sold": "date",
-        "at": "date",
-        "town": "category",
-        "garage": "category",
+        "emp.var.rate": "number",
+        'is "new"?': "boolean",
+        "🍷 sold": "date",
+        "at (€/h)": "date",
+        "budget_2013$": "category",
+        "酒精 %": "category",
     }
-    assert {text.strip() for text in frame["town"]} == set(contract.features[5].categories)
+    assert {text.strip() for text in frame["budget_2013$"]} == set(contract.features[5].categories)
 
-    rows = RowReader(contract).rows(frame.drop(columns="y").to_dict("records"), ())
+    rows = RowReader(contract).rows(frame.drop(columns="price.eur").to_dict("records"), ())
     served = [one.value for one in predictor.predict(rows)]
 
     loaded = dataset.load(session("again"), find(config.data), config)
     parts = pd.concat([loaded.part(part) for part in dataset.PARTS], ignore_index=True)
     values, _ = onnx_runtime.run(content, parts[list(loaded.features)])
     assert np.sort(served) == pytest.approx(np.sort(values), rel=1e-5)
-    actual = frame["y"].str.replace(",", ".").astype(float)
+    actual = frame["price.eur"].str.replace(",", ".").astype(float)
     assert pd.Series(served).groupby(actual).min().to_numpy() == pytest.approx(
-        pd.Series(values).groupby(parts["y"]).min().to_numpy(), rel=1e-5
+        pd.Series(values).groupby(parts["price.eur"]).min().to_numpy(), rel=1e-5
     )

@@ -29,11 +29,11 @@ ON_SPARK = {"engine": "spark", "candidates": ["xgboost"], "trials": 1}
 
 @pytest.fixture
 def gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers and a category, each with gaps."""
+    """Numbers and a category, each with gaps, under names that Spark would take for paths or not print."""
     frame = table.copy()
     frame.loc[::9, "height"] = None
     frame.loc[::8, "colour"] = None
-    return frame
+    return frame.rename(columns={"body mass": "body.mass (kg)", "colour": "\U0001f3a8 colour"})
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_profiles_and_scores_are_those_of_the_local_engine(
 def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver(
     spark: SparkSession, tmp_path: Path, gaps: pd.DataFrame, configured: Configured
 ) -> None:
-    config = configured(gaps, name="on-spark", data={"segment": "colour"}, search=ON_SPARK, split={"most_rows": 30})
+    config = configured(gaps, name="on-spark", data={"segment": "\U0001f3a8 colour"}, search=ON_SPARK, split={"most_rows": 30})
     first = train.train(config)
     assert first["metrics"]["mae"] < 0.6 * first["metrics"]["baseline_mae"]
     assert train.train(config)["status"] == "unchanged"
@@ -105,7 +105,7 @@ def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver
     holder = registry.holder()
     assert holder is not None
     contract = onnx_runtime.read_contract(registry.model_content(holder, tmp_path))
-    assert [feature["name"] for feature in contract["features"]] == ["body mass", "height", "colour"]
+    assert [feature["name"] for feature in contract["features"]] == ["body.mass (kg)", "height", "\U0001f3a8 colour"]
     assert len(pd.read_parquet(registry.run_file(holder, "test-rows.parquet", tmp_path))) == 30
 
 

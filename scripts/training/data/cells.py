@@ -316,7 +316,8 @@ def survey(
                 summary.add(column, own, name == labels, ranges.get(name, (-LARGEST, LARGEST)))
         yield pa.RecordBatch.from_pydict({"summaries": pa.array([pickle.dumps(found)], pa.binary())})
 
-    text = cells.table.selectExpr(*[f"CAST(`{name}` AS string)" for name in names])
+    # By their places: Spark takes a point in a name for a path where a function of Python's is to get the column.
+    text = cells.table.selectExpr(*[f"CAST(`{name}` AS string) AS c{i}" for i, name in enumerate(names)])
     whole = {name: Summary() for name in names}
     for row in text.mapInArrow(summarize, "summaries binary").collect():
         for name, summary in zip(names, pickle.loads(row["summaries"]), strict=True):  # noqa: S301  # our own

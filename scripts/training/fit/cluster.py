@@ -90,14 +90,15 @@ class SparkEngine:
 
         def prepare(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
-                values = transformer.transform(batch[names])
+                values = transformer.transform(batch.drop(columns=[TARGET, FOLD]).set_axis(names, axis=1))
                 frame = pd.DataFrame(np.asarray(values, dtype=np.float32), columns=[f"f{i}" for i in range(width)])
                 yield frame.assign(target=batch[TARGET].to_numpy(), fold=batch[FOLD].to_numpy())
 
-        numbers = [F.col(f"`{name}`").cast("float").alias(name) for name in self.columns.numbers]
-        categories = [F.col(f"`{name}`") for name in self.columns.categories]
+        cells = [F.col(f"`{name}`").cast("float") for name in self.columns.numbers]
+        cells += [F.col(f"`{name}`") for name in self.columns.categories]
+        placed = [cell.alias(f"c{i}") for i, cell in enumerate(cells)]  # see `cells.survey`
         ordered = self.train.repartition(slots(self.spark), HASH).sortWithinPartitions(HASH)
-        rows = ordered.select(*numbers, *categories, target.cast("double").alias(TARGET), fold.cast("int").alias(FOLD))
+        rows = ordered.select(*placed, target.cast("double").alias(TARGET), fold.cast("int").alias(FOLD))
         schema = ", ".join([*[f"f{i} float" for i in range(width)], f"{TARGET} double", f"{FOLD} int"])
         return rows.mapInPandas(prepare, schema).cache()
 

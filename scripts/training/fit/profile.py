@@ -121,10 +121,12 @@ def _histograms(table: DataFrame, edges: dict[str, list[float]]) -> dict[str, Ar
 
     def count(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            found = [counts(batch[name].dropna().to_numpy(np.float32), edges[name]).tolist() for name in names]
+            columns = zip(batch, edges.values(), strict=True)
+            found = [counts(batch[place].dropna().to_numpy(np.float32), own).tolist() for place, own in columns]
             yield pd.DataFrame({"counts": [found]})
 
     if not names:
         return {}
-    counted = table.select(*[f"`{name}`" for name in names]).mapInPandas(count, "counts array<array<bigint>>").collect()
+    placed = table.select(*[F.col(f"`{name}`").alias(f"c{i}") for i, name in enumerate(names)])  # see `cells.survey`
+    counted = placed.mapInPandas(count, "counts array<array<bigint>>").collect()
     return {name: np.sum([row["counts"][i] for row in counted], axis=0) for i, name in enumerate(names)}

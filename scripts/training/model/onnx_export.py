@@ -55,7 +55,7 @@ def graph(
     converted: onnx.ModelProto = convert_sklearn(
         model, initial_types=types, target_opset=OPSET, options=options, name="model"
     )
-    _take_columns(converted)
+    _take_columns(converted, [name for name, _ in types])
     if labels:
         _drop_zero_votes(converted)
         _name_labels(converted, labels, calibrator, decision or Decision())
@@ -78,13 +78,13 @@ def _register_xgboost() -> None:
     )
 
 
-def _take_columns(model: onnx.ModelProto) -> None:
-    """Inputs become plain columns, (rows,), under their identifiers.
+def _take_columns(model: onnx.ModelProto, names: list[str]) -> None:
+    """Inputs become plain columns, (rows,), under the identifiers of these names: the converter has its own.
 
     The converter wants (rows, 1); a column is what MLflow's own scoring feeds, and the simplest thing to give. Where
     the converter puts columns side by side, they are stacked and turned: three nodes for all, not one for each.
     """
-    inputs = {put.name: identifier(put.name) for put in model.graph.input}
+    inputs = {put.name: identifier(name) for put, name in zip(model.graph.input, names, strict=True)}
     nodes = []
     for node in model.graph.node:
         if node.op_type == "Concat" and len(node.input) > 1 and set(node.input) <= set(inputs):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,6 +26,15 @@ MOST_COUNTS = 15  # labels up to which a confusion matrix has its counts written
 MOST_LABELS = 40  # labels up to which they are named at the axes
 LONGEST_NAME = 28
 FULL, PALE, DARK, WARM = "#2f6db3", "#b9cfe8", "#333333", "#d1602b"
+# The first that has a letter draws it; those after the first are for other scripts, where they are installed.
+FONTS = (
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Droid Sans Fallback",
+    "PingFang SC",
+    "Arial Unicode MS",
+)
 CANDIDATE_COLOURS = {"extra_trees": "#2f6db3", "random_forest": "#4a9a5b", "xgboost": "#d1602b"}
 
 
@@ -39,6 +51,16 @@ class Names:
     @property
     def in_unit(self) -> str:
         return f" ({self.unit})" if self.unit else ""
+
+
+def save(folder: Path, measured: Measurement, trials: Sequence[Trial], search_metric: str, names: Names) -> None:
+    """Draws every picture of a version into a folder."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = [name for name in FONTS if name in installed]
+    with rc_context({"text.parse_math": False, "font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+        for name, picture in draw(measured, trials, search_metric, names).items():
+            picture.savefig(folder / name)
 
 
 def draw(measured: Measurement, trials: Sequence[Trial], search_metric: str, names: Names) -> dict[str, Figure]:

@@ -138,8 +138,7 @@ def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Row
     terms, data = result.contract, config.data
     names = plots.Names(data.target, terms["target_unit"], terms["labels"], data.segment, config.serving.coverage)
     (folder / "plots").mkdir()
-    for name, picture in plots.draw(result.measured, result.found.trials, config.search_metric, names).items():
-        picture.savefig(folder / "plots" / name)
+    plots.save(folder / "plots", result.measured, result.found.trials, config.search_metric, names)
 
 
 class _OnnxByContract:
