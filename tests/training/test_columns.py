@@ -110,11 +110,27 @@ def test_dates_are_dates_however_few_or_many(
     assert found.columns[0] == "x days"
 
 
-def test_a_date_that_is_written_otherwise_is_named(tmp_path: Path) -> None:
-    texts = [f"2024-01-{i % 28 + 1:02}" for i in range(ROWS)]
-    texts[7] = "soon"
-    with pytest.raises(DataError, match=r"row 9, column 'x': expected a date like 2024-01-31, found 'soon'"):
+@pytest.mark.parametrize("cell", ["soon", "1973", "2024-02-30", "31.12.2024"])
+def test_a_date_that_is_written_otherwise_is_named(tmp_path: Path, cell: str) -> None:
+    texts = [f"2024-01-{i % 31 + 1:02}" for i in range(ROWS)]
+    texts[7] = cell
+    with pytest.raises(DataError, match=rf"row 9, column 'x': expected a date like 2024-01-31, found '{cell}'"):
         looked_at(tmp_path, {"x": texts}).settle()
+
+
+def test_digits_are_a_date_only_where_the_calendar_has_it(tmp_path: Path) -> None:
+    texts = [f"202401{i % 28 + 1:02}" for i in range(ROWS)]
+    texts[7] = "20240230"
+    assert kind(looked_at(tmp_path, {"x": texts})).kind == "number"
+
+
+def test_a_time_of_the_day_is_told_how_to_be_written(tmp_path: Path) -> None:
+    many, few = [f"{i % 24}:{i % 60:02}" for i in range(ROWS)], [f"{i % 4 + 8}:00" for i in range(ROWS)]
+    found = looked_at(tmp_path, {"few": few})
+    assert (kind(found, "few").kind, len(found.warnings)) == ("category", 1)
+    with pytest.raises(DataError, match="row 2, column 'x': expected a number, found '0:00'") as caught:
+        looked_at(tmp_path, {"x": many}).settle()
+    assert "as hours" in caught.value.hint
 
 
 @pytest.mark.parametrize("words", [["true", "TRUE", "False", "yes", "0", "1"], ["y", "n"], ["True", "False"]])

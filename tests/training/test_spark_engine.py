@@ -96,7 +96,9 @@ def test_profiles_and_scores_are_those_of_the_local_engine(
 def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver(
     spark: SparkSession, tmp_path: Path, gaps: pd.DataFrame, configured: Configured
 ) -> None:
-    config = configured(gaps, name="on-spark", data={"segment": "\U0001f3a8 colour"}, search=ON_SPARK, split={"most_rows": 30})
+    config = configured(
+        gaps, name="on-spark", data={"segment": "\U0001f3a8 colour"}, search=ON_SPARK, split={"most_rows": 30}
+    )
     first = train.train(config)
     assert first["metrics"]["mae"] < 0.6 * first["metrics"]["baseline_mae"]
     assert train.train(config)["status"] == "unchanged"

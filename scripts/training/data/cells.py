@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ SHAPES = {  # of texts that are no numbers by `Reading`: the first that fits cou
     "currency": rf"^{_SIGN}{_CURRENCY}\s?{_AMOUNT}$|^{_AMOUNT}\s?{_CURRENCY}$",
     "percent": rf"^{_AMOUNT}\s?%$",
     "hexadecimal": "^0[xX][0-9A-Fa-f]+$",
+    "time of day": r"^(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[AaPp][Mm])?$",
     "unit": rf"^{_AMOUNT}(?:\s[{_LETTERS}{_MARKS}]{{1,12}}|[{_LETTERS}]{{2,12}}[{_MARKS}]?)$",
 }
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:1[5-9]|20|21)\d\d"
@@ -111,8 +113,8 @@ _JAVA = {COMPACT_DATE: "yyyyMMdd"} | {form: java for form, (java, _) in FORMATS.
 
 @dataclass
 class Summary:
-    """What the cells of one column hold. `examples` are the first cell of each shape, "text" for any other and "wrong"
-    for a number out of bounds; `texts` counts each different text, until there are more than MOST_TEXTS."""
+    """What the cells of one column hold. `examples` are the first cell of each shape, "text" for any other, "number"
+    for a number and "wrong" for one out of bounds; `texts` counts each different text, up to about MOST_TEXTS."""
 
     empty: int = 0
     words: Counter[str] = field(default_factory=Counter)
@@ -198,7 +200,8 @@ class Summary:
         self.numbers += int(counts.sum())
         self.whole += int(counts[values == np.floor(values)].sum())
         self.padded += int(counts[_true(pc.match_substring_regex(texts, r"^0\d+$"))].sum())
-        self.compact += int(counts[_true(pc.match_substring_regex(texts, _COMPACT))].sum())
+        self.compact += int(counts[_real(texts, _true(pc.match_substring_regex(texts, _COMPACT)), COMPACT_DATE)].sum())
+        self.examples.setdefault("number", words[0])
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         if (wrong := ~((values >= bounds[0]) & (values <= bounds[1]))).any():
             self.wrong += int(counts[wrong].sum())
@@ -214,7 +217,7 @@ class Summary:
             left &= ~found
         dated = np.zeros(len(texts), dtype=bool)
         for name, (_, pattern) in FORMATS.items():
-            found = left & _true(pc.match_substring_regex(texts, pattern))
+            found = _real(texts, left & _true(pc.match_substring_regex(texts, pattern)), name)
             if found.any():
                 self.formats[name] += int(counts[found].sum())
                 dated |= found
@@ -226,6 +229,26 @@ class Summary:
         if found.any():
             self.shapes[shape] += int(counts[found].sum())
             self.examples.setdefault(shape, texts[int(np.argmax(found))].as_py())
+
+
+def is_date(text: str, form: str) -> bool:
+    """Whether a text has the form, one of FORMATS, and the calendar has its day: no 30th of February."""
+    return re.search(FORMATS[form][1], text) is not None and _exists(text, form)
+
+
+def _exists(text: str, form: str) -> bool:
+    try:
+        _ = datetime.fromisoformat(text[:10]) if form == "iso" else datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True
+
+
+def _real(texts: pa.Array, found: np.ndarray[Any, Any], form: str) -> np.ndarray[Any, Any]:
+    """Of the found texts, which have the form, those whose day the calendar has."""
+    doubtful = np.flatnonzero(found & _true(pc.match_substring_regex(texts, "29|30|31")))
+    found[doubtful] = [_exists(text, form) for text in texts.take(pa.array(doubtful)).to_pylist()]
+    return found
 
 
 def _true(mask: Any) -> np.ndarray[Any, Any]:

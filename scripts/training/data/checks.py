@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import chi2, norm
 
 from training.config import Config, Data
-from training.data.cells import COMPACT_DATE, FALSE, MOST_TEXTS, SPACE, TRUE, Summary
+from training.data.cells import COMPACT_DATE, FALSE, MOST_TEXTS, SPACE, TRUE, Summary, is_date
 from training.data.files import Source, identifier, locate
 from training.errors import DataError, TableProblems, ValueProblem
 
@@ -39,6 +39,7 @@ ADVICE = {
     "percent": ("a number without %", "Remove the % sign; data.units can show it to users."),
     "hexadecimal": ("a decimal number", "Write the column as decimal numbers, or add it to data.ignore."),
     "unit": ("a number without its unit", "Remove the unit; data.units can show it to users."),
+    "time of day": ("a number", "Write the time as hours (13.5), or together with its date as a timestamp."),
     "date": ("a number", "Correct the cell, or leave it empty."),
     "text": ("a number", "Correct the cell, or leave it empty if the value is not known."),
 }
@@ -232,7 +233,7 @@ def _date(name: str, summary: Summary, findings: Findings) -> Column | None:
         return None
     best = max(summary.formats, key=lambda one: summary.formats[one])
     if (count := summary.present - summary.formats[best]) > 0:
-        other = next((summary.examples[shape] for shape in summary.examples if shape not in ("date", "wrong")), "")
+        other = next(cell for cell in (*summary.examples.values(), *summary.texts) if not is_date(cell, best))
         hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31)."
         findings.refuse_cell(name, f"a date like {best if best != 'iso' else '2024-01-31'}", other, count, hint)
     elif best.startswith("%d/%m") and summary.formats["%m/%d" + best[5:]] == summary.present:
@@ -245,11 +246,13 @@ def _amounts(name: str, summary: Summary, findings: Findings) -> bool:
     shapes = {shape: count for shape, count in summary.shapes.items() if shape not in ("text", "date")}
     if not shapes or sum(shapes.values()) + summary.numbers < summary.present:
         return False
+    if set(shapes) <= {"unit", "time of day"} and summary.distinct <= FEW_TEXTS:
+        what = "times of the day" if "time of day" in shapes else "amounts with a unit"
+        findings.warnings.append(f"column '{name}': {what} are read as categories, without order")
+        return False
     if set(shapes) == {"unit"}:
         units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in summary.texts if not _plain(text)}
-        if len(units) > 3 or summary.distinct <= FEW_TEXTS:
-            if summary.distinct <= FEW_TEXTS:
-                findings.warnings.append(f"column '{name}': amounts with a unit are read as categories, without order")
+        if len(units) > 3:
             return False
     _not_numbers(name, summary, findings)
     return True
