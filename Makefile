@@ -85,7 +85,7 @@ data:  ## fetch the real UCI wine set into data/WineQuality.csv, checked by SHA-
 bench: setup  ## the measurements of benchmarks/, each printing one table
 	@for program in benchmarks/*.py; do .venvs/training/bin/python "$$program" || exit 1; done
 
-lock: setup  ## write the lock files anew  [UPGRADE=1]
+lock: setup  ## write the lock files again  [UPGRADE=1]
 	$(LOCK) airflow/requirements.in -o airflow/requirements.lock
 	$(LOCK) airflow/requirements.in tests/requirements.in -o airflow/requirements-test.lock
 	$(LOCK) scripts/requirements.in -o scripts/requirements.lock

@@ -3,7 +3,7 @@
     PYTHONPATH=scripts .venvs/training/bin/python benchmarks/coverage.py [--wine ../shared/data] [--draws 100]
 
 Each model is fitted once, at the search's starting point, on 7 of 10 rows, without repeated ones; the others are drawn
-anew as calibration (1 of 10) and test (2 of 10). Prints the coverage of the interval at 90 %, and log loss and expected
+as calibration (1 of 10) and test (2 of 10). Prints the coverage of the interval at 90 %, and log loss and expected
 calibration error before and after calibration. Where the wines are absent, scikit-learn's own sets remain. All cores
 work, each on a kind of model and a table.
 """

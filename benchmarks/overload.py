@@ -2,7 +2,7 @@
 
     .venvs/training/bin/python benchmarks/overload.py [--seconds 30] [--connections 8]
 
-A forest of 200 trees, one row per request. First the peak: a closed loop of so many connections. Then four times that:
+A forest of 200 trees, one row per request. First the peak: a closed loop of these connections. Then four times that:
 a closed loop of four times the connections, and an open loop at four times the peak's rate, whose requests become due
 whatever the service does, over at most 500 connections, with no regard to Retry-After. Goodput is what is answered with
 200; refusals are timed from when they were due, and from when they were sent. Last, 500 connections whose clients wait

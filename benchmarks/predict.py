@@ -31,7 +31,7 @@ from peers.programs import VENVS, NotMeasured, free_port, running
 from peers.servers import Server
 
 WARM_UP = 2.0  # seconds
-OPEN_CONNECTIONS = 64  # so many requests may be under way in the open loop
+OPEN_CONNECTIONS = 64  # requests that may be under way in the open loop
 TOLERANCE = 1e-5  # relative; the graph computes in float32
 
 

@@ -71,7 +71,7 @@ class Library:
 
     def evaluate(self, questions: int, gate: Mapping[str, float]) -> Mapping[str, Any]:
         """Has the service ask itself questions made from the collection; gives its report. Raises AirflowFailException
-        where it cannot, and AirflowException where the service was started anew meanwhile."""
+        where it cannot, and AirflowException where the service was restarted meanwhile."""
         wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
         job = self._call("POST", "/evaluations", json=wanted)
         told = -1
@@ -93,7 +93,7 @@ class Library:
         except Refused as refused:
             if refused.status != NOT_THERE:
                 raise
-            raise AirflowException(f"The service does not know job {job} any more: it was started anew.") from refused
+            raise AirflowException(f"The service does not know job {job} any more: it was restarted.") from refused
 
     def _call(self, method: str, path: str, **content: Any) -> Any:
         while (response := httpx.request(method, self.address + path, timeout=TIMEOUT, **content)).status_code == BUSY:

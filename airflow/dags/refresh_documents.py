@@ -1,4 +1,4 @@
-"""The DAG `refresh_documents`: the documents folder read anew, and taken back where the answers became worse."""
+"""The DAG `refresh_documents`: the documents folder read again, and taken back where the answers became worse."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ SCHEDULE = os.environ.get("DOCUMENTS_SCHEDULE") or "none"  # a cron expression o
 SNAPSHOT = "before-refresh"
 
 ABOUT = """
-### The documents, read anew and measured
+### The documents, read again and measured
 
 | task | does | ends with |
 | --- | --- | --- |
@@ -105,7 +105,7 @@ def restore(kept: str | None) -> None:
         raise AirflowFailException("Nothing was kept, so nothing was changed. The log of `keep` says why.")
     Library(asked()["collection"]).restore(kept)
     raise AirflowFailException(
-        "The documents are what they were before this run. The log of the task that failed says why: mend the files, "
+        "The documents are what they were before this run. The log of the task that failed says why: fix the files, "
         "or lower the threshold that they do not reach, and start the DAG again."
     )
 

@@ -89,7 +89,7 @@ class Loop:
         self.sent += 1
 
     def answered(self, timeout: float | None) -> list[Connection]:
-        """The connections whose answer came within so many seconds."""
+        """The connections whose answer came within this many seconds."""
         free = []
         for key, _ in self.selector.select(timeout):
             if key.data.body() is not None:
@@ -107,7 +107,7 @@ class Loop:
 
 
 def closed_loop(target: Target, connections: int, seconds: float) -> Load:
-    """As many requests under way as there are connections, for so many seconds."""
+    """As many requests under way as there are connections, for this many seconds."""
     loop = Loop(target, connections)
     started, cpu = time.perf_counter(), time.process_time()
     for connection in loop.connections:

@@ -50,7 +50,7 @@ class Forest:
 
 
 def make(folder: Path, trees: int = TREES) -> Forest:
-    """Fits a forest of so many trees and writes it in each form."""
+    """Fits a forest of this many trees and writes it in each form."""
     table = pd.read_csv(SAMPLE)
     rows, target = table[COLUMNS].to_numpy(np.float32), table["quality"].to_numpy()
     model = RandomForestRegressor(n_estimators=trees, random_state=7, n_jobs=-1).fit(rows, target)

@@ -202,7 +202,7 @@ class SparkFailed(Interruption):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"Spark: {reason}", "The lines above say more; nothing was written. Try again once it is mended."
+            f"Spark: {reason}", "The lines above say more; nothing was written. Try again once that is fixed."
         )
 
 

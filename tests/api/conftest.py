@@ -25,10 +25,11 @@ from prediction_api.models import store
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry, publish, running_registry
 
-for name in Settings.model_fields:  # `make` exports what .env says: a key or a folder there is no matter of tests
+# Settings of the shell, a key or a folder, must not change what tests see.
+for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
 
-# How long an example takes, or its making, is no matter of tests; and no run tries others than the one before it.
+# How long an example takes, or its making, is not tested; and no run tries others than the one before it.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

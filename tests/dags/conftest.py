@@ -72,7 +72,7 @@ def programs(airflow_home: Path) -> Callable[..., Callable[[], list[dict]]]:
 
 
 def dag_bag():
-    """All DAGs, parsed anew, as Airflow itself does it: with their folder on the path."""
+    """All DAGs, parsed again, as Airflow itself does it: with their folder on the path."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     folder = ROOT / "airflow" / "dags"

@@ -10,7 +10,7 @@ from conftest import dag_bag
 
 @pytest.fixture
 def dags(airflow_home):
-    """Parsed anew for each test: a run leaves its parameters in the object."""
+    """Parsed again for each test: a run leaves its parameters in the object."""
     return dag_bag().dags
 
 

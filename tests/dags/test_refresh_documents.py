@@ -157,7 +157,7 @@ def test_a_service_started_anew_while_it_evaluates_is_asked_again(
     monkeypatch.setattr(library, "POLL_SECONDS", 0)
     running = {"job": "one", "state": "running", "done": 0, "total": 9}
     played += [(202, running), (404, {"detail": "There is no job one."})]
-    with pytest.raises(library.AirflowException, match="started anew") as raised:
+    with pytest.raises(library.AirflowException, match="restarted") as raised:
         library.Library("any").evaluate(12, {})
     assert not isinstance(raised.value, library.AirflowFailException)  # which Airflow would not try again
 

@@ -8,7 +8,7 @@ from conftest import dag_bag
 
 @pytest.fixture
 def dag(airflow_home: Path):
-    """Parsed anew for each test: a run leaves its parameters in the object."""
+    """Parsed again for each test: a run leaves its parameters in the object."""
     return dag_bag().dags["score_table"]
 
 

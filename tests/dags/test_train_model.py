@@ -11,7 +11,7 @@ SCRIPTS = ["check", "train", "promote", "verify"]
 
 @pytest.fixture
 def dag(airflow_home: Path):
-    """Parsed anew for each test: a run leaves its parameters in the object."""
+    """Parsed again for each test: a run leaves its parameters in the object."""
     return dag_bag().dags["train_model"]
 
 

@@ -22,7 +22,7 @@ from training.config import Config
 from training.data.spark import session as spark_session
 from versions import Model
 
-# How long an example takes, or the making of one, is no matter of tests.
+# How long an example takes, or its making, is not tested.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

@@ -108,7 +108,7 @@ def configuration(folder: Path, name: str) -> Config:
     if name == "typed":
         data = {"source": str(folder / "typed.csv"), "target": "y", "decimal": ",", "thousands": ".", "missing": ["-"]}
     search = {"trials": 1, "folds": 2, "candidates": ["extra_trees"]}
-    gate = {"mode": "off"}  # one quick trial each: how good they are is no matter of these tests
+    gate = {"mode": "off"}  # one quick trial each: how good they are is not tested here
     return Config.model_validate({"name": name, "data": data, "search": search, "gate": gate})
 
 

@@ -85,7 +85,7 @@ def test_forests_on_digits_are_timid_and_become_true() -> None:
 
 
 def coverages(actual: Array, predicted: Array, share: float, draws: int) -> Array:
-    """(draws,) coverage of rows drawn anew as test, a third of them as calibration."""
+    """(draws,) coverage of rows drawn again as test, a third of them as calibration."""
     found = []
     for draw in range(draws):
         held = np.random.default_rng(draw).random(len(actual)) < 1 / 3

@@ -196,7 +196,7 @@ def test_torn_lines_other_versions_and_stray_feedback_are_counted(
     append(
         folder / "feedback-2026-03-01-b2.jsonl",
         [
-            {"id": ids[0], "actual": int(rows["quality"].iloc[0]) + 3, "at": moment},  # said anew: the last one counts
+            {"id": ids[0], "actual": int(rows["quality"].iloc[0]) + 3, "at": moment},  # sent again: the last one counts
             {"id": "never predicted", "actual": 5, "at": moment},
             {"id": ids[1], "actual": "good", "at": moment},
             '{"id": "torn", "act',

@@ -68,7 +68,7 @@ def last_entry(model: Model) -> tuple[str, str, str | None, str]:
 def test_what_the_service_refuses_is_moved_back_and_stays_away(
     model: Model, service: Callable[[], dict[str, Any]]
 ) -> None:
-    """By its golden rows, which only the service replays. The one before serves on; the one after is judged anew."""
+    """By its golden rows, which only the service replays. The one before serves on; the one after is judged again."""
     model.train(FAIR)
     model.promote()
     assert verify.verify(model.config())["moved"]

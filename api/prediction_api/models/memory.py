@@ -24,7 +24,7 @@ class ModelMemory:
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def check(self, model: str, needed: int) -> None:
-        """Raises NoRoomForModel unless so many bytes fit beside the other models."""
+        """Raises NoRoomForModel unless this many bytes fit beside the other models."""
         others = sum(taken for name, taken in self.taken.items() if name != model)
         if others + needed > self.limit:
             limit = f"API_MODELS_MB is {_megabytes(self.limit)}"

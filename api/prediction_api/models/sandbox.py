@@ -41,7 +41,7 @@ async def try_out(content: bytes, most_bytes: int) -> int:
     Raises the ModelRefused that happened there, NoRoomForModel where loading it takes more than `most_bytes`, and
     SandboxKilled, which is no verdict on the model.
     """
-    # No secret goes along. numpy starts a thread per core unless it is told not to, and uses none of them here.
+    # No secret goes along. numpy starts a thread for each core by default, and none of them is needed here.
     environment = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/nonexistent"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}
     process = await asyncio.create_subprocess_exec(

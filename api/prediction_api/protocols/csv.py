@@ -103,7 +103,7 @@ def invocation_form(*, unknown: bool) -> Form:  # noqa: ARG001
 async def answer_csv(request: Request, live: LiveModel, form_for: FormFor) -> Response:
     """The predictions for the CSV in the body. Raises BodyTooLarge, NoRoom, NotCsv, WrongContent, PredictionFailed."""
     try:
-        async with request.app.state.tables:  # from the first byte on: so many bodies are kept at once, and no more
+        async with request.app.state.tables:  # from the first byte on: no more bodies than that are kept at once
             with await spooled_body(request, settings_of(request).api_max_csv_bytes) as body:
                 answer = await _predicted(request, live, form_for, body)
     except OSError as error:

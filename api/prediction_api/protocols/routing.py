@@ -58,7 +58,7 @@ def named(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
 
 
 async def worked(request: Request, size: int, work: Callable[[], Response]) -> Response:
-    """The answer that `work` gives for a body of so many bytes: at once for a small one, else from a thread."""
+    """The answer that `work` gives for a body of this size: at once for a small one, else from a thread."""
     if size < _INLINE_BYTES:
         return work()
     async with request.app.state.batches:
