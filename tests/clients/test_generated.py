@@ -13,8 +13,18 @@ def test_openapi_python_client_predicts(address: str, tmp_path: Path) -> None:
     schema = tmp_path / "openapi.json"
     with urllib.request.urlopen(f"{address}/openapi.json", timeout=60) as answer:
         schema.write_bytes(answer.read())
-    generator = Path(sys.executable).with_name("openapi-python-client")
-    command = [generator, "generate", "--path", schema, "--output-path", tmp_path / "client", "--meta", "none"]
+    command = [
+        sys.executable,
+        "-m",
+        "openapi_python_client",
+        "generate",
+        "--path",
+        schema,
+        "--output-path",
+        tmp_path / "client",
+        "--meta",
+        "none",
+    ]
     made = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     warned = re.findall(r"WARNING parsing [^\n]*\n\n([^\n]+)", made.stdout + made.stderr)

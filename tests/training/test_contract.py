@@ -13,6 +13,7 @@ from training.data import table as dataset
 from training.data.files import find
 from training.data.spark import session
 from training.model import onnx_runtime
+from training.model.frame_model import FrameModel
 from training.tracking.registry import Registry
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
@@ -36,6 +37,7 @@ def odd_table() -> pd.DataFrame:
             "emp.var.rate": [f"\u2212{i % 17},5" if i % 2 else f"+{i % 13}" for i in range(ROWS)],
             'is "new"?': [FLAGS[generator.integers(5)] for _ in range(ROWS)],
             "🍷 sold": [f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(ROWS)],
+            "day": [int(f"2024{i % 12 + 1:02}{i % 28 + 1:02}") for i in range(ROWS)],
             "at (€/h)": [f"2024-03-{i % 28 + 1:02}T{i % 24:02}:30:00+01:00" for i in range(ROWS)],
             "budget_2013$": [f" town {generator.geometric(0.02)}" for _ in range(ROWS)],
             "酒精 %": [["none", "attached", "built in"][i % 3] for i in range(ROWS)],
@@ -69,14 +71,19 @@ def test_every_row_of_the_training_file_is_read_alike_by_the_service(
         "emp.var.rate": "number",
         'is "new"?': "boolean",
         "🍷 sold": "date",
+        "day": "date",
         "at (€/h)": "date",
         "budget_2013$": "category",
         "酒精 %": "category",
     }
-    assert {text.strip() for text in frame["budget_2013$"]} == set(contract.features[5].categories)
+    assert {text.strip() for text in frame["budget_2013$"]} == set(contract.features[6].categories)
 
     rows = RowReader(contract).rows(frame.drop(columns="price.eur").to_dict("records"), ())
     served = [one.value for one in predictor.predict(rows)]
+
+    (tmp_path / "model.onnx").write_bytes(content)
+    by_mlflow = FrameModel(str(tmp_path / "model.onnx")).predict(frame.drop(columns="price.eur"))
+    assert served == pytest.approx(by_mlflow["variable"].to_numpy(), rel=1e-5)
 
     loaded = dataset.load(session("again"), find(config.data), config)
     parts = pd.concat([loaded.part(part) for part in dataset.PARTS], ignore_index=True)

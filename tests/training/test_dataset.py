@@ -484,3 +484,12 @@ def test_two_different_rows_are_too_few(spark: SparkSession, write: Write, confi
     rows = "".join(f"{i % 2}.5,{i % 9}\n" for i in range(315))
     with pytest.raises(DataError, match="too few different rows"):
         load(spark, configured(write("one,y\n" + rows)))
+
+
+@pytest.mark.parametrize(("copies", "effect"), [([1], 1.0), ([3], 3.0), ([1, 3], 2.5)])
+def test_the_design_effect_counts_the_rows_that_repeat(
+    spark: SparkSession, write: Write, configured: Configured, copies: list[int], effect: float
+) -> None:
+    """One and three copies in turn: three of four rows share their hash with two others, (1 + 3 * 3) / 4."""
+    rows = "".join(f"{i}.5,{i % 7}\n" * copies[i % len(copies)] for i in range(300))
+    assert load(spark, configured(write("one,y\n" + rows))).design_effect() == pytest.approx(effect)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,26 @@ def test_counts_from_few_groups_of_equal_rows_say_little() -> None:
     of_rows = Histogram("x", counts, 0, edges)
     of_groups = Histogram("x", counts, 0, edges, effective=4.0)
     assert [drift.compare([known], [live], 0.2)[0].drifted for known in (of_rows, of_groups)] == [True, False]
+
+
+def test_windows_of_a_survey_that_repeats_few_rows_are_no_alarm() -> None:
+    """Sixty different rows, of which whole ones are in a part: a tenth of them make the histogram of predictions."""
+    random, of_rows, of_clusters = np.random.default_rng(11), 0, 0
+    for _ in range(40):
+        copies = random.multinomial(6_000, random.dirichlet(np.full(60, 3.0)))
+        values = random.integers(0, 10, 60)
+        part = random.permutation(60)[:6]
+        counts = tuple(np.bincount(values[part], copies[part], 10).astype(int).tolist())
+        design_effect = float((copies**2).sum() / copies.sum())
+        independent = Histogram("x", counts, 0, tuple(range(11)))
+        clustered = replace(independent, effective=sum(counts) / design_effect)
+        for _ in range(10):
+            window = values[random.choice(60, 500, p=copies / copies.sum())]
+            live = dict(enumerate(np.bincount(window, minlength=10).tolist()))
+            found = drift.compare([independent, clustered], [live, live], 0.2)
+            of_rows, of_clusters = of_rows + found[0].drifted, of_clusters + found[1].drifted
+    assert of_clusters <= 4  # of 400
+    assert of_rows > 300
 
 
 def wines(name: str) -> pd.DataFrame:

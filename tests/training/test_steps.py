@@ -236,11 +236,11 @@ def test_a_repetition_after_an_accident_may_find_another_winner(
 ) -> None:
     config = configured(table, name="accident")
     with monkeypatch.context() as accident:
-        accident.setattr(recording, "_split", lambda _: {"max_depth": 3})
+        accident.setattr(recording, "_split", lambda *_: {"max_depth": 3})
         accident.setattr(mlflow.onnx, "save_model", _disk_full)
         with pytest.raises(OSError, match="disk full"):
             train.train(config)
-    monkeypatch.setattr(recording, "_split", lambda _: {"max_depth": 4})
+    monkeypatch.setattr(recording, "_split", lambda *_: {"max_depth": 4})
     assert train.train(config)["status"] == "trained"
 
 

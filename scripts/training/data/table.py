@@ -110,6 +110,12 @@ class Dataset:
         target = given.map(index).to_numpy(np.int64) if labels else given.to_numpy(np.float64)
         return Rows(frame[list(self.features)], target, given, frame[HASH].to_numpy())
 
+    def design_effect(self) -> float:
+        """How many rows stand for one independent row: 1 without repeated rows, else the mean number of rows that a row
+        shares its hash with (Kish 1965, Survey Sampling, section 8.2)."""
+        found = self.table.groupBy(HASH).count().agg(F.sum(F.col("count") ** 2) / F.sum("count")).first()
+        return float(found[0]) if found else 1.0
+
     def labels(self) -> list[str]:
         """The different texts of the target in the training part, in order. Raises DataError for fewer than two."""
         found = self.table.where(F.col(PART) == "train").select(f"`{self.target}`").distinct().collect()

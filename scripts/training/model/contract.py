@@ -158,6 +158,7 @@ class Contract:
     calibration: dict[str, Any]
     threshold: dict[str, Any] | None
     prediction_histogram: Histogram
+    design_effect: float
     golden: Golden
     metrics: dict[str, float]
     data: Origin
@@ -177,7 +178,7 @@ FIRST_READING = {"missing": ("?", "n/a", "na", "nan", "none", "null")}  # of con
 def read(content: bytes) -> Contract:
     """The contract inside a serialized model, of this version or the first. Keys that are not known are left out."""
     optional: dict[str, Any] = {"target_unit": None, "interval": None, "calibration": {}, "threshold": None}
-    optional["reading"] = FIRST_READING
+    optional |= {"reading": FIRST_READING, "design_effect": 1.0}
     contract: Contract = TypeAdapter(Contract).validate_python(optional | read_contract(content))
     return contract
 
@@ -217,6 +218,7 @@ def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, ou
         calibration=_calibration(outcome),
         threshold=outcome.threshold,
         prediction_histogram=_predictions(outcome.held),
+        design_effect=table.design_effect(),
         golden=golden(outcome.graph, outcome.test, profile.spread),
         metrics=outcome.measured.metrics,
         data=Origin(

@@ -114,6 +114,8 @@ class FrameModel:
         return found if found is not None else texts[-1]
 
     def _date(self, feature: dict[str, Any], value: Any) -> pd.Timestamp:
+        if isinstance(value, int | float):  # digits alone, 20240131; pandas would take nanoseconds since 1970
+            value = f"{value:.0f}"
         if isinstance(value, str) and feature["format"] != "iso":
             return pd.to_datetime(value, format=feature["format"], utc=True)
         return pd.to_datetime(value, utc=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -115,7 +115,8 @@ def histograms(contract: Contract) -> list[Histogram]:
     kept = contract.prediction_histogram
     bounds = (kept.edges[0], kept.edges[-1]) if kept.edges else (-math.inf, math.inf)
     predictions = Histogram(PREDICTIONS, tuple(kept.counts), 0, tuple(kept.edges), (), *bounds)
-    return [*map(_histogram, contract.features), predictions]
+    every = [*map(_histogram, contract.features), predictions]
+    return [replace(one, effective=one.rows / contract.design_effect) for one in every]
 
 
 def _histogram(feature: TypedFeature) -> Histogram:

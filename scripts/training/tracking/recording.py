@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,4 +166,9 @@ def _signature(contract: dict[str, Any]) -> ModelSignature:
 
 
 def _example(contract: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame([{feature["name"]: feature["example"] for feature in contract["features"]}])
+    """One row, as the table writes it: the contract has dates in ISO 8601."""
+    row = {feature["name"]: feature["example"] for feature in contract["features"]}
+    for feature in contract["features"]:
+        if feature["type"] == "date" and feature["format"] != "iso":
+            row[feature["name"]] = datetime.fromisoformat(feature["example"]).strftime(feature["format"])
+    return pd.DataFrame([row])
