@@ -93,8 +93,7 @@ class Catalog:
             await asyncio.to_thread(entry.log.close)
             await asyncio.to_thread(release_memory)
         self._note_unsafe(names)
-        # The default model first: it is never the one for which the others leave no memory.
-        for one in sorted(promoted, key=lambda one: one.name != self.settings.default_model):
+        for one in promoted:
             if one.name not in self.unsafe:
                 await (self.entries.get(one.name) or self._add(one.name)).model.follow(one)
         carriers = f"{len(promoted)} registered model{'s' if len(promoted) != 1 else ''}"

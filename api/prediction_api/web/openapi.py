@@ -26,7 +26,7 @@ from prediction_api.predicting.cells import FLOAT32_MAX, describe
 from prediction_api.predicting.responses import Problem
 from prediction_api.predicting.rows import MOST_ROWS
 from prediction_api.protocols.routing import problems
-from prediction_api.protocols.v2 import InferRequest
+from prediction_api.protocols.tensors import InferRequest
 from prediction_api.telemetry.feedback import feedback_schema
 
 Json = dict[str, Any]
