@@ -48,8 +48,8 @@ SUITES = (  # the longest first
 NOT_COUNTED = "stack/e2e.py"
 
 
-def run_suite(settings: Settings, suite: Suite, options: Sequence[str], output: IO[str] | None = None) -> int:
-    """Runs one suite, with its output into a file if one is given; returns pytest's exit code."""
+def run_suite(settings: Settings, suite: Suite, options: Sequence[str], output: IO[str]) -> int:
+    """Runs one suite with its output into a file; returns pytest's exit code."""
     if suite.name == "clients" and not (settings.root / ".venvs" / "clients" / ".stamp").exists():
         print("tests/clients skipped: their environment could not be installed, as `make setup` says")
         return 0

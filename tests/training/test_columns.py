@@ -118,6 +118,14 @@ def test_a_date_that_is_written_otherwise_is_named(tmp_path: Path, cell: str) ->
         looked_at(tmp_path, {"x": texts}).settle()
 
 
+def test_one_date_of_another_form_is_named_among_thousands(tmp_path: Path) -> None:
+    """More different texts than are kept."""
+    texts = [str(pd.Timestamp("2000-01-01") + pd.Timedelta(days=i))[:10] for i in range(3000)]
+    texts[2500] = "31.12.2024"
+    with pytest.raises(DataError, match=r"row 2502, column 'x': expected a date like 2024-01-31, found '31.12.2024'"):
+        looked_at(tmp_path, {"x": texts}).settle()
+
+
 def test_digits_are_a_date_only_where_the_calendar_has_it(tmp_path: Path) -> None:
     texts = [f"202401{i % 28 + 1:02}" for i in range(ROWS)]
     texts[7] = "20240230"

@@ -113,8 +113,9 @@ _JAVA = {COMPACT_DATE: "yyyyMMdd"} | {form: java for form, (java, _) in FORMATS.
 
 @dataclass
 class Summary:
-    """What the cells of one column hold. `examples` are the first cell of each shape, "text" for any other, "number"
-    for a number and "wrong" for one out of bounds; `texts` counts each different text, up to about MOST_TEXTS."""
+    """What the cells of one column hold. `examples` are the first cell of each shape and date format, "text" for any
+    other, "number" for a number and "wrong" for one out of bounds; `texts` counts each different text,
+    up to about MOST_TEXTS."""
 
     empty: int = 0
     words: Counter[str] = field(default_factory=Counter)
@@ -220,6 +221,7 @@ class Summary:
             found = _real(texts, left & _true(pc.match_substring_regex(texts, pattern)), name)
             if found.any():
                 self.formats[name] += int(counts[found].sum())
+                self.examples.setdefault(name, texts[int(np.argmax(found))].as_py())
                 dated |= found
         self.timed += int(counts[dated & _true(pc.match_substring(texts, ":"))].sum())
         self._note("date", texts, counts, dated)

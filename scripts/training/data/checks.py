@@ -233,7 +233,8 @@ def _date(name: str, summary: Summary, findings: Findings) -> Column | None:
         return None
     best = max(summary.formats, key=lambda one: summary.formats[one])
     if (count := summary.present - summary.formats[best]) > 0:
-        other = next(cell for cell in (*summary.examples.values(), *summary.texts) if not is_date(cell, best))
+        found = (*summary.examples.values(), *summary.texts)
+        other = next((cell for cell in found if not is_date(cell, best)), "")  # among many texts it may not be kept
         hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31)."
         findings.refuse_cell(name, f"a date like {best if best != 'iso' else '2024-01-31'}", other, count, hint)
     elif best.startswith("%d/%m") and summary.formats["%m/%d" + best[5:]] == summary.present:
