@@ -45,13 +45,12 @@ def open_listener(settings: Settings) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            detail = f"port {port} on {host} is taken by another program; set API_PORT to a free port"
-        elif error.errno == errno.EACCES:
-            detail = f"port {port} needs more rights than this user has; set API_PORT to a port above 1023"
-        else:
-            detail = f"cannot listen on API_HOST={host}, API_PORT={port}: {error.strerror or error}"
-        raise StartRefused(detail) from None
+        known = {
+            errno.EADDRINUSE: f"port {port} on {host} is taken by another program; set API_PORT to a free port",
+            errno.EACCES: f"port {port} needs more rights than this user has; set API_PORT to a port above 1023",
+        }
+        other = f"cannot listen on API_HOST={host}, API_PORT={port}: {error.strerror or error}"
+        raise StartRefused(known.get(error.errno or 0, other)) from None
 
 
 if __name__ == "__main__":

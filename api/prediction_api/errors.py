@@ -39,24 +39,27 @@ PredictionApiError
     └── SandboxKilled         something else ended the process that tried it
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
+
+MOST_COMPLAINTS = 20  # enough to see the pattern; a hostile body must not make a report larger than itself
+Place = tuple[str | int, ...]  # keys and row numbers from the outside in
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One thing wrong with the input: where (keys and row numbers from the outside in) and what."""
+    """One thing wrong with the input: where and what."""
 
-    loc: tuple[str | int, ...]
+    loc: Place
     msg: str
+
+    def __str__(self) -> str:
+        return f"{' '.join(map(str, self.loc)) or 'body'}: {self.msg}"
 
 
 class PredictionApiError(Exception):
-    """The root. `detail` says what happened this time; `hint` says what to do about this kind of error."""
-
-    title: ClassVar[str] = "Error"
-    hint: ClassVar[str] = ""
+    """The root. `detail` says what happened this time."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -71,17 +74,20 @@ class PredictionApiError(Exception):
 class StartRefused(PredictionApiError):
     """The process cannot start as configured."""
 
-    title = "The service cannot start"
-
 
 class RequestRefused(PredictionApiError):
-    """A request that is answered with a problem document."""
+    """A request that is answered with a problem document; `hint` says what to do about this kind of error."""
 
-    status: ClassVar[int] = 400
+    status: ClassVar[int]
+    title: ClassVar[str]
+    hint: ClassVar[str]
     headers: ClassVar[dict[str, str]] = {}
 
+    def __init_subclass__(cls, *, status: int, title: str) -> None:
+        cls.status, cls.title = status, title
+
     def __init__(
-        self, detail: str, complaints: tuple[Complaint, ...] = (), members: Mapping[str, object] | None = None
+        self, detail: str, complaints: Sequence[Complaint] = (), members: Mapping[str, object] | None = None
     ) -> None:
         """`members` are further members of the problem document."""
         super().__init__(detail)
@@ -89,191 +95,116 @@ class RequestRefused(PredictionApiError):
         self.members = members or {}
 
 
-class MalformedRequest(RequestRefused):
-    """The request breaks a rule of HTTP."""
-
-    title = "Malformed request"
+class MalformedRequest(RequestRefused, status=400, title="Malformed request"):
     hint = "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it."
 
 
-class ForeignOrigin(RequestRefused):
-    """A page of another site asks a browser to call this service."""
-
-    status = 403
-    title = "Calls from other sites' pages are refused"
+class ForeignOrigin(RequestRefused, status=403, title="Calls from other sites' pages are refused"):
     hint = "If that page may call this service, set API_ALLOWED_HOSTS on the server to its host name."
 
 
-class UnknownHost(RequestRefused):
-    """The Host is none of this service's names; perhaps another site's name resolves to this machine."""
-
-    status = 421
-    title = "Unknown host name"
+class UnknownHost(RequestRefused, status=421, title="Unknown host name"):
     hint = "Call the service by an IP address or as localhost, or set API_ALLOWED_HOSTS on the server to this name."
 
 
-class UnknownModel(RequestRefused):
-    """The path names a model that is not served, or another version of it than the one that is live."""
-
-    status = 404
-    title = "This model is not served"
+class UnknownModel(RequestRefused, status=404, title="This model is not served"):
     hint = "GET /models lists what is served. Without a version in the path, whichever is live answers."
 
 
-class WrongKey(RequestRefused):
-    """No key was given, or none that is known."""
-
-    status = 401
-    title = "No valid key"
+class WrongKey(RequestRefused, status=401, title="No valid key"):
     hint = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="prediction service"'}
 
 
-class TooSlow(RequestRefused):
-    """A client began a request and did not end it."""
-
-    status = 408
-    title = "The request took too long to arrive"
+class TooSlow(RequestRefused, status=408, title="The request took too long to arrive"):
     hint = "Send it again over a better connection, in smaller parts, or raise API_REQUEST_SECONDS on the server."
 
 
-class TooBusy(RequestRefused):
-    """The answer would come too late, so none is attempted."""
-
-    status = 429
-    title = "Too busy"
+class TooBusy(RequestRefused, status=429, title="Too busy"):
     hint = "Wait for the seconds in Retry-After and send it again; for many rows use fewer, larger batches."
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
-class TooManyConnections(RequestRefused):
-    """One connection more than the process takes."""
-
-    status = 429
-    title = "Too many connections"
+class TooManyConnections(RequestRefused, status=429, title="Too many connections"):
     hint = "Send several requests over one connection."
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
-class HeadTooLarge(RequestRefused):
-    """The request line and headers are larger than the service takes."""
-
-    status = 431
-    title = "Request head too large"
+class HeadTooLarge(RequestRefused, status=431, title="Request head too large"):
     hint = "Send fewer or shorter headers; what is to be predicted belongs into the body."
 
 
-class BodyTooLarge(RequestRefused):
-    """The body is larger than the service takes."""
-
-    status = 413
-    title = "Body too large"
+class BodyTooLarge(RequestRefused, status=413, title="Body too large"):
     hint = "Send fewer rows per call, or raise API_MAX_BODY_BYTES (for CSV: API_MAX_CSV_BYTES) on the server."
 
 
-class WrongContentType(RequestRefused):
-    """The body is not announced as JSON, or where the call takes it as CSV, in UTF-8."""
-
-    status = 415
-    title = "Unsupported content type"
+class WrongContentType(RequestRefused, status=415, title="Unsupported content type"):
     hint = (
         "Send JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json'; "
         "/predict/batch and /invocations take 'text/csv' too."
     )
 
 
-class NotJson(RequestRefused):
-    """The body cannot be read as JSON."""
-
-    status = 422
-    title = "The body is not valid JSON"
+class NotJson(RequestRefused, status=422, title="The body is not valid JSON"):
     hint = "Send one JSON document in UTF-8, each name once in an object; /docs shows an example that fits the model."
 
 
-class NotCsv(RequestRefused):
-    """The body cannot be read as CSV."""
-
-    status = 422
-    title = "The body is not valid CSV"
+class NotCsv(RequestRefused, status=422, title="The body is not valid CSV"):
     hint = "Send UTF-8 text: a line with the names of the features, then a line per row; quote as RFC 4180 says."
 
 
-class WrongContent(RequestRefused):
-    """The rows do not fit the contract of the model that is loaded."""
-
-    status = 422
-    title = "The input does not fit the model"
+class WrongContent(RequestRefused, status=422, title="The input does not fit the model"):
     hint = "Give every feature of the model once, with its type; GET /model lists them and /docs shows an example."
 
+    def __init__(self, complaints: Sequence[Complaint]) -> None:
+        """The first complaint makes the sentence; at most 20 are listed."""
+        least = "at least " if len(complaints) >= MOST_COMPLAINTS else ""
+        more = f" (and {least}{len(complaints) - 1} more)" if len(complaints) > 1 else ""
+        super().__init__(f"{complaints[0]}{more}", complaints[:MOST_COMPLAINTS])
 
-class WrongFeedback(RequestRefused):
-    """The feedback names no prediction, or its truth does not fit the model's task."""
+    @classmethod
+    def at(cls, place: Place, what: str) -> Self:
+        return cls([Complaint(place, what)])
 
-    status = 422
-    title = "The feedback does not fit"
+
+class WrongFeedback(RequestRefused, status=422, title="The feedback does not fit"):
     hint = (
         'Send {"id": the id of the answer, "actual": the true value}; row n of a batch has the id "<id>.<n>", from 0.'
     )
 
 
-class PredictionFailed(RequestRefused):
-    """The model gave an error or a value that is no finite number."""
-
-    status = 500
-    title = "The model gave no usable prediction"
+class PredictionFailed(RequestRefused, status=500, title="The model gave no usable prediction"):
     hint = "The input was accepted, so the model is at fault: roll back to an earlier version."
 
 
-class NoModel(RequestRefused):
-    """There is nothing to predict with."""
-
-    status = 503
-    title = "No model is loaded"
+class NoModel(RequestRefused, status=503, title="No model is loaded"):
     hint = "Train and promote a model; GET /readyz says what the registry answers and what was refused."
 
 
-class NoRoom(RequestRefused):
-    """The disk that holds temporary files is full, or cannot be written."""
-
-    status = 503
-    title = "No room to work on the table"
+class NoRoom(RequestRefused, status=503, title="No room to work on the table"):
     hint = "Send it again later or in parts; on the server, see that the folder for temporary files (TMPDIR) has room."
 
 
-class FeedbackNotKept(RequestRefused):
-    """The feedback would be lost."""
-
-    status = 503
-    title = "Feedback cannot be kept now"
+class FeedbackNotKept(RequestRefused, status=503, title="Feedback cannot be kept now"):
     hint = "Send it again later; on the server, see that PREDICTION_LOG_DIR is set, is writable and has room."
 
 
-class HistoryUnavailable(RequestRefused):
-    """The ledger cannot be read, and was never read before."""
-
-    status = 503
-    title = "The model's history cannot be read"
+class HistoryUnavailable(RequestRefused, status=503, title="The model's history cannot be read"):
     hint = "Predictions go on. Check that the tracking server runs and that MLFLOW_TRACKING_URI names it."
 
 
 class RegistryAway(PredictionApiError):
     """The registry did not answer, or not in its own protocol."""
 
-    title = "The registry cannot be reached"
-    hint = "Check that the tracking server runs, that MLFLOW_TRACKING_URI names it and that it allows this host's name."
-
 
 class NotThere(PredictionApiError):
     """The registry answers that it does not have what was asked for."""
 
-    title = "Not in the registry"
-    hint = "Train and promote a model, or check MODEL_ALIAS."
-
 
 class ModelRefused(PredictionApiError):
-    """A model version that is not served."""
+    """A model version that is not served; /docs shows each kind with its docstring and hint."""
 
-    title = "A model version was refused"
+    hint: ClassVar[str]
 
 
 class ArtifactUnavailable(ModelRefused):

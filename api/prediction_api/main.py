@@ -20,9 +20,9 @@ from prediction_api.protocols.routing import named
 from prediction_api.protocols.v2 import v2_router
 from prediction_api.settings import Settings
 from prediction_api.telemetry.metrics import Metrics
+from prediction_api.web.docs_page import page_router
 from prediction_api.web.files import PageFiles
 from prediction_api.web.openapi import TITLE, openapi_schema
-from prediction_api.web.routes import page_router, people_router
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 
@@ -50,14 +50,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    of_model = [*model_router.routes, *people_router.routes, *mlflow_router.routes]
+    of_model = [*model_router.routes, *mlflow_router.routes]
     routes = [*router.routes, *page_router.routes, *of_model, *v2_router.routes, *named(of_model)]
     bare = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}  # a redirect would repeat the client's Host
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, telemetry=quiet, **bare)  # type: ignore[arg-type]
     app.mount("/pages", PageFiles())
-    app.state.settings, app.state.catalog, app.state.metrics = settings, catalog, metrics
+    app.state.catalog, app.state.admission = catalog, admission
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
-    app.state.admission = admission
     if keys := KeyRing(settings.api_key, settings.api_key_file):
         app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(Admission, control=admission)

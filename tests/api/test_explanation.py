@@ -13,8 +13,8 @@ from prediction_api.main import create_app
 from prediction_api.models.contract import CategoryFeature, NumberFeature
 from prediction_api.models.predictor import Predictor
 from prediction_api.predicting.explanation import explain, typical
+from prediction_api.protocols import native
 from prediction_api.settings import Settings
-from prediction_api.web import routes
 from registry_server import FakeRegistry
 
 WINE = Predictor.from_bytes(regression_model())  # 0.5 * fixed acidity + alcohol (10 if missing) + (1 if white)
@@ -122,7 +122,7 @@ def test_explain_keeps_nobody_else_waiting(client: TestClient, monkeypatch: pyte
         loops.append(asyncio._get_running_loop())  # None in a thread of its own
         return explain(*arguments)
 
-    monkeypatch.setattr(routes, "explain", noting)
+    monkeypatch.setattr(native, "explain", noting)
     assert client.post("/explain", json={"fixed_acidity": 8, "alcohol": None, "type": "red"}).status_code == 200
     assert loops == [None]
 

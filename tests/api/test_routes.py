@@ -301,7 +301,7 @@ def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
 
 
 def test_a_fault_of_ours_is_a_problem_without_its_trace(client: TestClient) -> None:
-    client.app.state.metrics.page = None  # type: ignore[attr-defined]
+    client.app.state.catalog.metrics.page = None  # type: ignore[attr-defined]
     answer = client.get("/metrics", headers={"X-Request-ID": "bug-1"})
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import regression_contract
-from prediction_api.errors import NotJson, WrongContent
+from prediction_api.errors import MOST_COMPLAINTS, NotJson, WrongContent
 from prediction_api.models.contract import Contract
-from prediction_api.predicting.rows import MOST_COMPLAINTS, RowReader
+from prediction_api.predicting.rows import RowReader
 
 READER = RowReader(Contract.model_validate_json(json.dumps(regression_contract())))
 NUMBERS_IN_TEXT = (

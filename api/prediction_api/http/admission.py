@@ -7,14 +7,12 @@ that has been sending for longest loses its place. Everything but POST (health, 
 
 import asyncio
 from collections.abc import Collection
-from typing import Protocol
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prediction_api.errors import MalformedRequest, RequestRefused, TooBusy, TooSlow
+from prediction_api.errors import TooBusy, TooSlow
 from prediction_api.http.bodies import announced_length
-from prediction_api.http.problems import problem_of
+from prediction_api.http.connection import LimitedConnection
 from prediction_api.telemetry.metrics import Metrics
 
 MOST_SMALL = 128  # under way at once: at 4,000 a second the last one waits 32 ms
@@ -24,30 +22,17 @@ PAUSE_SECONDS = 0.25  # after a 429, its connection is not read for this long: r
 SLOW_SECONDS = 5.0  # after this long, a client that still sends may lose its place to another
 
 
-class Connection(Protocol):
-    """What admission control asks of a connection."""
-
-    @property
-    def client_since(self) -> float | None:
-        """Since when the client has had to send or read; None while the service has to answer."""
-
-    def end_if_slow(self, now: float) -> None: ...
-
-    def pause(self, seconds: float) -> None: ...
-
-    def end(self, error: RequestRefused) -> None: ...
-
-
 class AdmissionControl:
     """Counts what is under way in this process."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.small = 0
-        self.large: dict[int, Connection | None] = {}  # by a number for each request
-        self.connections: Collection[Connection] = ()  # the server's own set, once it has one
-        self._metrics = metrics
+        self.large: dict[int, LimitedConnection | None] = {}  # by a number for each request
+        self.connections: Collection[LimitedConnection] = ()  # the server's own set, once it has one
+        self.turned_away = metrics.turned_away
         self._numbers = 0
-        metrics.watch_admission(in_hand=lambda: self.small + len(self.large), connections=lambda: len(self.connections))
+        metrics.in_hand.set_function(lambda: self.small + len(self.large))
+        metrics.connections.set_function(lambda: len(self.connections))
 
     async def end_slow_connections(self, every_seconds: float) -> None:
         """Looks at all connections for ever; each knows whether its client is too slow."""
@@ -57,30 +42,27 @@ class AdmissionControl:
             for connection in list(self.connections):
                 connection.end_if_slow(now)
 
-    def refused(self, reason: str) -> None:
-        self._metrics.turned_away(reason)
-
-    def take_large_place(self, connection: Connection | None) -> int | None:
+    def take_large_place(self, connection: LimitedConnection | None) -> int | None:
         """The number of the place, or None where all are taken by requests that are not slow to arrive."""
         if len(self.large) >= MOST_LARGE:
             now = asyncio.get_running_loop().time()
-            sending = {
-                number: since
+            sending = [
+                (since, number, one)
                 for number, one in self.large.items()
                 if one and (since := one.client_since) is not None and now - since > SLOW_SECONDS
-            }
+            ]
             if not sending:
                 return None
-            slowest = self.large.pop(min(sending, key=lambda number: sending[number]))
-            if slowest:
-                slowest.end(TooSlow("another request needed the place, and this one was slow to arrive"))
+            _, number, slowest = min(sending)
+            del self.large[number]
+            slowest.end(TooSlow("another request needed the place, and this one was slow to arrive"))
         self._numbers += 1
         self.large[self._numbers] = connection
         return self._numbers
 
 
 class Admission:
-    """Plain ASGI middleware: answers 429 where there is no room for a POST."""
+    """Plain ASGI middleware: refuses a POST for which there is no room."""
 
     def __init__(self, app: ASGIApp, control: AdmissionControl) -> None:
         self._app = app
@@ -90,29 +72,21 @@ class Admission:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        try:
-            length = announced_length(scope)
-        except MalformedRequest as error:
-            await problem_of(Request(scope), error)(scope, receive, send)
-            return
+        length = announced_length(scope)
         if length is not None and length <= SMALL_BYTES:
             await self._small(scope, receive, send)
         else:
             await self._large(scope, receive, send)
 
     async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = await receive()
-        if message.get("more_body"):
-            message = await _whole(message, receive)
-        first: list[Message] = [message]
+        first = [await _whole(receive)]
 
         async def receive_again() -> Message:
             return first.pop() if first else await receive()
 
         control = self._control
         if control.small >= MOST_SMALL:
-            await self._refuse("small", f"{MOST_SMALL} requests are under way already", scope, receive_again, send)
-            return
+            raise self._too_busy(scope, "small", f"{MOST_SMALL} requests are under way already")
         control.small += 1
         try:
             await self._app(scope, receive_again, send)
@@ -123,24 +97,26 @@ class Admission:
         control = self._control
         place = control.take_large_place(scope["state"].get("connection"))
         if place is None:
-            await self._refuse("large", f"{MOST_LARGE} large bodies are under way already", scope, receive, send)
-            return
+            raise self._too_busy(scope, "large", f"{MOST_LARGE} large bodies are under way already")
         try:
             await self._app(scope, receive, send)
         finally:
             control.large.pop(place, None)
 
-    async def _refuse(self, reason: str, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self._control.refused(reason)
+    def _too_busy(self, scope: Scope, reason: str, detail: str) -> TooBusy:
+        self._control.turned_away(reason)
         if connection := scope["state"].get("connection"):
             connection.pause(PAUSE_SECONDS)
-        await problem_of(Request(scope), TooBusy(detail))(scope, receive, send)
+        return TooBusy(detail)
 
 
-async def _whole(message: Message, receive: Receive) -> Message:
+async def _whole(receive: Receive) -> Message:
     """All of a small body as one message, or the client's leaving."""
-    blocks = [message.get("body", b"")]
-    while message["type"] == "http.request" and message.get("more_body"):
+    blocks, more = [], True
+    while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return message
         blocks.append(message.get("body", b""))
-    return message if message["type"] != "http.request" else {"type": "http.request", "body": b"".join(blocks)}
+        more = message.get("more_body", False)
+    return {"type": "http.request", "body": b"".join(blocks)}

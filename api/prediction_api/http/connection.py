@@ -9,14 +9,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from prediction_api.errors import (
-    HeadTooLarge,
-    MalformedRequest,
-    RequestRefused,
-    TooBusy,
-    TooManyConnections,
-    TooSlow,
-)
+from prediction_api.errors import HeadTooLarge, MalformedRequest, RequestRefused, TooBusy, TooManyConnections, TooSlow
 from prediction_api.http.problems import raw_problem
 from prediction_api.telemetry.prediction_log import id_maker
 
@@ -31,8 +24,8 @@ class LimitedConnection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         state = self.config.app.state  # type: ignore[union-attr]
-        self._control, self._slowest = state.admission, state.settings.api_request_seconds
-        self._most_connections = state.settings.api_max_connections
+        self._control, settings = state.admission, state.catalog.settings
+        self._slowest, self._most_connections = settings.api_request_seconds, settings.api_max_connections
         self._began: float | None = None  # when the first byte of a request came that is not answered yet
         self._heard_at = self.loop.time()  # when the last byte came, or the last answer was complete
         self._answered_at = self._heard_at  # when the last answer was complete
@@ -161,7 +154,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def end(self, error: RequestRefused) -> None:
         """Sends the error, unless an answer has begun, and closes the connection."""
-        self._control.refused(error.code())
+        self._control.turned_away(error.code())
         if not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
             self.transport.write(raw_problem(error, _new_id()))
         self.transport.close()

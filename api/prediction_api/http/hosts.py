@@ -9,11 +9,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prediction_api.errors import ForeignOrigin, MalformedRequest, RequestRefused, UnknownHost
-from prediction_api.http.problems import problem_of
+from prediction_api.errors import ForeignOrigin, MalformedRequest, UnknownHost
 
 # Beside every IP address: rebinding needs a name. "api" is the service's name in Compose.
 OWN_NAMES = ("localhost", "api")
@@ -32,27 +30,27 @@ class HostCheck:
         self._same = lru_cache(256)(self._is_same_site)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (error := self._refusal(scope)):
-            await problem_of(Request(scope), error)(scope, receive, send)
-            return
+        if scope["type"] == "http":
+            self._check(scope)
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> RequestRefused | None:
+    def _check(self, scope: Scope) -> None:
+        """Raises MalformedRequest, UnknownHost or ForeignOrigin."""
         host = origin = None
         for name, value in scope["headers"]:
             if name == b"host":
                 if host is not None:
-                    return MalformedRequest("the request has more than one Host")
+                    raise MalformedRequest("the request has more than one Host")
                 host = value
             elif name == b"origin":
                 origin = value
         if host is None:  # browsers send one always, and so does everyone in HTTP/1.1 (RFC 9112, 3.2)
-            return MalformedRequest("the request has no Host") if scope.get("http_version") == "1.1" else None
-        if not self._known(host):
-            return UnknownHost(f"the Host {_shown(host)} is not one of this service's names")
-        if origin is not None and scope["method"] not in _SAFE_METHODS and not self._same(origin, host):
-            return ForeignOrigin(f"a page of {_shown(origin)} asks")
-        return None
+            if scope.get("http_version") == "1.1":
+                raise MalformedRequest("the request has no Host")
+        elif not self._known(host):
+            raise UnknownHost(f"the Host {_shown(host)} is not one of this service's names")
+        elif origin is not None and scope["method"] not in _SAFE_METHODS and not self._same(origin, host):
+            raise ForeignOrigin(f"a page of {_shown(origin)} asks")
 
     def _is_known(self, host: bytes) -> bool:
         name = _name(host.decode("latin-1"))

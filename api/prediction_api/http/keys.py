@@ -8,11 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from pydantic import SecretStr
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prediction_api.errors import StartRefused, WrongKey
-from prediction_api.http.problems import problem_of
+from prediction_api.http.bodies import header_of
 from prediction_api.telemetry.events import log_event
 
 SHORTEST = 20  # characters; `openssl rand -hex 16` gives 32
@@ -20,9 +19,9 @@ _FEWEST_DIFFERENT = 8
 _WEAK = ("changeme", "change-me", "password", "secret", "example", "default", "letmein", "qwerty", "12345", "your-key")
 _LOOK_AGAIN_SECONDS = 1.0
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
-_OPEN = {"/", "/livez", "/readyz", "/health", "/healthz", "/ping", "/v2/health/live", "/v2/health/ready"}
-_OPEN_FOLDER = "/pages/"
-_OPEN_OF_MODEL = re.compile(r"/models/[^/]+/readyz")
+_OPEN = re.compile(
+    r"/|/livez|/readyz|/health|/healthz|/ping|/v2/health/(live|ready)|/pages/.*|/models/[^/]+/readyz", re.S
+)
 
 
 def read_keys(text: str, source: str) -> list[bytes]:
@@ -59,12 +58,9 @@ class KeyRing:
     def __init__(self, key: SecretStr | None, file: Path | None) -> None:
         self._fixed = read_keys(key.get_secret_value(), "API_KEY") if key else []
         self._file = file
-        self._from_file: list[bytes] = []
-        self._seen: tuple[int, int, int] | None = None
+        self._seen = _state(file) if file else None
+        self._from_file = _read_file(file) if file else []
         self._look_at = 0.0
-        if file:
-            self._seen = _state(file)
-            self._from_file = _read_file(file)
 
     def __bool__(self) -> bool:
         return bool(self._fixed or self._file)
@@ -109,30 +105,26 @@ def _state(file: Path) -> tuple[int, int, int] | None:
 
 
 class KeyCheck:
-    """Plain ASGI middleware: answers 401 to a request without a valid key, before its body is read."""
+    """Plain ASGI middleware: refuses a request without a valid key, before its body is read."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
         self._app = app
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open(scope["path"]) or self._keys.knows(_given(scope)):
-            await self._app(scope, receive, send)
-            return
-        await problem_of(Request(scope), WrongKey("the request gives no key that is valid"))(scope, receive, send)
+        if scope["type"] == "http" and not is_open(scope["path"]) and not self._keys.knows(_given(scope)):
+            raise WrongKey("the request gives no key that is valid")
+        await self._app(scope, receive, send)
 
 
 def is_open(path: str) -> bool:
     """This path is answered without a key."""
-    return path in _OPEN or path.startswith(_OPEN_FOLDER) or _OPEN_OF_MODEL.fullmatch(path) is not None
+    return _OPEN.fullmatch(path) is not None
 
 
 def _given(scope: Scope) -> bytes:
     """The key in X-API-Key or, without that, of `Authorization: Bearer`; empty where there is none."""
-    bearer = b""
-    for name, value in scope["headers"]:
-        if name == b"x-api-key":
-            return bytes(value.strip())
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            bearer = bytes(value[7:].strip())
-    return bearer
+    if key := header_of(scope, b"x-api-key"):
+        return key.strip()
+    scheme, _, bearer = header_of(scope, b"authorization").partition(b" ")
+    return bearer.strip() if scheme.lower() == b"bearer" else b""

@@ -3,10 +3,12 @@
 import re
 import time
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from prediction_api.errors import RequestRefused
 from prediction_api.http.bodies import header_of
-from prediction_api.http.problems import SECURITY_HEADERS
+from prediction_api.http.problems import SECURITY_HEADERS, problem_of
 from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
 from prediction_api.telemetry.prediction_log import id_maker
@@ -19,6 +21,7 @@ class RequestRecord:
     """Outermost middleware, plain ASGI: request id, security headers, HEAD as GET, the answer's count, time, log line.
 
     X-Request-ID is taken or made, and returned. A failure (500 and above) is always logged, the rest on request.
+    What another middleware refuses is answered here.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, log_all: bool) -> None:
@@ -55,6 +58,8 @@ class RequestRecord:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except RequestRefused as error:  # by another middleware: the application answers those of its calls
+            await problem_of(Request(scope), error)(scope, receive, send_with_headers)
         except Exception as error:  # a fault of ours: noted here, answered and traced further out
             state["failure"] = f"{type(error).__name__}: {str(error)[:300]}"
             raise
@@ -64,12 +69,8 @@ class RequestRecord:
             self._metrics.answered(route, status, seconds)
             probed = status == 503 and route.endswith(("/ready", "/readyz"))  # before the first model that is no news
             if status >= self._log_from and not probed:
-                _log_request(scope, route, status, seconds)
-
-
-def _log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
-    fields = {"request_id": scope["state"]["request_id"], "method": scope["method"], "path": route, "status": status}
-    fields["milliseconds"] = round(seconds * 1000, 1)
-    if failure := scope["state"].get("failure"):
-        fields["detail"] = failure
-    log_event("request failed" if status >= 500 else "request", **fields)
+                detail = {"detail": state["failure"]} if "failure" in state else {}
+                log_event(
+                    "request failed" if status >= 500 else "request", request_id=state["request_id"],
+                    method=scope["method"], path=route, status=status, milliseconds=round(seconds * 1000, 1), **detail,
+                )  # fmt: skip

@@ -20,47 +20,43 @@ SECURITY_HEADERS = {
 def answer_errors_as_problems(app: FastAPI) -> None:
     """The one place where exceptions become HTTP."""
 
+    @app.exception_handler(RequestRefused)
+    async def refused(request: Request, error: RequestRefused) -> Response:
+        request.state.failure = error.detail  # its log line says the same
+        return problem_of(request, error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def disconnected(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # reaches nobody; nginx counts such requests so, too
+
+    @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         titles = {404: ("Not found", "/docs lists every call."), 405: ("Method not allowed", "/docs lists every call.")}
         title, hint = titles.get(error.status_code, (str(error.detail), ""))
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return _problem(request, error.status_code, title, detail, hint, headers=error.headers)
+        content = _content("about:blank", title, error.status_code, detail, hint, request.state.request_id)
+        return _response(request, content, error.headers)
 
+    @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
         hint = "This is a fault of the service; its log has the details under this request id."
-        answer = _problem(request, 500, "Internal error", type(error).__name__, hint)
+        request_id = request.state.request_id
+        content = _content("about:blank", "Internal error", 500, type(error).__name__, hint, request_id)
         # sent from outside RequestRecord
-        answer.headers.update(SECURITY_HEADERS | {"x-request-id": request.state.request_id})
-        return answer
-
-    app.exception_handler(RequestRefused)(refused)
-    app.exception_handler(ClientDisconnect)(disconnected)
-    app.exception_handler(HTTPException)(framework)
-    app.exception_handler(Exception)(bug)
-
-
-async def refused(request: Request, error: RequestRefused) -> Response:
-    """The answer to a request that is refused; its log line has the same detail."""
-    request.state.failure = error.detail
-    return problem_of(request, error)
-
-
-async def disconnected(_request: Request, _error: ClientDisconnect) -> Response:
-    """Reaches nobody; nginx counts such requests as 499, too."""
-    return Response(status_code=499)
+        return _response(request, content, SECURITY_HEADERS | {"x-request-id": request_id})
 
 
 def problem_of(request: Request, error: RequestRefused) -> Response:
     """The problem document of this error as a response."""
-    content = {**error.members, **_content(error, request.state.request_id)}
+    content = {**error.members, **_content_of(error, request.state.request_id)}
     if error.complaints:
-        content["errors"] = [{"loc": one.loc, "msg": one.msg} for one in error.complaints]
+        content["errors"] = error.complaints
     return _response(request, content, error.headers)
 
 
 def raw_problem(error: RequestRefused, request_id: str) -> bytes:
     """The same as the bytes of a whole answer, after which the connection is closed."""
-    body = to_json(_content(error, request_id))
+    body = to_json(_content_of(error, request_id))
     headers = {"Content-Type": "application/problem+json", "Content-Length": str(len(body)), "Connection": "close"}
     headers |= {"X-Request-ID": request_id, **error.headers, **SECURITY_HEADERS}
     lines = [f"HTTP/1.1 {error.status} {error.title}", *(f"{name.lower()}: {one}" for name, one in headers.items())]
@@ -71,17 +67,13 @@ def json_response(content: object, status: int = 200) -> Response:
     return Response(to_json(content), status, media_type="application/json")
 
 
-def _content(error: RequestRefused, request_id: str) -> dict[str, object]:
-    kind = f"/docs#error-{error.code()}"
-    content: dict[str, object] = {"type": kind, "title": error.title, "status": error.status, "detail": error.detail}
-    return content | {"hint": error.hint, "request_id": request_id}
+def _content_of(error: RequestRefused, request_id: str) -> dict[str, object]:
+    return _content(f"/docs#error-{error.code()}", error.title, error.status, error.detail, error.hint, request_id)
 
 
-def _problem(
-    request: Request, status: int, title: str, detail: str, hint: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    content: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return _response(request, content | {"hint": hint, "request_id": request.state.request_id}, headers)
+def _content(kind: str, title: str, status: int, detail: str, hint: str, request_id: str) -> dict[str, object]:
+    content: dict[str, object] = {"type": kind, "title": title, "status": status, "detail": detail}
+    return content | {"hint": hint, "request_id": request_id}
 
 
 def _response(request: Request, content: dict[str, object], headers: Mapping[str, str] | None) -> Response:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prediction_api.models.copies import ModelCopies, now
 from prediction_api.errors import RegistryAway
+from prediction_api.models.copies import ModelCopies, now
 from prediction_api.models.memory import ModelMemory, release_memory
 from prediction_api.models.registry import Registry
 from prediction_api.models.signature import PublicKeys
-from prediction_api.models.store import LiveModel, ServedModel
+from prediction_api.models.store import LiveModel, Refusal, ServedModel
 from prediction_api.predicting.micro_batching import Inference
 from prediction_api.settings import NAME, Settings
 from prediction_api.telemetry.events import log_event
@@ -46,13 +46,13 @@ class Entry:
 
 @dataclass(slots=True)
 class Catalog:
-    """`entries` are the models by their names; `unsafe` says for other names why they are not served."""
+    """`entries` are the models by their names; `unsafe` are those whose names cannot be served."""
 
     settings: Settings
     registry: Registry
     metrics: Metrics
     entries: dict[str, Entry] = field(default_factory=dict)
-    unsafe: dict[str, str] = field(default_factory=dict)
+    unsafe: dict[str, Refusal] = field(default_factory=dict)
     state: RegistryState = RegistryState()
     memory: ModelMemory = field(init=False)
 
@@ -61,8 +61,7 @@ class Catalog:
 
     async def load_copies(self) -> None:
         """Serves each model's newest copy that still passes every check, so that nothing here needs the registry."""
-        folder = self.settings.models_dir
-        names = [path.name for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+        names = sorted(path.name for path in self.settings.models_dir.glob("*/"))
         for name in filter(_is_safe, names):
             copies = self._copies(name)
             await asyncio.to_thread(copies.drop_leftovers)
@@ -113,15 +112,11 @@ class Catalog:
             return self.entries.get(self.settings.default_model)
         return min(self.entries.values(), key=lambda one: (one.model.registered or 0, one.model.name), default=None)
 
-    def find(self, name: str | None) -> Entry | None:
-        """The model of this name; without one the default model."""
-        return self.default if name is None else self.entries.get(name)
-
     def missing(self, name: str | None) -> str:
         """Why there is no model of this name, or no default model."""
         name = name or self.settings.default_model
         if name in self.unsafe:
-            return self.unsafe[name]
+            return self.unsafe[name].detail
         if not self.state.reachable:
             return f"there is no copy of it here, and the registry: {self.state.detail}"
         which = "no registered model" if name is None else f"no registered model {name[:100]!r}"
@@ -135,7 +130,6 @@ class Catalog:
         )
         folder = settings.prediction_log_dir and settings.prediction_log_dir / name
         log = PredictionLog(folder, settings.prediction_log_days, self.metrics, settings.prediction_log_group_reads)
-        log.start()
         entry = self.entries[name] = Entry(model, Inference(self.metrics, log), log, History(self.registry, name))
         return entry
 
@@ -143,12 +137,15 @@ class Catalog:
         return ModelCopies(self.settings.models_dir / name)
 
     def _note_unsafe(self, names: Iterable[str]) -> None:
-        wrong = [name for name in names if not _is_safe(name)]
-        for name in wrong:
-            if name not in self.unsafe:
-                log_event("model refused", level=logging.WARNING, model=name, reason="unsafe-name")
         rule = "a name becomes a folder: letters, digits, space, '_', '.' and '-', at most 100, a letter or digit first"
-        self.unsafe = {name: f"the registered model {name[:100]!r} cannot be served: {rule}" for name in wrong}
+        known, self.unsafe = self.unsafe, {}
+        for name in names:
+            if _is_safe(name):
+                continue
+            detail = f"the registered model {name[:100]!r} cannot be served: {rule}"
+            self.unsafe[name] = Refusal(None, "unsafe-name", detail, "Register it under another name.")
+            if name not in known:
+                log_event("model refused", level=logging.WARNING, model=name, reason="unsafe-name")
 
     def _note_registry(self, reachable: bool, detail: str) -> None:
         if reachable != self.state.reachable:

@@ -96,7 +96,7 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|[+-
 
 
 class DatePart(Part):
-    """A number that the graph takes from a date, in UTC: days since 1970-01-01, seconds of the day, weekday from Monday (0)."""
+    """A number the graph takes from a date in UTC: days since 1970-01-01, seconds of the day, weekday (Monday 0)."""
 
     input: str = Field(min_length=1)
     part: str
@@ -110,7 +110,7 @@ class DatePart(Part):
 
 
 class DateFeature(_Feature):
-    """A column of dates or timestamps in one `format`: "iso", or a pattern of strptime. A time without a zone is UTC."""
+    """A column of dates or timestamps in a `format`: "iso", or a pattern of strptime. A time without a zone is UTC."""
 
     type: Literal["date"]
     format: str = "iso"
@@ -147,7 +147,7 @@ class DateFeature(_Feature):
 
 @lru_cache
 def _shape(form: str) -> re.Pattern[str]:
-    """The texts of a format: four digits for a year, two for minutes and seconds, and where nothing parts the numbers."""
+    """The texts of a format: four digits for a year; two for minutes, seconds and where nothing parts the numbers."""
     few = r"\d{1,2}" if re.search("%.[^%]", form) else r"\d\d"
     digits = {"Y": r"\d{4}", "m": few, "d": few, "H": few, "M": r"\d\d", "S": r"\d\d"}
     return re.compile(re.sub("%(.)", lambda found: digits.get(found[1], ".+"), re.escape(form)), re.ASCII)
@@ -188,7 +188,7 @@ class Interval(Part):
 
 
 class Golden(Part):
-    """Rows with the predictions that training computed, by the features' `input` or by the graph's; `tolerance` is absolute."""
+    """Rows, by the features' `input` or by the graph's, with training's predictions; `tolerance` is absolute."""
 
     rows: list[dict[str, Value]] = Field(min_length=1)
     predictions: list[float | str]
@@ -208,14 +208,6 @@ def _reading_of(version: int | None) -> Reading:
     return Reading(missing=[*Reading().missing, "none"]) if version == 1 else Reading()
 
 
-class Threshold(Part):
-    """For two classes: `label` is predicted from the probability `value` on. The graph's label applies it already."""
-
-    label: str
-    value: float
-    chosen_for: str | None = None
-
-
 class Contract(Part):
     """Lists are in the order of the graph's inputs and of its probabilities. What version 1 lacks has defaults."""
 
@@ -223,17 +215,14 @@ class Contract(Part):
     name: str
     task: Literal["regression", "classification"]
     target: str
-    target_unit: str | None = None
     labels: list[str] = []
     reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
     features: list[Feature] = Field(min_length=1)
     prediction_histogram: NumberHistogram | None = None
     interval: Interval | None = None
-    threshold: Threshold | None = None
     golden: Golden
     metrics: dict[str, float] = {}
     data: DataOrigin | None = None
-    run_id: str | None = None
     trained_at: datetime | None = None
     code_version: str | None = None
 

@@ -16,7 +16,7 @@ RESIDENT_OF_FILE = 6
 class ModelMemory:
     """`limit` bytes for the models together; `loading` lets one model at a time be tried and loaded.
 
-    While one is loaded, it takes two to three times what it takes afterwards, and the one that it replaces is there too.
+    While one is loaded, it takes up to three times what it takes afterwards, and the one that it replaces is there too.
     """
 
     limit: int

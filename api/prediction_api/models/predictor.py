@@ -11,9 +11,8 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
+from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
 from prediction_api.models.contract import CategoryFeature, Contract, DateFeature, Feature, Value
-from prediction_api.errors import PredictionFailed
-from prediction_api.errors import GoldenMismatch, UnsafeGraph, WrongContract
 
 Row = Sequence[Value]
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
@@ -188,11 +187,10 @@ def _refuse_what_no_export_holds(model: onnx.ModelProto) -> None:
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of a file that holds one graph and nothing else."""
     yield from model.graph.initializer
-    attributes = [attribute for node in model.graph.node for attribute in node.attribute]
-    for attribute in attributes:
-        yield from (attribute.t, *attribute.tensors)
-    for sparse in (
-        *model.graph.sparse_initializer,
-        *(one for a in attributes for one in (a.sparse_tensor, *a.sparse_tensors)),
-    ):
-        yield from (sparse.values, sparse.indices)
+    sparse = list(model.graph.sparse_initializer)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            sparse += (attribute.sparse_tensor, *attribute.sparse_tensors)
+    for one in sparse:
+        yield from (one.values, one.indices)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from prediction_api.errors import ArtifactUnavailable, NotThere, RegistryAway
 
@@ -96,20 +96,12 @@ class _LocationAnswer(BaseModel):
     artifact_uri: str
 
 
-class _Experiment(BaseModel):
-    experiment_id: str
-
-
 class _ExperimentAnswer(BaseModel):
-    experiment: _Experiment
-
-
-class _RunData(BaseModel):
-    tags: list[_Tag] = []
+    experiment_id: str = Field(validation_alias=AliasPath("experiment", "experiment_id"))
 
 
 class _Run(BaseModel):
-    data: _RunData
+    tags: list[_Tag] = Field([], validation_alias=AliasPath("data", "tags"))
 
 
 class _RunsAnswer(BaseModel):
@@ -128,7 +120,7 @@ class Registry:
     """Read-only. Short timeouts: the caller asks again soon anyway."""
 
     def __init__(self, uri: str, alias: str) -> None:
-        self.uri = uri.rstrip("/")
+        self._uri = uri.rstrip("/")
         self.alias = alias
         self._client = httpx.AsyncClient(
             timeout=2.0, transport=httpx.AsyncHTTPTransport(retries=2), trust_env=False, follow_redirects=False
@@ -138,12 +130,7 @@ class Registry:
         """Every registered model that carries the alias, the first registered in front. Raises RegistryAway."""
         found, query = list[_Model](), {"max_results": "1000"}
         while True:
-            try:
-                answer = await self._ask(
-                    "GET", "registered-models/search", _ModelsAnswer, params=query, timeout=_SEARCH_TIMEOUT
-                )
-            except NotThere as error:
-                raise RegistryAway(f"registered-models/search was refused: {error.detail}") from None
+            answer = await self._search("GET", "registered-models/search", _ModelsAnswer, params=query)
             found += answer.registered_models
             if not answer.next_page_token:
                 break
@@ -167,21 +154,15 @@ class Registry:
 
     async def decisions(self, model: str, most: int) -> list[LedgerEntry]:
         """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""
+        query = {"experiment_name": f"{model}-ledger"}
         try:
-            name = f"{model}-ledger"
-            found = await self._ask(
-                "GET", "experiments/get-by-name", _ExperimentAnswer, params={"experiment_name": name}
-            )
+            found = await self._ask("GET", "experiments/get-by-name", _ExperimentAnswer, params=query)
         except NotThere:
             return []
-        search = {"experiment_ids": [found.experiment.experiment_id], "max_results": 5 * most}  # other aliases' are among them
-        order = {"order_by": ["attributes.start_time DESC"]}
-        query: dict[str, Any] = {"json": search | order, "timeout": _SEARCH_TIMEOUT}
-        try:
-            answer = await self._ask("POST", "runs/search", _RunsAnswer, **query)
-        except NotThere as error:  # the ledger is there, and cannot be searched: deleted a moment ago, or hidden
-            raise RegistryAway(f"runs/search was refused: {error.detail}") from None
-        texts = [tag.value for run in answer.runs for tag in run.data.tags if tag.key == "ledger.entry"]
+        search: dict[str, Any] = {"experiment_ids": [found.experiment_id], "order_by": ["attributes.start_time DESC"]}
+        search["max_results"] = 5 * most  # other aliases' are among them
+        answer = await self._search("POST", "runs/search", _RunsAnswer, json=search)
+        texts = [tag.value for run in answer.runs for tag in run.tags if tag.key == "ledger.entry"]
         entries = [_entry(text) for text in texts]
         return [entry for entry in entries if entry.alias in ("", self.alias)][:most]
 
@@ -192,7 +173,7 @@ class Registry:
         location = urlsplit(answer.artifact_uri)
         if location.scheme != "mlflow-artifacts":
             raise ArtifactUnavailable(f"version {version} lies at {location.scheme}:, not behind the tracking server")
-        url = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{quote(location.path.strip('/'))}/{ARTIFACT}"
+        url = f"{self._uri}/api/2.0/mlflow-artifacts/artifacts/{quote(location.path.strip('/'))}/{ARTIFACT}"
         size = 0
         try:
             async with self._client.stream("GET", url, timeout=_DOWNLOAD_TIMEOUT) as response:
@@ -213,9 +194,16 @@ class Registry:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def _search(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
+        """An answer that may take long, of what is there: a ledger that cannot be searched was deleted a moment ago."""
+        try:
+            return await self._ask(method, path, kind, timeout=_SEARCH_TIMEOUT, **content)
+        except NotThere as error:
+            raise RegistryAway(f"{path} was refused: {error.detail}") from None
+
     async def _ask(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
         try:
-            response = await self._client.request(method, f"{self.uri}/api/2.0/mlflow/{path}", **content)
+            response = await self._client.request(method, f"{self._uri}/api/2.0/mlflow/{path}", **content)
             if response.is_client_error:
                 trouble = _Trouble.model_validate_json(response.content)
                 # MLflow answers 404 for what it does not have and 400 for what it does not take
@@ -235,10 +223,9 @@ def _entry(text: str) -> LedgerEntry:
     try:
         return LedgerEntry.model_validate_json(text)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "entry"
-        return LedgerEntry(
-            action="unreadable", version="?", reasons=[Reason(text=f"{where}: {error.errors()[0]['msg']}")]
-        )
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "entry"
+        return LedgerEntry(action="unreadable", version="?", reasons=[Reason(text=f"{where}: {first['msg']}")])
 
 
 def _require_success(response: httpx.Response) -> None:

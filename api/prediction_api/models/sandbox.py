@@ -87,7 +87,12 @@ def main() -> int:
     with suppress(OSError):  # if memory runs out, this process goes and not the service; not every system has that
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
-        verdict = _verdict(content)
+        _warm_up()
+        before = resident_bytes()
+        loaded = Predictor.from_bytes(content)
+        release_memory()
+        verdict = Verdict(resident=max(0, resident_bytes() - before))
+        del loaded
     except MemoryError:
         verdict = _too_large(most)
     except ModelRefused as refused:
@@ -96,16 +101,6 @@ def main() -> int:
         verdict = _too_large(most) if full else Verdict(refused=refused.code(), detail=refused.detail)
     print("\n" + verdict.model_dump_json())  # noqa: T201  # ONNX's parser may have written to it too
     return 0
-
-
-def _verdict(content: bytes) -> Verdict:
-    _warm_up()
-    before = resident_bytes()
-    loaded = Predictor.from_bytes(content)
-    release_memory()
-    taken = max(0, resident_bytes() - before)
-    del loaded
-    return Verdict(resident=taken)
 
 
 def _warm_up() -> None:

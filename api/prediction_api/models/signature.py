@@ -26,7 +26,7 @@ class PublicKeys:
             return ()
 
     def check(self, model: str, sha256: str, signature: str | None) -> None:
-        """Raises SignatureMissing, NoPublicKey or SignatureWrong unless a valid key signed this file under this name."""
+        """Raises SignatureMissing, NoPublicKey or SignatureWrong unless a valid key signed this file by this name."""
         if not signature:
             raise SignatureMissing(f"{model!r}: the version has no tag model_signature")
         keys = self._read()

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from prediction_api.errors import (
+    ArtifactUnavailable,
+    DigestMissing,
+    ModelRefused,
+    NotThere,
+    RegistryAway,
+    SandboxKilled,
+)
 from prediction_api.models.copies import CopyRecord, ModelCopies, check_digest, now
-from prediction_api.errors import ArtifactUnavailable, DigestMissing, ModelRefused, NotThere, RegistryAway, SandboxKilled
 from prediction_api.models.memory import RESIDENT_OF_FILE, ModelMemory, release_memory
 from prediction_api.models.predictor import Predictor
 from prediction_api.models.registry import Champion, Promoted, Registry
@@ -21,15 +28,6 @@ from prediction_api.telemetry.metrics import Metrics
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
 RETRY_KILLED_SECONDS = 2.0  # after the first time; doubled each time, up to the above
 RELEASE_SECONDS = 1.0  # after a swap: requests and the prediction log may hold the old model that long
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """A verified model, the file into which it was downloaded, if it was, and the memory it takes, where measured."""
-
-    content: bytes
-    downloaded: Path | None = None
-    resident: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,13 @@ class LiveModel:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last version that was not served, and why."""
+    """A version that is not served, and why; `version` and `at` are null where the name alone is at fault."""
 
-    version: str
+    version: str | None
     reason: str
     detail: str
     hint: str
-    at: datetime
+    at: datetime | None = None
 
 
 class ServedModel:
@@ -110,8 +108,9 @@ class ServedModel:
                 return
             log_event("model no longer wanted", model=self.name, wanted=promoted.version)
             await self.stop()
-        if self._is_live(promoted):  # a refused version may have lost the alias
-            self._forget_refusal()
+        live = self.live
+        if live and (live.version, live.registered) == (promoted.version, promoted.created):
+            self._forget_refusal()  # of a version that has lost the alias
             return
         self._adopting = promoted
         self._adoption = asyncio.create_task(self._try_to_adopt(promoted))
@@ -131,10 +130,6 @@ class ServedModel:
         self._metrics.withdrawn(self.name)
         await asyncio.to_thread(self._copies.withdraw)
         log_event("model withdrawn", level=logging.WARNING, model=self.name)
-
-    def _is_live(self, promoted: Promoted) -> bool:
-        live = self.live
-        return live is not None and (live.version, live.registered) == (promoted.version, promoted.created)
 
     async def _try_to_adopt(self, promoted: Promoted) -> None:
         """One try; the next look at the registry begins another where it is due."""
@@ -164,50 +159,43 @@ class ServedModel:
         await asyncio.to_thread(release_memory)
 
     async def _swap(self, champion: Champion, sha256: str) -> None:
-        fetched = await self._fetch(champion.version, sha256)
-        record = CopyRecord(
-            name=self.name, version=champion.version, alias=self._registry.alias, sha256=sha256,
-            signature=champion.signature, run_id=champion.run_id,
-            resident=fetched.resident, registered=champion.created, adopted_at=now(),
-        )  # fmt: skip
-        self._stoppable = False
+        downloaded: Path | None = None
+        resident: int | None = None  # bytes in memory, where the trial measured them
         try:
-            await self._make_live(fetched.content, record, origin="registry")
+            content = await self._copy(champion.version, sha256)
+            if content is None:
+                downloaded = await asyncio.to_thread(self._copies.new_file)
+                await self._registry.download(self.name, champion.version, downloaded)
+                content = await asyncio.to_thread(downloaded.read_bytes)
+                await asyncio.to_thread(check_digest, content, sha256, f"version {champion.version}")
+                resident = await try_out(content, self._memory.limit)
+            record = CopyRecord(
+                name=self.name, version=champion.version, alias=self._registry.alias, sha256=sha256,
+                signature=champion.signature, run_id=champion.run_id,
+                resident=resident, registered=champion.created, adopted_at=now(),
+            )  # fmt: skip
+            self._stoppable = False
+            await self._make_live(content, record, origin="registry")
             self._forget_refusal()
-            await self._keep(fetched.downloaded, record)
-        except BaseException:  # a stop of the service too
-            _remove(fetched.downloaded)
-            raise
-        finally:
+            await self._keep(downloaded, record)
+        finally:  # after a stop of the service too, no half file is left; `_keep` has moved a whole one away
             self._stoppable = True
+            if downloaded is not None:
+                downloaded.unlink(missing_ok=True)
 
-    async def _fetch(self, version: str, sha256: str) -> _Fetched:
-        """The version's model, from its copy or the registry, once it has passed all that can be checked outside."""
+    async def _copy(self, version: str, sha256: str) -> bytes | None:
+        """The version's copy, which was tried before it was kept; None where there is none that can be used."""
         try:
-            content = await asyncio.to_thread(self._copies.read, version, sha256)
+            return await asyncio.to_thread(self._copies.read, version, sha256)
         except ModelRefused as refused:
             self._note_refusal(version, refused)
-            content = None
-        if content is not None:
-            return _Fetched(content)  # a copy was tried before it was kept
-        downloaded: Path | None = None
-        try:
-            downloaded = await asyncio.to_thread(self._copies.new_file)
-            await self._registry.download(self.name, version, downloaded)
-            content = await asyncio.to_thread(downloaded.read_bytes)
-            await asyncio.to_thread(check_digest, content, sha256, f"version {version}")
-            resident = await try_out(content, self._memory.limit)
-        except BaseException:  # a stop of the service too: no half file is left, and whatever it was goes on upwards
-            _remove(downloaded)
-            raise
-        return _Fetched(content, downloaded, resident)
+            return None
 
     async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
         """A full disk costs the copy, not the model: it is live already. A stop of the service waits for the thread."""
         try:
             await asyncio.to_thread(self._copies.keep, downloaded, record)
         except (OSError, ArtifactUnavailable) as error:
-            _remove(downloaded)
             log_event("copy not kept", level=logging.WARNING, version=record.version, error=str(error))
 
     async def _make_live(self, content: bytes, record: CopyRecord, origin: str) -> None:
@@ -222,10 +210,9 @@ class ServedModel:
         )  # fmt: skip
         self._memory.taken[self.name] = needed
         self._metrics.swapped(self.name, record.version)
-        seconds = round(time.perf_counter() - started, 3)
         log_event(
             "model loaded", model=self.name, version=record.version, origin=origin, sha256=record.sha256,
-            seconds=seconds,
+            seconds=round(time.perf_counter() - started, 3),
         )  # fmt: skip
 
     def _pause_after(self, refused: ModelRefused) -> float:
@@ -241,10 +228,5 @@ class ServedModel:
     def _note_refusal(self, version: str, refused: ModelRefused) -> None:
         code, detail = refused.code(), refused.detail
         self.refusal = Refusal(version, code, detail, refused.hint, now())
-        self._metrics.refused(self.name, code)
+        self._metrics.refusals.labels(self.name, code).inc()
         log_event("model refused", level=logging.WARNING, model=self.name, version=version, reason=code, detail=detail)
-
-
-def _remove(downloaded: Path | None) -> None:
-    if downloaded is not None:
-        downloaded.unlink(missing_ok=True)

@@ -194,10 +194,10 @@ def describe(feature: Feature) -> str:
     """One line for people: unit and the range seen in training, or what is expected."""
     if not isinstance(feature, NumberFeature):
         return expectation(feature)
-    seen = (
-        "" if feature.low is None or feature.high is None else f"seen in training: {feature.low:g} to {feature.high:g}"
-    )
-    return ", ".join(part for part in (f"in {feature.unit}" if feature.unit else "", seen) if part) or "a number"
+    known = [f"in {feature.unit}"] if feature.unit else []
+    if feature.low is not None and feature.high is not None:
+        known.append(f"seen in training: {feature.low:g} to {feature.high:g}")
+    return ", ".join(known) or "a number"
 
 
 def shown(value: object) -> str:

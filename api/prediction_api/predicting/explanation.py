@@ -21,10 +21,7 @@ from prediction_api.models.predictor import Prediction, Predictor, Row, seven_di
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """`change` is what the value did: positive when the prediction is higher with it than with the typical value.
-
-    For classification `change` is of the predicted label's probability.
-    """
+    """`change`: the prediction, or the predicted label's probability, with the value less that with the typical one."""
 
     feature: str
     value: Value

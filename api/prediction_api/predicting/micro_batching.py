@@ -45,10 +45,7 @@ class MicroBatcher:
         now = len(self._asked)
         if before < now < MOST_ROWS:
             asyncio.get_running_loop().call_soon(self._answer_unless_more_come, now)
-        else:
-            self._answer()
-
-    def _answer(self) -> None:
+            return
         asked, self._asked = self._asked, []
         for predictor, group in groupby(asked, attrgetter("predictor")):  # a swap may fall between two of them
             _answer_all(predictor, list(group))
@@ -78,9 +75,7 @@ def _give(asked: _Asked, found: Prediction | Exception) -> None:
 
 
 class Inference:
-    """Predicts, counts and logs, from several threads at once where it must.
-
-    What is not traffic asks the predictor itself.
+    """Predicts, counts and logs, from several threads at once where it must; what is no traffic asks the predictor.
 
     A caller takes one identifier from `new_id` for each answer. The row of a single prediction goes by that
     identifier, row n of a batch by `<identifier>.<n>`, counted from 0.

@@ -8,11 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from prediction_api.models.catalog import Catalog, Entry
-from prediction_api.models.contract import Contract, DataOrigin, Feature, NumberHistogram, Value, example_of
+from prediction_api.models.contract import DataOrigin, Feature, Interval, NumberHistogram, example_of
 from prediction_api.models.predictor import Prediction, Row, seven_digits
-from prediction_api.models.registry import LedgerEntry
 from prediction_api.models.store import LiveModel, Refusal
-from prediction_api.predicting.explanation import Explanation
+from prediction_api.predicting.explanation import Contribution, Explanation
 
 Json = dict[str, Any]
 
@@ -42,30 +41,15 @@ class PredictionAnswer(BaseModel):
     model: ModelName
 
 
-class BatchInterval(BaseModel):
-    half_width: float
-    coverage: float
-
-
 class BatchAnswer(BaseModel):
     """All lists are in the order of the rows; `interval` is one for all rows, `unknown` is there if a row has any."""
 
     predictions: list[float | str]
-    interval: BatchInterval | None = None
+    interval: Interval | None = None
     probabilities: list[dict[str, float]] | None = None
     unknown: list[list[str]] | None = None
     id: str
     model: ModelName
-
-
-class ContributionAnswer(BaseModel):
-    """`change`: the prediction, or the predicted label's probability, with the value less that with the typical one."""
-
-    feature: str
-    value: Value
-    typical: Value
-    prediction_without: float | str
-    change: float
 
 
 class ExplanationAnswer(BaseModel):
@@ -73,26 +57,8 @@ class ExplanationAnswer(BaseModel):
 
     prediction: float | str
     typical_prediction: float | str
-    contributions: list[ContributionAnswer]
+    contributions: list[Contribution]
     model: ModelName
-
-
-class HistoryAnswer(BaseModel):
-    """Decisions about the model, newest first, as of then. `away` says why they are not newer."""
-
-    entries: list[LedgerEntry]
-    as_of: datetime
-    away: str | None
-
-
-class RefusedAnswer(BaseModel):
-    """A version that is not served, and why; `version` and `at` are null where the name alone is at fault."""
-
-    version: str | None
-    reason: str
-    detail: str
-    hint: str
-    at: datetime | None = None
 
 
 class ListedModel(BaseModel):
@@ -100,7 +66,7 @@ class ListedModel(BaseModel):
     version: str | None
     alias: str
     ready: bool
-    refused: RefusedAnswer | None
+    refused: Refusal | None
 
 
 class ModelsAnswer(BaseModel):
@@ -121,7 +87,7 @@ class ModelAnswer(BaseModel):
     target: str
     labels: list[str]
     features: list[Feature]
-    interval: BatchInterval | None
+    interval: Interval | None
     prediction_histogram: NumberHistogram | None
     metrics: dict[str, float]
     data: DataOrigin | None
@@ -159,9 +125,7 @@ def prediction_answer(live: LiveModel, row: Row, prediction: Prediction, identif
         answer["interval"] = {"low": low, "high": high, "coverage": interval.coverage}
     if unknown := live.reader.unknown(row):
         answer["unknown"] = unknown
-    answer["id"] = identifier
-    answer["model"] = {"name": live.name, "version": live.version}
-    return answer
+    return answer | {"id": identifier, "model": {"name": live.name, "version": live.version}}
 
 
 def bounds(value: float, half_width: float) -> tuple[float, float]:
@@ -175,12 +139,10 @@ def batch_answer(live: LiveModel, rows: Sequence[Row], predictions: Sequence[Pre
     if contract.task == "classification":
         answer["probabilities"] = [one.probabilities for one in predictions]
     elif contract.interval is not None:
-        answer["interval"] = {"half_width": contract.interval.half_width, "coverage": contract.interval.coverage}
+        answer["interval"] = contract.interval
     if any(unknown := [live.reader.unknown(row) for row in rows]):
         answer["unknown"] = unknown
-    answer["id"] = identifier
-    answer["model"] = {"name": live.name, "version": live.version}
-    return answer
+    return answer | {"id": identifier, "model": {"name": live.name, "version": live.version}}
 
 
 def explanation_answer(live: LiveModel, explanation: Explanation) -> Json:
@@ -188,25 +150,15 @@ def explanation_answer(live: LiveModel, explanation: Explanation) -> Json:
 
 
 def model_answer(live: LiveModel) -> Json:
-    contract: Contract = live.predictor.contract
-    described = contract.model_dump(include=_DESCRIBED, mode="json")
+    contract = live.predictor.contract
     features = [
         feature.model_dump(exclude={"histogram"}, mode="json") | {"example": example_of(feature)}
         for feature in contract.features
     ]
-    answer = ModelAnswer(
-        name=live.name,
-        version=live.version,
-        alias=live.alias,
-        run_id=live.run_id,
-        trained_at=contract.trained_at,
-        code_version=contract.code_version,
-        loaded_at=live.loaded_at,
-        sha256=live.sha256,
-        features=[],
-        **described,
-    )
-    return answer.model_dump(mode="json") | {"features": features}
+    own: Json = {"name": live.name, "version": live.version, "alias": live.alias, "run_id": live.run_id}
+    loaded: Json = {"loaded_at": live.loaded_at, "sha256": live.sha256, "features": features}
+    trained: Json = {"trained_at": contract.trained_at, "code_version": contract.code_version}
+    return own | contract.model_dump(include=_DESCRIBED, mode="json") | trained | loaded
 
 
 def readiness_answer(catalog: Catalog, entry: Entry | None, name: str | None) -> Json:
@@ -223,44 +175,26 @@ def readiness_answer(catalog: Catalog, entry: Entry | None, name: str | None) ->
             "detail": said if state.reachable else state.detail,
             "checked_at": state.checked_at,
         },
-        "refused": model and model.refusal and _refusal(model.refusal),
+        "refused": model and model.refusal,
     }
 
 
 def models_answer(catalog: Catalog) -> Json:
     """Every registered model with the alias, and those whose names cannot be served."""
-    default = catalog.default
-    models: list[Json] = [
-        {
-            "name": name,
-            "version": entry.live and entry.live.version,
-            "alias": catalog.registry.alias,
-            "ready": entry.live is not None,
-            "refused": entry.model.refusal and _refusal(entry.model.refusal),
-        }
-        for name, entry in catalog.entries.items()
+    default, alias = catalog.default, catalog.registry.alias
+    found = [(name, entry.live, entry.model.refusal) for name, entry in catalog.entries.items()]
+    found += [(name, None, refusal) for name, refusal in catalog.unsafe.items()]
+    models = [
+        {"name": name, "version": live and live.version, "alias": alias, "ready": bool(live), "refused": refusal}
+        for name, live, refusal in found
     ]
-    for name, why in catalog.unsafe.items():
-        refused = {"version": None, "reason": "unsafe-name", "detail": why, "hint": "Register it under another name."}
-        unnamed = {"name": name, "version": None, "alias": catalog.registry.alias, "ready": False}
-        models.append(unnamed | {"refused": refused})
     return {"default": default and default.model.name, "models": models}
 
 
 def readiness_of_all(catalog: Catalog) -> dict[str, str]:
     """For each model `ready`, or why it is not."""
-    reasons = dict.fromkeys(catalog.unsafe, "unsafe-name")
+    reasons = {name: refusal.reason for name, refusal in catalog.unsafe.items()}
     for name, entry in catalog.entries.items():
         refusal = entry.model.refusal
         reasons[name] = "ready" if entry.live else refusal.reason if refusal else "loading"
     return reasons
-
-
-def _refusal(refusal: Refusal) -> Json:
-    return {
-        "version": refusal.version,
-        "reason": refusal.reason,
-        "detail": refusal.detail,
-        "hint": refusal.hint,
-        "at": refusal.at,
-    }

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from prediction_api.errors import Complaint, NotJson, WrongContent
+from prediction_api.errors import MOST_COMPLAINTS, Complaint, NotJson, Place, WrongContent
 from prediction_api.models.contract import CategoryFeature, Contract
 from prediction_api.models.predictor import Row
 from prediction_api.predicting.cells import Reader, expectation, reader_of, shown
 
 MOST_ROWS = 10_000
-MOST_COMPLAINTS = 20  # enough to see the pattern; a hostile body must not make a report larger than itself
 MOST_UNKNOWN = 1_000
 _SPARE_ROW_BYTES = 64_000
 
@@ -28,7 +27,6 @@ class Batch(BaseModel):
     rows: list[Any] = Field(min_length=1, max_length=MOST_ROWS)
 
 
-Place = tuple[str | int, ...]
 Columns = list[tuple[Reader, Any]]  # how each feature is read, and the key or position of its value in a row
 
 
@@ -39,10 +37,7 @@ class RowReader:
         self.features = contract.features
         self.accepted = {name: feature for feature in contract.features for name in (feature.name, feature.input)}
         self._readers = {feature.name: reader_of(feature, contract.reading) for feature in contract.features}
-        self._last: tuple[tuple[str, ...] | None, Columns] = (
-            None,
-            [],
-        )  # the names of a row, which most rows have in common
+        self._last: tuple[tuple[str, ...] | None, Columns] = None, []  # the names of a row, which most rows share
         self._open = [
             (place, one.name, frozenset(one.categories))
             for place, one in enumerate(contract.features)
@@ -58,31 +53,29 @@ class RowReader:
         try:
             return self._values(row)
         except (ValueError, KeyError, TypeError):
-            raise wrong_content(self._complaints(row, (), "null")) from None
+            raise WrongContent(self._complaints(row, (), "null")) from None
 
     def many(self, body: bytes) -> list[Row]:
         """The rows of a body {"rows": [...]}, 1 to 10,000. Raises NotJson or WrongContent."""
-        return self.rows(read_envelope(Batch, body).rows, ("rows",))
+        return self.rows(read_envelope(Batch, read_json(body)).rows, ("rows",))
 
-    def rows(self, objects: Iterable[Any], place: Place) -> list[Row]:
-        """The rows in objects of feature and value; `place` is where they are in the body. Raises WrongContent."""
-        complaints: list[Complaint] = []
-        rows = self.read(enumerate(objects), place, complaints)
-        if complaints:
-            raise wrong_content(complaints)
-        return rows
+    def rows(self, found: Iterable[Any], place: Place, names: Sequence[str] | None = None) -> list[Row]:
+        """The rows in objects of feature and value, or in lists of values in the order of `names`.
 
-    def table(self, names: Sequence[str], lines: Iterable[Sequence[Any]], place: Place) -> list[Row]:
-        """The rows in lists of values, which stand in the order of `names`. Raises WrongContent."""
+        `place` is where they are in the body. Raises WrongContent.
+        """
         complaints: list[Complaint] = []
-        rows = self.read(enumerate(lines), place, complaints, columns=self.columns(names))
+        rows = self.read(enumerate(found), place, complaints, columns=None if names is None else self.columns(names))
         if complaints:
-            raise wrong_content(complaints)
+            raise WrongContent(complaints)
         return rows
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Where each feature is in a row of values that stand in the order of `names`, which are complete."""
-        places = {self.accepted[name].name: place for place, name in enumerate(names)}
+        return self._columns(names, range(len(names)))
+
+    def _columns(self, names: Sequence[str], keys: Sequence[str | int]) -> Columns:
+        places = {self.accepted[name].name: key for name, key in zip(names, keys, strict=True)}
         return [(self._readers[feature.name], places[feature.name]) for feature in self.features]
 
     def read(
@@ -138,15 +131,11 @@ class RowReader:
         names = tuple(row)
         known, columns = self._last
         if names != known:
-            columns = self._columns_of(names)
+            if len(names) != len(self.features):
+                raise KeyError
+            columns = self._columns(names, names)
             self._last = names, columns
         return [read(row[name]) for read, name in columns]
-
-    def _columns_of(self, names: tuple[str, ...]) -> Columns:
-        if len(names) != len(self.features):
-            raise KeyError
-        by_feature = {self.accepted[name].name: name for name in names}
-        return [(self._readers[feature.name], by_feature[feature.name]) for feature in self.features]
 
     def _complaints(self, row: Any, place: Place, nothing: str, columns: Columns | None = None) -> list[Complaint]:
         """What was expected and what was found, in the words of the contract."""
@@ -156,22 +145,20 @@ class RowReader:
             if len(row) - len(self.features) > MOST_UNKNOWN:  # naming them would take longer than everything else
                 many = f"at least {len(row) - len(self.features)} names in this object are not features of the model"
                 return [Complaint(place, many)]
-            names = {name: feature.name for name in row if (feature := self.accepted.get(name))}
-            found = [(self._readers[feature], name) for name, feature in names.items()]
+            given = [(feature, name, name) for name in row if (feature := self.accepted.get(name))]
             wrong_names = self.check_names(row, place)
         else:
-            wrong_names, found = [], columns
-            names = dict(zip((key for _, key in columns), (one.name for one in self.features), strict=True))
+            wrong_names = []
+            given = [(one, key, one.name) for one, (_, key) in zip(self.features, columns, strict=True)]
         complaints = []
-        for read, key in found:
+        for feature, key, name in given:
             try:
-                read(row[key])
+                self._readers[feature.name](row[key])
             except ValueError as error:
-                expected = expectation(self.accepted[names[key]], nothing)
                 what = nothing if row[key] is None or row[key] == "" else shown(row[key])
                 if row[key] and str(error) == "missing":
                     what += ", which means no value"
-                name = key if columns is None else names[key]
+                expected = expectation(feature, nothing)
                 complaints.append(Complaint((*place, name), f"expected {expected}, found {what}"))
         return (complaints + wrong_names)[:MOST_COMPLAINTS]
 
@@ -205,37 +192,18 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
     names = set[str]()
     for name, _ in pairs:
         if name in names:
-            raise wrong_content([Complaint((name[:100],), "this name is given twice in one object")])
+            raise WrongContent.at((name[:100],), "this name is given twice in one object")
         names.add(name)
 
 
-def read_envelope(kind: type[Envelope], body: bytes) -> Envelope:
-    """What is around the rows of a body. Raises NotJson or WrongContent."""
-    return envelope_of(kind, read_json(body))  # faster than the model's own reading, which keeps other requests waiting
-
-
-def envelope_of(kind: type[Envelope], document: Any) -> Envelope:
-    """Raises WrongContent."""
+def read_envelope(kind: type[Envelope], document: Any) -> Envelope:
+    """What is around the rows of a body, which `read_json` reads faster than the model would. Raises WrongContent."""
     try:
         return kind.model_validate(document)
     except ValidationError as error:
         if error.error_count() > MOST_UNKNOWN:
             what = f"{error.error_count()} names or values in this object are not as expected"
-            raise wrong_content([Complaint((), what)]) from None
+            raise WrongContent.at((), what) from None
         found = error.errors(include_url=False)[:MOST_COMPLAINTS]
-        complaints = [Complaint(tuple(map(_short, one["loc"][:4])), one["msg"]) for one in found]
-        raise wrong_content(complaints) from None
-
-
-def _short(key: str | int) -> str | int:
-    return key[:100] if isinstance(key, str) else key
-
-
-def wrong_content(complaints: list[Complaint]) -> WrongContent:
-    """One error for all complaints: the first in its sentence, at most 20 in its list."""
-    listed = tuple(complaints[:MOST_COMPLAINTS])
-    first = listed[0]
-    where = " ".join(map(str, first.loc)) or "body"
-    least = "at least " if len(complaints) >= MOST_COMPLAINTS else ""
-    more = f" (and {least}{len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    return WrongContent(f"{where}: {first.msg}{more}", listed)
+        places = [tuple(key[:100] if isinstance(key, str) else key for key in one["loc"][:4]) for one in found]
+        raise WrongContent([Complaint(at, one["msg"]) for at, one in zip(places, found, strict=True)]) from None

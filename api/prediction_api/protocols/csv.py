@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 from threading import Event
-from typing import IO, Protocol
+from typing import IO
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
-from prediction_api.errors import Complaint, NoRoom, NotCsv
+from prediction_api.errors import MOST_COMPLAINTS, Complaint, NoRoom, NotCsv, WrongContent
 from prediction_api.http.bodies import MEMORY_BYTES, spooled_body
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.responses import bounds
-from prediction_api.predicting.rows import MOST_COMPLAINTS, Columns, RowReader, wrong_content
-from prediction_api.protocols.routing import inference_of, settings_of
+from prediction_api.predicting.rows import Columns, RowReader
+from prediction_api.protocols.routing import catalog_of, entry_of
 
 CHUNK_ROWS = 500  # a few milliseconds of reading; predicting more at once is no faster
 _MOST_LINE_BYTES = 1_000_000
@@ -42,37 +42,21 @@ class Form:
     tail: str
 
 
-class FormFor(Protocol):
-    """The form of an answer, once it is known whether a row has an unknown category."""
-
-    def __call__(self, *, unknown: bool) -> Form: ...
-
-
-def csv_form(live: LiveModel, *, safe: bool, unknown: bool) -> Form:
+def csv_form(live: LiveModel, request: Request, unknown: bool) -> Form:
     """A line per row: the prediction, low and high or each label's probability, and the id that feedback names.
 
-    With `unknown`, a last column names the features whose category the training table does not have. With `safe`, a
+    With `unknown`, a last column names the features whose category the training table does not have. With `?safe=1`, a
     text that a spreadsheet would run as a formula begins with an apostrophe.
     """
     contract = live.predictor.contract
-    half_width = contract.interval.half_width if contract.interval else None
-    names = [f"probability_{label}" for label in contract.labels]
-    if half_width is not None:
-        names = ["low", "high"]
+    interval = contract.interval if contract.task == "regression" else None
+    names = ["low", "high"] if interval else [f"probability_{label}" for label in contract.labels]
     columns = ["prediction", *names, "id", *(["unknown"] if unknown else [])]
-
-    def details(one: Prediction) -> Iterable[float]:
-        if half_width is not None and isinstance(one.value, float):
-            return bounds(one.value, half_width)
-        return (one.probabilities or {}).values()
+    safe = request.query_params.get("safe") == "1"
 
     def line(row: Row, one: Prediction, identifier: str) -> list[object]:
-        cells: list[object] = [
-            one.value,
-            *details(one),
-            identifier,
-            *([" ".join(live.reader.unknown(row))] if unknown else []),
-        ]
+        details = bounds(float(one.value), interval.half_width) if interval else (one.probabilities or {}).values()
+        cells = [one.value, *details, identifier, *([" ".join(live.reader.unknown(row))] if unknown else [])]
         return [_harmless(cell) for cell in cells] if safe else cells
 
     def lines(rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str, first: int) -> str:
@@ -82,61 +66,61 @@ def csv_form(live: LiveModel, *, safe: bool, unknown: bool) -> Form:
     return Form("text/csv; charset=utf-8", _csv([columns]), lines, "")
 
 
-def wants_safe(request: Request) -> bool:
-    return request.query_params.get("safe") == "1"
-
-
 def _harmless(cell: object) -> object:
     """https://owasp.org/www-community/attacks/CSV_Injection"""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _csv(lines: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def _invocation_rows(_rows: Sequence[Row], predictions: Sequence[Prediction], _: str, first: int) -> str:
     return ("," if first else "") + to_json([one.value for one in predictions]).decode()[1:-1]
 
 
-def invocation_form(*, unknown: bool) -> Form:  # noqa: ARG001
-    """As MLflow answers a CSV."""
-    return Form("application/json", '{"predictions":[', _invocation_rows, "]}")
+INVOCATION_FORM = Form("application/json", '{"predictions":[', _invocation_rows, "]}")  # as MLflow answers a CSV
 
 
-async def answer_csv(request: Request, live: LiveModel, form_for: FormFor) -> Response:
-    """The predictions for the CSV in the body. Raises BodyTooLarge, NoRoom, NotCsv, WrongContent, PredictionFailed."""
+async def answer_csv(request: Request, live: LiveModel, form_for: Callable[[bool], Form]) -> Response:
+    """The predictions for the CSV in the body, in the form for a table with an unknown category or without one.
+
+    Raises BodyTooLarge, NoRoom, NotCsv, WrongContent or PredictionFailed.
+    """
     try:
         async with request.app.state.tables:  # from the first byte on: no more bodies than that are kept at once
-            with await spooled_body(request, settings_of(request).api_max_csv_bytes) as body:
-                answer = await _predicted(request, live, form_for, body)
+            with await spooled_body(request, catalog_of(request).settings.api_max_csv_bytes) as body:
+                table = CsvRows(live.reader, body)
+                try:
+                    answer, media_type = await asyncio.to_thread(_predicted, table, request, live, form_for)
+                finally:
+                    table.stopped.set()  # when the service stops, the thread goes on to the end of its chunk
     except OSError as error:
         raise NoRoom(f"the table or its answer cannot be kept: {error.strerror}") from None
     headers = {"Content-Length": str(answer.tell())}
     answer.seek(0)
-    return StreamingResponse(_blocks(answer), headers=headers, media_type=form_for(unknown=False).media_type)
+    return StreamingResponse(_blocks(answer), headers=headers, media_type=media_type)
 
 
-async def _predicted(request: Request, live: LiveModel, form_for: FormFor, body: IO[bytes]) -> IO[bytes]:
-    inference, stopped = inference_of(request), Event()
-
-    def predict() -> IO[bytes]:
-        table, identifier, first = CsvRows(live.reader, body), inference.new_id(), 0
-        for _ in table.check():
-            _go_on_unless(stopped)
-        form = form_for(unknown=table.unknown)
-        with ExitStack() as on_failure:
-            answer = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
-            answer.write(form.head.encode())
-            for rows in table.chunks():
-                _go_on_unless(stopped)
-                predictions = inference.many(live, rows, identifier, first)
-                answer.write(form.rows(rows, predictions, identifier, first).encode())
-                first += len(rows)
-            answer.write(form.tail.encode())
-            on_failure.pop_all()
-        return answer
-
-    try:
-        return await asyncio.to_thread(predict)
-    finally:
-        stopped.set()  # when the service stops, the thread goes on to the end of its chunk
+def _predicted(
+    table: "CsvRows", request: Request, live: LiveModel, form_for: Callable[[bool], Form]
+) -> tuple[IO[bytes], str]:
+    """The whole answer in a file, and its media type."""
+    table.check()
+    inference = entry_of(request).inference
+    form, identifier, first = form_for(table.unknown), inference.new_id(), 0
+    with ExitStack() as on_failure:
+        answer = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
+        answer.write(form.head.encode())
+        for rows in table.chunks():
+            predictions = inference.many(live, rows, identifier, first)
+            answer.write(form.rows(rows, predictions, identifier, first).encode())
+            first += len(rows)
+        answer.write(form.tail.encode())
+        on_failure.pop_all()
+    return answer, form.media_type
 
 
 def whole(form: Form, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Response:
@@ -151,33 +135,23 @@ async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)  # a client that reads as fast as this is written would keep all others waiting
 
 
-def _go_on_unless(stopped: Event) -> None:
-    if stopped.is_set():
-        raise asyncio.CancelledError
-
-
-def _csv(lines: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
 class CsvRows:
     """A header with each feature's name once, in any order and spelling, then a line per row; blank lines say nothing.
 
     The separator (comma, semicolon, tab or bar) is the one with which the header names the most features. Lines are
     counted from 1, the header's; a row over several lines is named by its last. `unknown`: whether a checked row has a
-    category that the training table does not have.
+    category that the training table does not have. Reading ends with CancelledError once `stopped` is set.
     """
 
     def __init__(self, reader: RowReader, file: IO[bytes]) -> None:
+        self.stopped = Event()
         self.unknown = False
         self._reader = reader
         self._file = file
         self._columns: Columns = []
 
-    def check(self) -> Iterator[None]:
-        """Reads every row, a chunk a step. Raises NotCsv, or WrongContent naming lines and columns."""
+    def check(self) -> None:
+        """Reads every row. Raises NotCsv, or WrongContent naming lines and columns."""
         complaints: list[Complaint] = []
         found = 0
         for chunk in self._chunks(complaints):
@@ -186,11 +160,10 @@ class CsvRows:
             self.unknown = self.unknown or any(map(self._reader.unknown, rows))
             if len(complaints) >= MOST_COMPLAINTS:
                 break
-            yield
         if complaints:
-            raise wrong_content(sorted(complaints, key=lambda one: one.loc[1]))
+            raise WrongContent(sorted(complaints, key=lambda one: one.loc[1]))
         if not found:
-            raise wrong_content([Complaint(("line", 2), "expected a row under the header, found the end of the body")])
+            raise WrongContent.at(("line", 2), "expected a row under the header, found the end of the body")
 
     def chunks(self) -> Iterator[list[Row]]:
         """The rows in their order, up to 500 at a time; of a file that passed `check`."""
@@ -200,6 +173,8 @@ class CsvRows:
     def _chunks(self, complaints: list[Complaint]) -> Iterator[list[tuple[int, list[str]]]]:
         rows = self._rows(complaints)
         while chunk := list(islice(rows, CHUNK_ROWS)):
+            if self.stopped.is_set():
+                raise asyncio.CancelledError
             yield chunk
 
     def _rows(self, complaints: list[Complaint]) -> Iterator[tuple[int, list[str]]]:

@@ -13,10 +13,7 @@ from prediction_api.http.bodies import read_json_body
 from prediction_api.models.catalog import Catalog, Entry
 from prediction_api.models.predictor import Row
 from prediction_api.models.store import LiveModel
-from prediction_api.predicting.micro_batching import Inference
 from prediction_api.predicting.responses import readiness_answer
-from prediction_api.settings import Settings
-from prediction_api.telemetry.metrics import Metrics
 
 _PROBLEMS = {
     401: "No key that is valid was given",
@@ -67,7 +64,7 @@ async def worked(request: Request, size: int, work: Callable[[], Response]) -> R
 
 async def read_row(request: Request, live: LiveModel) -> Row:
     """The row in the body, which is no longer than a row of this model needs. Raises a refusal."""
-    most = min(settings_of(request).api_max_body_bytes, live.reader.most_row_bytes)
+    most = min(catalog_of(request).settings.api_max_body_bytes, live.reader.most_row_bytes)
     return live.reader.one(await read_json_body(request, most))
 
 
@@ -77,8 +74,8 @@ def live_model_of(request: Request) -> LiveModel:
     if entry.live is None:
         model = entry.model
         refused = f"; version {model.refusal.version} was refused: {model.refusal.detail}" if model.refusal else ""
-        said = model.detail if catalog.state.reachable else catalog.state.detail
-        raise NoModel(f"registry: {said}{refused}", members=readiness_answer(catalog, entry, model.name))
+        members = readiness_answer(catalog, entry, model.name)
+        raise NoModel(f"registry: {members['registry']['detail']}{refused}", members=members)
     return entry.live
 
 
@@ -87,7 +84,7 @@ def entry_of(request: Request) -> Entry:
     entry: Entry | None = request.scope.get("model")
     if entry is None:
         name, catalog = request.path_params.get("name"), catalog_of(request)
-        entry = request.scope["model"] = catalog.find(name)
+        entry = request.scope["model"] = catalog.default if name is None else catalog.entries.get(name)
         if entry is None:
             kind = UnknownModel if name is not None and catalog.state.reachable else NoModel
             members = readiness_answer(catalog, None, name or catalog.settings.default_model)
@@ -98,17 +95,3 @@ def entry_of(request: Request) -> Entry:
 def catalog_of(request: Request) -> Catalog:
     catalog: Catalog = request.app.state.catalog
     return catalog
-
-
-def inference_of(request: Request) -> Inference:
-    return entry_of(request).inference
-
-
-def settings_of(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-def metrics_of(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from prediction_api.errors import Complaint
+from prediction_api.errors import WrongContent
 from prediction_api.models.contract import BooleanFeature, CategoryFeature, DateFeature, Feature, NumberFeature
 from prediction_api.models.predictor import Row
 from prediction_api.predicting.cells import shown
-from prediction_api.predicting.rows import MOST_ROWS, RowReader, envelope_of, read_json, wrong_content
+from prediction_api.predicting.rows import MOST_ROWS, RowReader, read_envelope, read_json
 
 MOST_TENSORS = 10_000  # a fault of each is noted before any is reported
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -74,8 +74,8 @@ def read_request(body: bytes, json_bytes: int | None) -> InferRequest:
     """
     end = len(body) if json_bytes is None else json_bytes
     if end > len(body):
-        raise wrong_content([Complaint((), f"{JSON_LENGTH} is {end}, and the body has {len(body)} bytes")])
-    asked = envelope_of(InferRequest, read_json(body[:end]))
+        raise WrongContent.at((), f"{JSON_LENGTH} is {end}, and the body has {len(body)} bytes")
+    asked = read_envelope(InferRequest, read_json(body[:end]))
     for tensor in asked.inputs:
         size = (tensor.parameters or {}).get("binary_data_size")
         if size is None and tensor.data is None:
@@ -87,7 +87,7 @@ def read_request(body: bytes, json_bytes: int | None) -> InferRequest:
         tensor.data = list(_unpacked(tensor, body[end : end + size]))
         end += size
     if end != len(body):
-        raise wrong_content([Complaint(("inputs",), f"{len(body) - end} bytes behind the JSON belong to no tensor")])
+        raise WrongContent.at(("inputs",), f"{len(body) - end} bytes behind the JSON belong to no tensor")
     return asked
 
 
@@ -120,15 +120,15 @@ def read_tensors(reader: RowReader, asked: InferRequest) -> list[Row]:
     if matrix and all(isinstance(feature, NumberFeature | BooleanFeature) for feature in reader.features):
         names = [feature.name for feature in reader.features]
         values = _matrix(matrix, len(names))
-        return reader.table(names, zip(*[iter(values)] * len(names), strict=True), ("rows",))
+        return reader.rows(zip(*[iter(values)] * len(names), strict=True), ("rows",), names)
     if complaints := reader.check_names([tensor.name for tensor in tensors], ("inputs",)):
-        raise wrong_content(complaints)
+        raise WrongContent(complaints)
     columns = {tensor.name: _column(tensor, reader.accepted[tensor.name]) for tensor in tensors}
     first, length = next((name, len(column)) for name, column in columns.items())
     for name, column in columns.items():
         if len(column) != length:
             raise _wrong(name, f"expected {length} rows as in {first!r}, found {len(column)}")
-    return reader.table(list(columns), zip(*columns.values(), strict=True), ("rows",))
+    return reader.rows(zip(*columns.values(), strict=True), ("rows",), list(columns))
 
 
 def _column(tensor: InputTensor, feature: Feature) -> list[Any]:
@@ -139,10 +139,7 @@ def _column(tensor: InputTensor, feature: Feature) -> list[Any]:
         raise _wrong(tensor.name, f"expected BYTES, found {tensor.datatype}")
     if len(tensor.shape) == 2 and tensor.shape[1] != 1:
         raise _wrong(tensor.name, f"expected the shape [n] or [n, 1], found {tensor.shape}")
-    values = _flat(tensor)
-    if tensor.datatype == "BOOL" and isinstance(feature, NumberFeature):
-        return [value if value is None else int(value) for value in values]
-    return values
+    return _flat(tensor, of_numbers=isinstance(feature, NumberFeature))
 
 
 def _matrix(tensor: InputTensor, width: int) -> list[Any]:
@@ -150,12 +147,14 @@ def _matrix(tensor: InputTensor, width: int) -> list[Any]:
     if tensor.datatype == "BYTES" or len(tensor.shape) != 2 or tensor.shape[1] != width:
         found = f"{tensor.datatype} of shape {tensor.shape}"
         raise _wrong(tensor.name, f"expected numbers of shape [n, {width}], or a tensor per feature, found {found}")
-    values = _flat(tensor)
-    return [int(value) for value in values] if tensor.datatype == "BOOL" else values
+    return _flat(tensor, of_numbers=True)
 
 
-def _flat(tensor: InputTensor) -> list[Any]:
-    """The tensor's values in row-major order, each of the tensor's datatype or None; nested lists are read too."""
+def _flat(tensor: InputTensor, of_numbers: bool) -> list[Any]:
+    """The tensor's values in row-major order, each of the tensor's datatype or None; nested lists are read too.
+
+    With `of_numbers`, a boolean is 1 or 0.
+    """
     values = tensor.data or []
     if any(isinstance(one, list) for one in values):
         width = prod(tensor.shape[1:])
@@ -163,10 +162,11 @@ def _flat(tensor: InputTensor) -> list[Any]:
             raise _wrong(tensor.name, f"expected lists of {width} values for the shape {tensor.shape}")
         values = [value for one in values for value in one]
     if len(values) != prod(tensor.shape):
-        what = f"expected {prod(tensor.shape)} values for the shape {tensor.shape}, found {len(values)}"
-        raise _wrong(tensor.name, what)
+        expected = f"expected {prod(tensor.shape)} values for the shape {tensor.shape}"
+        raise _wrong(tensor.name, f"{expected}, found {len(values)}")
     if tensor.datatype == "BOOL":
-        return [_boolean(tensor, one) for one in values]
+        booleans = [_boolean(tensor, one) for one in values]
+        return [one if one is None else int(one) for one in booleans] if of_numbers else booleans
     if tensor.datatype not in ("FP16", "FP32", "FP64", "BYTES"):
         limits = np.iinfo(_DTYPES[tensor.datatype])
         for one in values:
@@ -184,5 +184,5 @@ def _boolean(tensor: InputTensor, value: Any) -> bool | None:
     return bool(value)
 
 
-def _wrong(name: str, what: str) -> Exception:
-    return wrong_content([Complaint(("inputs", name[:100]), what)])
+def _wrong(name: str, what: str) -> WrongContent:
+    return WrongContent.at(("inputs", name[:100]), what)

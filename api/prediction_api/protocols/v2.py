@@ -7,35 +7,32 @@ that MLServer gives them for scikit-learn's models.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from prediction_api.errors import Complaint, UnknownModel
+from prediction_api.errors import UnknownModel, WrongContent
 from prediction_api.http.bodies import header_of, read_body, read_json_body
 from prediction_api.http.problems import json_response
 from prediction_api.models.contract import Contract
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
 from prediction_api.predicting.responses import Json
-from prediction_api.predicting.rows import wrong_content
 from prediction_api.protocols.routing import (
     PROBLEM_STATUSES,
     PlainRoute,
     catalog_of,
-    inference_of,
+    entry_of,
     live_model_of,
     problems,
-    settings_of,
     worked,
 )
 from prediction_api.protocols.tensors import JSON_LENGTH, Datatype, InferRequest, read_request, read_tensors
 
-v2_router = APIRouter(route_class=PlainRoute)
+v2_router = APIRouter(prefix="/v2", route_class=PlainRoute, tags=["protocols"])
 _OF_MODEL = problems(404, 503)
 _INFERS = {**problems(404), **PROBLEM_STATUSES}
 
@@ -100,75 +97,66 @@ class IndexedModel(BaseModel):
     reason: str
 
 
-def check_outputs(contract: Contract, asked: InferRequest) -> None:
-    """Raises WrongContent for an output that the model does not have."""
-    known = [output["name"] for output in _outputs(contract)]
+def asked_outputs(contract: Contract, asked: InferRequest) -> list[Json]:
+    """The outputs that the request wants, without values. Raises WrongContent for one that the model does not have."""
+    outputs = _outputs(contract)
+    known = [output["name"] for output in outputs]
     for number, one in enumerate(asked.outputs or []):
         if one.name not in known:
             what = f"expected one of {', '.join(known)}, found the text {one.name[:40]!r}"
-            raise wrong_content([Complaint(("outputs", number, "name"), what)])
+            raise WrongContent.at(("outputs", number, "name"), what)
+    wanted = [one.name for one in asked.outputs or []] or known
+    return [output for output in outputs if output["name"] in wanted]
 
 
-@dataclass(frozen=True)
-class Answered:
-    """What was asked of a model, and its predictions."""
+def infer_response(
+    live: LiveModel,
+    asked: InferRequest,
+    outputs: list[Json],
+    rows: Sequence[Row],
+    predictions: Sequence[Prediction],
+    identifier: str,
+) -> Response:
+    """The answer as JSON; the values of the outputs that were asked for in binary form are behind it.
 
-    live: LiveModel
-    asked: InferRequest
-    rows: Sequence[Row]
-    predictions: Sequence[Prediction]
-    identifier: str
-
-
-def infer_answer(answered: Answered) -> Json:
-    """The response object; `id` is the client's own where it sent one, as the protocol wants it."""
-    live, asked, predictions = answered.live, answered.asked, answered.predictions
+    `id` is the client's own where it sent one, as the protocol wants it.
+    """
     contract = live.predictor.contract
-    parameters: Json = {"prediction_id": answered.identifier}
+    parameters: Json = {"prediction_id": identifier}
     if contract.interval is not None:
         parameters["interval_half_width"] = contract.interval.half_width
         parameters["interval_coverage"] = contract.interval.coverage
-    if any(unknown := [live.reader.unknown(row) for row in answered.rows]):
+    if any(unknown := [live.reader.unknown(row) for row in rows]):
         parameters["unknown"] = json.dumps(unknown, ensure_ascii=False)  # a parameter's value is never a list
-    wanted = {one.name for one in asked.outputs or []}
-    outputs = [output for output in _outputs(contract) if not wanted or output["name"] in wanted]
+    every = (asked.parameters or {}).get("binary_data_output") is True
+    binary = {one.name: (one.parameters or {}).get("binary_data", every) is True for one in asked.outputs or []}
+    packed = b""
     for output in outputs:
         output["shape"][0] = len(predictions)
-        if output["name"] == "predict":
-            output["data"] = [one.value for one in predictions]
-        else:
-            output["data"] = [share for one in predictions for share in (one.probabilities or {}).values()]
+        values: list[Any] = [one.value for one in predictions]
+        if output["name"] == "predict_proba":
+            values = [share for one in predictions for share in (one.probabilities or {}).values()]
             output["parameters"] = {"labels": json.dumps(contract.labels, ensure_ascii=False)}
-    return {
+        if binary.get(output["name"], every):
+            packed += (block := _packed(output["datatype"], values))
+            output["parameters"] = output.get("parameters", {}) | {"binary_data_size": len(block)}
+        else:
+            output["data"] = values
+    content = {
         "model_name": live.name,
         "model_version": live.version,
-        "id": asked.id if asked.id is not None else answered.identifier,
+        "id": asked.id if asked.id is not None else identifier,
         "parameters": parameters,
         "outputs": outputs,
     }
-
-
-def infer_response(answered: Answered) -> Response:
-    """The answer as JSON; the values of the outputs that were asked for in binary form are behind it."""
-    asked, content = answered.asked, infer_answer(answered)
-    every = (asked.parameters or {}).get("binary_data_output") is True
-    chosen = {one.name: (one.parameters or {}).get("binary_data", every) is True for one in asked.outputs or []}
-    packed = []
-    for output in content["outputs"]:
-        if chosen.get(output["name"], every):
-            packed.append(_packed(output))
-            output["parameters"] = output.get("parameters", {}) | {"binary_data_size": len(packed[-1])}
     if not packed:
         return json_response(content)
     head = to_json(content)
-    headers = {JSON_LENGTH: str(len(head))}
-    return Response(head + b"".join(packed), headers=headers, media_type="application/octet-stream")
+    return Response(head + packed, headers={JSON_LENGTH: str(len(head))}, media_type="application/octet-stream")
 
 
-def _packed(output: Json) -> bytes:
-    """The output's values in binary form; they leave the output."""
-    values = output.pop("data")
-    if output["datatype"] == "FP32":
+def _packed(datatype: str, values: list[Any]) -> bytes:
+    if datatype == "FP32":
         return np.array(values, "<f4").tobytes()
     texts = [text.encode() for text in values]
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
@@ -192,66 +180,51 @@ def _outputs(contract: Contract) -> list[Json]:
     ]
 
 
-@v2_router.get("/v2", response_model=ServerAnswer, tags=["protocols"])
+@v2_router.get("", response_model=ServerAnswer)
 async def v2(_: Request) -> Response:
     """Open Inference Protocol: what this server is."""
     return json_response({"name": "prediction_api", "version": "1", "extensions": ["binary_tensor_data"]})
 
 
-@v2_router.post("/v2/repository/index", response_model=list[IndexedModel], tags=["protocols"])
+@v2_router.post("/repository/index", response_model=list[IndexedModel])
 async def v2_index(request: Request) -> Response:
     """Triton's model repository extension: the models that are served. The body is optional and not used."""
-    models = [(name, entry.live) for name, entry in catalog_of(request).entries.items()]
-    content = [
-        {
-            "name": name,
-            "version": live.version if live else "",
-            "state": "READY" if live else "UNAVAILABLE",
-            "reason": "",
-        }
-        for name, live in models
-    ]
+    content = []
+    for name, entry in catalog_of(request).entries.items():
+        state, version = ("READY", entry.live.version) if entry.live else ("UNAVAILABLE", "")
+        content.append({"name": name, "version": version, "state": state, "reason": ""})
     return json_response(content)
 
 
-@v2_router.get("/v2/health/live", response_model=ServerLiveAnswer, tags=["protocols"])
+@v2_router.get("/health/live", response_model=ServerLiveAnswer)
 async def v2_live(_: Request) -> Response:
     """Open Inference Protocol: the process answers."""
     return json_response({"live": True})
 
 
-@v2_router.get("/v2/health/ready", response_model=ServerReadyAnswer, responses=problems(503), tags=["protocols"])
+@v2_router.get("/health/ready", response_model=ServerReadyAnswer, responses=problems(503))
 async def v2_ready(request: Request) -> Response:
     """Open Inference Protocol: a model is loaded."""
     live_model_of(request)
     return json_response({"ready": True})
 
 
-@v2_router.get("/v2/models/{name}", response_model=ModelShape, responses=_OF_MODEL, tags=["protocols"])
-@v2_router.get(
-    "/v2/models/{name}/versions/{version}", response_model=ModelShape, responses=_OF_MODEL, tags=["protocols"]
-)
+@v2_router.get("/models/{name}", response_model=ModelShape, responses=_OF_MODEL)
+@v2_router.get("/models/{name}/versions/{version}", response_model=ModelShape, responses=_OF_MODEL)
 async def v2_model(request: Request) -> Response:
     """Open Inference Protocol: the model's inputs and outputs."""
     return json_response(model_shape(_named_model(request)))
 
 
-@v2_router.get("/v2/models/{name}/ready", response_model=ModelReadyAnswer, responses=_OF_MODEL, tags=["protocols"])
-@v2_router.get(
-    "/v2/models/{name}/versions/{version}/ready",
-    response_model=ModelReadyAnswer,
-    responses=_OF_MODEL,
-    tags=["protocols"],
-)
+@v2_router.get("/models/{name}/ready", response_model=ModelReadyAnswer, responses=_OF_MODEL)
+@v2_router.get("/models/{name}/versions/{version}/ready", response_model=ModelReadyAnswer, responses=_OF_MODEL)
 async def v2_model_ready(request: Request) -> Response:
     """Open Inference Protocol: this model can predict."""
     return json_response({"name": _named_model(request).name, "ready": True})
 
 
-@v2_router.post("/v2/models/{name}/infer", response_model=InferAnswer, responses=_INFERS, tags=["protocols"])
-@v2_router.post(
-    "/v2/models/{name}/versions/{version}/infer", response_model=InferAnswer, responses=_INFERS, tags=["protocols"]
-)
+@v2_router.post("/models/{name}/infer", response_model=InferAnswer, responses=_INFERS)
+@v2_router.post("/models/{name}/versions/{version}/infer", response_model=InferAnswer, responses=_INFERS)
 async def v2_infer(request: Request) -> Response:
     """Open Inference Protocol: a tensor per feature of shape [n] or [n, 1], or one of shape [n, features].
 
@@ -259,28 +232,26 @@ async def v2_infer(request: Request) -> Response:
     """
     live = _named_model(request)
     body, json_bytes = await _read_infer_body(request)
-    inference = inference_of(request)
+    inference = entry_of(request).inference
 
     def answer() -> Response:
         asked = read_request(body, json_bytes)
-        check_outputs(live.predictor.contract, asked)
+        outputs = asked_outputs(live.predictor.contract, asked)
         rows, identifier = read_tensors(live.reader, asked), inference.new_id()
         predictions = inference.many(live, rows, identifier)
-        return infer_response(Answered(live, asked, rows, predictions, identifier))
+        return infer_response(live, asked, outputs, rows, predictions, identifier)
 
     return await worked(request, len(body), answer)
 
 
 async def _read_infer_body(request: Request) -> tuple[bytes, int | None]:
     """The body and the length of its JSON, if the request says so. Clients of this protocol need not name its type."""
-    most, length = settings_of(request).api_max_body_bytes, header_of(request.scope, JSON_LENGTH.lower().encode())
-    if length:
-        if not length.isdigit() or len(length) > 12:
-            raise wrong_content([Complaint((), f"{JSON_LENGTH}: expected a number of bytes")])
-        return await read_body(request, most), int(length)
-    if header_of(request.scope, b"content-type"):
-        return await read_json_body(request, most), None
-    return await read_body(request, most), None
+    most = catalog_of(request).settings.api_max_body_bytes
+    length = header_of(request.scope, JSON_LENGTH.lower().encode())
+    if length and (not length.isdigit() or len(length) > 12):
+        raise WrongContent.at((), f"{JSON_LENGTH}: expected a number of bytes")
+    read = read_json_body if header_of(request.scope, b"content-type") and not length else read_body
+    return await read(request, most), int(length) if length else None
 
 
 def _named_model(request: Request) -> LiveModel:

@@ -30,13 +30,16 @@ def read_feedback(body: bytes, contract: Contract) -> Feedback:
         given = Feedback.model_validate_json(body)
     except ValidationError as error:
         wrong = [Complaint(one["loc"][:1], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
-        raise _refused(wrong[:5]) from None
-    known = contract.labels
-    if known and given.actual not in known:
-        raise _refused([Complaint(("actual",), f"expected one of {_shown(known)}, found {str(given.actual)[:40]!r}")])
-    if not known and isinstance(given.actual, str):
-        raise _refused([Complaint(("actual",), f"expected a number, found the text {given.actual[:40]!r}")])
-    return given
+        raise WrongFeedback(str(wrong[0]), wrong[:5]) from None
+    labels, found = contract.labels, str(given.actual)[:40]
+    if labels and given.actual not in labels:
+        known = ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")
+        mismatch = Complaint(("actual",), f"expected one of {known}, found {found!r}")
+    elif not labels and isinstance(given.actual, str):
+        mismatch = Complaint(("actual",), f"expected a number, found the text {found!r}")
+    else:
+        return given
+    raise WrongFeedback(str(mismatch), [mismatch])
 
 
 def feedback_schema(contract: Contract | None) -> dict[str, Any]:
@@ -45,12 +48,3 @@ def feedback_schema(contract: Contract | None) -> dict[str, Any]:
     if contract:
         schema["properties"]["actual"] = {"enum": contract.labels} if contract.labels else {"type": "number"}
     return schema
-
-
-def _refused(complaints: list[Complaint]) -> WrongFeedback:
-    first = complaints[0]
-    return WrongFeedback(f"{' '.join(map(str, first.loc)) or 'body'}: {first.msg}", tuple(complaints))
-
-
-def _shown(labels: list[str]) -> str:
-    return ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")

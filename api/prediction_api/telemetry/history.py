@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from prediction_api.errors import HistoryUnavailable, RegistryAway
@@ -14,12 +14,12 @@ KEPT_SECONDS = 10.0  # between two requests to the registry, however many people
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """The last decisions, newest first, as they were at `as_of`; `away` says why they are not newer, or is None."""
+class HistoryAnswer:
+    """Decisions about the model, newest first, as of then. `away` says why they are not newer."""
 
     entries: list[LedgerEntry]
     as_of: datetime
-    away: str | None = None
+    away: str | None
 
 
 class History:
@@ -28,12 +28,12 @@ class History:
     def __init__(self, registry: Registry, model: str) -> None:
         self._registry = registry
         self._model = model
-        self._past: Past | None = None
+        self._past: HistoryAnswer | None = None
         self._away = ""
         self._asked_at = -KEPT_SECONDS
         self._asking = asyncio.Lock()
 
-    async def read(self) -> Past:
+    async def read(self) -> HistoryAnswer:
         """Raises HistoryUnavailable when the registry is away and never answered before."""
         async with self._asking:
             if time.monotonic() - self._asked_at >= KEPT_SECONDS:
@@ -44,9 +44,8 @@ class History:
 
     async def _ask(self) -> None:
         try:
-            self._past = Past(await self._registry.decisions(self._model, MOST_ENTRIES), now())
+            self._past = HistoryAnswer(await self._registry.decisions(self._model, MOST_ENTRIES), now(), None)
         except RegistryAway as error:
             self._away = error.detail
-            if self._past is not None:
-                self._past = Past(self._past.entries, self._past.as_of, error.detail)
+            self._past = self._past and replace(self._past, away=error.detail)
         self._asked_at = time.monotonic()

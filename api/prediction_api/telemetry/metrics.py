@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -18,12 +18,11 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """One method per thing that happens; names follow Prometheus' conventions (seconds, _total)."""
+    """What is counted; names follow Prometheus' conventions (seconds, _total)."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        registry = self._registry
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self._requests = Counter("api_requests_total", "Requests answered", ["path", "status"], registry=registry)
         self._seconds = Histogram(
             "api_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=registry
@@ -36,22 +35,20 @@ class Metrics:
         )
         self._values = _PredictedValues()
         registry.register(self._values)
-        self._logged = Counter("api_log_lines_total", "Lines of the prediction log", ["kind"], registry=registry)
-        self._log_dropped = Counter(
+        self.logged = Counter("api_log_lines_total", "Lines of the prediction log", ["kind"], registry=registry)
+        self.log_dropped = Counter(
             "api_log_dropped_total", "Lines that the prediction log lost", ["reason"], registry=registry
         )
         for reason in ("queue-full", "disk-full", "unwritable", "failed"):
-            self._log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
+            self.log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
         turned_away = Counter(
             "api_turned_away_total", "Requests and connections that were refused unread", ["reason"], registry=registry
         )
         self._turned_away = lru_cache(turned_away.labels)  # overload refuses thousands a second
-        self._admission = {
-            "in_hand": Gauge("api_requests_in_hand", "Requests with a body that are under way", registry=registry),
-            "connections": Gauge("api_connections", "Connections that are open", registry=registry),
-        }
+        self.in_hand = Gauge("api_requests_in_hand", "Requests with a body that are under way", registry=registry)
+        self.connections = Gauge("api_connections", "Connections that are open", registry=registry)
         self._swaps = Counter("api_model_swaps_total", "Models that went live", ["model"], registry=registry)
-        self._refusals = Counter("api_model_refusals_total", "Versions refused", ["model", "reason"], registry=registry)
+        self.refusals = Counter("api_model_refusals_total", "Versions refused", ["model", "reason"], registry=registry)
         self._info = Gauge("api_model_info", "1 for each live model", ["model", "version"], registry=registry)
         self._live: dict[str, str] = {}
         self.registry_reachable = Gauge("api_registry_reachable", "1 if the last look succeeded", registry=registry)
@@ -84,22 +81,8 @@ class Metrics:
         if (before := self._live.pop(name, None)) is not None:
             self._info.remove(name, before)
 
-    def refused(self, name: str, reason: str) -> None:
-        self._refusals.labels(name, reason).inc()
-
-    def logged(self, kind: str, lines: int) -> None:
-        self._logged.labels(kind).inc(lines)
-
-    def log_dropped(self, reason: str, lines: int) -> None:
-        self._log_dropped.labels(reason).inc(lines)
-
     def turned_away(self, reason: str) -> None:
         self._turned_away(reason).inc()
-
-    def watch_admission(self, **sources: Callable[[], float]) -> None:
-        """Where the gauges of this name read their values when they are asked for."""
-        for name, source in sources.items():
-            self._admission[name].set_function(source)
 
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -14,9 +14,10 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,11 +153,11 @@ class _Rows(NamedTuple):
 
 
 class _Feedback(NamedTuple):
-    """A line of feedback, and how the result reaches whoever waits: "" once it is on the disk, else what failed."""
+    """A line of feedback, and its result for whoever waits: "" once it is on the disk, else what failed."""
 
     day: str
     line: bytes
-    report: Callable[[str], object]
+    written: Future[str]
 
 
 class PredictionLog:
@@ -176,9 +177,6 @@ class PredictionLog:
         self._started = time.time() - time.monotonic()
         self._dropped_for: date | None = None
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
-
-    def start(self) -> None:
-        """Begins to write. Call once."""
         if self._files:
             with suppress(OSError):  # versions before this one left the folder open to all
                 self._files.restrict_folder()
@@ -209,23 +207,22 @@ class PredictionLog:
                 self._rows.append(_Rows(time.time(), identifier, first, live, rows, predictions))
                 self._waiting_rows += len(rows)
                 return
-        self._metrics.log_dropped("queue-full", len(rows))
+        self._metrics.log_dropped.labels("queue-full").inc(len(rows))
 
     async def keep_feedback(self, identifier: str, actual: float | str) -> None:
         """Returns once the truth about a prediction is on the disk. Raises FeedbackNotKept."""
         if not self._files:
             raise FeedbackNotKept("the prediction log is switched off")
-        loop, at = asyncio.get_running_loop(), time.time()
-        result: asyncio.Future[str] = loop.create_future()
-        line = to_json({"id": identifier, "actual": actual, "at": _iso(at)}) + b"\n"
+        at = _iso(time.time())
+        line = to_json({"id": identifier, "actual": actual, "at": at}) + b"\n"
+        feedback = _Feedback(at[:10], line, Future())
         with self._room:
             if len(self._feedback) >= MOST_FEEDBACK:
                 raise FeedbackNotKept("too much is waiting to be written")
-            report = lambda trouble: loop.call_soon_threadsafe(_resolve, result, trouble)  # noqa: E731
-            self._feedback.append(_Feedback(_iso(at)[:10], line, report))
+            self._feedback.append(feedback)
         self._wake.set()
         try:
-            trouble = await asyncio.wait_for(result, WAIT_SECONDS)
+            trouble = await asyncio.wait_for(asyncio.wrap_future(feedback.written), WAIT_SECONDS)
         except TimeoutError:
             raise FeedbackNotKept(f"the disk did not answer within {WAIT_SECONDS:g} s") from None
         if trouble:
@@ -240,7 +237,8 @@ class PredictionLog:
             self._write_feedback()
             with self._room:
                 entries, self._rows = self._rows, []
-            for day, group in groupby(entries, _day_number):
+            # the day as a number, because its name takes as long as writing the row
+            for day, group in groupby(entries, lambda entry: int(entry.at // _DAY_SECONDS)):
                 self._guarded(self._write_rows, _iso(day * _DAY_SECONDS)[:10], list(group))
             self._guarded(self._drop_old)
 
@@ -253,32 +251,23 @@ class PredictionLog:
 
     def _write_rows(self, day: str, entries: Sequence[_Rows]) -> None:
         """Writes the rows; what a fault of ours keeps from `_append` is counted here."""
-        left, lines = sum(len(entry.rows) for entry in entries), list[bytes]()
-
-        def write() -> None:
-            nonlocal left
-            self._write_feedback()  # it does not wait for all rows of a large batch
-            self._append("predictions", day, lines)
-            left -= self._written(len(lines))
-            lines.clear()
-
+        left = sum(len(entry.rows) for entry in entries)
+        lines = chain.from_iterable(entry.lines() for entry in entries)
         try:
-            for entry in entries:
-                for line in entry.lines():
-                    lines.append(line)
-                    if len(lines) == _ROWS_A_WRITE:
-                        write()
-            if lines:
-                write()
+            while some := list(islice(lines, _ROWS_A_WRITE)):
+                self._write_feedback()  # it does not wait for all rows of a large batch
+                self._append("predictions", day, some)
+                self._make_room(len(some))
+                left -= len(some)
         finally:
             if left:
-                self._metrics.log_dropped("failed", self._written(left))
+                self._metrics.log_dropped.labels("failed").inc(left)
+                self._make_room(left)
 
-    def _written(self, rows: int) -> int:
+    def _make_room(self, rows: int) -> None:
         with self._room:
             self._waiting_rows -= rows
             self._room.notify_all()
-        return rows
 
     def _write_feedback(self) -> None:
         """All feedback that waits, with one wait for the disk."""
@@ -288,8 +277,8 @@ class PredictionLog:
             entries = list(group)
             trouble = self._append("feedback", day, [one.line for one in entries], sync=True)
             for one in entries:
-                with suppress(RuntimeError):  # its event loop has ended
-                    one.report(trouble)
+                if one.written.set_running_or_notify_cancel():  # else nobody waits any more
+                    one.written.set_result(trouble)
 
     def _append(self, kind: str, day: str, lines: list[bytes], sync: bool = False) -> str:
         """Writes lines; returns what failed, or nothing."""
@@ -299,14 +288,14 @@ class PredictionLog:
         except OSError as error:
             if kind == "predictions":  # feedback is refused, not lost
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                self._metrics.log_dropped("disk-full" if full else "unwritable", len(lines))
+                self._metrics.log_dropped.labels("disk-full" if full else "unwritable").inc(len(lines))
             trouble = error.strerror or type(error).__name__
             if not self._failing:
                 folder = str(self._files.folder)
                 log_event("prediction log stopped", level=logging.ERROR, folder=folder, detail=trouble)
             self._failing = True
             return trouble
-        self._metrics.logged(kind, len(lines))
+        self._metrics.logged.labels(kind).inc(len(lines))
         if self._failing:
             log_event("prediction log resumed")
         self._failing = False
@@ -328,16 +317,6 @@ def _on_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _resolve(result: "asyncio.Future[str]", trouble: str) -> None:
-    if not result.done():
-        result.set_result(trouble)
-
-
-def _day_number(entry: _Rows) -> int:
-    """The day as a number, because its name takes as long as writing the row."""
-    return int(entry.at // _DAY_SECONDS)
 
 
 def _iso(at: float) -> str:

@@ -1,29 +1,60 @@
-"""The page at /docs, made from the OpenAPI schema: plain HTML, no script, nothing fetched from elsewhere."""
+"""The pages for people. /docs is made from the OpenAPI schema: plain HTML, no script, nothing from elsewhere."""
 
 import json
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from fastapi import APIRouter, Request, Response
+
 from prediction_api.errors import ModelRefused, RequestRefused
+from prediction_api.protocols.routing import PlainRoute
+from prediction_api.web.files import PAGE_HEADERS, front_page
+
+page_router = APIRouter(route_class=PlainRoute, include_in_schema=False)
+
+
+@page_router.get("/")
+async def page(_: Request) -> Response:
+    return front_page()
+
+
+@page_router.get("/docs")
+async def docs(request: Request) -> Response:
+    return Response(docs_page(request.app.openapi()), headers=PAGE_HEADERS, media_type="text/html")
 
 
 def docs_page(schema: dict[str, Any]) -> str:
     """A whole HTML document for this OpenAPI schema."""
-    info = schema["info"]
+    info, components = schema["info"], schema["components"]["schemas"]
     calls = [
         _call(method.upper(), path, call)
         for path, calls_here in schema["paths"].items()
         for method, call in calls_here.items()
     ]
+    features = [
+        f"<h2>{escape(model['description'])}</h2>"
+        + _table(_line(name, one["description"]) for name, one in model["properties"].items())
+        for name, model in components.items()
+        if name.startswith("Features")
+    ]
+    errors = (
+        _line(one.status, one.title, one.hint, anchor=f"error-{one.code()}") for one in RequestRefused.__subclasses__()
+    )
+    refusals = (
+        _line(one.code(), one.__doc__, one.hint, anchor=f"refused-{one.code()}")
+        for one in ModelRefused.__subclasses__()
+    )
     body = [
         '<header class="top docs"><p class="brand">Prediction service</p>',
         '<nav aria-label="Pages"><a href=".">Back to the page</a></nav></header><main class="docs">',
         f'<h1>Calls and errors</h1><p class="subtitle">{escape(info["description"])} ',
         '<a href="openapi.json">The same as OpenAPI</a>.</p>',
         *calls,
-        _features(schema),
-        _errors(),
-        _refusals(),
+        *features,
+        f"<h2>Errors</h2>{_table(errors)}",
+        "<h2>Why a version is not served</h2><p>The one before it goes on serving.</p>",
+        _table(refusals),
     ]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -36,42 +67,21 @@ def docs_page(schema: dict[str, Any]) -> str:
 
 def _call(method: str, path: str, call: dict[str, Any]) -> str:
     text = f"<h2>{method} {escape(path)}</h2><p>{escape(call.get('description', ''))}</p>"
-    contents = call.get("requestBody", {}).get("content", {}).items()
-    return text + "".join(_command(method, path, kind, content["example"]) for kind, content in contents)
+    for kind, content in call.get("requestBody", {}).get("content", {}).items():
+        example = content["example"]
+        shown = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+        quoted = shown.replace("'", "'\\''")
+        command = f"curl -X {method} http://HOST:PORT{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
+        text += f"<pre>{escape(command)}</pre>"
+    return text
 
 
-def _command(method: str, path: str, kind: str, example: object) -> str:
-    shown = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-    quoted = shown.replace("'", "'\\''")
-    command = f"curl -X {method} http://HOST:PORT{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
-    return f"<pre>{escape(command)}</pre>"
+def _table(lines: Iterable[str]) -> str:
+    return f"<table>{''.join(lines)}</table>"
 
 
-def _features(schema: dict[str, Any]) -> str:
-    rows = [one for name, one in schema["components"]["schemas"].items() if name.startswith("Features")]
-    return "".join(f"<h2>{escape(one['description'])}</h2><table>{_feature_lines(one)}</table>" for one in rows)
-
-
-def _feature_lines(row: dict[str, Any]) -> str:
-    return "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(one['description'])}</td></tr>"
-        for name, one in row["properties"].items()
-    )
-
-
-def _errors() -> str:
-    rows = "".join(
-        f'<tr id="error-{kind.code()}"><td class="code">{kind.status}</td><td>{escape(kind.title)}</td>'
-        f"<td>{escape(kind.hint)}</td></tr>"
-        for kind in RequestRefused.__subclasses__()
-    )
-    return f"<h2>Errors</h2><table>{rows}</table>"
-
-
-def _refusals() -> str:
-    rows = "".join(
-        f'<tr id="refused-{kind.code()}"><td class="code">{kind.code()}</td><td>{escape(kind.__doc__ or "")}</td>'
-        f"<td>{escape(kind.hint)}</td></tr>"
-        for kind in ModelRefused.__subclasses__()
-    )
-    return f"<h2>Why a version is not served</h2><p>The one before it goes on serving.</p><table>{rows}</table>"
+def _line(*cells: object, anchor: str = "") -> str:
+    """A row of a table. One with an anchor begins with a code."""
+    first, *others = (f"{escape(str(cell))}</td>" for cell in cells)
+    start = f'<tr id="{anchor}"><td class="code">' if anchor else "<tr><td>"
+    return f"{start}{'<td>'.join([first, *others])}</tr>"

@@ -79,14 +79,16 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
             _add_model(schema, name, entry.live.predictor.contract)
     if keyed:
         schema["components"]["securitySchemes"] = _KEY_SCHEMES
-    in_path = {"name": live.name if live else None, "version": live.version if live else None}
+    in_path = {"name": {"enum": [live.name]}, "version": {"enum": [live.version]}} if live else {}
     for path, calls in schema["paths"].items():
         for call in calls.values():
             if keyed and not is_open(path):
                 call["security"] = [{name: []} for name in _KEY_SCHEMES]
                 call["responses"] |= {str(status): one for status, one in problems(401).items()}
-            names = re.findall(r"{(\w+)}", path)
-            call["parameters"] = call.get("parameters", []) if not names else [_parameter(n, in_path[n]) for n in names]
+            call["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": in_path.get(name, {"type": "string"})}
+                for name in re.findall(r"{(\w+)}", path)
+            ]
             for response in call["responses"].values():
                 response["headers"] = {"X-Request-ID": _REQUEST_ID}
     return schema
@@ -179,7 +181,9 @@ def _values(feature: Feature, reading: Reading) -> list[Json]:
             text = {"type": "string", "pattern": rf"^[+-]?[0-9]{{1,30}}({decimal}[0-9]{{1,9}})?$"}
             values: list[Json] = [{"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}, text]
         case CategoryFeature(unknown="accept"):
-            values = [{"type": "string", "examples": feature.categories[:10]} | _no_gap(feature, reading)]
+            values = [{"type": "string", "examples": feature.categories[:10]}]
+            if not feature.nullable:  # then a text must not say that there is no value
+                values[0] |= {"minLength": 1, "not": {"enum": ["", *reading.missing]}}
         case CategoryFeature():
             values = [{"enum": feature.categories}]
         case BooleanFeature():
@@ -189,13 +193,3 @@ def _values(feature: Feature, reading: Reading) -> list[Json]:
         case DateFeature():
             values = [{"type": "string", "examples": [example_of(feature)]}]
     return [*values, {"enum": [None, "", *reading.missing]}] if feature.nullable else values
-
-
-def _no_gap(feature: Feature, reading: Reading) -> Json:
-    """A text that says that there is no value fits a feature only that may be missing."""
-    return {} if feature.nullable else {"minLength": 1, "not": {"enum": ["", *reading.missing]}}
-
-
-def _parameter(name: str, value: str | None) -> Json:
-    known = {"enum": [value]} if value else {"type": "string"}
-    return {"name": name, "in": "path", "required": True, "schema": known}
