@@ -100,7 +100,6 @@ def main() -> None:
         environment = os.environ | {
             "MLFLOW_TRACKING_URI": address,
             "SPARK_MASTER": f"local[{JOBS}]",
-            "SPARK_CONF_DIR": str(ROOT / "scripts" / "conf"),
             "PYSPARK_PYTHON": sys.executable,
             "JAVA_HOME": (ROOT / "var" / "java_home").read_text(encoding="utf-8").strip(),
         }

@@ -173,7 +173,6 @@ def main() -> None:
     if options.step:
         run_step(options.step[0], options.step[1:])
         return
-    os.environ["SPARK_CONF_DIR"] = str(ROOT / "scripts" / "conf")
     os.environ["JAVA_HOME"] = (ROOT / "var" / "java_home").read_text(encoding="utf-8").strip()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     if options.grow:

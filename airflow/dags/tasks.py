@@ -17,6 +17,8 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, Context, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+PIPELINE_HOME = os.environ.get("PIPELINE_HOME", "/opt/pipeline")
+TRAINING_HOME = os.environ.get("TRAINING_HOME", "/opt/training")
 FINAL = (1, 2)  # exit codes: refused, wrong use. The same input gets the same answer; other codes are accidents.
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 NAME = Param(
@@ -57,7 +59,7 @@ def pipelines() -> list[Pipeline]:
     One that gives no name, or a name that is taken, goes by its file's name: its DAGs are there, and their `check` says
     what is wrong with it.
     """
-    home = Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"))
+    home = Path(PIPELINE_HOME)
     found, taken = [Pipeline("pipeline.yaml")], {"model", "table"}
     folder = os.environ.get("PIPELINES_DIR") or "pipelines"
     for path in sorted((home / folder).glob("*.yaml")):
@@ -100,8 +102,10 @@ ENVIRONMENT = {
     "TRIALS": "{{ params.get('trials') or '' }}",
     "GATE": "{{ params.get('gate') or '' }}",
     # spark-submit takes the first python3 on PATH for its own, which would be Airflow's.
-    "PYSPARK_PYTHON": str(Path(os.environ.get("TRAINING_HOME", "/opt/training"), "bin", "python")),
-    "SPARK_CONF_DIR": str(Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), "scripts", "conf")),
+    "PYSPARK_PYTHON": f"{TRAINING_HOME}/bin/python",
+    # How Spark logs, and its classes as `make setup` (or the image) has archived them.
+    "SPARK_SUBMIT_OPTS": f'"-Dlog4j2.configurationFile={PIPELINE_HOME}/scripts/conf/log4j2.properties" '
+    f'"-XX:SharedArchiveFile={TRAINING_HOME}/spark-classes.jsa" -Xlog:cds*=off',
     "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
 }
 PYTHON = '"$TRAINING_HOME/bin/python" scripts/pipeline.py'
@@ -143,7 +147,7 @@ def command(task_id: str, bash_command: str, variables: Mapping[str, str] | None
     return Command(
         task_id=task_id,
         bash_command=bash_command,
-        cwd=os.environ.get("PIPELINE_HOME", "/opt/pipeline"),
+        cwd=PIPELINE_HOME,
         env={**ENVIRONMENT, **(variables or {})},
         append_env=True,
         do_xcom_push=False,

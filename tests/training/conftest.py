@@ -15,7 +15,6 @@ from servers import held_port, server_running
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
 
 from pyspark.sql import SparkSession
 from training.config import Config
