@@ -9,8 +9,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,53 +22,15 @@ log = logging.getLogger(__name__)
 
 SKIPPED = 99  # Airflow marks a task as skipped by this exit code
 Options = argparse.Namespace
-Run = Callable[[Any, Options], dict[str, Any]]
+Step = Callable[[Any, Options], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Command:
-    """`about` is its line of help, `options` are argparse's arguments. `shared` adds the options that name a training
-    run, so that the commands that follow a training find what it left. Without `configured`, `run` gets no Config."""
-
-    about: str
-    run: Run
-    options: Sequence[tuple[str, Mapping[str, Any]]] = ()
-    shared: bool = True
-    configured: bool = True
-
-
-COMMANDS: dict[str, Command] = {}
-
-
-def command(
-    about: str, shared: bool = True, configured: bool = True, **options: Mapping[str, Any]
-) -> Callable[[Run], Run]:
-    """Makes a function the command of its name. An option with `nargs` is given by its place."""
-
-    def add(run: Run) -> Run:
-        named = [(name if "nargs" in one else f"--{name.replace('_', '-')}", one) for name, one in options.items()]
-        COMMANDS[run.__name__] = Command(about, run, named, shared, configured)
-        return run
-
-    return add
-
-
-def _flag(about: str) -> dict[str, Any]:
-    return {"action": "store_true", "help": about}
-
-
-def _value(kind: str, about: str, **more: Any) -> dict[str, Any]:
-    return {"metavar": kind, "help": about, **more}
-
-
-@command("read and check the table; change nothing")
 def check(config: Config, _: Options) -> dict[str, Any]:
     from training.data import table
 
     return table.check(config)
 
 
-@command("search, fit, export, sign, register")
 def train(config: Config, _: Options) -> dict[str, Any]:
     from training import train as training
     from training.model import signing
@@ -78,11 +39,6 @@ def train(config: Config, _: Options) -> dict[str, Any]:
     return training.train(config)
 
 
-@command(
-    "judge the trained version against production; move the alias, or refuse with reasons",
-    strict=_flag("exit 1 when the gate refuses"),
-    skip=_flag("exit 99 when the gate refuses"),
-)
 def promote(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import promote as promotion
 
@@ -93,10 +49,6 @@ def promote(config: Config, options: Options) -> dict[str, Any]:
     return found
 
 
-@command(
-    "wait until the service serves the promoted version; move back when it refuses it",
-    skip=_flag("exit 99 where it serves, and this DAG run did not move the alias"),
-)
 def verify(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import verify as verification
 
@@ -106,27 +58,18 @@ def verify(config: Config, options: Options) -> dict[str, Any]:
     return found
 
 
-@command(
-    "move the alias back to the version that served before",
-    to=_value("VERSION", "another version than the one before"),
-)
 def rollback(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import promote as promotion
 
     return promotion.rollback(config, options.to)
 
 
-@command(
-    "measure the live traffic: drift, error, a changed data file; ask for training where the policy says so",
-    dry_run=_flag("measure and decide, write nothing"),
-)
 def monitor(config: Config, options: Options) -> dict[str, Any]:
     from training.monitoring import watch
 
     return watch.watch(config, options.dry_run)
 
 
-@command("whether the monitor asked for training in this DAG run; exit 99 when not")
 def retraining(config: Config, _: Options) -> dict[str, Any]:
     from training.monitoring import watch
 
@@ -134,17 +77,6 @@ def retraining(config: Config, _: Options) -> dict[str, Any]:
     return found if found["asked"] else found | {"skipped": found["text"]}
 
 
-@command(
-    "predict every row of a table as the prediction service would",
-    shared=False,
-    input=_value("FILE", "CSV or Parquet; a path or a glob", required=True),
-    output=_value("FOLDER", "the rows with their predictions", required=True, type=Path),
-    rejected=_value("FOLDER", "the other rows, with reasons; default: OUTPUT-rejected", type=Path),
-    format={"choices": ["parquet", "csv"], "default": "parquet", "help": "default: %(default)s"},
-    safe=_flag("CSV: an apostrophe before what a spreadsheet program would run"),
-    version=_value("N", "default: the one in production"),
-    overwrite=_flag("replace an earlier result"),
-)
 def score(config: Config, options: Options) -> dict[str, Any]:
     from training.scoring.batch import Places
     from training.scoring.batch import score as score_table
@@ -154,10 +86,6 @@ def score(config: Config, options: Options) -> dict[str, Any]:
     return score_table(config, places, options.version)
 
 
-@command(
-    "what is in production, since when, and why",
-    all=_flag("also of each file in the folder pipelines/ beside the pipeline file"),
-)
 def status(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import status as overview
 
@@ -173,21 +101,12 @@ def status(config: Config, options: Options) -> dict[str, Any]:
     return {"models": models}
 
 
-@command(
-    "every decision on the model, or what was in production at a time",
-    at=_value("TIME", "like 2026-11-24T10:00, in UTC"),
-)
 def history(config: Config, options: Options) -> dict[str, Any]:
     from training.promotion import status as overview
 
     return overview.past(config, options.at)
 
 
-@command(
-    "sign a version that you vouch for: one trained before there were signatures, or signed by a retired key",
-    shared=False,
-    version=_value("N", "default: the one in production"),
-)
 def sign(config: Config, options: Options) -> dict[str, Any]:
     from training.tracking.registry import Registry
 
@@ -196,12 +115,6 @@ def sign(config: Config, options: Options) -> dict[str, Any]:
         return registry.sign(options.version)
 
 
-@command(
-    "the key that signs models; rotate it, or retire an old one",
-    configured=False,
-    action={"nargs": "?", "choices": ["rotate", "retire"], "help": "default: make sure that there is a key"},
-    key=_value("KEY", "the one to retire", nargs="?"),
-)
 def keys(_: None, options: Options) -> dict[str, Any]:
     from training.model import signing
 
@@ -230,8 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("training").setLevel(logging.INFO)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
-        chosen = COMMANDS[options.command]
-        result = chosen.run(_configured(options) if chosen.configured else None, options)
+        result = options.run(_configured(options) if "config" in options else None, options)
     except PipelineError as error:
         _fail(error)
     except Exception as error:  # Python's own exit code for it, 1, would say that the input was refused
@@ -247,27 +159,62 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(description="The training job, one command for each step.", allow_abbrev=False)
     parser.add_argument("--schema", action=_PrintSchema, nargs=0, help="print the schema of pipeline.yaml")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, one in COMMANDS.items():
-        added = commands.add_parser(name, help=one.about, description=one.about, allow_abbrev=False)
-        if one.configured:
-            added.add_argument(
-                "--config", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: %(default)s"
-            )
-            added.add_argument("--name", help="another name for experiment and model")
-            added.set_defaults(data="", trials=None, gate=None)
-        if one.configured and one.shared:
-            added.add_argument("--data", metavar="FILE", help="another table than data.source")
-            added.add_argument("--trials", type=int, metavar="N", help="search.trials")
-            added.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
-        for option, settings in one.options:
-            added.add_argument(option, **settings)
+
+    model = _Parser(add_help=False)
+    model.add_argument("--config", type=Path, default="pipeline.yaml", metavar="FILE", help="default: %(default)s")
+    model.add_argument("--name", help="another name for experiment and model")
+    model.set_defaults(data=None, trials=None, gate=None)
+    run = _Parser(add_help=False, parents=[model])  # what names a training run, so that later commands find it
+    run.add_argument("--data", metavar="FILE", help="another table than data.source")
+    run.add_argument("--trials", type=int, metavar="N", help="search.trials")
+    run.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
+
+    def command(step: Step, about: str, *parents: _Parser) -> Callable[..., argparse.Action]:
+        """Adds `step` as the command of its name; returns what adds its own options."""
+        added = commands.add_parser(step.__name__, help=about, description=about, allow_abbrev=False, parents=parents)
+        added.set_defaults(run=step)
+        return added.add_argument
+
+    command(check, "read and check the table; change nothing", run)
+    command(train, "search, fit, export, sign, register", run)
+    option = command(
+        promote, "judge the trained version against production; move the alias, or refuse with reasons", run
+    )
+    option("--strict", action="store_true", help="exit 1 when the gate refuses")
+    option("--skip", action="store_true", help="exit 99 when the gate refuses")
+    option = command(verify, "wait until the service serves the promoted version; move back when it refuses it", run)
+    option("--skip", action="store_true", help="exit 99 where it serves, and this DAG run did not move the alias")
+    option = command(rollback, "move the alias back to the version that served before", run)
+    option("--to", metavar="VERSION", help="another version than the one before")
+    about = "measure the live traffic: drift, error, a changed data file; ask for training where the policy says so"
+    option = command(monitor, about, run)
+    option("--dry-run", action="store_true", help="measure and decide, write nothing")
+    command(retraining, "whether the monitor asked for training in this DAG run; exit 99 when not", run)
+    option = command(score, "predict every row of a table as the prediction service would", model)
+    option("--input", metavar="FILE", required=True, help="CSV or Parquet; a path or a glob")
+    option("--output", metavar="FOLDER", required=True, type=Path, help="the rows with their predictions")
+    option("--rejected", metavar="FOLDER", type=Path, help="the other rows, with reasons; default: OUTPUT-rejected")
+    option("--format", choices=["parquet", "csv"], default="parquet", help="default: %(default)s")
+    option("--safe", action="store_true", help="CSV: an apostrophe before what a spreadsheet program would run")
+    option("--version", metavar="N", help="default: the one in production")
+    option("--overwrite", action="store_true", help="replace an earlier result")
+    option = command(status, "what is in production, since when, and why", run)
+    option("--all", action="store_true", help="also of each file in the folder pipelines/ beside the pipeline file")
+    option = command(history, "every decision on the model, or what was in production at a time", run)
+    option("--at", metavar="TIME", help="like 2026-11-24T10:00, in UTC")
+    about = "sign a version that you vouch for: one trained before there were signatures, or signed by a retired key"
+    option = command(sign, about, model)
+    option("--version", metavar="N", help="default: the one in production")
+    option = command(keys, "the key that signs models; rotate it, or retire an old one")
+    option("action", nargs="?", choices=["rotate", "retire"], help="default: make sure that there is a key")
+    option("key", nargs="?", metavar="KEY", help="the one to retire")
     return parser
 
 
 def _fail(error: PipelineError) -> NoReturn:
     print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
-    said: dict[str, Any] = {"status": "error", "error": type(error).__name__}
-    said |= {"detail": error.message, "hint": error.hint}
+    said: dict[str, Any] = {"status": "error", "error": type(error).__name__, "detail": error.message}
+    said["hint"] = error.hint
     if isinstance(error, TableProblems):
         said["problems"] = [{"detail": one.message, "hint": one.hint} for one in error.problems]
     print(json.dumps(said))
@@ -275,11 +222,7 @@ def _fail(error: PipelineError) -> NoReturn:
 
 
 def _configured(options: Options) -> Config:
-    given = {
-        "name": options.name,
-        "data.source": options.data,
-        "search.trials": options.trials,
-        "gate.mode": options.gate,
-    }
+    given = {"name": options.name, "data.source": options.data}
+    given |= {"search.trials": options.trials, "gate.mode": options.gate}
     config = configuration.load(options.config, {key: value for key, value in given.items() if value not in (None, "")})
     return config.model_copy(update={"data": alone(config.data)}) if options.data else config

@@ -305,15 +305,15 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})", "Give a YAML file in UTF-8 with --config.") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}", "Mend the line that is named.") from None
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}", "Fix the line that is named.") from None
     if not isinstance(content, dict) or root is None:
         raise ConfigError(f"{path}: expected sections such as 'data:', found none", "Start from the project's own.")
-    for key in ("source", "sample"):
-        section = content.get("data")
-        if isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = str(path.parent / section[key])
-        elif isinstance(section, dict) and isinstance(section.get(key), list):
-            section[key] = [str(path.parent / str(name)) for name in section[key]]
+    data: Any = content.get("data")
+    for key in ("source", "sample") if isinstance(data, dict) else ():
+        if isinstance(data.get(key), str):
+            data[key] = str(path.parent / data[key])
+        elif isinstance(data.get(key), list):
+            data[key] = [str(path.parent / str(name)) for name in data[key]]
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content

@@ -44,8 +44,6 @@ class PipelineError(Exception):
 
 
 class ConfigError(PipelineError):
-    """The configuration names an unknown key, a wrong value, or cannot be read."""
-
     exit_code = 2
 
 
@@ -58,8 +56,6 @@ class SourceError(DataError):
 
 
 class ValueProblem(DataError):
-    """A cell does not hold what its column holds elsewhere."""
-
     def __init__(self, file: str, row: int | None, column: str, expected: str, found: str, hint: str) -> None:
         place = f"row {row}, " if row is not None else ""
         super().__init__(f"{file}: {place}column '{column}': expected {expected}, found {found}", hint)
@@ -75,8 +71,6 @@ class TableProblems(DataError):
 
 
 class ParityError(PipelineError):
-    """The exported graph does not give what the fitted model gives."""
-
     def __init__(self, difference: float, allowed: float) -> None:
         super().__init__(
             f"ONNX and the fitted model differ by {difference:.3g} on the test rows; at most {allowed:.3g} is allowed",
@@ -85,8 +79,6 @@ class ParityError(PipelineError):
 
 
 class TrialFailed(PipelineError):
-    """A candidate cannot be fitted on this table."""
-
     def __init__(self, candidate: str, reason: str) -> None:
         super().__init__(
             f"a trial of {candidate} failed: {' '.join(reason.split())[:500]}",
@@ -95,14 +87,10 @@ class TrialFailed(PipelineError):
 
 
 class Interruption(PipelineError):
-    """Something around the job failed; trying again may help."""
-
     exit_code = 3
 
 
 class TrackingError(Interruption):
-    """The tracking server cannot be reached or refused a call."""
-
     def __init__(self, uri: str, reason: str) -> None:
         super().__init__(
             f"tracking server {uri}: {reason}",
@@ -111,8 +99,6 @@ class TrackingError(Interruption):
 
 
 class ClusterError(Interruption):
-    """The Spark cluster has no executor to run on, or lost one."""
-
     def __init__(self, master: str) -> None:
         super().__init__(
             f"{master}: no executors, or one was lost during the training",
@@ -122,8 +108,6 @@ class ClusterError(Interruption):
 
 
 class Unforeseen(Interruption):
-    """What none of the others stands for."""
-
     def __init__(self, error: Exception) -> None:
         super().__init__(
             f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
@@ -132,8 +116,6 @@ class Unforeseen(Interruption):
 
 
 class NothingToPromote(PipelineError):
-    """No registered version carries this run key."""
-
     def __init__(self, name: str, key: str) -> None:
         super().__init__(
             f"no version of '{name}' was trained with this data, configuration and code (run key {key})",
@@ -142,8 +124,6 @@ class NothingToPromote(PipelineError):
 
 
 class GateRefused(PipelineError):
-    """The challenger did not pass the gate and --strict was given."""
-
     def __init__(self, reasons: list[str]) -> None:
         super().__init__(
             "not promoted: " + "; ".join(reasons),
@@ -152,8 +132,6 @@ class GateRefused(PipelineError):
 
 
 class WrongModel(PipelineError):
-    """The file of a version has another digest than the version's tag."""
-
     def __init__(self, name: str, version: str, registered: str, found: str) -> None:
         known = f"expected SHA-256 {registered[:12]}..." if registered else "the tag model_sha256 is missing"
         super().__init__(
@@ -163,15 +141,11 @@ class WrongModel(PipelineError):
 
 
 class WrongSignature(WrongModel):
-    """No valid key signed the version's file under the model's name."""
-
     def __init__(self, name: str, version: str, found: str, hint: str) -> None:
         PipelineError.__init__(self, f"version {version} of '{name}': {found}", hint)
 
 
 class FileGone(WrongModel):
-    """What belongs to a version was deleted in the tracking server."""
-
     def __init__(self, name: str, version: str, what: str) -> None:
         PipelineError.__init__(
             self,
@@ -181,8 +155,6 @@ class FileGone(WrongModel):
 
 
 class OutputExists(PipelineError):
-    """There is something already where the result should go."""
-
     def __init__(self, path: Path, replaceable: bool) -> None:
         hint = "Name another place, or give --overwrite to replace it."
         if not replaceable:
@@ -191,15 +163,11 @@ class OutputExists(PipelineError):
 
 
 class OutputBusy(Interruption):
-    """Another scoring writes into the same place at the same time."""
-
     def __init__(self, path: Path) -> None:
         super().__init__(f"another scoring is writing to {path}", "Name another place, or wait until it has ended.")
 
 
 class SparkFailed(Interruption):
-    """Spark gave a job up: a worker lost, a full disk, a column that the format cannot hold."""
-
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"Spark: {reason}", "The lines above say more; nothing was written. Try again once that is fixed."
@@ -207,8 +175,6 @@ class SparkFailed(Interruption):
 
 
 class RefusedByService(PipelineError):
-    """The prediction service refused the promoted version, and the alias was moved back."""
-
     def __init__(self, alias: str, refusal: str, back_to: str) -> None:
         now = (
             f"{alias} is version {back_to} again" if back_to else f"{alias} names no version now: there was none before"
@@ -225,8 +191,6 @@ class NothingServed(PipelineError):
 
 
 class AliasMoved(Interruption):
-    """The alias names another version than when the decision was begun."""
-
     def __init__(self, alias: str, before: str | None, now: str | None) -> None:
         super().__init__(
             f"{alias} was moved from version {before or '(none)'} to {now or '(none)'} meanwhile; nothing was changed",

@@ -29,10 +29,9 @@ from training.tracking.recording import Result
 from training.tracking.registry import FEEDBACK_TAG, Registry
 
 log = logging.getLogger(__name__)
-Array = np.ndarray[Any, Any]
 
 LARGE_MODEL = 100_000_000  # bytes of the file
-MEMORY_PER_BYTE = 7  # measured: 220 MB of trees with 26 labels took 1.47 GB in the service
+MEMORY_PER_BYTE = 7  # in the service; measured: 220 MB of trees with 26 labels took 1.47 GB
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,13 @@ def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, fou
         predicted = raw
     graph = onnx_export.graph(model, columns, labels, calibrator, chosen)
     bare = bytes(graph.SerializeToString())
-    _warn_of_size(len(bare))
+    if len(bare) > LARGE_MODEL:
+        log.warning(
+            "the model takes %.0f MB, and about %.1f GB in the service: for a smaller one leave the forests out of "
+            "search.candidates, or give fewer labels",
+            len(bare) / 1e6,
+            len(bare) * MEMORY_PER_BYTE / 1e9,
+        )
     parity = onnx_export.check_parity(bare, test.features, predicted, profile.spread)
     groups = test.frame[config.data.segment].astype(str).to_numpy() if config.data.segment else None
     rows = Held(test.features, test.target, groups, test.hash)
@@ -133,14 +138,3 @@ def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, fou
     )
     terms = contract.build(config.name, found.run_id, source, parts.table, config.data, outcome).as_json()
     return Result(found, onnx_export.attach(graph, terms), terms, parity, baseline.tolist(), measured)
-
-
-def _warn_of_size(content: int) -> None:
-    """A model of this size takes several times its file's memory in the service."""
-    if content > LARGE_MODEL:
-        log.warning(
-            "the model takes %.0f MB, and about %.1f GB in the service: for a smaller one leave the forests out of "
-            "search.candidates, or give fewer labels",
-            content / 1e6,
-            content * MEMORY_PER_BYTE / 1e9,
-        )

@@ -28,9 +28,8 @@ def test_a_bad_file_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
 
 
 def test_what_nobody_foresaw_is_no_refusal() -> None:
-    step = "def step(*_): raise OSError('disk full')"
-    added = "cli.COMMANDS['check'] = cli.Command('', step)"
-    command = [sys.executable, "-c", f"from training import cli\n{step}\n{added}\ncli.main(['check'])"]
+    step = "def check(*_): raise OSError('disk full')"
+    command = [sys.executable, "-c", f"from training import cli\n{step}\ncli.check = check\ncli.main(['check'])"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 3

@@ -9,7 +9,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from training.config import Data
-from training.data.files import Source, table_of
+from training.data.files import Source, rows_of
 from training.data.spark import ship_code
 
 SPACE = " \t\r\n\u00a0"  # trimmed from both ends of a cell
@@ -107,7 +107,6 @@ FORMATS = {"iso": ("", _ISO)} | {  # format: Java's pattern, the regular express
     for date, (java, shape) in _DATES.items()
     for time, (java_time, time_shape) in _TIMES.items()
 }
-
 _JAVA = {COMPACT_DATE: "yyyyMMdd"} | {form: java for form, (java, _) in FORMATS.items()}
 
 
@@ -157,9 +156,8 @@ class Summary:
         self.many = self.many or other.many
         self.examples = other.examples | self.examples
         self._remember(other.smallest)
-        for name in (one.name for one in fields(self)):
-            if name not in ("low", "high", "many", "examples", "smallest", "texts"):
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("empty", "words", "numbers", "whole", "padded", "compact", "wrong", "shapes", "formats", "timed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self._count(other.texts)
 
     def _count(self, texts: Mapping[str, int]) -> None:
@@ -184,24 +182,22 @@ class Summary:
             self.words[texts[place].as_py()] += int(counts[place])
         kept = ~(gone | empty)
         texts, counts = texts.filter(pa.array(kept)), counts[kept]
-        if not len(texts):
-            return
-        numeric = _true(pc.match_substring_regex(texts, reading.number))
-        self._numbers(texts.filter(pa.array(numeric)), counts[numeric], reading, bounds)
-        self._shapes(texts.filter(pa.array(~numeric)), counts[~numeric])
+        numeric = _matches(texts, reading.number)
+        if numeric.any():
+            self._numbers(texts.filter(pa.array(numeric)), counts[numeric], reading, bounds)
+        if not numeric.all():
+            self._shapes(texts.filter(pa.array(~numeric)), counts[~numeric])
         values = texts.to_pylist()
         self._remember(pd.util.hash_array(np.array(values, dtype=object)))
         self._count(dict(zip(values, counts.tolist(), strict=True)))
 
     def _numbers(self, texts: pa.Array, counts: Any, reading: Reading, bounds: tuple[float, float]) -> None:
-        if not len(texts):
-            return
         words = texts.to_pylist()
         values = reading.values(words)
         self.numbers += int(counts.sum())
         self.whole += int(counts[values == np.floor(values)].sum())
-        self.padded += int(counts[_true(pc.match_substring_regex(texts, r"^0\d+$"))].sum())
-        self.compact += int(counts[_real(texts, _true(pc.match_substring_regex(texts, _COMPACT)), COMPACT_DATE)].sum())
+        self.padded += int(counts[_matches(texts, r"^0\d+$")].sum())
+        self.compact += int(counts[_real(texts, _matches(texts, _COMPACT), COMPACT_DATE)].sum())
         self.examples.setdefault("number", words[0])
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         if (wrong := ~((values >= bounds[0]) & (values <= bounds[1]))).any():
@@ -209,28 +205,24 @@ class Summary:
             self.examples.setdefault("wrong", words[int(np.argmax(wrong))])
 
     def _shapes(self, texts: pa.Array, counts: Any) -> None:
-        if not len(texts):
-            return
         left = np.ones(len(texts), dtype=bool)
         for shape, pattern in SHAPES.items():
-            found = left & _true(pc.match_substring_regex(texts, pattern))
-            self._note(shape, texts, counts, found)
+            found = left & _matches(texts, pattern)
+            self._note(self.shapes, shape, texts, counts, found)
             left &= ~found
         dated = np.zeros(len(texts), dtype=bool)
         for name, (_, pattern) in FORMATS.items():
-            found = _real(texts, left & _true(pc.match_substring_regex(texts, pattern)), name)
-            if found.any():
-                self.formats[name] += int(counts[found].sum())
-                self.examples.setdefault(name, texts[int(np.argmax(found))].as_py())
-                dated |= found
+            found = _real(texts, left & _matches(texts, pattern), name)
+            self._note(self.formats, name, texts, counts, found)
+            dated |= found
         self.timed += int(counts[dated & _true(pc.match_substring(texts, ":"))].sum())
-        self._note("date", texts, counts, dated)
-        self._note("text", texts, counts, left & ~dated)
+        self._note(self.shapes, "date", texts, counts, dated)
+        self._note(self.shapes, "text", texts, counts, left & ~dated)
 
-    def _note(self, shape: str, texts: pa.Array, counts: Any, found: np.ndarray[Any, Any]) -> None:
+    def _note(self, into: Counter[str], name: str, texts: pa.Array, counts: Any, found: np.ndarray[Any, Any]) -> None:
         if found.any():
-            self.shapes[shape] += int(counts[found].sum())
-            self.examples.setdefault(shape, texts[int(np.argmax(found))].as_py())
+            into[name] += int(counts[found].sum())
+            self.examples.setdefault(name, texts[int(np.argmax(found))].as_py())
 
 
 def is_date(text: str, form: str) -> bool:
@@ -248,9 +240,13 @@ def _exists(text: str, form: str) -> bool:
 
 def _real(texts: pa.Array, found: np.ndarray[Any, Any], form: str) -> np.ndarray[Any, Any]:
     """Of the found texts, which have the form, those whose day the calendar has."""
-    doubtful = np.flatnonzero(found & _true(pc.match_substring_regex(texts, "29|30|31")))
+    doubtful = np.flatnonzero(found & _matches(texts, "29|30|31"))
     found[doubtful] = [_exists(text, form) for text in texts.take(pa.array(doubtful)).to_pylist()]
     return found
+
+
+def _matches(texts: pa.Array, pattern: str) -> np.ndarray[Any, Any]:
+    return _true(pc.match_substring_regex(texts, pattern))
 
 
 def _true(mask: Any) -> np.ndarray[Any, Any]:
@@ -315,14 +311,11 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
     names = [*source.columns, malformed] if malformed else source.columns
     schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
     if source.format == "xlsx":
-        frame = pd.DataFrame(table_of(source), columns=list(source.columns), dtype=object)
+        rows = [cells for _, _, cells in rows_of(source)]
+        frame = pd.DataFrame(rows, columns=list(source.columns), dtype=object)
         return spark.createDataFrame(frame.assign(**{malformed: None}) if malformed else frame, schema)
     options: dict[str, Any] = {"sep": source.separator, "header": True, "quote": '"', "escape": '"'}
-    if malformed:
-        options["columnNameOfCorruptRecord"] = malformed
-    return spark.read.csv(
-        files, schema=schema, enforceSchema=True, mode="PERMISSIVE", multiLine=source.multiline, **options
-    )
+    return spark.read.csv(files, schema, multiLine=source.multiline, columnNameOfCorruptRecord=malformed, **options)
 
 
 def survey(

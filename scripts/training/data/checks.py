@@ -5,7 +5,6 @@ A table is refused with every complaint at once; each names the column, what was
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2, norm
+from scipy.stats import chisquare, norm
 
-from training.config import Config, Data
-from training.data.cells import COMPACT_DATE, FALSE, MOST_TEXTS, SPACE, TRUE, Summary, is_date
+from training.config import Config
+from training.data.cells import COMPACT_DATE, FALSE, MINUS, MOST_TEXTS, SPACE, TRUE, Summary, is_date
 from training.data.files import Source, identifier, locate
 from training.errors import DataError, TableProblems, ValueProblem
 
@@ -24,6 +23,7 @@ Kind = Literal["number", "category", "boolean", "date"]
 MOSTLY = 0.5  # above this share of cells of a kind, a column is one of that kind with mistakes in it
 MOST_LABELS = 100
 FEW_TEXTS = 20  # up to this many different amounts with a unit may be meant as categories
+ONE_EACH = 0.97  # from this share of different values on, a column names its rows
 FEWEST_LOOKED_AT = 50  # rows; fewer say nothing of identifiers or leaks
 MOST_LOCAL_ROWS = 1_000_000
 NEARLY_ONE = 0.9995
@@ -132,28 +132,30 @@ def kinds(summaries: Mapping[str, Summary], config: Config, findings: Findings) 
     found = {}
     for name, summary in summaries.items():
         if name == config.data.target:
-            _target(name, summary, config.data, findings)
+            _target(name, summary, config, findings)
             continue
-        kind = _kind(name, summary, findings, name == config.data.segment)
-        found[name] = kind
-        if summary.wrong and kind.kind == "number":
-            expected, hint = "a finite number", ADVICE["infinite"][1]
-            if name in config.checks.ranges:
-                low, high = config.checks.ranges[name]
-                expected, hint = f"{low:g} to {high:g}", "Correct the cell, or widen checks.ranges in pipeline.yaml."
-            findings.refuse_cell(name, expected, summary.examples["wrong"], summary.wrong, hint)
+        found[name] = _kind(name, summary, findings, name == config.data.segment)
+        if summary.wrong and found[name].kind == "number":
+            _wrong(name, summary, config, findings)
         if summary.present:
             _missing(name, summary, config, findings)
     return found
 
 
-def _target(name: str, summary: Summary, data: Data, findings: Findings) -> None:
-    if data.task == "regression":
+def _wrong(name: str, summary: Summary, config: Config, findings: Findings) -> None:
+    expected, hint = ADVICE["infinite"]
+    if name in config.checks.ranges:
+        low, high = config.checks.ranges[name]
+        expected, hint = f"{low:g} to {high:g}", "Correct the cell, or widen checks.ranges in pipeline.yaml."
+    findings.refuse_cell(name, expected, summary.examples["wrong"], summary.wrong, hint)
+
+
+def _target(name: str, summary: Summary, config: Config, findings: Findings) -> None:
+    if config.data.task == "regression":
         if summary.numbers < summary.present:
             _not_numbers(name, summary, findings, "For labels set data.task: classification.")
         elif summary.wrong:
-            cell = summary.examples["wrong"]
-            findings.refuse_cell(name, "a number in the allowed range", cell, summary.wrong, ADVICE["infinite"][1])
+            _wrong(name, summary, config, findings)
         elif summary.present and summary.low == summary.high:
             findings.refuse(
                 f"column '{name}': expected different values, found only {summary.low:g}", "Check data.target."
@@ -189,14 +191,9 @@ def _kind(name: str, summary: Summary, findings: Findings, segment: bool) -> Col
             spelled = ", ".join(sorted(summary.texts))
             findings.warnings.append(f"column '{name}' holds booleans in several spellings ({spelled}): read as one")
         return Column(name, "category" if segment else "boolean")
-    return _date(name, summary, findings) or _text(name, summary, findings)
-
-
-def _text(name: str, summary: Summary, findings: Findings) -> Column:
-    """Numbers with something in or around them, numbers with mistakes among them, or categories."""
-    if _amounts(name, summary, findings):
-        return Column(name, "number")
-    if summary.numbers > MOSTLY * summary.present:
+    if summary.shapes["date"] > MOSTLY * present:
+        return _date(name, summary, findings)
+    if _amounts(name, summary, findings) or summary.numbers > MOSTLY * present:
         _not_numbers(name, summary, findings)
         return Column(name, "number")
     _category(name, summary, findings)
@@ -209,15 +206,15 @@ def _number(name: str, summary: Summary, findings: Findings) -> Column:
         return Column(name, "date", COMPACT_DATE)
     if not whole or present < FEWEST_LOOKED_AT:
         return Column(name, "number")
-    values = np.array([float(text.replace("\u2212", "-")) for text in summary.texts if _plain(text)])
-    if len(values) and len(np.unique(values.astype(np.float32))) < MOSTLY * len(np.unique(values)):
-        kept = len(np.unique(values.astype(np.float32)))
+    values = np.unique([float(text.replace(MINUS, "-")) for text in summary.texts if _plain(text)])
+    kept = len(np.unique(values.astype(np.float32)))
+    if kept < MOSTLY * len(values):
         findings.refuse(
             f"column '{name}' looks like an identifier: of {len(values):,} different whole numbers, {kept:,} are left "
             "in the float32 that the model computes with",
             "Add it to data.ignore, or write smaller numbers.",
         )
-    elif summary.distinct >= 0.97 * present and summary.high - summary.low < 1.5 * present:
+    elif summary.distinct >= ONE_EACH * present and summary.high - summary.low < 1.5 * present:
         findings.warnings.append(f"column '{name}' looks like an identifier or a row number: add it to data.ignore")
     elif summary.padded == present:
         findings.warnings.append(f"column '{name}' holds codes with leading zeros: they are read as numbers")
@@ -225,12 +222,10 @@ def _number(name: str, summary: Summary, findings: Findings) -> Column:
 
 
 def _plain(text: str) -> bool:
-    return re.fullmatch("[+\u2212-]?[0-9]+", text) is not None
+    return re.fullmatch(f"[+{MINUS}-]?[0-9]+", text) is not None
 
 
-def _date(name: str, summary: Summary, findings: Findings) -> Column | None:
-    if summary.shapes["date"] <= MOSTLY * summary.present:
-        return None
+def _date(name: str, summary: Summary, findings: Findings) -> Column:
     best = max(summary.formats, key=lambda one: summary.formats[one])
     if (count := summary.present - summary.formats[best]) > 0:
         found = (*summary.examples.values(), *summary.texts)
@@ -243,7 +238,7 @@ def _date(name: str, summary: Summary, findings: Findings) -> Column | None:
 
 
 def _amounts(name: str, summary: Summary, findings: Findings) -> bool:
-    """Whether the column holds numbers with something in or around them; the right advice goes to `findings`."""
+    """Whether the column holds numbers with something in or around them, which are not meant as categories."""
     shapes = {shape: count for shape, count in summary.shapes.items() if shape not in ("text", "date")}
     if not shapes or sum(shapes.values()) + summary.numbers < summary.present:
         return False
@@ -251,12 +246,8 @@ def _amounts(name: str, summary: Summary, findings: Findings) -> bool:
         what = "times of the day" if "time of day" in shapes else "amounts with a unit"
         findings.warnings.append(f"column '{name}': {what} are read as categories, without order")
         return False
-    if set(shapes) == {"unit"}:
-        units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in summary.texts if not _plain(text)}
-        if len(units) > 3:
-            return False
-    _not_numbers(name, summary, findings)
-    return True
+    units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in summary.texts if not _plain(text)}
+    return set(shapes) != {"unit"} or len(units) <= 3
 
 
 def _not_numbers(name: str, summary: Summary, findings: Findings, more: str = "") -> None:
@@ -274,14 +265,13 @@ def _not_numbers(name: str, summary: Summary, findings: Findings, more: str = ""
 def _category(name: str, summary: Summary, findings: Findings) -> None:
     distinct, present = summary.distinct, summary.present
     if distinct > MOST_LABELS and (distinct > MOST_TEXTS or distinct > MOSTLY * present):
-        words = float(np.mean([len(text.split()) for text in summary.texts]))
-        unique = distinct >= 0.97 * present
-        what = "free text" if words > 3 else "an identifier" if unique else "names of many things"
-        hint = "A model learns nothing from it: add it to data.ignore."
-        if what == "free text":
+        if np.mean([len(text.split()) for text in summary.texts]) > 3:
+            what = "free text"
             hint = "Free text is no feature: add it to data.ignore, or replace it by columns of what it says."
-        elif not unique:
-            hint = "Join rare ones to groups, or add it to data.ignore."
+        elif distinct >= ONE_EACH * present:
+            what, hint = "an identifier", "A model learns nothing from it: add it to data.ignore."
+        else:
+            what, hint = "names of many things", "Join rare ones to groups, or add it to data.ignore."
         findings.refuse(
             f"column '{name}' looks like {what}: expected at most {MOST_TEXTS:,} categories that occur again and "
             f"again, found {_different(summary)} in {present:,} cells",
@@ -357,9 +347,8 @@ def rare_labels(
 def moved(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     """How leaving repeated rows out moved the labels' shares beyond chance (Pearson's chi-squared), or ""."""
     total, kept = sum(before.values()), sum(after.values())
-    expected = {label: kept * count / total for label, count in before.items()}
-    statistic = sum((after.get(label, 0) - count) ** 2 / count for label, count in expected.items())
-    if len(before) < 2 or chi2.sf(statistic, len(before) - 1) >= SURELY:
+    expected = [kept * count / total for count in before.values()]
+    if len(before) < 2 or chisquare([after.get(label, 0) for label in before], expected).pvalue >= SURELY:
         return ""
     label = max(before, key=lambda one: abs(after.get(one, 0) / kept - before[one] / total))
     return f"the share of '{label}' from {before[label] / total:.0%} to {after.get(label, 0) / kept:.0%}"
@@ -367,7 +356,7 @@ def moved(before: Mapping[str, float], after: Mapping[str, float]) -> str:
 
 def moved_mean(before: tuple[float, float], after: float, rows: int) -> str:
     """The same of a target's mean; `before` is its mean and standard deviation with all rows."""
-    if abs(after - before[0]) <= norm.isf(SURELY / 2) * before[1] / math.sqrt(rows):
+    if abs(after - before[0]) <= norm.isf(SURELY / 2) * before[1] / rows**0.5:
         return ""
     return f"the target's mean from {before[0]:.4g} to {after:.4g}"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -25,15 +27,6 @@ class Labelled:
     digest: str
 
 
-@dataclass(frozen=True)
-class Joined:
-    """A table with the labelled rows that could be used, how many these are, and how many were set aside."""
-
-    table: DataFrame
-    used: int
-    set_aside: int
-
-
 def read(spark: SparkSession, config: Config) -> Labelled:
     """The feedback until a moment ago. What arrives later, also on the same prediction, changes nothing here."""
     until = datetime.now(UTC) - prediction_log.SETTLING
@@ -46,16 +39,13 @@ def read(spark: SparkSession, config: Config) -> Labelled:
     return Labelled(rows, digest[0][0])
 
 
-def join(table: DataFrame, labelled: Labelled, values: Mapping[str, Column], fits: Sequence[Column]) -> Joined:
-    """`table` with the labelled rows below it, whose columns are `values`.
-
-    A row is set aside that lacks a feature, or for which one of `fits` does not hold.
-    """
-    usable = F.lit(True)
-    for condition in fits:
-        usable = usable & F.coalesce(condition, F.lit(False))
-    rows = labelled.rows.select(
-        usable.alias("__usable"), *[value.alias(name) for name, value in values.items()]
-    ).cache()
+def join(
+    table: DataFrame, labelled: Labelled, values: Mapping[str, Column], fits: Sequence[Column]
+) -> tuple[DataFrame, int, int]:
+    """`table` with the labelled rows below it, whose columns are `values`; how many these are, and how many were set
+    aside, because they lack a feature or one of `fits` does not hold."""
+    usable = reduce(and_, (F.coalesce(condition, F.lit(False)) for condition in fits))
+    rows = labelled.rows.select(usable.alias("__usable"), *[value.alias(name) for name, value in values.items()])
+    rows = rows.cache()
     arrived, used = rows.count(), rows.where("__usable").count()
-    return Joined(table.unionByName(rows.where("__usable").drop("__usable")), used, arrived - used)
+    return table.unionByName(rows.where("__usable").drop("__usable")), used, arrived - used

@@ -14,9 +14,9 @@ import logging
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,21 +26,20 @@ from training.config import Data
 from training.errors import SourceError
 
 log = logging.getLogger(__name__)
-csv.field_size_limit(
-    2**31 - 1
-)  # a long text is reported as what it is, by its column, and not as a fault of the reader
+csv.field_size_limit(2**31 - 1)  # so that a long text is reported by its column, and not as a fault of the reader
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".xlsx": "xlsx"}
 SHEET = "#"  # file.xlsx#Sheet
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
-NO_CSV = {  # first bytes of what is often given in place of UTF-8 text: what it is, and what to do
+NO_CSV: dict[
+    bytes | tuple[bytes, ...], tuple[str, str]
+] = {  # first bytes of what is often given in place of UTF-8 text: what it is, and what to do
     b"PK\x03\x04": ("an Excel file (or another zip archive)", "Give it a name that ends in .xlsx, or save it as CSV."),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as .xlsx or 'CSV UTF-8' in the spreadsheet program."),
     b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
     b"\x1f\x8b": ("a gzip archive", "Give it a name that ends in .csv.gz, or unpack it: gunzip."),
-    b"\xff\xfe": ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
-    b"\xfe\xff": ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
+    (b"\xff\xfe", b"\xfe\xff"): ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
 }
 
 
@@ -67,9 +66,9 @@ class Source:
 
 
 def find(data: Data, quiet: bool = False) -> Source:
-    """Finds and opens the table that `data` names, or its sample while the source is absent. Raises SourceError.
+    """Opens the table that `data` names, or its sample while the source is absent, and logs which, unless `quiet`.
 
-    Logs which it is, unless `quiet`.
+    Raises SourceError.
     """
     files, sheet = _files(data.source)
     if not files and data.sample:
@@ -86,26 +85,19 @@ def find(data: Data, quiet: bool = False) -> Source:
         log.info("data: %s, SHA-256 %s", ", ".join(map(str, files)), digest[:16])
     if synthetic and not quiet:
         log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.place)
-    kinds = {file: _format(file) for file in files}
-    first, form = files[0], kinds[files[0]]
-    if other := [file for file, kind in kinds.items() if kind != form]:
-        raise SourceError(f"{other[0]}: expected {form}, as {first} is", "Files of one table have the same format.")
-    if form == "parquet":
-        for file in files:
-            _check_parquet(file)
-        return Source(files, form, "", (), digest, synthetic)
-    if form == "xlsx":
-        headers = {file: (tuple(map(str.strip, next(_sheet_rows(file, sheet), []))), "", False) for file in files}
-    else:
-        headers = {file: _header(file) for file in files}
-    columns, separator, _ = headers[first]
-    for file, header in headers.items():
-        _check_names(file, header[0], separator)
-        if header[:2] != headers[first][:2]:
+    first, *others = files
+    form = _format(first)
+    for file in others:
+        if _format(file) != form:
+            raise SourceError(f"{file}: expected {form}, as {first} is", "Files of one table have the same format.")
+    headers = [_header(file, form, sheet) for file in files]
+    columns, separator, _ = headers[0]
+    for file, header in zip(files, headers, strict=True):
+        if header[:2] != (columns, separator):
             raise SourceError(
                 f"{file}: header differs from that of {first}", "Files of one table share their columns and separator."
             )
-    multiline = any(header[2] for header in headers.values())
+    multiline = any(header[2] for header in headers)
     return Source(files, form, separator, columns, digest, synthetic, multiline, sheet)
 
 
@@ -113,9 +105,8 @@ def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
     """File, line and cells of each row of text or of a spreadsheet."""
     for file in source.files if source.format != "parquet" else ():
         if source.format == "xlsx":
-            for number, cells in enumerate(_sheet_rows(file, source.sheet), 1):
-                if number > 1:
-                    yield file, number, cells
+            for number, cells in islice(enumerate(_sheet_rows(file, source.sheet), 1), 1, None):
+                yield file, number, cells
             continue
         with _text(file) as stream:
             reader = csv.reader(stream, delimiter=source.separator)
@@ -124,22 +115,18 @@ def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
                 yield file, reader.line_num, cells
 
 
-def table_of(source: Source) -> list[list[str]]:
-    """All rows of spreadsheets."""
-    return [cells for _, _, cells in rows_of(source)]
-
-
 def alone(data: Data) -> Data:
     """`data` for a source that is not the configured one and stands for itself: no sample in its place, segment and
     units only of its columns."""
     data = data.model_copy(update={"sample": data.sample if data.source == data.sample else None})
     columns = find(data, quiet=True).columns
-    if data.segment and columns and data.segment not in columns:
+    if not columns:
+        return data
+    units = {name: data.units[name] for name in columns if name in data.units}
+    segment = data.segment if data.segment in columns else None
+    if segment != data.segment:
         log.warning("%s has no column '%s': groups are not judged", data.source, data.segment)
-        data = data.model_copy(update={"segment": None})
-    if columns:
-        data = data.model_copy(update={"units": {name: data.units[name] for name in columns if name in data.units}})
-    return data
+    return data.model_copy(update={"segment": segment, "units": units})
 
 
 def check_rows(source: Source) -> None:
@@ -266,10 +253,24 @@ def _cell(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _header(file: Path) -> tuple[tuple[str, ...], str, bool]:
-    """Column names and separator of a CSV file, whose whole text must be UTF-8 (a byte order mark is accepted), and
-    whether a quoted cell may hold a line break."""
-    multiline = _check_text(file)
+def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bool]:
+    """Column names and separator (of a CSV file), and whether a quoted cell may hold a line break."""
+    if form == "parquet":
+        _check_parquet(file)
+        return (), "", False
+    if form == "xlsx":
+        cells, separator, multiline = next(_sheet_rows(file, sheet), []), "", False
+    else:
+        multiline, line = _check_text(file), _first_line(file)
+        separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
+        cells = next(csv.reader([line], delimiter=separator))
+    names = tuple(map(str.strip, cells))
+    _check_names(file, names, separator)
+    return names, separator, multiline
+
+
+def _first_line(file: Path) -> str:
+    """The header of a CSV file, which has rows below it. Raises SourceError."""
     with _text(file) as stream:
         line = stream.readline()
         has_rows = any(text.strip() for text in stream)
@@ -285,11 +286,9 @@ def _header(file: Path) -> tuple[tuple[str, ...], str, bool]:
             f"{file}: line 1: expected the names of the columns, found {what}: {line.strip()[:80]!r}",
             "Remove the line: the file begins with its header.",
         )
-    separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
-    names = tuple(name.strip() for name in next(csv.reader([line], delimiter=separator)))
     if not has_rows:
         raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
-    return names, separator, multiline
+    return line
 
 
 def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
@@ -310,10 +309,11 @@ def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
     faults = []
     if unnamed := [index for index, name in enumerate(names, 1) if not name]:
         faults.append(f"column {unnamed[0]} has no name")
-    counts = Counter(name.casefold() for name in names if name)  # as Spark looks a name up
-    for name in dict.fromkeys(name.casefold() for name in names if counts[name.casefold()] > 1):
-        first = next(one for one in names if one.casefold() == name)
-        faults.append(f"column '{first}' appears {counts[name]} times, capitals or not")
+    alike: dict[str, list[str]] = {}
+    for name in filter(None, names):
+        alike.setdefault(name.casefold(), []).append(name)  # as Spark looks a name up
+    several = [same for same in alike.values() if len(same) > 1]
+    faults += [f"column '{same[0]}' appears {len(same)} times, capitals or not" for same in several]
     if faults:
         hint = "Give each column a name of its own."
         if len(faults) == 1 and unnamed == [len(names)]:

@@ -12,30 +12,21 @@ keys do not matter.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 LOG_DIR = "var/predictions"
 SETTLING = timedelta(seconds=5)  # the prediction service writes its lines within one second; later, all are there
-_DAY = re.compile(r"(?:predictions|feedback)-(\d{4}-\d\d-\d\d)-[^/]*\.jsonl")
-_TEXT, _WORDS = T.StringType(), T.MapType(T.StringType(), T.StringType())
-_PREDICTIONS = T.StructType(
-    [
-        T.StructField("id", _TEXT),
-        T.StructField("at", _TEXT),
-        T.StructField("version", _TEXT),
-        T.StructField("row", _WORDS),  # as text: which features there are, and which are numbers, is up to the model
-        T.StructField("prediction", _TEXT),
-        T.StructField("probabilities", T.MapType(T.StringType(), T.DoubleType())),
-    ]
+# The row is text: which features there are, and which are numbers, is up to the model.
+_PREDICTIONS = (
+    "id string, at string, version string, row map<string, string>, prediction string, "
+    "probabilities map<string, double>"
 )
-_FEEDBACK = T.StructType([T.StructField(name, _TEXT) for name in ("id", "at", "actual")])
+_FEEDBACK = "id string, at string, actual string"
 
 
 @dataclass(frozen=True)
@@ -56,10 +47,9 @@ def files(name: str, kind: str, since: datetime | None = None) -> list[Path]:
     PREDICTION_LOG_DIR set to nothing switches the log off, for its readers too.
     """
     folder = os.environ.get("PREDICTION_LOG_DIR", LOG_DIR)
-    first = f"{since:%Y-%m-%d}" if since else ""
-    paths = sorted(Path(folder, name).glob(f"{kind}-*.jsonl")) if folder else []
-    found = [(path, _DAY.fullmatch(path.name)) for path in paths]
-    return [path for path, match in found if match and match[1] >= first]
+    paths = Path(folder, name).glob(f"{kind}-????-??-??-*.jsonl") if folder else ()
+    first = f"{kind}-{since:%Y-%m-%d}" if since else ""
+    return sorted(path for path in paths if path.name >= first)
 
 
 def read(spark: SparkSession, name: str, since: datetime | None = None) -> Traffic:
@@ -82,7 +72,7 @@ def labelled(traffic: Traffic) -> DataFrame:
     return traffic.predictions.dropDuplicates(["id"]).join(truth, "id")
 
 
-def _lines(spark: SparkSession, paths: list[Path], schema: T.StructType, needed: list[str]) -> tuple[DataFrame, int]:
+def _lines(spark: SparkSession, paths: list[Path], schema: str, needed: list[str]) -> tuple[DataFrame, int]:
     """The lines as columns, and how many could not be read."""
     if not paths:
         return spark.createDataFrame([], schema).withColumn("at", F.lit(None).cast("timestamp")), 0

@@ -8,12 +8,13 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
 # Spark's classes as Java keeps them in memory, made by `make setup` and by the image: a task starts a third faster.
 CLASS_ARCHIVE = Path(sys.prefix) / "spark-classes.jsa"
-_shipped: set[str] = set()
+CODE = "training-code.zip"
 
 
 def session(name: str) -> SparkSession:
@@ -22,12 +23,11 @@ def session(name: str) -> SparkSession:
     _complete_environment(master)
     # Executors on other machines call back, by address: XGBoost's tracker takes no names.
     address = "127.0.0.1" if master.startswith("local") else socket.gethostbyname(socket.gethostname())
-    builder = SparkSession.Builder().appName(name).master(master)
-    settings = {
+    settings: dict[str, Any] = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "2",
-        # Adaptive execution plans anew, in other threads, while a cached table is being made; there a count once failed
+        # Adaptive execution plans again, in other threads, while a cached table is made; there a count once failed
         # for reasons of Spark's own. It gains nothing here: `load` knows the rows, and sets the partitions by them.
         "spark.sql.adaptive.enabled": "false",
         "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", address),
@@ -38,9 +38,7 @@ def session(name: str) -> SparkSession:
     }
     if not master.startswith("local"):
         settings |= cluster_secret()
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    spark = SparkSession.Builder().appName(name).master(master).config(map=settings).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
 
@@ -65,12 +63,10 @@ def ship_code(spark: SparkSession) -> None:
 
     Once for each application: a cluster refuses a file of the same name from another place.
     """
-    application = str(spark.sparkContext.applicationId)
-    if application in _shipped:
+    if any(path.endswith(CODE) for path in spark.sparkContext.listFiles):
         return
-    _shipped.add(application)
     package = Path(__file__).parents[1]
-    archive = Path(tempfile.mkdtemp(prefix="training-")) / "training-code.zip"
+    archive = Path(tempfile.mkdtemp(prefix="training-")) / CODE
     with zipfile.ZipFile(archive, "w") as files:  # its sources only: Spark refuses one that changed in a session
         for file in sorted(package.rglob("*.py")):
             files.write(file, file.relative_to(package.parent))

@@ -23,7 +23,7 @@ from training.config import Config
 from training.data import cells, checks, feedback
 from training.data.cells import LARGEST, Cells, Reading, Summary
 from training.data.checks import Column, Findings
-from training.data.feedback import Joined, Labelled
+from training.data.feedback import Labelled
 from training.data.files import Source, check_rows, find
 from training.data.spark import session
 from training.errors import DataError
@@ -148,7 +148,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     typed = frozenset(name for name in names if types[name] in cells.EXACT_NUMBERS and name != labels)
     found = Cells(table, typed, Reading.of(data))
     log.info("%s: looking at %d columns", source.name, len(names))
-    summaries = cells.survey(found, names, data.target, config.checks.ranges)
+    summaries = cells.survey(found, names, labels, config.checks.ranges)
     kinds = checks.kinds(summaries, config, findings)
     splitter = kinds.get(str(config.split.column))
     if config.split.by == "time" and splitter and splitter.kind not in ("date", "number"):
@@ -157,115 +157,121 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     columns = tuple(kinds[name] for name in names if name in kinds and name not in data.ignore)
     rows = summaries[data.target].present + summaries[data.target].missing
     spark.conf.set("spark.sql.shuffle.partitions", max(2, rows // ROWS_A_PARTITION))
-    kept, told = _typed(found, columns, splitter, config, summaries, labelled)
+    usable, used, set_aside = _usable(found, columns, splitter, config, summaries, labelled)
     features = [name for one in columns for name in one.columns]
-    parted, limits = _parted(kept, features, config)
+    parted, split_test = _parted(usable, features, config)
     counts, dropped = _counts(parted, data.target, bool(labels)), 0
     if data.duplicates == "drop":
         # Repeated rows share a hash. Brought together by it, they are told apart in partitions that fit into memory;
         # Spark alone would first look for them in each file's own rows, in a hash map of all of these.
-        unique = parted.repartition(HASH).dropDuplicates([*features, data.target, HASH]).cache()
-        left = _counts(unique, data.target, bool(labels))
-        _check_dropped(counts, left, bool(labels), findings)
-        parted, dropped, counts = unique, sum(map(_rows, counts.values())) - sum(map(_rows, left.values())), left
-    parts = {part: sum(_rows(one) for (own, _), one in counts.items() if own == part) for part in PARTS}
-    warnings = _log_missing(summaries, findings)
-    report = {
+        parted = parted.repartition(HASH).dropDuplicates([*features, data.target, HASH]).cache()
+        before, counts = counts, _counts(parted, data.target, bool(labels))
+        _check_dropped(before, counts, bool(labels), findings)
+        dropped = int(before["rows"].sum() - counts["rows"].sum())
+    for name, summary in summaries.items():
+        if summary.words:
+            words = ", ".join(f"'{word}' ({count:,})" for word, count in summary.words.most_common())
+            log.info("column '%s': counted as missing: %s", name, words)
+    of_part = counts.groupby("part")["rows"].sum()
+    report: dict[str, Any] = {
         "file": source.name,
         "rows": rows,
         "rows_without_target": summaries[data.target].missing,
         "rows_repeated": dropped,
-        "rows_used": sum(parts.values()),
+        "rows_used": int(counts["rows"].sum()),
         "missing": {one.name: summaries[one.name].missing for one in columns if summaries[one.name].missing},
         "numbers": sorted(one.name for one in columns if one.kind == "number"),
         "categories": sorted(one.name for one in columns if one.kind == "category"),
         "booleans": sorted(one.name for one in columns if one.kind == "boolean"),
         "dates": sorted(one.name for one in columns if one.kind == "date"),
-        "parts": parts,
-        "split_test": limits[0],
-        "warnings": warnings,
-        "leaks": [],
+        "parts": {part: int(of_part.get(part, 0)) for part in PARTS},
+        "split_test": split_test,
     }
     if labelled:
-        log.info("feedback: %d labelled rows, %d set aside", told.used, told.set_aside)
-        report |= {"feedback_rows": told.used, "feedback_set_aside": told.set_aside, "feedback_digest": labelled.digest}
+        log.info("feedback: %d labelled rows, %d set aside", used, set_aside)
+        report |= {"feedback_rows": used, "feedback_set_aside": set_aside, "feedback_digest": labelled.digest}
     checks.rows(report, config, findings)
     if labels and not findings.problems:
-        by_label = _by_label(counts)
-        checks.rare_labels(data.target, by_label, _by_label(counts, "train"), config.search.folds, findings)
+        checks.rare_labels(
+            data.target, _by_label(counts), _by_label(counts[counts["part"] == "train"]), config.search.folds, findings
+        )
     findings.settle()
     categories = [one.name for one in columns if one.kind == "category"]
     encoded = {name: _most_frequent(summaries[name]) for name in categories}
     dataset = Dataset(columns, found.reading, data.target, report, parted, _texts(parted, categories), encoded)
-    leaks = list(_leaks(dataset, bool(labels)).values())
-    warnings += leaks
-    report["leaks"] = leaks
-    for warning in warnings:
+    report["leaks"] = _leaks(dataset, bool(labels))
+    report["warnings"] = [*findings.warnings, *report["leaks"]]
+    for warning in report["warnings"]:
         log.warning("%s", warning)
     return dataset
 
 
-def _typed(
+def _usable(
     found: Cells,
     columns: Sequence[Column],
     splitter: Column | None,
     config: Config,
     summaries: Mapping[str, Summary],
     labelled: Labelled | None,
-) -> tuple[DataFrame, Joined]:
-    """The rows that have a target, with the model's columns (numbers double, categories text, "" for none)."""
-    target, regression = config.data.target, config.data.task == "regression"
-    numbers = {one.name for one in columns if one.kind == "number"} | ({target} if regression else set())
+) -> tuple[DataFrame, int, int]:
+    """The rows that have a target, in the model's columns; how many labelled ones are below them, and how many were set
+    aside."""
+    target = config.data.target
+    numbers = {one.name for one in columns if one.kind == "number"}
+    if config.data.task == "regression":
+        numbers.add(target)
     if splitter and config.split.by == "time" and splitter.kind == "number":
         numbers.add(splitter.name)
     as_text = summaries.keys() - numbers | ({splitter.name} if splitter else set())
-    text = {name: found.text(name, words=regression or name != target) for name in as_text}
+    text = {name: found.text(name, words=name != target) for name in as_text}
     number = {name: found.number(name, summaries[name]) for name in numbers}
-    values = {name: value for one in columns for name, value in _values(one, text, number).items()}
-    values |= {target: number[target] if regression else F.coalesce(text[target], F.lit(""))}
-    if splitter:
-        values[PLACE] = _place(splitter, config.split.by, text, number)
+    values = _values(columns, splitter, config, text, number)
     rows = found.table.select(*[value.alias(name) for name, value in values.items()])
-    there = F.col(f"`{target}`").isNotNull() if regression else F.col(f"`{target}`") != ""
-    kept, joined = rows.where(there), Joined(rows, 0, 0)
-    if labelled:
-        # The log holds numbers as JSON writes them, whatever the table's own way.
-        reading = replace(found.reading, decimal=".", thousands="")
-        text = {one.name: reading.text(F.col("row")[one.name]) for one in columns}
-        text[target] = reading.text(F.col("actual"), words=False)
-        number = {name: reading.value(text[name]) for name in numbers if name in text}
-        values = {name: value for one in columns for name, value in _values(one, text, number).items()}
-        values |= {target: number[target] if regression else text[target]}
-        fits = [_fits(one, text[one.name], values, summaries[one.name], config) for one in columns]
-        bounds = config.checks.ranges.get(target, (-LARGEST, LARGEST))
-        fits.append(values[target].between(*bounds) if regression else values[target].isNotNull())
-        if splitter:
-            values[PLACE] = _place(splitter, config.split.by, text, number)
-        joined = feedback.join(kept, labelled, values, fits)
-        kept = joined.table
-    return kept, joined
+    rows = rows.where(F.col(f"`{target}`").isNotNull())
+    if not labelled:
+        return rows, 0, 0
+    # The log holds numbers as JSON writes them, whatever the table's own way.
+    reading = replace(found.reading, decimal=".", thousands="")
+    text = {one.name: reading.text(F.col("row")[one.name]) for one in columns}
+    text[target] = reading.text(F.col("actual"), words=False)
+    number = {name: reading.value(text[name]) for name in numbers if name in text}
+    values = _values(columns, splitter, config, text, number)
+    fits = [_fits(one, text[one.name], values, summaries[one.name], config) for one in columns]
+    bounds = config.checks.ranges.get(target, (-LARGEST, LARGEST))
+    fits.append(values[target].between(*bounds) if target in numbers else values[target].isNotNull())
+    return feedback.join(rows, labelled, values, fits)
 
 
-def _values(one: Column, text: Mapping[str, Expression], number: Mapping[str, Expression]) -> dict[str, Expression]:
-    """The model's columns that are made of a column of the table."""
-    if one.kind == "number":
-        return {one.name: number[one.name]}
-    if one.kind == "boolean":
-        return {one.name: cells.boolean(text[one.name])}
-    if one.kind == "category":
-        return {one.name: F.coalesce(text[one.name], F.lit(""))}
-    found = cells.date(text[one.name], one.format)
-    return {name: found[part] for name, part in zip(one.columns, one.parts, strict=True)}
-
-
-def _place(splitter: Column, by: str, text: Mapping[str, Expression], number: Mapping[str, Expression]) -> Expression:
-    """What a row is split by: its group, or its time as a number."""
-    if by == "group":
-        return text[splitter.name]
-    if splitter.kind == "number":
-        return number[splitter.name]
-    parts = cells.date(text[splitter.name], splitter.format)
-    return parts["days"] * 86400 + parts["seconds"]
+def _values(
+    columns: Sequence[Column],
+    splitter: Column | None,
+    config: Config,
+    text: Mapping[str, Expression],
+    number: Mapping[str, Expression],
+) -> dict[str, Expression]:
+    """The model's columns (numbers double, categories text, "" for none), the target, and what a row is split by: its
+    group, or its time as a number."""
+    values: dict[str, Expression] = {}
+    for one in columns:
+        if one.kind == "number":
+            values[one.name] = number[one.name]
+        elif one.kind == "boolean":
+            values[one.name] = cells.boolean(text[one.name])
+        elif one.kind == "category":
+            values[one.name] = F.coalesce(text[one.name], F.lit(""))
+        else:
+            parts = cells.date(text[one.name], one.format)
+            values |= {name: parts[part] for name, part in zip(one.columns, one.parts, strict=True)}
+    target = config.data.target
+    values[target] = number[target] if target in number else text[target]
+    if splitter and config.split.by == "group":
+        values[PLACE] = text[splitter.name]
+    elif splitter and splitter.kind == "number":
+        values[PLACE] = number[splitter.name]
+    elif splitter:
+        parts = cells.date(text[splitter.name], splitter.format)
+        values[PLACE] = parts["days"] * 86400 + parts["seconds"]
+    return values
 
 
 def _fits(
@@ -280,14 +286,35 @@ def _fits(
     return F.map_contains_key("row", one.name) & F.when(text.isNull(), gap).otherwise(right)
 
 
-def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[DataFrame, tuple[float, float]]:
-    """The rows with hash and part, and the limits of the parts (see `_split`)."""
-    limits = config.split.test, config.split.test + config.split.calibration
-    parted = _split(rows, features, config, limits)
-    if config.split.by == "time" or parted.select(PART).distinct().count() == len(PARTS):
-        return parted, limits
-    limits = _limits_of_few(parted, limits)
-    return _split(rows, features, config, limits), limits
+def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[DataFrame, float]:
+    """The rows with their hash and part, and the hash below which a row is for the test.
+
+    The hash is of the features alone: wines measured alike never straddle two parts, and a row keeps its side for ever.
+    With split.by: group it is that of the group. With split.by: time the last rows are for the test, and those before
+    them for calibration.
+    """
+    split = config.split
+    texts = "".join(f", coalesce(cast(`{name}` AS string), '')" for name in sorted(features))
+    content = F.expr(f"concat_ws('\x1f', '{split.seed}'{texts})")
+    if split.by == "group":
+        content = F.coalesce(F.concat_ws("\x1f", F.lit(str(split.seed)), F.lit("group"), F.col(PLACE)), content)
+    digest = F.sha2(content, 256)
+    hashed = rows.withColumn(HASH, F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12)).cache()
+    limits = split.test, split.test + split.calibration
+    if split.by == "time":
+        found = hashed.agg(F.percentile(F.col(PLACE), F.array(*[F.lit(1 - limit) for limit in limits]))).first()
+        last, before = found[0] if found and found[0] else (0.0, 0.0)
+        part = F.when(F.col(PLACE) >= last, "test").when(F.col(PLACE) >= before, "calibration").otherwise("train")
+    else:
+        part = _part_of_hash(limits)
+        if hashed.select(part).distinct().count() < len(PARTS):
+            limits = _limits_of_few(hashed, limits)
+            part = _part_of_hash(limits)
+    return hashed.withColumn(PART, part).drop(PLACE), limits[0]
+
+
+def _part_of_hash(limits: tuple[float, float]) -> Expression:
+    return F.when(F.col(HASH) < limits[0], "test").when(F.col(HASH) < limits[1], "calibration").otherwise("train")
 
 
 def _limits_of_few(hashed: DataFrame, shares: tuple[float, float]) -> tuple[float, float]:
@@ -304,88 +331,37 @@ def _limits_of_few(hashed: DataFrame, shares: tuple[float, float]) -> tuple[floa
     return float(middles[first - 1]), float(middles[second - 1])
 
 
-def _split(rows: DataFrame, features: Sequence[str], config: Config, limits: tuple[float, float]) -> DataFrame:
-    """Adds the row's hash and part.
-
-    The hash is of the features alone: wines measured alike never straddle two parts, and a row keeps its side for ever.
-    With split.by: group it is that of the group. `limits` are the hashes below which rows are for the test and for
-    calibration; with split.by: time they are the shares of the last rows, and of those with the ones before them.
-    """
-    split = config.split
-    texts = "".join(f", coalesce(cast(`{name}` AS string), '')" for name in sorted(features))
-    content = F.expr(f"concat_ws('\x1f', '{split.seed}'{texts})")
-    if split.by == "group":
-        content = F.coalesce(F.concat_ws("\x1f", F.lit(str(split.seed)), F.lit("group"), F.col(PLACE)), content)
-    digest = F.sha2(content, 256)
-    hashed = rows.withColumn(HASH, F.conv(F.substring(digest, 1, 12), 16, 10).cast("double") / float(16**12))
-    test, calibration = limits
-    position = F.col(HASH)
-    if split.by == "time":
-        shares = F.array(F.lit(1 - test), F.lit(1 - calibration))
-        found = rows.agg(F.percentile(F.col(PLACE), shares)).first()
-        last, before = found[0] if found and found[0] else (0.0, 0.0)
-        part = F.when(F.col(PLACE) >= last, "test").when(F.col(PLACE) >= before, "calibration").otherwise("train")
-    else:
-        part = F.when(position < test, "test").when(position < calibration, "calibration").otherwise("train")
-    return hashed.withColumn(PART, part).drop(PLACE).cache()
-
-
-def _counts(table: DataFrame, target: str, labels: bool) -> dict[tuple[str, str], tuple[float, ...]]:
+def _counts(table: DataFrame, target: str, labels: bool) -> pd.DataFrame:
     """By part and label ("" for regression): rows, the target's mean and its mean square."""
     value = F.lit(0.0) if labels else F.col(f"`{target}`")
     label = F.col(f"`{target}`") if labels else F.lit("")
-    found = table.groupBy(PART, label.alias("label")).agg(F.count(F.lit(1)), F.avg(value), F.avg(value * value))
-    return {(row[0], row[1]): tuple(row[2:]) for row in found.collect()}
-
-
-def _rows(counted: tuple[float, ...]) -> int:
-    return int(counted[0])
-
-
-def _by_label(counts: Mapping[tuple[str, str], tuple[float, ...]], part: str = "") -> dict[str, int]:
-    found: dict[str, int] = {}
-    for (own, label), counted in counts.items():
-        if not part or own == part:
-            found[label] = found.get(label, 0) + _rows(counted)
+    measures = {"rows": F.count(F.lit(1)), "mean": F.avg(value), "square": F.avg(value * value)}
+    grouped = table.groupBy(F.col(PART).alias("part"), label.alias("label"))
+    found: pd.DataFrame = grouped.agg(*[measure.alias(name) for name, measure in measures.items()]).toPandas()
     return found
 
 
-def _moments(counts: Mapping[tuple[str, str], tuple[float, ...]]) -> tuple[int, float, float]:
-    """Rows, mean and standard deviation of the target."""
-    rows = sum(map(_rows, counts.values()))
-    mean, square = (sum(one[0] * one[i] for one in counts.values()) / rows for i in (1, 2))
-    return rows, mean, float(np.sqrt(max(0.0, square - mean**2)))
+def _by_label(counts: pd.DataFrame) -> dict[str, int]:
+    found: dict[str, int] = counts.groupby("label")["rows"].sum().to_dict()
+    return found
 
 
-def _check_dropped(
-    before: Mapping[tuple[str, str], tuple[float, ...]],
-    after: Mapping[tuple[str, str], tuple[float, ...]],
-    labels: bool,
-    findings: Findings,
-) -> None:
+def _check_dropped(before: pd.DataFrame, after: pd.DataFrame, labels: bool, findings: Findings) -> None:
     """Refuses to leave repeated rows out where the rest is another population."""
-    if not before:
+    if before.empty:
         return
     if labels:
         moved = checks.moved(_by_label(before), _by_label(after))
     else:
-        _, mean, spread = _moments(before)
-        left, mean_left, _ = _moments(after)
-        moved = checks.moved_mean((mean, spread), mean_left, left)
+        mean, square = (float(np.average(before[name], weights=before["rows"])) for name in ("mean", "square"))
+        spread = float(np.sqrt(max(0.0, square - mean**2)))
+        left = float(np.average(after["mean"], weights=after["rows"]))
+        moved = checks.moved_mean((mean, spread), left, int(after["rows"].sum()))
     if moved:
         findings.refuse(
             f"data.duplicates: drop moves {moved}: repeated rows are no accident here",
             "Set data.duplicates: keep (the default), which keeps repeated rows on one side of the split.",
         )
-
-
-def _log_missing(summaries: Mapping[str, Summary], findings: Findings) -> list[str]:
-    """Logs which words counted as missing; returns the warnings."""
-    for name, summary in summaries.items():
-        if summary.words:
-            words = ", ".join(f"'{word}' ({count:,})" for word, count in summary.words.most_common())
-            log.info("column '%s': counted as missing: %s", name, words)
-    return list(findings.warnings)
 
 
 def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]]:
@@ -400,11 +376,10 @@ def _most_frequent(summary: Summary) -> list[str]:
     return ["", *texts] if summary.missing else texts
 
 
-def _leaks(dataset: Dataset, labels: bool) -> dict[str, str]:
+def _leaks(dataset: Dataset, labels: bool) -> list[str]:
     """Looked for in the rows held back: those of training may be too many for one machine."""
     held = [dataset.part(name, ROWS_LOOKED_AT) for name in ("test", "calibration") if dataset.report["parts"][name]]
     if not held:
-        return {}
-    frame = pd.concat(held, ignore_index=True)
+        return []
     features = {name: one.name for one in dataset.columns for name in one.columns}
-    return checks.leaks(frame, features, dataset.target, labels)
+    return list(checks.leaks(pd.concat(held, ignore_index=True), features, dataset.target, labels).values())
