@@ -17,9 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from training.config import LOWER_IS_BETTER
 from training.evaluation.diagnostics import Bin, Estimate, Group, Importance, calibration_error
 from training.evaluation.measurement import Measurement, Trial
-from training.evaluation.metrics import SMALLEST_GROUP
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import SMALLEST_GROUP, Array
 
 MOST_BARS = 30
 MOST_COUNTS = 15  # labels up to which a confusion matrix has its counts written in
@@ -168,10 +166,10 @@ def segments(groups: Sequence[Group], whole: Estimate, metric: str, names: Names
     """The metric of each group, with its interval, beside that of all test rows."""
     shown = list(groups[:MOST_BARS])[::-1]
     figure, (axes,) = _figure(1, width=7, height=1.5 + 0.3 * max(len(shown), 4))
-    values = np.array([group.metric.value for group in shown])
-    reach = np.array([[g.metric.value - g.metric.low, g.metric.high - g.metric.value] for g in shown]).T
+    values = [group.metric.value for group in shown]
+    reach = _reach([group.metric for group in shown])
     colours = [FULL if group.rows >= SMALLEST_GROUP else PALE for group in shown]
-    axes.barh(range(len(shown)), values, xerr=np.maximum(reach, 0), color=colours, ecolor=DARK, capsize=3)
+    axes.barh(range(len(shown)), values, xerr=reach, color=colours, ecolor=DARK, capsize=3)
     axes.axvline(whole.value, color=WARM, linewidth=1, label="all test rows")
     axes.set_yticks(range(len(shown)), [f"{_short(group.name)} ({group.rows:,} rows)" for group in shown])
     unit = names.in_unit if metric in ("mae", "rmse") else ""
@@ -208,8 +206,13 @@ def _line(bins: Sequence[Bin]) -> tuple[list[float], list[float]]:
 
 
 def _points(axes: Any, bins: Sequence[Bin], label: str) -> None:
-    reach = np.array([[one.seen.value - one.seen.low, one.seen.high - one.seen.value] for one in bins]).T
-    axes.errorbar(*_line(bins), yerr=np.maximum(reach, 0), fmt="o-", color=FULL, capsize=3, label=label)
+    reach = _reach([one.seen for one in bins])
+    axes.errorbar(*_line(bins), yerr=reach, fmt="o-", color=FULL, capsize=3, label=label)
+
+
+def _reach(estimates: Sequence[Estimate]) -> Array:
+    """(2, estimates) how far each interval goes down and up."""
+    return np.maximum(0, [[one.value - one.low for one in estimates], [one.high - one.value for one in estimates]])
 
 
 def _short(name: str) -> str:
