@@ -49,9 +49,10 @@ def gain(
     """
     before, after = chosen
     if metric in metrics.MEANS:
-        lost = metrics.losses(metric, actual, champion, before), metrics.losses(metric, actual, challenger, after)
-        old_parts, new_parts = map(_root_parts, lost) if metric == "rmse" else lost
-        values = old_parts - new_parts
+        lost = [metrics.losses(metric, actual, champion, before), metrics.losses(metric, actual, challenger, after)]
+        if metric == "rmse":
+            lost = [_root_parts(squares) for squares in lost]
+        values = lost[0] - lost[1]
         lower, upper = bounds_of_mean(values, confidence, seed, clusters)
         return Gain(float(values.mean()), lower, upper, confidence)
     labels = challenger.shape[1]  # the champion may know others
