@@ -85,8 +85,9 @@ def cross_validate(wines: pd.DataFrame, candidates: Sequence[str], seed: int, to
     for fit, held in folds:
         inner = (group[fit] if together else np.arange(len(fit))) % INNER_FOLDS
         names = tuple(features.columns)
-        rows = TrainingRows(names, (), 0, features.iloc[fit].reset_index(drop=True), actual[fit], inner)
-        model = search.build(chosen(candidates, rows, seed), rows, seed, jobs=-1).fit(rows.features, rows.target)
+        columns = search.Columns(names, (), 0)
+        rows = TrainingRows(columns, features.iloc[fit].reset_index(drop=True), actual[fit], inner)
+        model = search.build(chosen(candidates, rows, seed), columns, seed, jobs=-1).fit(rows.features, rows.target)
         predicted[held] = search.predict(model, features.iloc[held], classes=0)
     return judge(actual, predicted)
 

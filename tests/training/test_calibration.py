@@ -32,7 +32,7 @@ def test_timid_and_overconfident_probabilities_become_true(power: float) -> None
     calibrator = calibration.fit(sharpened(seen, power), labels, 1)
     before = sharpened(new, power)
     after = calibrator(before)
-    assert (calibrator.method, calibrator.rows) == ("temperature", 800)
+    assert calibrator.method == "temperature"
     assert metrics.score("log_loss", truth, after) < metrics.score("log_loss", truth, new) + 0.01
     assert diagnostics.calibration_error(diagnostics.reliability(after, truth)) < 0.03
     assert diagnostics.calibration_error(diagnostics.reliability(before, truth)) > 0.08

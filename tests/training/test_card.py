@@ -83,9 +83,12 @@ def described(found: Measurement, synthetic: bool = False, **changes: Any) -> Ca
         "rows_used": 900,
         "missing": {},
         "parts": {"train": 523, "calibration": 77, "test": 300},
+        "warnings": [],
+        "leaks": [],
     }
     segment = "group" if found.groups else None
-    return Card({**terms, **changes}, report, found, {"candidate": "xgboost", "max_depth": 7}, 6, segment)
+    best = {"candidate": "xgboost", "max_depth": 7}
+    return Card({**terms, **changes}, report, found, best, 6, segment, 21_300_000)
 
 
 def test_the_card_says_what_a_person_must_know() -> None:
@@ -109,7 +112,7 @@ def test_doubts_about_the_data_and_the_size_of_the_model_are_in_the_card() -> No
     leak = "column 'alive' gives the target away"
     found = replace(found, report=found.report | {"leaks": [leak], "warnings": ["3 cells hold 'none'", leak]})
     threshold = {"label": "yes", "value": 0.25, "chosen_for": "precision 0.9"}
-    found = replace(found, size=21_300_000, contract=found.contract | {"threshold": threshold})
+    found = replace(found, contract=found.contract | {"threshold": threshold})
     text = card.page(found)
     assert f"- **A leak?** {leak}\n- 3 cells hold 'none'\n" in text
     assert text.count(leak) == 1

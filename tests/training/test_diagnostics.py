@@ -13,7 +13,7 @@ def test_the_bootstrap_interval_holds_the_truth_as_often_as_it_says(monkeypatch:
     held = 0
     for draw in range(150):
         errors = np.random.default_rng(draw).normal(size=200)
-        found = diagnostics.estimates("regression", errors, np.zeros(200), draw)["mae"]
+        found = diagnostics.estimates(errors, np.zeros(200), draw)["mae"]
         held += found.low <= np.sqrt(2 / np.pi) <= found.high
     assert 133 <= held < 150
 
@@ -21,14 +21,15 @@ def test_the_bootstrap_interval_holds_the_truth_as_often_as_it_says(monkeypatch:
 def test_every_figure_has_an_interval_around_it_and_the_same_each_time() -> None:
     generator = np.random.default_rng(4)
     labels, probabilities = generator.integers(0, 2, 300), generator.dirichlet([1, 1], 300)
-    found = diagnostics.estimates("classification", labels, probabilities, 3)
+    found = diagnostics.estimates(labels, probabilities, 3)
     assert set(found) == set(metrics.FIGURES["classification"])
     assert all(one.low < one.value < one.high for one in found.values())
-    assert diagnostics.estimates("classification", labels, probabilities, 3) == found
+    assert diagnostics.estimates(labels, probabilities, 3) == found
 
 
-def test_a_constant_target_has_no_r2() -> None:
-    assert set(metrics.summary("regression", np.ones(5), np.zeros(5))) == {"mae", "rmse"}
+def test_figures_that_are_not_defined_are_left_out() -> None:
+    assert set(diagnostics.estimates(np.ones(5), np.zeros(5), 1)) == {"mae", "rmse"}
+    assert "roc_auc" not in diagnostics.estimates(np.zeros(5, int), np.full((5, 2), 0.5), 1)
 
 
 def test_groups_come_largest_first_with_their_own_error() -> None:
@@ -41,8 +42,8 @@ def test_copies_of_rows_make_no_figure_surer() -> None:
     """Three copies of each of 200 rows: the intervals are those of the 200 rows."""
     generator = np.random.default_rng(4)
     labels, probabilities, copy = generator.integers(0, 2, 200), generator.dirichlet([1, 1], 200), np.arange(600) // 3
-    once = diagnostics.estimates("classification", labels, probabilities, 3)
-    repeated = diagnostics.estimates("classification", labels[copy], probabilities[copy], 3, copy)
+    once = diagnostics.estimates(labels, probabilities, 3)
+    repeated = diagnostics.estimates(labels[copy], probabilities[copy], 3, copy)
     for name, figure in once.items():
         assert (repeated[name].low, repeated[name].high) == (pytest.approx(figure.low), pytest.approx(figure.high))
     seen = labels == 1

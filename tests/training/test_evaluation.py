@@ -68,7 +68,7 @@ def test_every_bin_holds_values_and_few_values_have_a_bin_each(
 ) -> None:
     found = metrics.edges(np.array(values))
     assert found.tolist() == edges
-    assert profile.counts(np.array(values), found.tolist()).tolist() == counts
+    assert profile.counts(np.array(values), found.tolist()) == counts
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_same_values_give_the_same_counts_with_the_edges_that_the_contract_s
     live = np.array(json.loads(json.dumps([float(str(np.float32(value))) for value in values])))
     edges = json.loads(json.dumps(known.edges))
     assert edges == [float(str(np.float32(edge))) for edge in edges]
-    assert profile.counts(live, edges).tolist() == known.counts
+    assert profile.counts(live, edges) == known.counts
     assert sum(known.counts) == len(values)
 
 
@@ -96,20 +96,24 @@ def test_values_that_differ_by_a_rounding_stay_in_their_bin() -> None:
     edges = metrics.stored(metrics.edges(values))
     above = np.minimum(np.nextafter(values, np.float32(2)), values.max())
     below = np.maximum(np.nextafter(values, np.float32(0)), values.min())
-    assert profile.counts(above, edges).tolist() == profile.counts(values, edges).tolist()
-    assert profile.counts(below, edges).tolist() == profile.counts(values, edges).tolist()
+    assert profile.counts(above, edges) == profile.counts(values, edges)
+    assert profile.counts(below, edges) == profile.counts(values, edges)
 
 
 def test_bins_of_many_values_are_filled_alike() -> None:
     found = metrics.edges(ACTUAL)
     assert (found[0], found[-1]) == (ACTUAL.min(), ACTUAL.max())
-    assert profile.counts(ACTUAL, found).tolist() == [50] * 10
+    assert profile.counts(ACTUAL, found) == [50] * 10
+
+
+def figures(labels: metrics.Array, probabilities: metrics.Array) -> dict[str, float]:
+    return {name: metrics.score(name, labels, probabilities) for name in metrics.FIGURES["classification"]}
 
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_metrics_of_two_labels_agree_with_scikit_learn(ties: bool) -> None:
     labels, scores = LABELS % 2, PROBABILITIES[:, 1].round(1 if ties else 9)
-    found = metrics.summary("classification", labels, np.column_stack([1 - scores, scores]))
+    found = figures(labels, np.column_stack([1 - scores, scores]))
     assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, scores))
     assert found["average_precision"] == pytest.approx(sk.average_precision_score(labels, scores))
     assert found["f1"] == pytest.approx(sk.f1_score(labels, scores > 0.5))
@@ -118,7 +122,7 @@ def test_metrics_of_two_labels_agree_with_scikit_learn(ties: bool) -> None:
 
 def test_metrics_of_more_labels_are_means_over_them() -> None:
     chosen, ones = PROBABILITIES.argmax(axis=1), np.eye(3)[LABELS]
-    found = metrics.summary("classification", LABELS, PROBABILITIES)
+    found = figures(LABELS, PROBABILITIES)
     assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(LABELS, PROBABILITIES, multi_class="ovr"))
     assert found["average_precision"] == pytest.approx(sk.average_precision_score(ones, PROBABILITIES))
     assert found["f1"] == pytest.approx(sk.f1_score(LABELS, chosen, average="macro"))
@@ -142,7 +146,6 @@ def test_the_served_label_decides_what_is_judged_by_it() -> None:
 
 def test_rows_with_one_label_have_no_ranking() -> None:
     assert np.isnan(metrics.score("roc_auc", np.zeros(5, int), np.full((5, 2), 0.5)))
-    assert "roc_auc" not in metrics.summary("classification", np.zeros(5, int), np.full((5, 2), 0.5))
 
 
 @pytest.mark.parametrize("kind", ["equally common", "long tail"])

@@ -20,7 +20,8 @@ def rows_of(target: list[int] | np.ndarray, fold: list[int] | np.ndarray, weight
     generator = np.random.default_rng(1)
     frame = pd.DataFrame(generator.normal(size=(len(actual), 2)).astype("float32"), columns=["a", "b"])
     frame["a"] += actual
-    return TrainingRows(("a", "b"), (), int(actual.max()) + 1, frame, actual, np.array(fold), weights)
+    columns = search.Columns(("a", "b"), (), int(actual.max()) + 1)
+    return TrainingRows(columns, frame, actual, np.array(fold), weights)
 
 
 @pytest.mark.parametrize("candidate", sorted(STARTING_POINTS))

@@ -52,16 +52,12 @@ def load(spark: SparkSession, config: Config) -> Dataset:
     return dataset.load(spark, find(config.data), config)
 
 
-def start(spark: SparkSession, config: Config, loaded: Dataset, labels: list[str]) -> engine.Engine:
-    return engine.start(spark, config.search, config.search_metric, config.split.seed, loaded, labels)
-
-
 def test_profiles_and_scores_are_those_of_the_local_engine(
     spark: SparkSession, gaps: pd.DataFrame, configured: Configured
 ) -> None:
     loaded = load(spark, configured(gaps))
-    here = start(spark, configured(gaps), loaded, [])
-    there = start(spark, configured(gaps, search=ON_SPARK), loaded, [])
+    here = engine.start(spark, configured(gaps), loaded, [])
+    there = engine.start(spark, configured(gaps, search=ON_SPARK), loaded, [])
     assert isinstance(here, LocalEngine)
     assert isinstance(there, SparkEngine)
     assert there.columns == here.columns
@@ -118,7 +114,7 @@ def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, c
     config = configured(frame, data={"task": "classification"}, search=ON_SPARK, split={"test": 0.01, "seed": 3})
     loaded = load(spark, config)
     assert loaded.labels() == ["low", "middle", "tall"]
-    there = start(spark, config, loaded, loaded.labels())
+    there = engine.start(spark, config, loaded, loaded.labels())
     assert isinstance(there, SparkEngine)
     assert 0 < there.cross_validate(SMALL) < 1
     model = there.fit(SMALL)

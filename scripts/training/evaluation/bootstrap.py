@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from training.evaluation import metrics
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import Array
 
 RESAMPLES = 2000
 _ROUNDING = 1e-12  # of the largest value: more than sums of doubles are off by, less than anybody would call a gain
@@ -45,10 +43,16 @@ def gain(
     What the models' losses share cancels out row by row, so the more alike two models err, the smaller a difference
     is found. Rows of one cluster are drawn together (Davison and Hinkley 1997, section 3.8): what was measured once
     and stands in the table three times is known once. `chosen` are the labels that champion and challenger serve.
+
+    The gain of a metric that is a mean is itself a mean over the rows, of the differences of their losses. The root
+    mean squared error is linear in the squares near their means (delta method; Efron and Tibshirani 1993, chapter 21).
     """
     before, after = chosen
     if metric in metrics.MEANS:
-        values = contributions(metric, actual, champion, challenger, before, after)
+        lost = [metrics.losses(metric, actual, champion, before), metrics.losses(metric, actual, challenger, after)]
+        if metric == "rmse":
+            lost = [_root_parts(squares) for squares in lost]
+        values = lost[0] - lost[1]
         lower, upper = bounds_of_mean(values, confidence, seed, clusters)
         return Gain(float(values.mean()), lower, upper, confidence)
     labels = challenger.shape[1]  # the champion may know others
@@ -73,27 +77,8 @@ def resamples(rows: int, clusters: Array | None, seed: int, times: int) -> Itera
         yield np.bincount(generator.integers(0, drawn, drawn), minlength=drawn)[numbers].astype(np.float64)
 
 
-def contributions(
-    metric: str,
-    actual: Array,
-    champion: Array,
-    challenger: Array,
-    before: Array | None = None,
-    after: Array | None = None,
-) -> Array:
-    """(rows,) each row's part in the gain; their mean is the gain.
-
-    Metrics that are means have the difference of the losses. The root mean squared error is linear in the squares near
-    their means (delta method; Efron and Tibshirani 1993, chapter 21).
-    """
-    old = metrics.losses(metric, actual, champion, before)
-    new = metrics.losses(metric, actual, challenger, after)
-    if metric != "rmse":
-        return np.asarray(old - new)
-    return _root_parts(old) - _root_parts(new)
-
-
 def _root_parts(squares: Array) -> Array:
+    """(rows,) each row's part in the root of the mean, which is their mean."""
     root = np.sqrt(squares.mean())
     return np.asarray((root + squares / root) / 2) if root > 0 else np.zeros_like(squares)
 
@@ -119,9 +104,9 @@ def bootstrap_bounds(
     numbers, mean = metrics.clustered(clusters, len(values)), float(values.mean())
     sizes = np.bincount(numbers).astype(np.float64)
     # The mean is taken out first, so that the sums of squares lose no digits.
-    means, deviations = _resampled(np.bincount(numbers, values - mean), sizes, seed)
-    deviation, tails = float(np.square(np.bincount(numbers, values - mean)).mean() ** 0.5), [1 - confidence, confidence]
-    deviation /= float(sizes.mean())
+    sums, tails = np.bincount(numbers, values - mean), [1 - confidence, confidence]
+    means, deviations = _resampled(sums, sizes, seed)
+    deviation = float(np.square(sums).mean() ** 0.5 / sizes.mean())
     # A mean of whole steps, as accuracy has it, is often 0 to the last digit: rounding must not lift a bound above it.
     rounding = _ROUNDING * float(np.abs(values).max())
     low, high = np.quantile(means, tails)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from training.evaluation import bootstrap, metrics
+from training.evaluation.metrics import Array
 
-Array = np.ndarray[Any, Any]
 Predict = Callable[[pd.DataFrame], Array]
 
 CONFIDENCE = 0.95
@@ -66,32 +65,26 @@ class Importance:
 
 
 def estimates(
-    task: str,
-    actual: Array,
-    predicted: Array,
-    seed: int,
-    clusters: Array | None = None,
-    chosen: Array | None = None,
+    actual: Array, predicted: Array, seed: int, clusters: Array | None = None, chosen: Array | None = None
 ) -> dict[str, Estimate]:
-    """Every figure of `metrics.summary` with its interval by the percentile bootstrap (Efron and Tibshirani 1993,
-    chapter 13), in which the rows of one cluster are drawn together."""
-    figures = metrics.scorers(task, actual, predicted, chosen)
-    return _between(figures, len(actual), clusters, seed, _times(predicted))
+    """The usual figures of the task that are defined for these rows, each with its interval by the percentile bootstrap
+    (Efron and Tibshirani 1993, chapter 13), in which the rows of one cluster are drawn together."""
+    names = metrics.FIGURES["classification" if predicted.ndim == 2 else "regression"]
+    figures = [metrics.scorer(name, actual, predicted, chosen) for name in names]
+    found = zip(names, _between(figures, len(actual), clusters, seed, _times(predicted)), strict=True)
+    return {name: estimate for name, estimate in found if not np.isnan(estimate.value)}
 
 
 def _between(
-    figures: dict[str, metrics.Scorer], rows: int, clusters: Array | None, seed: int, times: int
-) -> dict[str, Estimate]:
-    drawn = [
-        [figure(weights) for figure in figures.values()] for weights in bootstrap.resamples(rows, clusters, seed, times)
-    ]
-    tail, once = (1 - CONFIDENCE) / 2, np.ones(rows)
-    found = {}
-    for place, (name, figure) in enumerate(figures.items()):
-        values = np.array([one[place] for one in drawn])
-        values = values[~np.isnan(values)]
-        low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (np.nan, np.nan)
-        found[name] = Estimate(figure(once), float(low), float(high))
+    figures: Sequence[metrics.Scorer], rows: int, clusters: Array | None, seed: int, times: int
+) -> list[Estimate]:
+    resamples = bootstrap.resamples(rows, clusters, seed, times)
+    drawn = np.array([[figure(weights) for figure in figures] for weights in resamples])
+    tail, found = (1 - CONFIDENCE) / 2, []
+    for figure, values in zip(figures, drawn.T, strict=True):
+        defined = values[~np.isnan(values)]
+        low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+        found.append(Estimate(figure(np.ones(rows)), float(low), float(high)))
     return found
 
 
@@ -114,8 +107,8 @@ def by_group(
     for name, rows in sorted(pd.Series(groups).value_counts().items(), key=lambda item: (-item[1], item[0])):
         own = groups == name
         figure = metrics.scorer(metric, actual[own], predicted[own], None if chosen is None else chosen[own])
-        times = _times(predicted)
-        found.append(Group(str(name), int(rows), _between({"": figure}, int(rows), numbers[own], seed, times)[""]))
+        (estimate,) = _between([figure], int(rows), numbers[own], seed, _times(predicted))
+        found.append(Group(str(name), int(rows), estimate))
     return tuple(found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +10,7 @@ import pandas as pd
 from training.evaluation import diagnostics
 from training.evaluation import metrics as evaluation
 from training.evaluation.diagnostics import Bin, Estimate, Group, Importance, Predict, calibration_error
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import Array
 
 
 @dataclass(frozen=True)
@@ -38,31 +36,23 @@ class Trial:
 class Measurement:
     """A model on its test rows.
 
-    `raw` is `predicted` before calibration (the same for regression); `chosen` are the served labels, if these are not
-    the likeliest. `bins` are `reliability` or `coverage`, and `bins_before` the reliability of `raw`. `baseline` holds
+    `raw` is `predicted` before calibration (the same for regression); `covered` is the share of rows whose truth the
+    interval holds. `bins` are `reliability` or `coverage`, and `bins_before` the reliability of `raw`. `baseline` holds
     the figures of the mean, or of the labels' shares.
     """
 
     metric: str
     actual: Array
-    clusters: Array | None
     raw: Array
     predicted: Array
-    chosen: Array | None
     half_width: float | None
+    covered: Estimate | None
     figures: dict[str, Estimate]
     baseline: dict[str, float]
     bins: tuple[Bin, ...]
     bins_before: tuple[Bin, ...]
     groups: tuple[Group, ...]
     importance: Importance
-
-    @property
-    def covered(self) -> Estimate | None:
-        """The share of test rows whose truth the interval holds."""
-        if self.half_width is None:
-            return None
-        return diagnostics.share(np.abs(self.actual - self.predicted) <= self.half_width, self.clusters)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -102,26 +92,31 @@ def measure(
     (labels,); `predict` is the model, for the permutation importance; `chosen` the labels that it serves.
     """
     raw, predicted = predictions
-    task, clusters = "classification" if predicted.ndim == 2 else "regression", rows.clusters
+    clusters = rows.clusters
     if half_width is None:
+        covered = None
         bins, bins_before = (diagnostics.reliability(one, rows.actual, clusters) for one in (predicted, raw))
     else:
+        covered = diagnostics.share(np.abs(rows.actual - predicted) <= half_width, clusters)
         bins, bins_before = diagnostics.coverage(rows.actual, predicted, half_width, clusters), ()
+    figures = diagnostics.estimates(rows.actual, predicted, seed, clusters, chosen)
+    constants = evaluation.baseline(constant, len(predicted))
+    baseline = {name: evaluation.score(name, rows.actual, constants) for name in figures}
     groups: tuple[Group, ...] = ()
     if rows.groups is not None:
         groups = diagnostics.by_group(metric, rows.actual, predicted, rows.groups, seed, clusters, chosen)
+    importance = diagnostics.importance(metric, rows.actual, rows.features, predict, seed)
     return Measurement(
         metric,
         rows.actual,
-        clusters,
         raw,
         predicted,
-        chosen,
         half_width,
-        diagnostics.estimates(task, rows.actual, predicted, seed, clusters, chosen),
-        evaluation.summary(task, rows.actual, evaluation.baseline(constant, len(predicted))),
+        covered,
+        figures,
+        baseline,
         bins,
         bins_before,
         groups,
-        diagnostics.importance(metric, rows.actual, rows.features, predict, seed),
+        importance,
     )

@@ -23,7 +23,6 @@ FIGURES = {
 }
 SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
 BINS = 10  # of every histogram: tenths of the rows
-
 SMALLEST_PROBABILITY = 1e-7  # float32 probabilities of 0 would make the log loss infinite
 
 
@@ -137,19 +136,6 @@ def _ranking(metric: str, hit: Array, scores: Array) -> Scorer:
     return curve
 
 
-def scorers(task: str, actual: Array, predicted: Array, chosen: Array | None = None) -> dict[str, Scorer]:
-    """The usual figures of a task that are defined for these rows, by name."""
-    found = {name: scorer(name, actual, predicted, chosen) for name in FIGURES[task]}
-    once = np.ones(len(actual))
-    return {name: figure for name, figure in found.items() if not np.isnan(figure(once))}
-
-
-def summary(task: str, actual: Array, predicted: Array, chosen: Array | None = None) -> dict[str, float]:
-    """The usual figures of a task."""
-    once = np.ones(len(actual))
-    return {name: figure(once) for name, figure in scorers(task, actual, predicted, chosen).items()}
-
-
 def baseline(constant: Array, rows: int) -> Array:
     """What a model must beat to be one: always the training mean, (1,), or `baseline_shares` of the labels."""
     return np.full(rows, constant[0]) if len(constant) == 1 else np.tile(constant, (rows, 1))
@@ -185,11 +171,9 @@ def half_width(actual: Array, predicted: Array, coverage: float, clusters: Array
     """
     residuals = np.abs(actual - predicted)
     numbers = clustered(clusters, len(residuals))
-    drawn, order = len(np.unique(numbers)), np.argsort(residuals)
-    if drawn == len(residuals):
-        return float(residuals[order][_rank(drawn, coverage) - 1])
+    drawn = len(np.unique(numbers))
     reached = np.arange(1, len(residuals) + 1) * drawn / len(residuals)
-    return float(residuals[order][np.flatnonzero(reached >= _rank(drawn, coverage) - 1e-9)[0]])
+    return float(np.sort(residuals)[reached >= _rank(drawn, coverage) - 1e-9][0])
 
 
 def fewest_rows(coverage: float) -> int:

@@ -6,16 +6,12 @@ for a label, and a logarithm needs more than 0. Neither number can change which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from training.evaluation.metrics import clustered, losses
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import Array, clustered, losses
 
 FLOORS = (1e-5, 1e-4, 1e-3, 1e-2)
 WIDEST = 2.0  # of log(sharpness): temperatures from 0.14 to 7.4
@@ -26,13 +22,12 @@ FOLDS = 5
 class Calibrator:
     """softmax(sharpness * log(p + floor)); sharpness is 1 / temperature. Sharpness 0 stands for p as it is.
 
-    `rows` is on how many rows it was fitted, or found to be of no help. `shares` are the labels' shares in training
-    where the model was fitted with balanced labels: p is then first what it would be without the balance.
+    `shares` are the labels' shares in training where the model was fitted with balanced labels: p is then first what it
+    would be without the balance.
     """
 
     sharpness: float
     floor: float
-    rows: int
     shares: tuple[float, ...] | None = None
 
     @property
@@ -58,11 +53,7 @@ def unbalanced(probabilities: Array, shares: Array) -> Array:
 
 
 def fit(
-    probabilities: Array,
-    actual: Array,
-    seed: int,
-    clusters: Array | None = None,
-    shares: Array | None = None,
+    probabilities: Array, actual: Array, seed: int, clusters: Array | None = None, shares: Array | None = None
 ) -> Calibrator:
     """The calibrator of these rows, or the one that changes nothing where it does not help.
 
@@ -81,11 +72,11 @@ def fit(
         calibrated[held] = _fitted(probabilities[~held], actual[~held])(probabilities[held])
     fall = losses("log_loss", actual, probabilities) - losses("log_loss", actual, calibrated)
     error = np.sqrt(np.square(np.bincount(numbers, fall - fall.mean())).sum() * drawn / max(1, drawn - 1)) / rows
-    found = _fitted(probabilities, actual) if enough and fall.mean() > error else Calibrator(0.0, 0.0, rows)
+    found = _fitted(probabilities, actual) if enough and fall.mean() > error else Calibrator(0.0, 0.0)
     return replace(found, shares=None if shares is None else tuple(shares.tolist()))
 
 
-def _fitted(probabilities: Array, actual: Array, floors: Sequence[float] = FLOORS) -> Calibrator:
+def _fitted(probabilities: Array, actual: Array) -> Calibrator:
     """Least log loss against softened labels: with n rows a label counts as 1 - 1 / (n + 2), the others share the rest
     (Platt 1999, section 2.2), or a few rows that are all right would ask for certainty."""
     rows, labels = probabilities.shape
@@ -94,7 +85,7 @@ def _fitted(probabilities: Array, actual: Array, floors: Sequence[float] = FLOOR
     wrong = 1.0 / (rows + 2)
     target = right * (1.0 - wrong) + (1.0 - right) * wrong / (labels - 1)
     found = []
-    for floor in floors:
+    for floor in FLOORS:
         powers = np.log(probabilities + floor)
         powers -= powers.max(axis=1, keepdims=True)
 
@@ -103,5 +94,5 @@ def _fitted(probabilities: Array, actual: Array, floors: Sequence[float] = FLOOR
             return float((np.log(np.exp(sharp).sum(axis=1)) - (target * sharp).sum(axis=1)).mean())
 
         least = minimize_scalar(loss, bounds=(-WIDEST, WIDEST), method="bounded", options={"xatol": 1e-3})
-        found.append((float(least.fun), Calibrator(float(np.exp(least.x)), floor, rows)))
+        found.append((float(least.fun), Calibrator(float(np.exp(least.x)), floor)))
     return min(found, key=lambda one: one[0])[1]

@@ -22,15 +22,13 @@ from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBModel, XGBRegressor
 from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
 
-from training.config import Search
+from training.config import Config
 from training.data.table import HASH, PART, Dataset
 from training.errors import ClusterError
-from training.evaluation.metrics import OF_CHOICE, from_mean_loss, losses
-from training.fit import calibration, profile, search
+from training.evaluation.metrics import Array, from_mean_loss, losses
+from training.fit import profile, search
 from training.fit.profile import Numbers, Profile
 from training.fit.search import Columns, Parameters
-
-Array = np.ndarray[Any, Any]
 
 TARGET, FOLD, WEIGHT = "target", "fold", "weight"
 WAIT_SECONDS = 120.0  # for the first executor of a cluster that has none
@@ -44,12 +42,11 @@ class SparkEngine:
 
     side_by_side = 1
 
-    def __init__(
-        self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
-    ) -> None:
-        self.spark, self.settings, self.metric, self.seed = spark, settings, metric, seed
+    def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
+        self.spark, self.settings = spark, config.search
+        self.metric, self.seed = config.search_metric, config.split.seed
         self.labels, self.target = list(labels), table.target
-        self.columns = Columns(table.numbers, table.categories, len(labels), encoded=table.encoded)
+        self.columns = Columns(table.numbers, table.categories, len(labels), table.encoded)
         self.train = table.table.where(F.col(PART) == "train")
 
     @cached_property
@@ -86,7 +83,7 @@ class SparkEngine:
         label = F.array_position(F.array(*map(F.lit, self.labels)), F.col(f"`{self.target}`")) - 1
         target = label if self.labels else F.col(f"`{self.target}`")
         fold = F.floor(F.col(HASH) * 1e9) % self.settings.folds
-        width = transformer.transform(_batch_of_missing(self.columns)).shape[1]
+        width = len(transformer.get_feature_names_out())
 
         def prepare(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
@@ -109,11 +106,11 @@ class SparkEngine:
             fit, held = self._matrix.where(F.col(FOLD) != fold), self._matrix.where(F.col(FOLD) == fold)
             counts = np.zeros(self.columns.classes)
             if self.columns.classes:
-                found = {int(row[0]): row[1] for row in fit.groupBy(TARGET).count().collect()}
-                counts = np.array([found.get(label, 0) for label in range(self.columns.classes)])
+                for label, rows in fit.groupBy(TARGET).count().collect():
+                    counts[int(label)] = rows
             present = np.flatnonzero(counts).tolist()
             model = None if len(present) == 1 else self._fit(parameters, fit, present)
-            mean_losses.append(self._mean_loss(model, held, present, counts))
+            mean_losses.append(self._mean_loss(model, held, counts))
         return float(from_mean_loss(self.metric, float(np.nanmean(mean_losses))))
 
     def _fit(self, parameters: Parameters, rows: DataFrame, present: list[int]) -> XGBModel:
@@ -146,20 +143,14 @@ class SparkEngine:
         model.load_model(booster.save_raw())
         return model
 
-    def _mean_loss(self, model: XGBModel | None, rows: DataFrame, present: list[int], counts: Array) -> float:
-        """The mean loss on `rows`; without a model, of always the one label that is present. NaN of no rows."""
-        metric, classes = self.metric, self.columns.classes
-        balanced = self.settings.weights == "balanced" and metric not in OF_CHOICE
+    def _mean_loss(self, model: XGBModel | None, rows: DataFrame, counts: Array) -> float:
+        """The mean loss on `rows`, predicted as `search.predict_fold` does. NaN of no rows."""
+        metric, weights = self.metric, self.settings.weights
 
         def sums(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
                 features = batch.drop(columns=[TARGET, FOLD]).to_numpy(np.float32)
-                if model is None:
-                    predicted = search.always(present[0], len(batch), classes)
-                else:
-                    predicted = search.predict(model, features, classes, np.array(present, dtype=int))
-                if balanced:
-                    predicted = calibration.unbalanced(predicted, counts)
+                predicted = search.predict_fold(model, features, counts, weights, metric)
                 lost = losses(metric, batch[TARGET].to_numpy(), predicted)
                 yield pd.DataFrame({"lost": [float(lost.sum())], "rows": [len(lost)]})
 
@@ -202,9 +193,3 @@ def _on_all_slots(spark: SparkSession, job: Callable[[int], Any]) -> Any:
             if any(sign in str(error) for sign in LOST):
                 raise ClusterError(str(spark.sparkContext.master)) from error
             raise
-
-
-def _batch_of_missing(columns: Columns) -> pd.DataFrame:
-    """One row of nothing, by which to see how many columns the transformer makes."""
-    values: dict[str, Any] = {name: np.array([np.nan], dtype=np.float32) for name in columns.numbers}
-    return pd.DataFrame(values | {name: np.array([""], dtype=object) for name in columns.categories})

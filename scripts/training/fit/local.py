@@ -12,24 +12,24 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
-from training.config import Search
+from training.config import Config
 from training.data.table import Dataset
 from training.errors import DataError, TrialFailed
 from training.evaluation import metrics
-from training.fit import calibration, profile, search
+from training.evaluation.metrics import Array
+from training.fit import profile, search
 from training.fit.profile import Profile
 from training.fit.search import Columns, Parameters
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
-class TrainingRows(Columns):
+class TrainingRows:
     """What the trials fit on: features as the graph will take them, the target, and a fold number per row.
 
     `target` is float64 for regression and the label's index (int64) for classification. `weights` is search.weights.
     """
 
+    columns: Columns
     features: pd.DataFrame
     target: Array
     fold: Array
@@ -39,10 +39,8 @@ class TrainingRows(Columns):
 class LocalEngine:
     """Trials side by side, each in one process. See `engine.Engine`."""
 
-    def __init__(
-        self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
-    ) -> None:
-        self.spark, self.metric, self.seed = spark, metric, seed
+    def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
+        self.spark, self.metric, self.seed, settings = spark, config.search_metric, config.split.seed, config.search
         train = table.rows("train", labels)
         # Repeated measurements share a hash, so no fold is judged by a row that another fold was fitted on.
         fold = (train.hash * 1e9).astype(np.int64) % settings.folds
@@ -52,17 +50,8 @@ class LocalEngine:
                 f"{settings.folds} folds",
                 "Give rows with more different features.",
             )
-        self.columns = Columns(table.numbers, table.categories, len(labels), encoded=table.encoded)
-        self.rows = TrainingRows(
-            table.numbers,
-            table.categories,
-            len(labels),
-            train.features,
-            train.target,
-            fold,
-            settings.weights,
-            encoded=table.encoded,
-        )
+        self.columns = Columns(table.numbers, table.categories, len(labels), table.encoded)
+        self.rows = TrainingRows(self.columns, train.features, train.target, fold, settings.weights)
 
     @cached_property
     def profile(self) -> Profile:
@@ -102,19 +91,17 @@ def cross_validate(parameters: Parameters, rows: TrainingRows, metric: str, seed
 
     A rare label may be absent from a fold: XGBoost wants labels without holes, and one label needs no model.
     """
-    found = []
+    found, classes = [], rows.columns.classes
     for fold in np.unique(rows.fold):
         fit, held = rows.fold != fold, rows.fold == fold
-        target, present = rows.target[fit], np.arange(rows.classes)
-        if rows.classes:
-            present, target = np.unique(target, return_inverse=True)
-        if len(present) == 1:
-            predicted = search.always(int(present[0]), int(held.sum()), rows.classes)
-        else:
-            model = search.fit(search.build(parameters, rows, seed), rows.features[fit], target, rows.weights)
-            predicted = search.predict(model, rows.features[held], rows.classes, present)
-        if rows.weights == "balanced" and metric not in metrics.OF_CHOICE:
-            predicted = calibration.unbalanced(predicted, np.bincount(rows.target[fit], minlength=rows.classes))
+        target, model = rows.target[fit], None
+        counts: Array = np.zeros(0)
+        if classes:
+            counts = np.bincount(target, minlength=classes)
+            target = np.searchsorted(np.flatnonzero(counts), target)
+        if np.count_nonzero(counts) != 1:
+            model = search.fit(search.build(parameters, rows.columns, seed), rows.features[fit], target, rows.weights)
+        predicted = search.predict_fold(model, rows.features[held], counts, rows.weights, metric)
         found.append(metrics.loss(metric, rows.target[held], predicted))
     if np.isnan(found).all():
         raise ValueError(f"{metric} is not defined: in each fold all rows have one label")

@@ -12,8 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training.evaluation import metrics
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import Array
 
 QUANTILES = tuple(step / metrics.BINS for step in range(metrics.BINS + 1))
 ACCURACY = 10_000  # of Spark's approximate quantiles: ranks are off by at most 1 / ACCURACY of the rows
@@ -67,14 +66,8 @@ def of_frame(features: pd.DataFrame, target: Array, classes: int) -> Profile:
 def _numbers(column: pd.Series[Any]) -> Numbers:
     present = column.dropna().to_numpy(np.float32)
     edges = metrics.stored(metrics.edges(present))
-    return Numbers(
-        float(present.min()),
-        float(present.max()),
-        float(np.median(present)),
-        edges,
-        counts(present, edges).tolist(),
-        int(column.isna().sum()),
-    )
+    low, high, median = float(present.min()), float(present.max()), float(np.median(present))
+    return Numbers(low, high, median, edges, counts(present, edges), int(column.isna().sum()))
 
 
 def of_table(
@@ -88,16 +81,13 @@ def of_table(
     if not classes:
         wanted += [F.avg(f"`{target}`"), F.stddev_pop(f"`{target}`")]
     found = list(table.agg(*wanted).first() or ()) if wanted else []
-    edges = {
-        name: metrics.stored(metrics.edges_at(np.array(found[2 * i], dtype=np.float64)))
-        for i, name in enumerate(numbers)
-    }
-    found_counts = _histograms(table, edges)
+    quantiles = {name: found[2 * i] for i, name in enumerate(numbers)}
+    edges = {name: metrics.stored(metrics.edges_at(np.array(own, np.float64))) for name, own in quantiles.items()}
+    histograms = _histograms(table, edges)
     columns: dict[str, Numbers | Categories] = {}
-    for i, name in enumerate(numbers):
-        quantiles, missing = found[2 * i], found[2 * i + 1]
-        middle = quantiles[len(QUANTILES) // 2]
-        columns[name] = Numbers(quantiles[0], quantiles[-1], middle, edges[name], found_counts[name].tolist(), missing)
+    for i, (name, own) in enumerate(quantiles.items()):
+        middle, missing = own[len(QUANTILES) // 2], found[2 * i + 1]
+        columns[name] = Numbers(own[0], own[-1], middle, edges[name], histograms[name], missing)
     for name in categories:
         rows: dict[str, int] = dict(table.groupBy(f"`{name}`").count().collect())
         columns[name] = Categories({text: rows[text] for text in sorted(rows) if text}, rows.get("", 0))
@@ -108,25 +98,25 @@ def of_table(
     return Profile(columns, shares / shares.sum(), 1.0)
 
 
-def counts(values: Array, edges: Sequence[float]) -> Array:
+def counts(values: Array, edges: Sequence[float]) -> list[int]:
     """How many of `values` lie between neighbouring `edges`, all as float32; all in one where there is one edge."""
     if len(edges) < 2:
-        return np.array([len(values)])
-    return np.asarray(np.histogram(values.astype(np.float32), np.array(edges, dtype=np.float32))[0])
+        return [len(values)]
+    found: list[int] = np.histogram(values.astype(np.float32), np.array(edges, dtype=np.float32))[0].tolist()
+    return found
 
 
-def _histograms(table: DataFrame, edges: dict[str, list[float]]) -> dict[str, Array]:
-    """Counts between `edges` of every column, by the same code on each batch of rows."""
-    names = list(edges)
+def _histograms(table: DataFrame, edges: dict[str, list[float]]) -> dict[str, list[int]]:
+    """The `counts` of every column, by the same code on each batch of rows."""
 
     def count(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
             columns = zip(batch, edges.values(), strict=True)
-            found = [counts(batch[place].dropna().to_numpy(np.float32), own).tolist() for place, own in columns]
+            found = [counts(batch[place].dropna().to_numpy(np.float32), own) for place, own in columns]
             yield pd.DataFrame({"counts": [found]})
 
-    if not names:
+    if not edges:
         return {}
-    placed = table.select(*[F.col(f"`{name}`").alias(f"c{i}") for i, name in enumerate(names)])  # see `cells.survey`
+    placed = table.select(*[F.col(f"`{name}`").alias(f"c{i}") for i, name in enumerate(edges)])  # see `cells.survey`
     counted = placed.mapInPandas(count, "counts array<array<bigint>>").collect()
-    return {name: np.sum([row["counts"][i] for row in counted], axis=0) for i, name in enumerate(names)}
+    return {name: np.sum([row["counts"][i] for row in counted], axis=0).tolist() for i, name in enumerate(edges)}

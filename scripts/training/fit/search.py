@@ -22,12 +22,7 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -37,6 +32,8 @@ from xgboost import XGBClassifier, XGBRegressor
 from mlflow import MlflowClient
 from training.config import LOWER_IS_BETTER, Search
 from training.evaluation.measurement import Trial
+from training.evaluation.metrics import OF_CHOICE, Array
+from training.fit.calibration import unbalanced
 
 if TYPE_CHECKING:
     from training.fit.engine import Engine
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PARAMETERS_TAG, VALUE = "search.parameters", "value"  # of a trial's run
 Parameters = dict[str, Any]
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Columns:
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     classes: int
-    encoded: dict[str, list[str]] = field(default_factory=dict, kw_only=True)
+    encoded: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +75,6 @@ STARTING_POINTS: dict[str, Parameters] = {
     },
 }
 
-
 # A forest's leaves, of which one that holds single rows has as many as trees times rows: about 100 MB of nodes.
 MOST_LEAVES = 3_000_000
 
@@ -87,9 +82,9 @@ MOST_LEAVES = 3_000_000
 def starting_point(candidate: str, columns: int) -> Parameters:
     """The parameters of a candidate's first trial, by Optuna's names, as far as so many columns allow."""
     point = {"candidate": candidate, **STARTING_POINTS[candidate]}
-    return point | (
-        {"max_features": max(point["max_features"], _least_share(columns))} if "max_features" in point else {}
-    )
+    if "max_features" in point:
+        point["max_features"] = max(point["max_features"], _least_share(columns))
+    return point
 
 
 def _least_share(columns: int) -> float:
@@ -155,23 +150,22 @@ def fit(pipeline: Pipeline, features: pd.DataFrame, target: Array, weights: str)
     return pipeline.fit(features, target, model__sample_weight=compute_sample_weight("balanced", target))
 
 
-def predict(model: Any, features: pd.DataFrame | Array, classes: int, present: Array | None = None) -> Array:
-    """(rows,) values for regression, (rows, classes) probabilities for classification.
+def predict(model: Any, features: pd.DataFrame | Array, classes: int) -> Array:
+    """(rows,) values for regression, (rows, classes) probabilities for classification."""
+    return np.asarray(model.predict_proba(features) if classes else model.predict(features), dtype=np.float64)
 
-    `present` are the label indices that the model was fitted on, all by default; the others get probability 0.
+
+def predict_fold(model: Any, features: pd.DataFrame | Array, counts: Array, weights: str, metric: str) -> Array:
+    """As `predict`, by a model fitted on the other folds, as `metric` judges it where it was fitted with `weights`.
+
+    `counts` (classes,) are the rows of each label there, (0,) for regression. Labels without rows get probability 0;
+    where all rows have one label, there is no model.
     """
-    if not classes:
-        return np.asarray(model.predict(features), dtype=np.float64)
-    probabilities = np.zeros((len(features), classes))
-    probabilities[:, np.arange(classes) if present is None else present] = model.predict_proba(features)
-    return probabilities
-
-
-def always(label: int, rows: int, classes: int) -> Array:
-    """(rows, classes) what is predicted after fitting on rows that all have this label."""
-    probabilities = np.zeros((rows, classes))
-    probabilities[:, label] = 1.0
-    return probabilities
+    if not len(counts):
+        return predict(model, features, 0)
+    probabilities = np.zeros((len(features), len(counts)))
+    probabilities[:, counts > 0] = 1.0 if model is None else model.predict_proba(features)
+    return unbalanced(probabilities, counts) if weights == "balanced" and metric not in OF_CHOICE else probabilities
 
 
 @dataclass(frozen=True)
@@ -192,24 +186,20 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
     columns, run_id = len(engine.columns.names), _run_named(experiment_id, name)
     before = _trials_of(experiment_id, run_id)
     sampler = optuna.samplers.TPESampler(seed=seed + len(before), constant_liar=True)
-    direction = (
-        optuna.study.StudyDirection.MINIMIZE if metric in LOWER_IS_BETTER else optuna.study.StudyDirection.MAXIMIZE
-    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # each trial is logged here, by its number in the search
-    study = optuna.create_study(sampler=sampler, direction=direction)
-    for trial in before:
-        if trial.value is None:  # an accident cut it off
-            study.enqueue_trial(trial.parameters)
-        else:
-            replayed: Any = optuna.trial.FixedTrial(trial.parameters)
-            suggest(replayed, settings.candidates, columns)
-            done = optuna.trial.create_trial(
-                params=trial.parameters, distributions=replayed.distributions, value=trial.value
-            )
-            study.add_trial(done)
+    study = optuna.create_study(sampler=sampler, direction="minimize" if metric in LOWER_IS_BETTER else "maximize")
+    finished: list[Trial] = []
+    for params, value in before:
+        if value is None:  # an accident cut it off
+            study.enqueue_trial(params)
+            continue
+        replayed: Any = optuna.trial.FixedTrial(params)
+        suggest(replayed, settings.candidates, columns)
+        distributions = replayed.distributions
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        finished.append(Trial(len(finished) + 1, params["candidate"], value))
     for candidate in settings.candidates[len(before) :]:
         study.enqueue_trial(starting_point(candidate, columns))
-    finished = [trial for trial in before if trial.value is not None]
     last_start = time.monotonic() + settings.timeout_s
     at_work: deque[tuple[optuna.Trial, str, Future[float]]] = deque()
     with ThreadPoolExecutor(engine.side_by_side) as pool:
@@ -226,20 +216,11 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
             value = future.result()
             study.tell(proposed, value)
             _finish(child, metric, value)
-            finished.append(_Tried(proposed.params, value))
-            kind, number = proposed.params["candidate"], len(finished)
+            number, kind = len(finished) + 1, proposed.params["candidate"]
+            finished.append(Trial(number, kind, value))
             log.info("trial %d of %d: %s, %s %.4g", number, settings.trials, kind, metric, value)
-    best: Any = optuna.trial.FixedTrial(study.best_trial.params)
-    trials = tuple(Trial(i, one.parameters["candidate"], one.value or 0.0) for i, one in enumerate(finished, 1))
-    return Found(run_id, suggest(best, settings.candidates, columns), trials)
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A trial as its run in MLflow has it: parameters by Optuna's names, and the metric once it is finished."""
-
-    parameters: Parameters
-    value: float | None
+    best: Any = optuna.trial.FixedTrial(study.best_params)
+    return Found(run_id, suggest(best, settings.candidates, columns), tuple(finished))
 
 
 def _run_named(experiment_id: str, name: str) -> str:
@@ -248,15 +229,16 @@ def _run_named(experiment_id: str, name: str) -> str:
     return str((found[0] if found else client.create_run(experiment_id, run_name=name)).info.run_id)
 
 
-def _trials_of(experiment_id: str, run_id: str) -> list[_Tried]:
-    """The trials of an earlier attempt, the oldest first. Those that an accident cut off are ended."""
+def _trials_of(experiment_id: str, run_id: str) -> list[tuple[Parameters, float | None]]:
+    """The trials of an earlier attempt, the oldest first: parameters by Optuna's names, and the metric. Those that an
+    accident cut off are ended, and have None."""
     client, found = MlflowClient(), []
     query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}' and attributes.status != 'FAILED'"
     for run in client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"], max_results=10_000):
         value = run.data.metrics.get(VALUE) if run.info.status == "FINISHED" else None
         if value is None:
             client.set_terminated(run.info.run_id, "FAILED")
-        found.append(_Tried(json.loads(run.data.tags[PARAMETERS_TAG]), value))
+        found.append((json.loads(run.data.tags[PARAMETERS_TAG]), value))
     return found
 
 

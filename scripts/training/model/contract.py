@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from training.data.files import Source, identifier
 from training.data.table import Dataset
 from training.evaluation import metrics
 from training.evaluation.measurement import Measurement
+from training.evaluation.metrics import Array
 from training.fit.calibration import Calibrator
 from training.fit.profile import Numbers, Profile, counts
 from training.model.onnx_export import LARGEST_DIFFERENCE
@@ -36,8 +38,8 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class CategoryHistogram:
-    """Rows of the training part by category: 0 where a category occurs in the held-back parts only."""
+class Counts:
+    """Rows of the training part by category (0 where one occurs in the held-back parts only), or false and true."""
 
     counts: list[int]
     missing: int = 0
@@ -69,17 +71,9 @@ class CategoryFeature(Feature):
 
     categories: list[str]
     example: str
-    histogram: CategoryHistogram
+    histogram: Counts
     unknown: Literal["accept", "refuse"] = "accept"
     type: Literal["category"] = "category"
-
-
-@dataclass(frozen=True)
-class BooleanHistogram:
-    """Rows that are false, and rows that are true."""
-
-    counts: list[int]
-    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ class BooleanFeature(Feature):
     true: list[str]
     false: list[str]
     example: bool
-    histogram: BooleanHistogram
+    histogram: Counts
     type: Literal["boolean"] = "boolean"
 
 
@@ -144,21 +138,26 @@ class Interval:
     half_width: float
 
 
-@dataclass(frozen=True)
+FIRST_READING = Reading(("?", "n/a", "na", "nan", "none", "null"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contract:
+    """Fields with a default are missing from some contracts of version 1."""
+
     version: int
     name: str
     task: str
     target: str
-    target_unit: str | None
+    target_unit: str | None = None
     labels: list[str]
-    reading: Reading
+    reading: Reading = FIRST_READING
     features: list[TypedFeature]
-    interval: Interval | None
-    calibration: dict[str, Any]
-    threshold: dict[str, Any] | None
+    interval: Interval | None = None
+    calibration: dict[str, Any] = field(default_factory=dict)
+    threshold: dict[str, Any] | None = None
     prediction_histogram: Histogram
-    design_effect: float
+    design_effect: float = 1.0
     golden: Golden
     metrics: dict[str, float]
     data: Origin
@@ -167,19 +166,12 @@ class Contract:
     code_version: str
 
     def as_json(self) -> dict[str, Any]:
-        terms = asdict(self)
-        terms["reading"]["missing"] = list(self.reading.missing)
-        return terms
-
-
-FIRST_READING = {"missing": ("?", "n/a", "na", "nan", "none", "null")}  # of contracts of version 1
+        return dict(json.loads(json.dumps(asdict(self))))
 
 
 def read(content: bytes) -> Contract:
     """The contract inside a serialized model, of this version or the first. Keys that are not known are left out."""
-    optional: dict[str, Any] = {"target_unit": None, "interval": None, "calibration": {}, "threshold": None}
-    optional |= {"reading": FIRST_READING, "design_effect": 1.0}
-    contract: Contract = TypeAdapter(Contract).validate_python(optional | read_contract(content))
+    contract: Contract = TypeAdapter(Contract).validate_python(read_contract(content))
     return contract
 
 
@@ -194,7 +186,7 @@ class Outcome:
     labels: list[str]
     profile: Profile
     graph: bytes
-    held: np.ndarray[Any, Any]
+    held: Array
     test: pd.DataFrame
     measured: Measurement
     calibrator: Calibrator | None
@@ -238,10 +230,10 @@ def _feature(column: Column, table: Dataset, data: Data, profile: Profile) -> Ty
         texts = table.texts[name]
         rows = [found.counts.get(text, 0) for text in texts]
         example = texts[int(np.argmax(rows))]
-        return CategoryFeature(*shared, list(texts), example, CategoryHistogram(rows, found.missing), data.unknown)
+        return CategoryFeature(*shared, list(texts), example, Counts(rows, found.missing), data.unknown)
     if column.kind == "boolean":
         ones = found.counts[-1] if found.high else 0
-        seen = BooleanHistogram([sum(found.counts) - ones, ones], found.missing)
+        seen = Counts([sum(found.counts) - ones, ones], found.missing)
         return BooleanFeature(*shared, list(TRUE), list(FALSE), ones > seen.counts[0], seen)
     histogram = Histogram(found.edges, found.counts, found.missing)
     if column.kind == "date":
@@ -278,11 +270,11 @@ def _cell(value: Any) -> float | str | None:
     return None if np.isnan(value) else _short(value)
 
 
-def _predictions(held: np.ndarray[Any, Any]) -> Histogram:
+def _predictions(held: Array) -> Histogram:
     """Histogram of the graph's own output on rows that were not fitted; of the surest probability for labels."""
     values = seven_digits(held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)  # as they are logged
     edges = metrics.stored(metrics.edges(values))
-    return Histogram(edges, counts(values, edges).tolist())
+    return Histogram(edges, counts(values, edges))
 
 
 def _calibration(outcome: Outcome) -> dict[str, Any]:

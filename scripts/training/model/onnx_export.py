@@ -22,12 +22,11 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from training.data.files import identifier
 from training.errors import ParityError
+from training.evaluation.metrics import Array
 from training.fit.calibration import Calibrator
 from training.fit.decision import Decision
 from training.fit.search import Columns
 from training.model.onnx_runtime import CONTRACT_KEY, predictor
-
-Array = np.ndarray[Any, Any]
 
 OPSET = {"": 15, "ai.onnx.ml": 3}
 # By the numbers that TreeEnsemble gives them; LEAF has none there.
@@ -114,27 +113,23 @@ def _drop_zero_votes(model: onnx.ModelProto) -> None:
         values = {one.name: one for one in node.attribute}
         if node.op_type != "TreeEnsembleClassifier" or values["post_transform"].s != b"NONE":
             continue
-        weights = np.array(values["class_weights"].floats, dtype=np.float32)
-        if len(set(values["class_ids"].ints)) < 3:
+        weights, ids = np.array(values["class_weights"].floats, np.float32), np.array(values["class_ids"].ints)
+        if len(np.unique(ids)) < 3:
             continue
-        ids = np.array(values["class_ids"].ints)
         kept = (weights != 0) | (np.arange(len(ids)) == np.unique(ids, return_index=True)[1][ids])
         for name in ("class_ids", "class_nodeids", "class_treeids", "class_weights"):
             field = values[name].floats if name == "class_weights" else values[name].ints
-            left = np.array(field)[kept].tolist()
-            del field[:]
-            field.extend(left)
+            field[:] = np.array(field)[kept].tolist()
 
 
 def _compact_trees(model: onnx.ModelProto) -> None:
     """Trees of a regression as `TreeEnsemble` (ai.onnx.ml 5) holds them: inner nodes and leaves apart, values as raw
     bytes. A third of the file and half of the memory of `TreeEnsembleRegressor`, which the converters write."""
-    nodes, found = [], False
+    nodes = []
     for node in model.graph.node:
         if node.op_type != "TreeEnsembleRegressor":
             nodes.append(node)
             continue
-        found = True
         given = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         base = given.get("base_values", [])
         trees = node.output[0] if not base else f"{node.output[0]} without base"
@@ -143,10 +138,9 @@ def _compact_trees(model: onnx.ModelProto) -> None:
             name = f"{node.output[0]} base"
             model.graph.initializer.append(numpy_helper.from_array(np.array(base, np.float32), name))
             nodes.append(helper.make_node("Add", [trees, name], [node.output[0]]))
-    if found:
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
-        next(one for one in model.opset_import if one.domain == "ai.onnx.ml").version = 5
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    next(one for one in model.opset_import if one.domain == "ai.onnx.ml").version = 5
 
 
 def _tree_ensemble(given: Mapping[str, Any], features: str, output: str) -> onnx.NodeProto:
@@ -191,51 +185,44 @@ def _tree_ensemble(given: Mapping[str, Any], features: str, output: str) -> onnx
 
 def _name_labels(model: onnx.ModelProto, labels: list[str], calibrator: Calibrator | None, decision: Decision) -> None:
     """Calibrates the probabilities as `Calibrator` does, and serves the label as `Decision` does."""
-    raw = "raw probabilities"
-    index, given = (output.name for output in model.graph.output)
+    graph, raw = model.graph, "raw probabilities"
+    index, given = (output.name for output in graph.output)
     renamed = {index: "uncalibrated label", given: raw}
-    for node in model.graph.node:
+    for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
         node.output[:] = [renamed.get(name, name) for name in node.output]
-    constants: dict[str, Any] = {"labels": np.array(labels, dtype=object)}
-    steps = []
+
+    def constant(name: str, value: Any) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def step(operator: str, inputs: list[str], output: str, **options: Any) -> str:
+        graph.node.append(helper.make_node(operator, inputs, [output], **options))
+        return output
+
     if calibrator and calibrator.shares is not None:
         shares = np.array(calibrator.shares, dtype=np.float32)
-        constants |= {"shares": shares, "column of shares": shares[:, None]}
-        steps += [
-            helper.make_node("Mul", [raw, "shares"], ["weighted"]),
-            helper.make_node("MatMul", [raw, "column of shares"], ["weight"]),
-            helper.make_node("Div", ["weighted", "weight"], ["unbalanced"]),
-        ]
-        raw = "unbalanced"
+        weighted = step("Mul", [raw, constant("shares", shares)], "weighted")
+        weight = step("MatMul", [raw, constant("column of shares", shares[:, None])], "weight")
+        raw = step("Div", [weighted, weight], "unbalanced")
     if calibrator and calibrator.sharpness:
-        constants |= {"floor": np.float32(calibrator.floor), "sharpness": np.float32(calibrator.sharpness)}
-        steps += [
-            helper.make_node("Add", [raw, "floor"], ["floored"]),
-            helper.make_node("Log", ["floored"], ["logarithms"]),
-            helper.make_node("Mul", ["logarithms", "sharpness"], ["powers"]),
-            helper.make_node("Softmax", ["powers"], ["probabilities"], axis=1),
-        ]
+        floored = step("Add", [raw, constant("floor", np.float32(calibrator.floor))], "floored")
+        logarithms = step("Log", [floored], "logarithms")
+        powers = step("Mul", [logarithms, constant("sharpness", np.float32(calibrator.sharpness))], "powers")
+        weighed = step("Softmax", [powers], "probabilities", axis=1)
     else:
-        steps += [helper.make_node("Identity", [raw], ["probabilities"])]
-    weighed = "probabilities"
+        weighed = step("Identity", [raw], "probabilities")
     if decision.factors is not None:
-        constants |= {"factors": np.array(decision.factors, dtype=np.float32)}
-        steps.append(helper.make_node("Mul", [weighed, "factors"], ["weighed"]))
-        weighed = "weighed"
-    steps.append(helper.make_node("ArgMax", [weighed], ["label index"], axis=1, keepdims=0))
-    steps.append(helper.make_node("Gather", ["labels", "label index"], ["label"]))
-    model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
-    )
-    model.graph.node.extend(steps)
-    del model.graph.output[:]
-    model.graph.output.extend(
-        [
-            helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(labels)]),
-        ]
-    )
+        factors = constant("factors", np.array(decision.factors, dtype=np.float32))
+        weighed = step("Mul", [weighed, factors], "weighed")
+    chosen = step("ArgMax", [weighed], "label index", axis=1, keepdims=0)
+    step("Gather", [constant("labels", np.array(labels, dtype=object)), chosen], "label")
+    served = [
+        helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(labels)]),
+    ]
+    del graph.output[:]
+    graph.output.extend(served)
 
 
 def check_parity(content: bytes, features: pd.DataFrame, expected: Array, spread: float) -> float:

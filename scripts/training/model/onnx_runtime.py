@@ -15,22 +15,13 @@ import onnxruntime
 import pandas as pd
 
 from training.data.files import identifier
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import Array
 
 CONTRACT_KEY = "contract"
 
 
-def inputs(features: pd.DataFrame) -> dict[str, Array]:
-    """A frame of features as the graph takes it; numbers float32 (NaN missing), categories text ("" missing)."""
-    return {
-        identifier(str(name)): column.to_numpy(object if column.dtype == object else np.float32)
-        for name, column in features.items()
-    }
-
-
 def run(content: bytes, features: pd.DataFrame) -> tuple[Array, Array | None]:
-    """Predictions of a serialized model: (rows,) values and None, or labels and (rows, labels) probabilities."""
+    """As `predict`, of a serialized model."""
     return predict(open_session(content), features)
 
 
@@ -42,9 +33,14 @@ def open_session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSessi
 
 
 def predict(session: onnxruntime.InferenceSession, features: pd.DataFrame) -> tuple[Array, Array | None]:
-    """As `run`, of a model that is open already."""
-    wanted = {put.name for put in session.get_inputs()}
-    outputs = session.run(None, {name: value for name, value in inputs(features).items() if name in wanted})
+    """(rows,) values and None, or (rows,) labels and (rows, labels) probabilities.
+
+    Missing numbers are NaN, missing categories "".
+    """
+    columns = {identifier(str(name)): column for name, column in features.items()}
+    wanted = {put.name for put in session.get_inputs()} & columns.keys()
+    taken = {name: columns[name].to_numpy(object if columns[name].dtype == object else np.float32) for name in wanted}
+    outputs = session.run(None, taken)
     if len(outputs) == 1:
         return outputs[0].reshape(-1).astype(np.float64), None
     return outputs[0], outputs[1].astype(np.float64)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from training.evaluation.diagnostics import Estimate
 from training.evaluation.measurement import Measurement
 from training.evaluation.metrics import SMALLEST_GROUP
 from training.model.onnx_runtime import model_columns
@@ -39,7 +38,7 @@ class Card:
     parameters: dict[str, Any]
     trials: int
     segment: str | None
-    size: int = 0
+    size: int
 
 
 def page(card: Card) -> str:
@@ -54,27 +53,19 @@ def page(card: Card) -> str:
 def render(card: Card, items: int = 1000) -> str:
     """The card with at most `items` items in each list."""
     terms, measured = card.contract, card.measured
-    found, leaks = measured.importance, card.report.get("leaks", [])
+    found, leaks = measured.importance, card.report["leaks"]
     order = np.argsort(-found.mean)
     by_column = {column: feature for feature in terms["features"] for column in model_columns({"features": [feature]})}
     ranked = list({by_column[found.names[i]]["name"]: by_column[found.names[i]] for i in order}.values())
     counts: Any = np.bincount(measured.actual, minlength=len(terms["labels"])) if terms["labels"] else []
     example = json.dumps({feature["name"]: feature["example"] for feature in terms["features"]}, ensure_ascii=False)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701  Markdown: `text` escapes
-    environment.filters |= {
-        "text": _text,
-        "figure": _figure,
-        "interval": _interval,
-        "count": "{:,}".format,
-        "more": _more,
-        "range": _range,
-    }
+    environment.filters |= {"text": _text, "figure": _figure, "count": "{:,}".format, "more": _more, "range": _range}
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         card=card,
         items=items,
         missing=sorted(card.report["missing"].items(), key=lambda item: -item[1]),
-        leaks=leaks,
-        warnings=[warning for warning in card.report.get("warnings", []) if warning not in leaks],
+        warnings=[warning for warning in card.report["warnings"] if warning not in leaks],
         worst=min(measured.bins, key=lambda one: one.seen.value),
         importance=[(found.names[i], found.mean[i], found.spread[i]) for i in order],
         example=example.replace("'", "'\\''"),
@@ -106,10 +97,6 @@ def _more(left: int, what: str, before: str) -> str:
 
 def _figure(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{_figure(estimate.low)} to {_figure(estimate.high)}"
 
 
 def _text(name: Any) -> str:

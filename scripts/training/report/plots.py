@@ -15,11 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from training.config import LOWER_IS_BETTER
-from training.evaluation.diagnostics import Bin, Estimate, Group, Importance, calibration_error
+from training.evaluation.diagnostics import Bin, Estimate, calibration_error
 from training.evaluation.measurement import Measurement, Trial
-from training.evaluation.metrics import SMALLEST_GROUP
-
-Array = np.ndarray[Any, Any]
+from training.evaluation.metrics import SMALLEST_GROUP, Array
 
 MOST_BARS = 30
 MOST_COUNTS = 15  # labels up to which a confusion matrix has its counts written in
@@ -65,24 +63,22 @@ def save(folder: Path, measured: Measurement, trials: Sequence[Trial], search_me
 
 def draw(measured: Measurement, trials: Sequence[Trial], search_metric: str, names: Names) -> dict[str, Figure]:
     """Every picture of a version, by the name of its file."""
-    pictures = {
-        "importance.png": importance(measured.importance, measured.metric, names),
-        "trials.png": learning(trials, search_metric),
-    }
+    pictures = {"importance.png": importance(measured, names), "trials.png": learning(trials, search_metric)}
     if names.labels:
-        pictures["confusion-matrix.png"] = confusion(measured.actual, measured.predicted, names)
-        pictures["calibration.png"] = reliability(measured.bins_before, measured.bins, names)
+        pictures |= {
+            "confusion-matrix.png": confusion(measured, names),
+            "calibration.png": reliability(measured, names),
+        }
     else:
-        pictures["residuals.png"] = residuals(measured.actual, measured.predicted, names)
-        pictures["calibration.png"] = coverage(measured.bins, names)
+        pictures |= {"residuals.png": residuals(measured, names), "calibration.png": coverage(measured, names)}
     if measured.groups:
-        whole = measured.figures[measured.metric]
-        pictures["segments.png"] = segments(measured.groups, whole, measured.metric, names)
+        pictures["segments.png"] = segments(measured, names)
     return pictures
 
 
-def residuals(actual: Array, predicted: Array, names: Names) -> Figure:
+def residuals(measured: Measurement, names: Names) -> Figure:
     """What was measured against what was predicted, and how the residuals are spread."""
+    actual, predicted = measured.actual, measured.predicted
     figure, (left, right) = _figure(2)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
     left.plot(ends, ends, color=DARK, linewidth=0.8)
@@ -98,10 +94,10 @@ def residuals(actual: Array, predicted: Array, names: Names) -> Figure:
     return figure
 
 
-def confusion(actual: Array, probabilities: Array, names: Names) -> Figure:
+def confusion(measured: Measurement, names: Names) -> Figure:
     """Confusion matrix: colours by the share of each actual label's rows, counts where there is room."""
-    labels, classes = names.labels, len(names.labels)
-    counts = np.bincount(actual * classes + probabilities.argmax(axis=1), minlength=classes**2)
+    actual, labels, classes = measured.actual, names.labels, len(names.labels)
+    counts = np.bincount(actual * classes + measured.predicted.argmax(axis=1), minlength=classes**2)
     counts = counts.reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axes,) = _figure(1, width=6.5, height=5.5)
@@ -120,8 +116,9 @@ def confusion(actual: Array, probabilities: Array, names: Names) -> Figure:
     return figure
 
 
-def reliability(before: Sequence[Bin], after: Sequence[Bin], names: Names) -> Figure:
+def reliability(measured: Measurement, names: Names) -> Figure:
     """What the probabilities say against what happened, before and after calibration."""
+    before, after = measured.bins_before, measured.bins
     figure, (axes,) = _figure(1, width=6, height=5)
     axes.plot([0, 1], [0, 1], color=DARK, linewidth=0.8, label="as it should be")
     if before != after:
@@ -135,51 +132,52 @@ def reliability(before: Sequence[Bin], after: Sequence[Bin], names: Names) -> Fi
     return figure
 
 
-def coverage(bins: Sequence[Bin], names: Names) -> Figure:
+def coverage(measured: Measurement, names: Names) -> Figure:
     """How often the interval holds the truth, by what is predicted."""
     figure, (axes,) = _figure(1, width=6, height=4.5)
     axes.axhline(names.coverage, color=DARK, linewidth=0.8, label=f"asked: {names.coverage:.0%}")
-    _points(axes, bins, "test rows, with 95 % interval")
+    _points(axes, measured.bins, "test rows, with 95 % interval")
     axes.set(
         xlabel=f"predicted {_short(names.target)}{names.in_unit}",
         ylabel="share of rows inside the interval",
         title="Does the interval hold? Tenths of the test rows",
-        ylim=(min(0.5, *(one.seen.low for one in bins)), 1.01),
+        ylim=(min(0.5, *(one.seen.low for one in measured.bins)), 1.01),
     )
     axes.legend(loc="lower left", frameon=False)
     return figure
 
 
-def importance(found: Importance, metric: str, names: Names) -> Figure:
+def importance(measured: Measurement, names: Names) -> Figure:
     """By how much the error grows when a feature's values are shuffled over the test rows."""
+    found = measured.importance
     order = np.argsort(-found.mean)[:MOST_BARS][::-1]
     figure, (axes,) = _figure(1, width=7, height=1.3 + 0.24 * max(len(order), 6))
     labels = [_short(found.names[index]) for index in order]
     axes.barh(range(len(order)), found.mean[order], xerr=found.spread[order], color=FULL, ecolor=DARK, capsize=2)
     axes.set_yticks(range(len(order)), labels)
     grown = {"mae": f"absolute error{names.in_unit}", "rmse": "squared error", "accuracy": "share of wrong labels"}
-    axes.set_xlabel(f"growth of the {grown.get(metric, 'log loss')}, ± 1 standard deviation")
+    axes.set_xlabel(f"growth of the {grown.get(measured.metric, 'log loss')}, ± 1 standard deviation")
     left = len(found.names) - len(order)
     figure.suptitle("When a feature is shuffled" + (f": the first {len(order)}, {left} more not shown" if left else ""))
     return figure
 
 
-def segments(groups: Sequence[Group], whole: Estimate, metric: str, names: Names) -> Figure:
+def segments(measured: Measurement, names: Names) -> Figure:
     """The metric of each group, with its interval, beside that of all test rows."""
-    shown = list(groups[:MOST_BARS])[::-1]
+    metric, shown = measured.metric, measured.groups[:MOST_BARS][::-1]
     figure, (axes,) = _figure(1, width=7, height=1.5 + 0.3 * max(len(shown), 4))
-    values = np.array([group.metric.value for group in shown])
-    reach = np.array([[g.metric.value - g.metric.low, g.metric.high - g.metric.value] for g in shown]).T
+    values = [group.metric.value for group in shown]
+    reach = _reach([group.metric for group in shown])
     colours = [FULL if group.rows >= SMALLEST_GROUP else PALE for group in shown]
-    axes.barh(range(len(shown)), values, xerr=np.maximum(reach, 0), color=colours, ecolor=DARK, capsize=3)
-    axes.axvline(whole.value, color=WARM, linewidth=1, label="all test rows")
+    axes.barh(range(len(shown)), values, xerr=reach, color=colours, ecolor=DARK, capsize=3)
+    axes.axvline(measured.figures[metric].value, color=WARM, linewidth=1, label="all test rows")
     axes.set_yticks(range(len(shown)), [f"{_short(group.name)} ({group.rows:,} rows)" for group in shown])
     unit = names.in_unit if metric in ("mae", "rmse") else ""
     axes.set_xlabel(
         f"{metric}{unit}, with 95 % interval; {'lower' if metric in LOWER_IS_BETTER else 'higher'} is better"
     )
     pale = f"; pale: under {SMALLEST_GROUP} rows" if any(group.rows < SMALLEST_GROUP for group in shown) else ""
-    left = len(groups) - len(shown)
+    left = len(measured.groups) - len(shown)
     figure.suptitle(f"By {_short(str(names.segment))}{f': the largest, {left} more not shown' if left else ''}{pale}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
@@ -208,8 +206,13 @@ def _line(bins: Sequence[Bin]) -> tuple[list[float], list[float]]:
 
 
 def _points(axes: Any, bins: Sequence[Bin], label: str) -> None:
-    reach = np.array([[one.seen.value - one.seen.low, one.seen.high - one.seen.value] for one in bins]).T
-    axes.errorbar(*_line(bins), yerr=np.maximum(reach, 0), fmt="o-", color=FULL, capsize=3, label=label)
+    reach = _reach([one.seen for one in bins])
+    axes.errorbar(*_line(bins), yerr=reach, fmt="o-", color=FULL, capsize=3, label=label)
+
+
+def _reach(estimates: Sequence[Estimate]) -> Array:
+    """(2, estimates) how far each interval goes down and up."""
+    return np.maximum(0, [[one.value - one.low for one in estimates], [one.high - one.value for one in estimates]])
 
 
 def _short(name: str) -> str:
