@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pandas as pd
 import pytest
 from servers import held_port, server_running
@@ -20,7 +19,7 @@ os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
 from pyspark.sql import SparkSession
 from training.config import Config
 from training.data.spark import session as spark_session
-from versions import Model
+from versions import Model, clean_table
 
 # How long an example takes, or its making, is not tested.
 hypothesis.settings.register_profile(
@@ -43,15 +42,16 @@ def tracking_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tracking_uri(tracking_files: Path) -> Iterator[str]:
-    """A tracking server as a process, on SQLite."""
+def tracking(tracking_files: Path) -> Iterator[str]:
+    """A tracking server as a process, on SQLite, which the code under test is pointed at."""
     folder = tracking_files
-    with held_port() as port:
+    with held_port() as port, pytest.MonkeyPatch.context() as patch:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
         command += ["--artifacts-destination", str(folder / "files")]
         variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         uri = f"http://127.0.0.1:{port}"
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
         with server_running(command, folder, f"{uri}/health", variables):
             yield uri
 
@@ -66,28 +66,16 @@ def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def tracking(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Points the code under test at the server."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-    return tracking_uri
+@pytest.fixture(autouse=True)
+def _no_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of an Airflow around the tests."""
+    for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Four hundred clean rows: y depends on both numbers and on the colour."""
-    generator = np.random.default_rng(1)
-    rows = 400
-    frame = pd.DataFrame(
-        {
-            "body mass": generator.normal(70, 10, rows).round(2),
-            "height": generator.normal(170, 8, rows).round(1),
-            "colour": generator.choice(["red", "green", "blue"], rows),
-        }
-    )
-    shift = frame["colour"].map({"red": 0.0, "green": 5.0, "blue": 10.0})
-    frame["y"] = (frame["body mass"] * 0.5 + frame["height"] * 0.2 + shift + generator.normal(0, 1, rows)).round(3)
-    return frame
+    return clean_table()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -132,9 +131,3 @@ def test_the_course_ends_where_the_alias_is(moves: list[tuple[str, str]]) -> Non
     assert present not in found.left
     back = found.before(["1", "2", "3", "4"])
     assert back is None or back in found.served[:-1]
-
-
-@pytest.fixture(autouse=True)
-def _named(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    monkeypatch.delenv("AIRFLOW_CTX_DAG_ID", raising=False)
-    return lambda: None
