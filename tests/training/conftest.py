@@ -18,7 +18,10 @@ os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "scripts" / "conf"))
 
 from pyspark.sql import SparkSession
 from training.config import Config
+from training.data import table as dataset
+from training.data.files import find
 from training.data.spark import session as spark_session
+from training.data.table import Dataset
 from versions import Model, clean_table
 
 # How long an example takes, or its making, is not tested.
@@ -79,30 +82,31 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes text as a CSV file and gives its path."""
-
-    def to_file(text: str | bytes) -> Path:
-        path = tmp_path / "table.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return to_file
-
-
-@pytest.fixture
 def configured(tmp_path: Path) -> Callable[..., Config]:
-    """A configuration for a table in a file, with two quick trials."""
+    """A configuration for a table, given as a frame, as a file's text or by its path, with two quick trials."""
 
-    def configure(frame: pd.DataFrame | Path, target: str = "y", **sections: object) -> Config:
-        path = frame if isinstance(frame, Path) else tmp_path / "table.csv"
-        if isinstance(frame, pd.DataFrame):
-            frame.to_csv(path, index=False)
+    def configure(table: pd.DataFrame | Path | str | bytes, target: str = "y", **sections: object) -> Config:
+        path = table if isinstance(table, Path) else tmp_path / "table.csv"
+        if isinstance(table, pd.DataFrame):
+            table.to_csv(path, index=False)
+        elif not isinstance(table, Path):
+            path.write_bytes(table if isinstance(table, bytes) else table.encode())
         data = {"source": str(path), "target": target, **dict(sections.pop("data", {}))}  # type: ignore[call-overload]
         search = {"trials": 2, "folds": 2, **dict(sections.pop("search", {}))}  # type: ignore[call-overload]
         return Config.model_validate({"name": "test-model", "data": data, "search": search, **sections})
 
     return configure
+
+
+@pytest.fixture
+def load(spark: SparkSession, configured: Callable[..., Config]) -> Callable[..., Dataset]:
+    """Loads such a table."""
+
+    def loading(table: pd.DataFrame | Path | str | bytes, target: str = "y", **sections: object) -> Dataset:
+        config = configured(table, target, **sections)
+        return dataset.load(spark, find(config.data), config)
+
+    return loading
 
 
 @pytest.fixture

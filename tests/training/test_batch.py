@@ -26,6 +26,7 @@ from training.tracking.registry import DIGEST_TAG, Registry
 
 from mlflow import MlflowClient
 
+Score = Callable[..., tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]
 MODELS = ("amount", "class", "typed")
 
 
@@ -83,11 +84,20 @@ def places(folder: Path, source: Path | str, *options: Any, **named: Any) -> Pla
     return Places(str(source), folder / "scored", folder / "rejected", *options, **named)
 
 
-@pytest.fixture
-def score(models: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
-    """Scores a file; returns the summary, the scored rows and the rejected ones."""
+def written(folder: Path, text: str) -> Path:
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
 
-    def run(path: Path, name: str = "amount", **options: Any) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+
+@pytest.fixture
+def score(models: Path, tmp_path: Path) -> Score:
+    """Scores a file, or a table of this text; returns the summary, the scored rows and the rejected ones."""
+
+    def run(
+        table: Path | str, name: str = "amount", **options: Any
+    ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+        path = table if isinstance(table, Path) else written(tmp_path, table)
         to = places(tmp_path / f"out-{time.monotonic_ns()}", path)
         summary = batch.score(configuration(models, name), to, **options)
         return summary, pd.read_parquet(to.output), pd.read_parquet(to.rejected)
@@ -104,7 +114,7 @@ def as_scored(answer: dict[str, Any]) -> dict[str, Any]:
     return flat | {f"model_{key}": answer["model"][key] for key in ("name", "version")}
 
 
-def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, score, api: Api) -> None:
+def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, score: Score, api: Api) -> None:
     for name in MODELS:
         source = Path(configuration(models, name).data.place)
         summary, scored, rejected = score(source, name)
@@ -171,7 +181,7 @@ def tables(draw: st.DrawFn, name: str) -> tuple[list[str], list[list[Any]]]:
 @given(data=st.data())
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_row_is_scored_or_rejected_as_the_service_does(
-    score, api: Api, spark: SparkSession, tmp_path: Path, name: str, data: st.DataObject
+    score: Score, api: Api, spark: SparkSession, tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
     kinds, rows = data.draw(tables(name))
     names = list(COLUMNS[name])
@@ -182,7 +192,7 @@ def test_a_row_is_scored_or_rejected_as_the_service_does(
     )
     folder = tmp_path / f"in-{time.monotonic_ns()}"
     frame.write.parquet(str(folder))
-    summary, scored, rejected = score(f"{folder}/*.parquet", name)
+    summary, scored, rejected = score(folder / "*.parquet", name)
     assert summary["rows"] == len(scored) + len(rejected) == len(rows)
     found = {line["number"]: line for line in scored.to_dict("records")}
     for number, row in enumerate(rows):
@@ -193,16 +203,17 @@ def test_a_row_is_scored_or_rejected_as_the_service_does(
             assert found[number].get("unknown", "") == ", ".join(answer.get("unknown", [])), row
 
 
-def test_unknown_categories_are_scored_and_counted(score, write: Callable[[str], Path]) -> None:
-    path = write("price.net;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n")
-    summary, scored, _ = score(path, "typed")
+def test_unknown_categories_are_scored_and_counted(score: Score) -> None:
+    table = "price.net;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n"
+    summary, scored, _ = score(table, "typed")
     assert summary["unknown"] == {"city": 2}
     assert [*scored["unknown"]] == ["city", "", "city"]
 
 
-def test_a_safe_csv_holds_no_formulas(models: Path, tmp_path: Path, write: Callable[[str], Path]) -> None:
-    path = write(
-        "body mass,height,colour,@note\n70,170,red,=1+1\n71,,,-5\n72,170,red,+cmd|' /C calc'!A0\n,1,red,-2+3\n"
+def test_a_safe_csv_holds_no_formulas(models: Path, tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "body mass,height,colour,@note\n70,170,red,=1+1\n71,,,-5\n72,170,red,+cmd|' /C calc'!A0\n,1,red,-2+3\n",
     )
     to = places(tmp_path, path, "csv", safe=True)
     batch.score(configuration(models, "amount"), to)
@@ -211,8 +222,8 @@ def test_a_safe_csv_holds_no_formulas(models: Path, tmp_path: Path, write: Calla
     assert [*rejected["'@note"]] == ["'-2+3"]
 
 
-def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[str], Path]) -> None:
-    path = write(
+def test_a_csv_row_is_rejected_with_all_that_is_wrong(score: Score) -> None:
+    table = (
         "id;body_mass;height;colour\n"
         "1;70;170;red\n"
         "2; 70.5 ;NA;\n"
@@ -223,7 +234,7 @@ def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[st
         "7;70;170;red;more\n"
         "8;inf;-.5e1;dark blue\n"
     )
-    summary, scored, rejected = score(path)
+    summary, scored, rejected = score(table)
     assert [*scored["id"]] == ["1", "2"]
     assert [*scored["body_mass"]] == ["70", " 70.5 "]
     number, colour = "a finite number", "one of 'dark blue', 'green', 'red' or nothing"
@@ -251,8 +262,10 @@ def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[st
     ]
 
 
-def test_csv_out_reads_back_as_it_was(models: Path, tmp_path: Path, write: Callable[[str], Path]) -> None:
-    path = write('body mass,height,colour,note\n70,170,red,"a ""quoted"", cell"\n71,,,  spaces \nx,170,red,\n')
+def test_csv_out_reads_back_as_it_was(models: Path, tmp_path: Path) -> None:
+    path = written(
+        tmp_path, 'body mass,height,colour,note\n70,170,red,"a ""quoted"", cell"\n71,,,  spaces \nx,170,red,\n'
+    )
     to = places(tmp_path, path, "csv")
     batch.score(configuration(models, "class"), to)
     [part] = to.output.glob("*.csv")
@@ -271,7 +284,7 @@ def test_csv_out_reads_back_as_it_was(models: Path, tmp_path: Path, write: Calla
     ]
 
 
-def test_other_columns_come_out_as_they_went_in(score, spark: SparkSession, tmp_path: Path) -> None:
+def test_other_columns_come_out_as_they_went_in(score: Score, spark: SparkSession, tmp_path: Path) -> None:
     row = Row("body mass", "height", "colour", "key", "paid", "at", "tags")
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     rows = [
@@ -279,7 +292,7 @@ def test_other_columns_come_out_as_they_went_in(score, spark: SparkSession, tmp_
         row(70.0, 170.0, "red", None, None, None, None),
     ]
     spark.createDataFrame(rows).write.parquet(str(tmp_path / "in"))
-    summary, _, _ = score(f"{tmp_path}/in/*.parquet")
+    summary, _, _ = score(tmp_path / "in" / "*.parquet")
     before, after = spark.read.parquet(str(tmp_path / "in")), spark.read.parquet(summary["output"])
     assert after.select(*[f"`{name}`" for name in before.columns]).schema == before.schema
     assert sorted(map(str, after.select("key", "paid", "at", "tags").collect())) == sorted(
@@ -383,14 +396,12 @@ def test_a_job_that_fails_leaves_nothing(models: Path, spark: SparkSession, tmp_
         ("body mass,height,colour,prediction", "column 'prediction' has the name of a column that scoring adds"),
     ],
 )
-def test_a_table_without_the_features_is_refused(
-    score, write: Callable[[str], Path], header: str, message: str
-) -> None:
+def test_a_table_without_the_features_is_refused(score: Score, header: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        score(write(f"{header}\n{','.join('1' * len(header.split(',')))}\n"))
+        score(f"{header}\n{','.join('1' * len(header.split(',')))}\n")
 
 
-def test_what_is_not_there_is_reported(models: Path, score, tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(models: Path, score: Score, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         score(tmp_path / "absent.csv")
     for version in ("99", "newest"):

@@ -239,7 +239,7 @@ def test_a_new_model_counts_anew_and_cools_down(served: Config, traffic: Traffic
     config = changed(served, split={"seed": 8}, monitor={"cooldown_hours": 5})
     traffic("red", 1)
     assert last_code(look(config, 1)) == "too_few_windows"
-    versions.take_over(config, white.source, white.content)
+    versions.take_over(served, white.source, white.content)
     since = Ledger(Registry(config.name, "production")).append(Entry("promoted", "2", "1")).at
     for minutes, code in ((10, "too_few_windows"), (80, "cooldown")):
         traffic("red", minutes, since + timedelta(minutes=minutes), version="2")

@@ -48,11 +48,10 @@ class Trained:
     answer: dict[str, Any]
     content: bytes
 
-    def served_as(self, config: Config) -> Config:
-        """The same model in production under another name."""
+    def serve_as(self, name: str) -> None:
+        """Puts the same model into production under another name."""
         source = MlflowClient().get_model_version(self.config.name, self.answer["version"]).source
-        take_over(config, source, self.content)
-        return config
+        take_over(self.config.model_copy(update={"name": name}), source, self.content)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +143,8 @@ def test_mlflow_itself_can_score_the_model(once: Trained) -> None:
 def test_a_model_that_is_not_clearly_better_is_refused(
     once: Trained, tmp_path: Path, table: pd.DataFrame, configured: Configured
 ) -> None:
-    fewer = once.served_as(configured(table.iloc[:250], name="refused", search=QUICK))  # fewer rows to learn from
+    once.serve_as("refused")
+    fewer = configured(table.iloc[:250], name="refused", search=QUICK)  # fewer rows to learn from
     train.train(fewer)
     verdict = promote.promote(fewer)
     assert (verdict["action"], failed(verdict)) == ("refused", {"gain"})
@@ -152,7 +152,7 @@ def test_a_model_that_is_not_clearly_better_is_refused(
 
 
 def test_a_champion_with_other_columns_blocks(once: Trained, model: Model) -> None:
-    once.served_as(model.config())
+    once.serve_as(model.name)
     model.train(GOOD)
     assert failed(model.promote()) == {"champion_cannot_score", "champion_saw_rows"}
 
@@ -175,8 +175,7 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
     frame.loc[::9, "height"] = None
     frame.loc[::8, "colour"] = None
     frame.loc[:5, "size"] = "rare"
-    data = {"task": "classification", "segment": "colour"}
-    config = configured(frame, target="size", name="text", data=data, search=QUICK)
+    config = configured(frame, target="size", name="text", data={"task": "classification", "segment": "colour"})
     result = train.train(config)
     assert result["metrics"]["log_loss"] < result["metrics"]["baseline_log_loss"]
     promote.promote(config)
