@@ -97,7 +97,7 @@ def _parts(config: Config, spark: SparkSession, source: Source, table: Dataset) 
             f"different rows of calibration, found {found}",
             "Give more rows, raise split.calibration, or lower serving.coverage.",
         )
-    training = engine.start(spark, config, table, labels)
+    training = engine.start(spark, config.search, config.search_metric, config.split.seed, table, labels)
     return Parts(table, labels, training, calibration_rows, test)
 
 

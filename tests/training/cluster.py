@@ -1,4 +1,4 @@
-"""A real standalone cluster on loopback: a master and two workers of one core each, started as their containers do."""
+"""A real standalone cluster on loopback: a master and workers of one core each, started as their containers do."""
 
 import json
 import os
@@ -31,8 +31,8 @@ class Cluster:
 
 
 @contextmanager
-def started(folder: Path, memory: str = "1g") -> Iterator[Cluster]:
-    """Starts the processes, waits until both workers are known to the master, and stops them at the end."""
+def started(folder: Path, memory: str = "1g", workers: int = 2) -> Iterator[Cluster]:
+    """Starts the processes, waits until all workers are known to the master, and stops them at the end."""
     secret = folder / "spark.conf"
     start = [sys.executable, str(Path(__file__).parents[2] / "airflow" / "spark_node.py")]
     processes: list[subprocess.Popen[bytes]] = []
@@ -49,11 +49,11 @@ def started(folder: Path, memory: str = "1g") -> Iterator[Cluster]:
         try:
             address = ["--host", "127.0.0.1", "--webui-port", str(page)]
             run("master", "master", *address, "--port", str(port))
-            for index in range(2):
+            for index in range(workers):
                 options = ["--host", "127.0.0.1", "--webui-port", "0", "-c", "1", "-m", memory]
                 options += ["-d", str(folder / f"worker-{index}")]
                 run(f"worker-{index}", "worker", *options, master)
-            _wait_for_workers(f"http://127.0.0.1:{page}/json/", 2)
+            _wait_for_workers(f"http://127.0.0.1:{page}/json/", workers)
             yield Cluster(master, secret, processes[1:])
         finally:
             for process in processes:

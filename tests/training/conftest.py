@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pandas as pd
 import pytest
 from servers import held_port, server_running
@@ -18,8 +17,11 @@ os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 from pyspark.sql import SparkSession
 from training.config import Config
+from training.data import table as dataset
+from training.data.files import find
 from training.data.spark import session as spark_session
-from versions import Model
+from training.data.table import Dataset
+from versions import Model, clean_table
 
 # How long an example takes, or its making, is not tested.
 hypothesis.settings.register_profile(
@@ -42,15 +44,16 @@ def tracking_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tracking_uri(tracking_files: Path) -> Iterator[str]:
-    """A tracking server as a process, on SQLite."""
+def tracking(tracking_files: Path) -> Iterator[str]:
+    """A tracking server as a process, on SQLite, which the code under test is pointed at."""
     folder = tracking_files
-    with held_port() as port:
+    with held_port() as port, pytest.MonkeyPatch.context() as patch:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
         command += ["--artifacts-destination", str(folder / "files")]
         variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         uri = f"http://127.0.0.1:{port}"
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
         with server_running(command, folder, f"{uri}/health", variables):
             yield uri
 
@@ -65,55 +68,44 @@ def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def tracking(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Points the code under test at the server."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-    return tracking_uri
+@pytest.fixture(autouse=True)
+def _no_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of an Airflow around the tests."""
+    for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Four hundred clean rows: y depends on both numbers and on the colour."""
-    generator = np.random.default_rng(1)
-    rows = 400
-    frame = pd.DataFrame(
-        {
-            "body mass": generator.normal(70, 10, rows).round(2),
-            "height": generator.normal(170, 8, rows).round(1),
-            "colour": generator.choice(["red", "green", "blue"], rows),
-        }
-    )
-    shift = frame["colour"].map({"red": 0.0, "green": 5.0, "blue": 10.0})
-    frame["y"] = (frame["body mass"] * 0.5 + frame["height"] * 0.2 + shift + generator.normal(0, 1, rows)).round(3)
-    return frame
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes text as a CSV file and gives its path."""
-
-    def to_file(text: str | bytes) -> Path:
-        path = tmp_path / "table.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return to_file
+    return clean_table()
 
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Callable[..., Config]:
-    """A configuration for a table in a file, with two quick trials."""
+    """A configuration for a table, given as a frame, as a file's text or by its path, with two quick trials."""
 
-    def configure(frame: pd.DataFrame | Path, target: str = "y", **sections: object) -> Config:
-        path = frame if isinstance(frame, Path) else tmp_path / "table.csv"
-        if isinstance(frame, pd.DataFrame):
-            frame.to_csv(path, index=False)
+    def configure(table: pd.DataFrame | Path | str | bytes, target: str = "y", **sections: object) -> Config:
+        path = table if isinstance(table, Path) else tmp_path / "table.csv"
+        if isinstance(table, pd.DataFrame):
+            table.to_csv(path, index=False)
+        elif not isinstance(table, Path):
+            path.write_bytes(table if isinstance(table, bytes) else table.encode())
         data = {"source": str(path), "target": target, **dict(sections.pop("data", {}))}  # type: ignore[call-overload]
         search = {"trials": 2, "folds": 2, **dict(sections.pop("search", {}))}  # type: ignore[call-overload]
         return Config.model_validate({"name": "test-model", "data": data, "search": search, **sections})
 
     return configure
+
+
+@pytest.fixture
+def load(spark: SparkSession, configured: Callable[..., Config]) -> Callable[..., Dataset]:
+    """Loads such a table."""
+
+    def loading(table: pd.DataFrame | Path | str | bytes, target: str = "y", **sections: object) -> Dataset:
+        config = configured(table, target, **sections)
+        return dataset.load(spark, find(config.data), config)
+
+    return loading
 
 
 @pytest.fixture

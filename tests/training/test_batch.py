@@ -3,8 +3,6 @@
 import json
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,58 +16,32 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
-from servers import answers, held_port, server_running
+from service import Api, api_running
 from training import train
 from training.config import Config
 from training.errors import ConfigError, DataError, OutputBusy, OutputExists, SourceError, SparkFailed, WrongModel
-from training.promotion import promote
 from training.scoring import batch
 from training.scoring.batch import Places
-from training.tracking.registry import DIGEST_TAG
+from training.tracking.registry import DIGEST_TAG, Registry
 
 from mlflow import MlflowClient
 
-ROOT = Path(__file__).parents[2]
-Answer = dict[str, Any]
-
-
-class Api:
-    """The service's own process, serving every model in production."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def predict(self, name: str, row: dict[str, Any]) -> tuple[int, Answer]:
-        body = json.dumps(row, default=str).encode()
-        address = f"http://127.0.0.1:{self.port}/models/{name}/predict"
-        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as refused:
-            return refused.code, json.load(refused)
-
-
-@pytest.fixture(scope="module")
-def api(models: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    folder = tmp_path_factory.mktemp("api")
-    with held_port() as port:
-        variables = {"MLFLOW_TRACKING_URI": tracking_uri, "DEFAULT_MODEL": "amount", "API_PORT": str(port)}
-        variables |= {"MODELS_DIR": str(folder), "PREDICTION_LOG_DIR": "", "PYTHONPATH": str(ROOT / "api")}
-        command = [str(ROOT / ".venvs" / "api" / "bin" / "python"), "-m", "prediction_api"]
-        with server_running(command, folder, f"http://127.0.0.1:{port}/readyz", variables):
-            while not all(answers(f"http://127.0.0.1:{port}/models/{name}/readyz") for name in MODELS):
-                time.sleep(0.2)
-            yield Api(port)
-
-
+Score = Callable[..., tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]
 MODELS = ("amount", "class", "typed")
 
 
 @pytest.fixture(scope="module")
-def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Three promoted models. `amount` and `class` have features that may be missing but for the body mass, and refuse
-    an unknown colour; `typed` has one of each type, and a way of writing of its own."""
+def api(models: Path, tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with api_running(tmp_path_factory.mktemp("api"), tracking) as running:
+        while not all(running.ready(name)[0] == 200 for name in MODELS):
+            time.sleep(0.2)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def models(spark: SparkSession, tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three models in production. `amount` and `class` have features that may be missing but for the body mass, and
+    refuse an unknown colour; `typed` has one of each type, and a way of writing of its own."""
     folder = tmp_path_factory.mktemp("scored")
     generator = np.random.default_rng(2)
     frame = pd.DataFrame(
@@ -92,13 +64,10 @@ def models(spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.Temp
     typed["y"] = [f"{value:.3f}".replace(".", ",") for value in price / 100 + 20 * paid + days.dayofyear / 10]
     typed.loc[::9, ["price.net", "paid", "day", "city"]] = "-"
     typed.to_csv(folder / "typed.csv", index=False, sep=";")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        for name in MODELS:
-            config = configuration(folder, name)
-            train.train(config)
-            assert promote.promote(config)["action"] == "promoted"
-        yield folder
+    for name in MODELS:
+        version = train.train(configuration(folder, name))["version"]
+        Registry(name, "production").point_alias(version)
+    return folder
 
 
 def configuration(folder: Path, name: str) -> Config:
@@ -108,24 +77,35 @@ def configuration(folder: Path, name: str) -> Config:
     if name == "typed":
         data = {"source": str(folder / "typed.csv"), "target": "y", "decimal": ",", "thousands": ".", "missing": ["-"]}
     search = {"trials": 1, "folds": 2, "candidates": ["extra_trees"]}
-    gate = {"mode": "off"}  # one quick trial each: how good they are is not tested here
-    return Config.model_validate({"name": name, "data": data, "search": search, "gate": gate})
+    return Config.model_validate({"name": name, "data": data, "search": search})
+
+
+def places(folder: Path, source: Path | str, *options: Any, **named: Any) -> Places:
+    return Places(str(source), folder / "scored", folder / "rejected", *options, **named)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
 
 
 @pytest.fixture
-def score(models: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
-    """Scores a file; returns the summary, the scored rows and the rejected ones."""
+def score(models: Path, tmp_path: Path) -> Score:
+    """Scores a file, or a table of this text; returns the summary, the scored rows and the rejected ones."""
 
-    def run(path: Path, name: str = "amount", **options: Any) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-        out = tmp_path / f"out-{time.monotonic_ns()}"
-        places = Places(str(path), out / "scored", out / "rejected")
-        summary = batch.score(configuration(models, name), places, **options)
-        return summary, pd.read_parquet(places.output), pd.read_parquet(places.rejected)
+    def run(
+        table: Path | str, name: str = "amount", **options: Any
+    ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+        path = table if isinstance(table, Path) else written(tmp_path, table)
+        to = places(tmp_path / f"out-{time.monotonic_ns()}", path)
+        summary = batch.score(configuration(models, name), to, **options)
+        return summary, pd.read_parquet(to.output), pd.read_parquet(to.rejected)
 
     return run
 
 
-def as_scored(answer: Answer) -> dict[str, Any]:
+def as_scored(answer: dict[str, Any]) -> dict[str, Any]:
     """The service's answer under the names that scoring gives its columns."""
     flat = {"prediction": answer["prediction"]}
     if interval := answer.get("interval"):
@@ -134,7 +114,7 @@ def as_scored(answer: Answer) -> dict[str, Any]:
     return flat | {f"model_{key}": answer["model"][key] for key in ("name", "version")}
 
 
-def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, score, api: Api) -> None:
+def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, score: Score, api: Api) -> None:
     for name in MODELS:
         source = Path(configuration(models, name).data.place)
         summary, scored, rejected = score(source, name)
@@ -142,7 +122,7 @@ def test_a_row_of_the_training_file_is_scored_as_it_is_served(models: Path, scor
         digest = MlflowClient().get_model_version(name, "1").tags[DIGEST_TAG]
         assert (summary["version"], summary["model_sha256"]) == ("1", digest)
         features = ["price.net", "paid", "day", "city"] if name == "typed" else ["body mass", "height", "colour"]
-        for line in scored.iloc[:100].to_dict("records"):
+        for line in scored.iloc[:60].to_dict("records"):
             status, answer = api.predict(name, {feature: line[feature] for feature in features})
             assert status == 200, answer
             expected = as_scored(answer)
@@ -187,12 +167,12 @@ def tables(draw: st.DrawFn, name: str) -> tuple[list[str], list[list[Any]]]:
     texts = {feature: st.sampled_from(TEXTS.get(feature, TEXTS["body mass"]).split("|")) for feature in usual}
     some = [texts[feature] if kind == "text" else ANY[kind][1] for feature, kind in zip(usual, kinds, strict=True)]
     cells = [st.one_of(st.none(), cell, cell) for cell in some]
-    return kinds, draw(st.lists(st.tuples(*cells).map(list), min_size=40, max_size=80))
+    return kinds, draw(st.lists(st.tuples(*cells).map(list), min_size=60, max_size=100))
 
 
 # Each example is a Spark job or three: a failure is shown as it was found, not made smaller for minutes.
 @settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -201,7 +181,7 @@ def tables(draw: st.DrawFn, name: str) -> tuple[list[str], list[list[Any]]]:
 @given(data=st.data())
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_row_is_scored_or_rejected_as_the_service_does(
-    score, api: Api, spark: SparkSession, tmp_path: Path, name: str, data: st.DataObject
+    score: Score, api: Api, spark: SparkSession, tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
     kinds, rows = data.draw(tables(name))
     names = list(COLUMNS[name])
@@ -212,7 +192,7 @@ def test_a_row_is_scored_or_rejected_as_the_service_does(
     )
     folder = tmp_path / f"in-{time.monotonic_ns()}"
     frame.write.parquet(str(folder))
-    summary, scored, rejected = score(f"{folder}/*.parquet", name)
+    summary, scored, rejected = score(folder / "*.parquet", name)
     assert summary["rows"] == len(scored) + len(rejected) == len(rows)
     found = {line["number"]: line for line in scored.to_dict("records")}
     for number, row in enumerate(rows):
@@ -223,28 +203,27 @@ def test_a_row_is_scored_or_rejected_as_the_service_does(
             assert found[number].get("unknown", "") == ", ".join(answer.get("unknown", [])), row
 
 
-def test_unknown_categories_are_scored_and_counted(score, write: Callable[[str], Path]) -> None:
-    path = write("price.net;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n")
-    summary, scored, _ = score(path, "typed")
+def test_unknown_categories_are_scored_and_counted(score: Score) -> None:
+    table = "price.net;paid;day;city\n1.000,5;yes;2024-05-01;Rome\n-;NO;-;Bonn\n5;1;2024-05-01;Oslo\n"
+    summary, scored, _ = score(table, "typed")
     assert summary["unknown"] == {"city": 2}
     assert [*scored["unknown"]] == ["city", "", "city"]
 
 
-def test_a_safe_csv_holds_no_formulas(models: Path, tmp_path: Path, write: Callable[[str], Path]) -> None:
-    path = write(
-        "body mass,height,colour,@note\n70,170,red,=1+1\n71,,,-5\n72,170,red,+cmd|' /C calc'!A0\n,1,red,-2+3\n"
+def test_a_safe_csv_holds_no_formulas(models: Path, tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "body mass,height,colour,@note\n70,170,red,=1+1\n71,,,-5\n72,170,red,+cmd|' /C calc'!A0\n,1,red,-2+3\n",
     )
-    places = Places(str(path), tmp_path / "scored", tmp_path / "rejected", "csv", safe=True)
-    batch.score(configuration(models, "amount"), places)
-    scored, rejected = (
-        pd.read_csv(next(folder.glob("*.csv")), dtype=str) for folder in (places.output, places.rejected)
-    )
+    to = places(tmp_path, path, "csv", safe=True)
+    batch.score(configuration(models, "amount"), to)
+    scored, rejected = (pd.read_csv(next(folder.glob("*.csv")), dtype=str) for folder in (to.output, to.rejected))
     assert [*scored["'@note"]] == ["'=1+1", "-5", "'+cmd|' /C calc'!A0"]
     assert [*rejected["'@note"]] == ["'-2+3"]
 
 
-def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[str], Path]) -> None:
-    path = write(
+def test_a_csv_row_is_rejected_with_all_that_is_wrong(score: Score) -> None:
+    table = (
         "id;body_mass;height;colour\n"
         "1;70;170;red\n"
         "2; 70.5 ;NA;\n"
@@ -255,7 +234,7 @@ def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[st
         "7;70;170;red;more\n"
         "8;inf;-.5e1;dark blue\n"
     )
-    summary, scored, rejected = score(path)
+    summary, scored, rejected = score(table)
     assert [*scored["id"]] == ["1", "2"]
     assert [*scored["body_mass"]] == ["70", " 70.5 "]
     number, colour = "a finite number", "one of 'dark blue', 'green', 'red' or nothing"
@@ -283,11 +262,13 @@ def test_a_csv_row_is_rejected_with_all_that_is_wrong(score, write: Callable[[st
     ]
 
 
-def test_csv_out_reads_back_as_it_was(models: Path, tmp_path: Path, write: Callable[[str], Path]) -> None:
-    path = write('body mass,height,colour,note\n70,170,red,"a ""quoted"", cell"\n71,,,  spaces \nx,170,red,\n')
-    places = Places(str(path), tmp_path / "scored", tmp_path / "rejected", "csv")
-    batch.score(configuration(models, "class"), places)
-    [part] = places.output.glob("*.csv")
+def test_csv_out_reads_back_as_it_was(models: Path, tmp_path: Path) -> None:
+    path = written(
+        tmp_path, 'body mass,height,colour,note\n70,170,red,"a ""quoted"", cell"\n71,,,  spaces \nx,170,red,\n'
+    )
+    to = places(tmp_path, path, "csv")
+    batch.score(configuration(models, "class"), to)
+    [part] = to.output.glob("*.csv")
     scored = pd.read_csv(part, dtype=str, keep_default_na=False)
     assert [*scored["note"]] == ['a "quoted", cell', "  spaces "]
     assert [*scored.columns[4:]] == [
@@ -296,14 +277,14 @@ def test_csv_out_reads_back_as_it_was(models: Path, tmp_path: Path, write: Calla
         "model_name",
         "model_version",
     ]
-    [part] = places.rejected.glob("*.csv")
+    [part] = to.rejected.glob("*.csv")
     rejected = pd.read_csv(part, keep_default_na=False)
     assert json.loads(rejected["rejected"][0]) == [
         {"column": "body mass", "expected": "a finite number", "found": "'x'"}
     ]
 
 
-def test_other_columns_come_out_as_they_went_in(score, spark: SparkSession, tmp_path: Path) -> None:
+def test_other_columns_come_out_as_they_went_in(score: Score, spark: SparkSession, tmp_path: Path) -> None:
     row = Row("body mass", "height", "colour", "key", "paid", "at", "tags")
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     rows = [
@@ -311,7 +292,7 @@ def test_other_columns_come_out_as_they_went_in(score, spark: SparkSession, tmp_
         row(70.0, 170.0, "red", None, None, None, None),
     ]
     spark.createDataFrame(rows).write.parquet(str(tmp_path / "in"))
-    summary, _, _ = score(f"{tmp_path}/in/*.parquet")
+    summary, _, _ = score(tmp_path / "in" / "*.parquet")
     before, after = spark.read.parquet(str(tmp_path / "in")), spark.read.parquet(summary["output"])
     assert after.select(*[f"`{name}`" for name in before.columns]).schema == before.schema
     assert sorted(map(str, after.select("key", "paid", "at", "tags").collect())) == sorted(
@@ -319,88 +300,91 @@ def test_other_columns_come_out_as_they_went_in(score, spark: SparkSession, tmp_
     )
 
 
-def test_only_an_earlier_result_is_replaced(models: Path, tmp_path: Path) -> None:
-    config, source = configuration(models, "amount"), str(models / "train.csv")
-    places = Places(source, tmp_path / "scored", tmp_path / "rejected")
-    batch.score(config, places)
-    with pytest.raises(OutputExists, match="scored: expected nothing there yet"):
-        batch.score(config, places)
-    batch.score(config, Places(source, places.output, places.rejected, "csv", overwrite=True))
-    assert not [*places.output.glob("*.parquet")]
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["rejected", "scored"]
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(OutputExists) as refused:
-        batch.score(config, Places(source, tmp_path / "mine", tmp_path / "other", overwrite=True))
-    assert "--overwrite does not replace it" in refused.value.hint
-
-
-def finished(folder: Path, text: str) -> Path:
+def finished(folder: Path, text: str) -> None:
     """A result as Spark leaves it, which holds `text`."""
     folder.mkdir(parents=True)
     (folder / "_SUCCESS").touch()
     (folder / "part").write_text(text)
-    return folder
+
+
+def found(folder: Path) -> dict[str, str]:
+    """What lies in a folder: the text of each result, by the result's name."""
+    return {path.name: (path / "part").read_text() for path in sorted(folder.iterdir())}
+
+
+WHOLE = {"rejected": "whole", "scored": "whole"}
+
+
+def test_only_an_earlier_result_is_replaced(models: Path, tmp_path: Path) -> None:
+    config, source = configuration(models, "amount"), models / "train.csv"
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(OutputExists) as refused:
+        batch.score(config, Places(str(source), tmp_path / "mine", tmp_path / "other", overwrite=True))
+    assert "--overwrite does not replace it" in refused.value.hint
+    (tmp_path / "mine").rmdir()
+    finished(tmp_path / "scored", "earlier")
+    finished(tmp_path / "rejected", "earlier")
+    with pytest.raises(OutputExists, match="scored: expected nothing there yet"):
+        batch.score(config, places(tmp_path, source))
+    batch.score(config, places(tmp_path, source, overwrite=True))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["rejected", "scored"]
+    assert not (tmp_path / "scored" / "part").exists()
 
 
 def test_what_a_killed_scoring_left_is_replaced(tmp_path: Path) -> None:
-    places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected")
+    to = places(tmp_path, "table.csv")
     finished(tmp_path / ".scored.scoring" / "new", "of the killed one")  # killed between its two moves
     finished(tmp_path / "rejected", "of the killed one")
-    with batch.staged(places) as folders:
+    with batch.staged(to) as folders:
         for folder in folders:
             finished(folder, "whole")
-    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["whole"] * 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rejected", "scored"]
-    shutil.rmtree(places.output)
-    with pytest.raises(OutputExists, match="rejected"), batch.staged(places):  # somebody removed the scored rows only
+    assert found(tmp_path) == WHOLE
+    shutil.rmtree(to.output)
+    with pytest.raises(OutputExists, match="rejected"), batch.staged(to):  # somebody removed the scored rows only
         pass
 
 
 def test_two_scorings_do_not_write_into_one_place(tmp_path: Path) -> None:
-    places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected", overwrite=True)
-    with batch.staged(places) as folders:
-        with pytest.raises(OutputBusy, match="another scoring is writing"), batch.staged(places):
+    to = places(tmp_path, "table.csv", overwrite=True)
+    with batch.staged(to) as folders:
+        with pytest.raises(OutputBusy, match="another scoring is writing"), batch.staged(to):
             pass
         for folder in folders:
             finished(folder, "whole")
-    assert [(path / "part").read_text() for path in (places.output, places.rejected)] == ["whole"] * 2
+    assert found(tmp_path) == WHOLE
 
 
 def test_a_place_that_was_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    places = Places("table.csv", tmp_path / "scored", tmp_path / "rejected")
+    to = places(tmp_path, "table.csv")
 
     def write() -> None:
-        with batch.staged(places) as folders:
+        with batch.staged(to) as folders:
             for folder in folders:
                 finished(folder, "mine")
-            finished(places.output, "theirs")
+            finished(to.output, "theirs")
 
     with pytest.raises(OutputExists, match="scored"):
         write()
-    assert [path.name for path in tmp_path.iterdir()] == ["scored"]
-    assert (places.output / "part").read_text() == "theirs"
+    assert found(tmp_path) == {"scored": "theirs"}
 
 
 def test_a_model_that_was_changed_is_not_used(models: Path, tmp_path: Path) -> None:
     client = MlflowClient()
     digest = client.get_model_version("class", "1").tags[DIGEST_TAG]
-    places = Places(str(models / "train.csv"), tmp_path / "scored", tmp_path / "rejected")
     client.set_model_version_tag("class", "1", DIGEST_TAG, "0" * 64)
     try:
         with pytest.raises(WrongModel, match=f"expected SHA-256 000000000000..., found {digest[:12]}"):
-            batch.score(configuration(models, "class"), places)
+            batch.score(configuration(models, "class"), places(tmp_path, models / "train.csv"))
     finally:
         client.set_model_version_tag("class", "1", DIGEST_TAG, digest)
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_job_that_fails_leaves_nothing(models: Path, spark: SparkSession, tmp_path: Path) -> None:
-    spark.createDataFrame([(70.0, 170.0, "red", ["list"])], ["body mass", "height", "colour", "nested"]).write.parquet(
-        str(tmp_path / "in")
-    )
-    places = Places(f"{tmp_path}/in/*.parquet", tmp_path / "scored", tmp_path / "rejected", "csv")
+    frame = spark.createDataFrame([(70.0, 170.0, "red", ["list"])], ["body mass", "height", "colour", "nested"])
+    frame.write.parquet(str(tmp_path / "in"))
     with pytest.raises(SparkFailed, match="CSV"):
-        batch.score(configuration(models, "amount"), places)
+        batch.score(configuration(models, "amount"), places(tmp_path, f"{tmp_path}/in/*.parquet", "csv"))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -412,14 +396,12 @@ def test_a_job_that_fails_leaves_nothing(models: Path, spark: SparkSession, tmp_
         ("body mass,height,colour,prediction", "column 'prediction' has the name of a column that scoring adds"),
     ],
 )
-def test_a_table_without_the_features_is_refused(
-    score, write: Callable[[str], Path], header: str, message: str
-) -> None:
+def test_a_table_without_the_features_is_refused(score: Score, header: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        score(write(f"{header}\n{','.join('1' * len(header.split(',')))}\n"))
+        score(f"{header}\n{','.join('1' * len(header.split(',')))}\n")
 
 
-def test_what_is_not_there_is_reported(models: Path, score, tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(models: Path, score: Score, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         score(tmp_path / "absent.csv")
     for version in ("99", "newest"):
@@ -428,4 +410,4 @@ def test_what_is_not_there_is_reported(models: Path, score, tmp_path: Path) -> N
     config = configuration(models, "amount")
     config = config.model_copy(update={"serving": config.serving.model_copy(update={"alias": "other"})})
     with pytest.raises(ConfigError, match="'amount' has no version with the alias 'other'"):
-        batch.score(config, Places(str(models / "train.csv"), tmp_path / "a", tmp_path / "b"))
+        batch.score(config, places(tmp_path, models / "train.csv"))

@@ -1,6 +1,7 @@
 """What a column is, and the one right advice on it: from its texts alone, without Spark."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,199 +16,200 @@ from training.data.files import Source, identifier
 from training.errors import DataError, TableProblems
 
 ROWS = 400
+Texts = Sequence[str]
 
 
-def source(tmp_path: Path, columns: dict[str, Sequence[str]]) -> Source:
-    path = tmp_path / "table.csv"
+@dataclass(frozen=True)
+class Seen:
+    """What was found in a table, and what its columns are."""
+
+    findings: Findings
+    columns: dict[str, Column]
+
+    def settled(self, name: str = "x") -> Column:
+        """A column, where there is no complaint."""
+        self.findings.settle()
+        return self.columns[name]
+
+
+Look = Callable[..., Seen]
+
+
+def source(folder: Path, columns: dict[str, Texts]) -> Source:
+    path = folder / "table.csv"
     pd.DataFrame(columns).to_csv(path, index=False)
     return Source((path,), "csv", ",", tuple(columns), "", synthetic=False)
 
 
-def looked_at(tmp_path: Path, columns: dict[str, Sequence[str]], task: str = "regression", **data: object) -> Findings:
-    """Findings on a table with these columns of texts, and `columns` of it as an attribute."""
-    columns = (
-        columns if "y" in columns else {**columns, "y": [f"{i}.5" for i in range(len(next(iter(columns.values()))))]}
-    )
-    config = Config.model_validate({"name": "t", "data": {"source": "t.csv", "target": "y", "task": task, **data}})
-    reading, findings = Reading.of(config.data), Findings(source(tmp_path, columns))
-    summaries = {}
-    for name, texts in columns.items():
-        summaries[name] = Summary()
-        labels = name == "y" and task == "classification"
-        for part in (texts[:100], texts[100:]):
-            other = Summary()
-            other.add(pa.array(part, pa.string()), reading, labels, (-LARGEST, LARGEST))
-            summaries[name].merge(other)
-    findings.columns = checks.kinds(summaries, config, findings)  # type: ignore[attr-defined]
-    return findings
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    """Looks at a table with these columns of texts, one named x where there is one only, and a target of numbers."""
+
+    def looking(given: Texts | dict[str, Texts], task: str = "regression", **data: object) -> Seen:
+        columns = given if isinstance(given, dict) else {"x": given}
+        columns = {**columns, "y": columns.get("y") or [f"{i}.5" for i in range(len(next(iter(columns.values()))))]}
+        config = Config.model_validate({"name": "t", "data": {"source": "t.csv", "target": "y", "task": task, **data}})
+        reading, findings = Reading.of(config.data), Findings(source(tmp_path, columns))
+        summaries = {}
+        for name, texts in columns.items():
+            summaries[name] = Summary()
+            labels = name == "y" and task == "classification"
+            for part in (texts[:100], texts[100:]):
+                other = Summary()
+                other.add(pa.array(part, pa.string()), reading, labels, (-LARGEST, LARGEST))
+                summaries[name].merge(other)
+        return Seen(findings, checks.kinds(summaries, config, findings))
+
+    return looking
 
 
-def kind(findings: Findings, name: str = "x") -> Column:
-    findings.settle()
-    found: Column = findings.columns[name]  # type: ignore[attr-defined]
-    return found
+def cells(form: str) -> list[str]:
+    """As many cells as a table has rows; `i` counts them from 1, `d` the days of a month."""
+    return [form.format(i=i + 1, d=i % 28 + 1) for i in range(ROWS)]
+
+
+def with_one(texts: list[str], place: int, cell: str) -> list[str]:
+    return [*texts[:place], cell, *texts[place + 1 :]]
+
+
+DAYS = [str(pd.Timestamp("2000-01-01") + pd.Timedelta(days=i))[:10] for i in range(3000)]  # more than are kept
+WITHOUT_THOUSANDS, WITHOUT_CURRENCY = "a number without thousands separators", "a number without a currency"
+LIKE_A_DATE = "a date like 2024-01-31"
 
 
 @pytest.mark.parametrize(
-    ("cell", "expected", "hint"),
+    ("texts", "row", "expected", "hint"),
     [
-        ("{i},206", "a number without thousands separators", "data.thousands"),
-        ("1.{i:03}.000", "a number without thousands separators", "data.thousands"),
-        ("1 {i:03}", "a number without thousands separators", "data.thousands"),
-        ("1\u00a0{i:03}", "a number without thousands separators", "data.thousands"),
-        ("{i},5", "a number with a decimal point", "data.decimal: ','"),
-        ("$1,{i:03}.00", "a number without a currency", "Remove the currency sign"),
-        ("{i} EUR", "a number without a currency", "Remove the currency sign"),
-        ("{i}.125%", "a number without %", "Remove the % sign"),
-        ("{i} kg", "a number without its unit", "data.units"),
-        ("0x{i:x}", "a decimal number", "decimal numbers"),
+        (cells("{i},206"), 2, WITHOUT_THOUSANDS, "data.thousands"),
+        (cells("1.{i:03}.000"), 2, WITHOUT_THOUSANDS, "data.thousands"),
+        (cells("1 {i:03}"), 2, WITHOUT_THOUSANDS, "data.thousands"),
+        (cells("1\u00a0{i:03}"), 2, WITHOUT_THOUSANDS, "data.thousands"),
+        ([f"1,{i:03}" if i % 10 == 3 else str(i) for i in range(ROWS)], 5, WITHOUT_THOUSANDS, "data.thousands"),
+        (cells("{i},5"), 2, "a number with a decimal point", "data.decimal: ','"),
+        (cells("$1,{i:03}.00"), 2, WITHOUT_CURRENCY, "Remove the currency sign"),
+        (cells("{i} EUR"), 2, WITHOUT_CURRENCY, "Remove the currency sign"),
+        (cells("{i}.125%"), 2, "a number without %", "Remove the % sign"),
+        (cells("{d}%"), 2, "a number without %", "Remove the % sign"),
+        (cells("{i} kg"), 2, "a number without its unit", "data.units"),
+        (cells("0x{i:x}"), 2, "a decimal number", "decimal numbers"),
+        ([f"{i % 24}:{i % 60:02}" for i in range(ROWS)], 2, "a number", "as hours"),
+        (with_one(cells("2024-01-{d:02}"), 7, "soon"), 9, LIKE_A_DATE, ""),
+        (with_one(cells("2024-01-{d:02}"), 7, "1973"), 9, LIKE_A_DATE, ""),
+        (with_one(cells("2024-01-{d:02}"), 7, "2024-02-30"), 9, LIKE_A_DATE, ""),
+        (with_one(cells("2024-01-{d:02}"), 7, "31.12.2024"), 9, LIKE_A_DATE, ""),
+        (with_one(DAYS, 2500, "31.12.2024"), 2502, LIKE_A_DATE, ""),
     ],
 )
-def test_a_number_with_something_around_it_gets_its_advice(tmp_path: Path, cell: str, expected: str, hint: str) -> None:
-    texts = [cell.format(i=i + 1) for i in range(ROWS)]
+def test_what_is_written_otherwise_than_is_read_gets_its_advice(
+    look: Look, texts: list[str], row: int, expected: str, hint: str
+) -> None:
     with pytest.raises(DataError) as caught:
-        looked_at(tmp_path, {"x": texts}).settle()
-    assert f"row 2, column 'x': expected {expected}, found '{texts[0]}' (and 399 more" in caught.value.message
+        look(texts).findings.settle()
+    assert f"row {row}, column 'x': expected {expected}, found '{texts[row - 2]}'" in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_few_amounts_among_plain_numbers_get_the_same_advice(tmp_path: Path) -> None:
-    texts = [f"1,{i:03}" if i % 10 == 3 else str(i) for i in range(ROWS)]
-    with pytest.raises(DataError, match=r"row 5, column 'x': expected a number without thousands separators"):
-        looked_at(tmp_path, {"x": texts}).settle()
-    share = [f"{i % 50}%" for i in range(ROWS)]
-    with pytest.raises(DataError, match="expected a number without %"):
-        looked_at(tmp_path, {"x": share}).settle()
+def test_keys_name_the_decimal_comma_and_the_thousands(look: Look) -> None:
+    texts = cells("-1.{i:03},25")
+    assert look({"x": texts, "y": texts}, decimal=",", thousands=".").settled().kind == "number"
 
 
-def test_keys_name_the_decimal_comma_and_the_thousands(tmp_path: Path) -> None:
-    texts = [f"-1.{i:03},25" for i in range(ROWS)]
-    found = looked_at(tmp_path, {"x": texts, "y": texts}, decimal=",", thousands=".")
-    assert kind(found).kind == "number"
-
-
-@pytest.mark.parametrize("cell", ["\u2212{i}", "+{i}.5", "{i}e-3", ".{i}", "{i}.", "\u00a0{i}\t"])
-def test_numbers_as_people_write_them(tmp_path: Path, cell: str) -> None:
-    assert kind(looked_at(tmp_path, {"x": [cell.format(i=i % 90 + 1) for i in range(ROWS)]})).kind == "number"
+@pytest.mark.parametrize("cell", ["\u2212{d}", "+{d}.5", "{d}e-3", ".{d}", "{d}.", "\u00a0{d}\t"])
+def test_numbers_as_people_write_them(look: Look, cell: str) -> None:
+    assert look(cells(cell)).settled().kind == "number"
 
 
 @pytest.mark.parametrize(
-    ("cells", "form", "parts"),
+    ("texts", "form", "more"),
     [
-        (["2024-01-{d:02}"], "iso", ("days", "month", "weekday")),
-        (["2024-01-{d:02}T10:00:00Z", "2024-02-{d:02} 11:30:00"], "iso", ("days", "month", "weekday", "seconds")),
-        (["{d}.01.2024"], "%d.%m.%Y", ("days", "month", "weekday")),
-        (["01/{d}/2024 9:15"], "%m/%d/%Y %H:%M", ("days", "month", "weekday", "seconds")),
-        (["202401{d:02}"], "%Y%m%d", ("days", "month", "weekday")),
+        (cells("2024-01-{d:02}"), "iso", []),
+        (cells("2024-01-{d:02}T10:00:00Z")[:200] + cells("2024-02-{d:02} 11:30:00")[:200], "iso", ["seconds"]),
+        (cells("{d}.01.2024"), "%d.%m.%Y", []),
+        (cells("01/{d}/2024 9:15"), "%m/%d/%Y %H:%M", ["seconds"]),
+        (cells("202401{d:02}"), "%Y%m%d", []),
     ],
 )
-def test_dates_are_dates_however_few_or_many(
-    tmp_path: Path, cells: list[str], form: str, parts: tuple[str, ...]
-) -> None:
-    texts = [cells[i % len(cells)].format(d=i % 28 + 1) for i in range(ROWS)]
-    found = kind(looked_at(tmp_path, {"x": texts}))
-    assert (found.kind, found.format, found.parts) == ("date", form, parts)
+def test_dates_are_dates_however_few_or_many(look: Look, texts: list[str], form: str, more: list[str]) -> None:
+    found = look(texts).settled()
+    assert (found.kind, found.format, [*found.parts]) == ("date", form, ["days", "month", "weekday", *more])
     assert found.columns[0] == "x days"
 
 
-@pytest.mark.parametrize("cell", ["soon", "1973", "2024-02-30", "31.12.2024"])
-def test_a_date_that_is_written_otherwise_is_named(tmp_path: Path, cell: str) -> None:
-    texts = [f"2024-01-{i % 31 + 1:02}" for i in range(ROWS)]
-    texts[7] = cell
-    with pytest.raises(DataError, match=rf"row 9, column 'x': expected a date like 2024-01-31, found '{cell}'"):
-        looked_at(tmp_path, {"x": texts}).settle()
+def test_digits_are_a_date_only_where_the_calendar_has_it(look: Look) -> None:
+    assert look(with_one(cells("202401{d:02}"), 7, "20240230")).settled().kind == "number"
 
 
-def test_one_date_of_another_form_is_named_among_thousands(tmp_path: Path) -> None:
-    """More different texts than are kept."""
-    texts = [str(pd.Timestamp("2000-01-01") + pd.Timedelta(days=i))[:10] for i in range(3000)]
-    texts[2500] = "31.12.2024"
-    with pytest.raises(DataError, match=r"row 2502, column 'x': expected a date like 2024-01-31, found '31.12.2024'"):
-        looked_at(tmp_path, {"x": texts}).settle()
-
-
-def test_digits_are_a_date_only_where_the_calendar_has_it(tmp_path: Path) -> None:
-    texts = [f"202401{i % 28 + 1:02}" for i in range(ROWS)]
-    texts[7] = "20240230"
-    assert kind(looked_at(tmp_path, {"x": texts})).kind == "number"
-
-
-def test_a_time_of_the_day_is_told_how_to_be_written(tmp_path: Path) -> None:
-    many, few = [f"{i % 24}:{i % 60:02}" for i in range(ROWS)], [f"{i % 4 + 8}:00" for i in range(ROWS)]
-    found = looked_at(tmp_path, {"few": few})
-    assert (kind(found, "few").kind, len(found.warnings)) == ("category", 1)
-    with pytest.raises(DataError, match="row 2, column 'x': expected a number, found '0:00'") as caught:
-        looked_at(tmp_path, {"x": many}).settle()
-    assert "as hours" in caught.value.hint
+def test_few_times_of_the_day_are_categories_with_a_warning(look: Look) -> None:
+    found = look([f"{i % 4 + 8}:00" for i in range(ROWS)])
+    assert (found.settled().kind, len(found.findings.warnings)) == ("category", 1)
 
 
 @pytest.mark.parametrize("words", [["true", "TRUE", "False", "yes", "0", "1"], ["y", "n"], ["True", "False"]])
-def test_booleans_in_any_spelling_are_one_feature(tmp_path: Path, words: list[str]) -> None:
-    found = looked_at(tmp_path, {"x": [words[i % len(words)] for i in range(ROWS)]})
-    assert kind(found).kind == "boolean"
-    assert bool(found.warnings) == (len(words) > 2)
+def test_booleans_in_any_spelling_are_one_feature(look: Look, words: list[str]) -> None:
+    found = look([words[i % len(words)] for i in range(ROWS)])
+    assert found.settled().kind == "boolean"
+    assert bool(found.findings.warnings) == (len(words) > 2)
 
 
-def test_zero_and_one_are_numbers_and_no_word_alone_is_a_boolean(tmp_path: Path) -> None:
-    digits = looked_at(tmp_path, {"x": [str(i % 2) for i in range(ROWS)], "z": ["yes"] * ROWS})
-    assert [kind(digits, name).kind for name in "xz"] == ["number", "category"]
+def test_zero_and_one_are_numbers_and_no_word_alone_is_a_boolean(look: Look) -> None:
+    found = look({"x": [str(i % 2) for i in range(ROWS)], "z": ["yes"] * ROWS})
+    assert [found.settled(name).kind for name in "xz"] == ["number", "category"]
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("texts", "told"),
     [
         ([str(900000000 + i) for i in range(ROWS)], "looks like an identifier: of 400 different whole numbers"),
-        ([f"C-{i:05}" for i in range(ROWS)], "looks like an identifier: expected at most"),
-        ([f"a long text on thing {i} of many" for i in range(ROWS)], "looks like free text"),
+        (cells("C-{i:05}"), "looks like an identifier: expected at most"),
+        (cells("a long text on thing {i} of many"), "looks like free text"),
     ],
 )
-def test_what_is_no_feature_is_refused(tmp_path: Path, cells: list[str], told: str) -> None:
+def test_what_is_no_feature_is_refused(look: Look, texts: list[str], told: str) -> None:
     with pytest.raises(DataError, match=told) as caught:
-        looked_at(tmp_path, {"x": cells}).settle()
+        look(texts).findings.settle()
     assert "data.ignore" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("texts", "told"),
     [
         (["7"] * ROWS, "holds one value, '7'"),
         (["EU"] * ROWS, "holds one value, 'EU'"),
         ([str(i) for i in range(ROWS)], "looks like an identifier or a row number"),
-        ([f"{i % 90:05}" for i in range(ROWS)], "codes with leading zeros"),
+        (cells("{d:05}"), "codes with leading zeros"),
         ([["red", "Red", "blue"][i % 3] for i in range(ROWS)], "categories differ in spelling only: Red = red"),
     ],
 )
-def test_what_is_doubtful_is_a_warning(tmp_path: Path, cells: list[str], told: str) -> None:
-    found = looked_at(tmp_path, {"x": cells})
-    found.settle()
-    assert [told in warning for warning in found.warnings] == [True]
+def test_what_is_doubtful_is_a_warning(look: Look, texts: list[str], told: str) -> None:
+    found = look(texts)
+    found.findings.settle()
+    assert [told in warning for warning in found.findings.warnings] == [True]
 
 
-def test_labels_that_differ_in_spelling_are_a_warning_and_words_are_labels(tmp_path: Path) -> None:
-    numbers = [f"{i}.25" for i in range(ROWS)]
+def test_labels_that_differ_in_spelling_are_a_warning_and_words_are_labels(look: Look) -> None:
     labels = [["0", "0.0", "1", "none", ""][i % 5] for i in range(ROWS)]
-    found = looked_at(tmp_path, {"x": numbers, "y": labels}, task="classification")
-    found.settle()
-    assert found.warnings == ["column 'y': labels differ in spelling only: 0 = 0.0"]
+    found = look({"x": cells("{i}.25"), "y": labels}, task="classification")
+    found.findings.settle()
+    assert found.findings.warnings == ["column 'y': labels differ in spelling only: 0 = 0.0"]
 
 
-def test_words_that_counted_as_missing_are_named(tmp_path: Path) -> None:
+def test_words_that_counted_as_missing_are_named(look: Look) -> None:
     texts = [["none", "attached", "NA"][i % 3] for i in range(ROWS)]
-    assert looked_at(tmp_path, {"x": texts}, missing=[]).problems == []
+    assert look(texts, missing=[]).findings.problems == []
     with pytest.raises(DataError, match=r"found 33% \('NA' counted as missing in 133 cells\)"):
-        looked_at(tmp_path, {"x": texts}).settle()
+        look(texts).findings.settle()
 
 
-def test_all_complaints_come_at_once(tmp_path: Path) -> None:
-    columns = {"price": [f"${i}" for i in range(ROWS)], "id": [f"C{i}" for i in range(ROWS)], "gone": [""] * ROWS}
+def test_all_complaints_come_at_once(look: Look) -> None:
+    columns = {"price": cells("${i}"), "id": cells("C{i}"), "gone": [""] * ROWS}
     with pytest.raises(TableProblems) as caught:
-        looked_at(tmp_path, columns).settle()
+        look(columns).findings.settle()
     named = [name for name in columns for problem in caught.value.problems if f"'{name}'" in problem.message]
     assert named == list(columns)
     assert len(caught.value.message.splitlines()) == 4
 
 
-def test_the_number_of_different_texts_never_exceeds_the_rows(tmp_path: Path) -> None:
+def test_the_number_of_different_texts_never_exceeds_the_rows() -> None:
     summary = Summary()
     for start in range(0, 7000, 1000):
         texts = pa.array([f"{i}-customer" for i in range(start, start + 1000)])

@@ -30,19 +30,12 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tell:
         nonlocal told
         folder = tmp_path / "log" / name
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "predictions-2026-03-01-a.jsonl").open("a") as log:
-            for index, (row, _) in enumerate(rows, told):
-                line = {
-                    "id": f"r{index}",
-                    "at": "2026-03-01T12:00:00.000Z",
-                    "version": "1",
-                    "row": row,
-                    "prediction": 1,
-                }
-                log.write(json.dumps(line) + "\n")
-        with (folder / "feedback-2026-03-01-a.jsonl").open("a") as log:
-            for index, (_, actual) in enumerate(rows, told):
-                log.write(json.dumps({"id": f"r{index}", "at": "2026-03-01T12:30:00.000Z", "actual": actual}) + "\n")
+        for index, (row, actual) in enumerate(rows, told):
+            predicted = {"id": f"r{index}", "at": "2026-03-01T12:00:00.000Z", "version": "1", "row": row}
+            truth = {"id": f"r{index}", "at": "2026-03-01T12:30:00.000Z", "actual": actual}
+            for kind, line in (("predictions", predicted | {"prediction": 1}), ("feedback", truth)):
+                with (folder / f"{kind}-2026-03-01-a.jsonl").open("a") as log:
+                    log.write(json.dumps(line) + "\n")
         told += len(rows)
 
     return write

@@ -1,8 +1,8 @@
 """The monitor on real traffic files, a real Spark session and a real tracking server."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from training.data.files import find
 from training.errors import WrongModel
 from training.fit import profile
 from training.model import contract as contracts
-from training.model import onnx_runtime, signing
+from training.model import onnx_runtime
 from training.monitoring import policy, watch, window
 from training.monitoring.drift import Histogram
 from training.monitoring.journal import Journal
@@ -27,30 +27,36 @@ from training.monitoring.policy import Window
 from training.monitoring.report import metric_key
 from training.promotion import status
 from training.tracking.ledger import Entry, Ledger
-from training.tracking.registry import DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
+from training.tracking.registry import DIGEST_TAG, KEY_TAG, Registry
 
 from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
 TRAINED = 800  # white wines; the traffic is of others, because a model knows the rows that it was fitted on
+FEATURES = ["chlorides", "total sulfur dioxide", "pH", "alcohol"]
 RULES = {"windows": 2, "of": 3, "min_rows": 100, "cooldown_hours": 0}
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+Traffic = Callable[..., pd.DataFrame]
 pytestmark = pytest.mark.usefixtures("spark", "tracking")
 
 
-@pytest.fixture(scope="module")
-def wines() -> pd.DataFrame:
-    """The sample, whose red and white wines differ as the real ones do."""
-    return pd.read_csv(ROOT / "data" / "wine-sample.csv").drop_duplicates()
+@dataclass(frozen=True)
+class White:
+    """One model of white wines, trained once: configuration, where it lies, its content; and wines of both colours."""
+
+    config: Config
+    source: str
+    content: bytes
+    wines: dict[str, pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def white(
-    wines: pd.DataFrame, spark: SparkSession, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Config, str, bytes]]:
-    """One model of white wines (without their colour), trained once: configuration, where it lies, its content."""
+def white(spark: SparkSession, tracking: str, tmp_path_factory: pytest.TempPathFactory) -> White:
+    """Of the sample, whose red and white wines differ as the real ones do."""
     path = tmp_path_factory.mktemp("white") / "white.csv"
-    wines[wines["type"] == "white"].iloc[:TRAINED].drop(columns="type").to_csv(path, index=False)
+    sample = pd.read_csv(ROOT / "data" / "wine-sample.csv").drop_duplicates()
+    reds, whites = (sample.loc[sample["type"] == colour, [*FEATURES, "quality"]] for colour in ("red", "white"))
+    whites.iloc[:TRAINED].to_csv(path, index=False)
     config = Config.model_validate(
         {
             "name": "white",
@@ -59,73 +65,77 @@ def white(
             "monitor": RULES,
         }
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        version = train.train(config)["version"]
-        registry = Registry("white", "production")
-        found = registry.client.get_model_version("white", version)
-        yield config, str(found.source), registry.model_content(found, path.parent)
+    registry = Registry("white", "production")
+    found = registry.client.get_model_version("white", train.train(config)["version"])
+    content = registry.model_content(found, path.parent)
+    return White(config, str(found.source), content, {"red": reds, "white": whites.iloc[TRAINED:]})
 
 
 @pytest.fixture
-def served(
-    white: tuple[Config, str, bytes], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Config:
+def served(white: White, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The model in production under a name of the test's own, with a traffic folder of its own."""
-    config, uri, content = white
-    name = request.node.name.replace("_", "-").split("[")[0]
     monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
     monkeypatch.setattr(watch, "QUIET_SECONDS", 0.0)
-    named = config.model_copy(update={"name": name})
-    tags = {KEY_TAG: named.training_key(find(named.data).digest), **signed(name, content)}
-    version = Registry(name, "production").register(uri, tags, "")
-    Registry(name, "production").point_alias(version.version)
+    named = white.config.model_copy(update={"name": request.node.name.replace("_", "-")})
+    versions.take_over(named, white.source, white.content)
     return named
 
 
 @pytest.fixture
-def traffic(served: Config, white: tuple[Config, str, bytes], tmp_path: Path) -> Callable[..., list[str]]:
-    """Writes rows as if they had been predicted, one a second; gives their ids. `actual` are truths told with them."""
+def traffic(served: Config, white: White, tmp_path: Path) -> Traffic:
+    """Writes 150 wines as if they had been predicted from `at` on, one a second; gives them with their ids. With `off`,
+    the truths that are told with them are their quality and this much more."""
 
-    def write(rows: pd.DataFrame, at: datetime, version: str = "1", actual: Sequence[float] | None = None) -> list[str]:
-        folder = tmp_path / "log" / served.name
-        folder.mkdir(parents=True, exist_ok=True)
-        features = rows.drop(columns=["quality", "type"], errors="ignore")
-        values, _ = onnx_runtime.run(white[2], features.astype("float32"))
-        ids = [f"{at:%d%H%M%S}.{index}" for index in range(len(rows))]
-        moments = [f"{at + timedelta(seconds=index):%Y-%m-%dT%H:%M:%S}.000Z" for index in range(len(rows))]
+    def write(
+        colour: str, seed: int, at: datetime = START, rows: int = 150, version: str = "1", off: float | None = None
+    ) -> pd.DataFrame:
+        wines = white.wines[colour].sample(rows, random_state=seed)
+        values, _ = onnx_runtime.run(white.content, wines[FEATURES].astype("float32"))
         lines = [
-            {"id": id_, "at": moment, "version": version, "row": row, "prediction": value, "unknown": [1]}
-            for id_, moment, row, value in zip(ids, moments, features.to_dict("records"), values, strict=True)
+            {"id": f"{at:%d%H%M%S}.{index}", "at": time(at + timedelta(seconds=index)), "version": version, "row": row}
+            | {"prediction": value, "unknown": [1]}
+            for index, (row, value) in enumerate(zip(wines[FEATURES].to_dict("records"), values, strict=True))
         ]
-        append(folder / f"predictions-{at:%Y-%m-%d}-a1.jsonl", lines)
-        told = zip(ids, moments, actual if actual is not None else [], strict=False)
-        append(
-            folder / f"feedback-{at:%Y-%m-%d}-a1.jsonl",
-            [{"id": id_, "actual": value, "at": moment} for id_, moment, value in told],
-        )
-        return ids
+        append(tmp_path, served.name, f"predictions-{at:%Y-%m-%d}-a1", lines)
+        if off is not None:
+            told = zip(lines, wines["quality"].tolist(), strict=True)
+            truths = [{"id": line["id"], "actual": value + off, "at": line["at"]} for line, value in told]
+            append(tmp_path, served.name, f"feedback-{at:%Y-%m-%d}-a1", truths)
+        return wines.assign(id=[line["id"] for line in lines])
 
     return write
 
 
-def signed(name: str, content: bytes) -> dict[str, str]:
-    """The tags by which a version's file is known as the one that was trained."""
-    digest = hashlib.sha256(content).hexdigest()
-    return {DIGEST_TAG: digest, SIGNATURE_TAG: signing.sign(name, digest)}
+def time(moment: datetime) -> str:
+    """As the service writes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.000Z"
 
 
-def append(path: Path, lines: Sequence[Any]) -> None:
+def append(folder: Path, model: str, name: str, lines: Sequence[Any]) -> None:
+    """Appends to a file of the test's traffic folder."""
+    path = folder / "log" / model / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.writelines((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
 
 
-def of(wines: pd.DataFrame, colour: str, seed: int, rows: int = 150) -> pd.DataFrame:
-    return wines[wines["type"] == colour].iloc[TRAINED if colour == "white" else 0 :].sample(rows, random_state=seed)
+def hours(number: float) -> datetime:
+    return START + timedelta(hours=number)
+
+
+def changed(config: Config, **sections: dict[str, Any]) -> Config:
+    """The configuration with other values in some of its sections."""
+    return config.model_copy(
+        update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
+    )
 
 
 def look(config: Config, hour: float, **options: Any) -> dict[str, Any]:
-    return watch.watch(config, now=START + timedelta(hours=hour), **options)
+    return watch.watch(config, now=hours(hour), **options)
+
+
+def last_code(found: dict[str, Any]) -> str:
+    return str(found["reasons"][-1]["code"])
 
 
 def runs(config: Config, kind: str = "monitor.window") -> list[Any]:
@@ -134,195 +144,175 @@ def runs(config: Config, kind: str = "monitor.window") -> list[Any]:
     return [run for run in found if kind in run.data.tags]
 
 
-def test_drift_is_seen_and_training_asked_for_once(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], tmp_path: Path
-) -> None:
-    changed = served.model_copy(update={"split": served.split.model_copy(update={"seed": 8})})  # training is due
-    traffic(of(wines, "white", 1), START)
-    quiet = look(changed, 1)
+def run_of(config: Config, window: str) -> Any:
+    """The run of one window."""
+    return next(run for run in runs(config) if window in run.data.tags["monitor.window"])
+
+
+def page_of(run: Any, folder: Path) -> str:
+    return Path(MlflowClient().download_artifacts(run.info.run_id, "report.html", str(folder))).read_text()
+
+
+def test_drift_is_seen_and_training_asked_for_once(served: Config, traffic: Traffic, tmp_path: Path) -> None:
+    due = changed(served, split={"seed": 8})
+    traffic("white", 1)
+    quiet = look(due, 1)
     assert (quiet["action"], quiet["drifted"]) == ("keep", ())
     assert quiet["text"].startswith("All quiet: 150 rows look as in training")
 
-    traffic(of(wines, "red", 2), START + timedelta(hours=1))
-    first = look(changed, 2)
-    assert first["action"] == "keep"
+    traffic("red", 2, hours(1))
+    first = look(due, 2)
+    assert (first["action"], last_code(first)) == ("keep", "too_few_windows")
     assert {"chlorides", "total sulfur dioxide"} <= set(first["drifted"])
-    assert first["reasons"][-1]["code"] == "too_few_windows"
 
-    traffic(of(wines, "red", 3), START + timedelta(hours=2))
-    would = look(changed, 3, dry_run=True)
-    second = look(changed, 3)
-    assert (would["action"], second["action"], len(runs(changed))) == ("retrain", "retrain", 3)
+    traffic("red", 3, hours(2))
+    would = look(due, 3, dry_run=True)
+    second = look(due, 3)
+    assert (would["action"], second["action"], len(runs(due))) == ("retrain", "retrain", 3)
     assert [reason["code"] for reason in second["reasons"]] == ["drift", "enough_windows"]
-    request = watch.asked(changed)
+    request = watch.asked(due)
     assert (request["asked"], request["source"]) == (True, "")
 
-    again = look(changed, 3)
+    again = look(due, 3)
     assert (again["action"], again["window"]) == ("keep", None)
-    assert (len(runs(changed)), len(runs(changed, "monitor.request"))) == (3, 1)
+    assert (len(runs(due)), len(runs(due, "monitor.request"))) == (3, 1)
 
     later = datetime.now(UTC) + timedelta(hours=3)
-    lost = watch.watch(changed, now=later, dry_run=True)  # no version came of it: as if it had not been asked
-    assert (lost["action"], lost["reasons"][-1]["code"]) == ("retrain", "enough_windows")
-    registry = Registry(changed.name, "production")
-    registry.register(registry.client.get_model_version(changed.name, "1").source, {}, "")
-    assert watch.watch(changed, now=later)["reasons"][-1]["code"] == "no_window"
+    lost = watch.watch(due, now=later, dry_run=True)  # no version came of it: as if it had not been asked
+    assert (lost["action"], last_code(lost)) == ("retrain", "enough_windows")
+    registry = Registry(due.name, "production")
+    registry.register(registry.client.get_model_version(due.name, "1").source, {}, "")
+    assert last_code(watch.watch(due, now=later)) == "no_window"
 
-    run = next(run for run in runs(changed) if second["window"] in run.data.tags["monitor.window"])
-    assert run.data.metrics["psi/chlorides"] > 0.2 > quiet_psi(changed, quiet["window"])
+    run = run_of(due, second["window"])
+    assert run.data.metrics["psi/chlorides"] > 0.2 > run_of(due, quiet["window"]).data.metrics["psi/chlorides"]
     assert run.data.metrics["out_of_range/chlorides"] > 0
     files = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "plots")}
     assert {"plots/chlorides.svg", "plots/predictions.svg"} <= files
-    page = Path(MlflowClient().download_artifacts(run.info.run_id, "report.html", str(tmp_path))).read_text()
+    page = page_of(run, tmp_path)
     assert f"<h1>{second['text']}</h1>" in page
     assert "<script" not in page
     assert "http" not in page.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
-def quiet_psi(config: Config, window: str) -> float:
-    run = next(run for run in runs(config) if window in run.data.tags["monitor.window"])
-    return float(run.data.metrics["psi/chlorides"])
-
-
 def test_torn_lines_other_versions_and_stray_feedback_are_counted(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], tmp_path: Path
+    served: Config, traffic: Traffic, tmp_path: Path
 ) -> None:
-    rows = of(wines, "white", 4)
-    ids = traffic(rows, START, actual=rows["quality"])
-    others = traffic(of(wines, "red", 5), START + timedelta(minutes=5), version="7", actual=[5] * 10)
-    folder = tmp_path / "log" / served.name
-    moment = f"{START + timedelta(minutes=10):%Y-%m-%dT%H:%M:%S}.000Z"
-    append(folder / "predictions-2026-03-01-b2.jsonl", ["", '{"id": "x", "at": "2026-03-01T12:00:00.0'])
-    append(
-        folder / "feedback-2026-03-01-b2.jsonl",
-        [
-            {"id": ids[0], "actual": int(rows["quality"].iloc[0]) + 3, "at": moment},  # sent again: the last one counts
-            {"id": "never predicted", "actual": 5, "at": moment},
-            {"id": ids[1], "actual": "good", "at": moment},
-            '{"id": "torn", "act',
-        ],
-    )
+    wines = traffic("white", 4, off=0)
+    traffic("red", 5, START + timedelta(minutes=5), rows=10, version="7", off=0)
+    moment = time(START + timedelta(minutes=10))
+    append(tmp_path, served.name, "predictions-2026-03-01-b2", ["", '{"id": "x", "at": "2026-03-01T12:00:00.0'])
+    feedback = [
+        # Sent again: the last one counts.
+        {"id": wines["id"].iloc[0], "actual": int(wines["quality"].iloc[0]) + 3, "at": moment},
+        {"id": "never predicted", "actual": 5, "at": moment},
+        {"id": wines["id"].iloc[1], "actual": "good", "at": moment},
+        '{"id": "torn", "act',
+    ]
+    append(tmp_path, served.name, "feedback-2026-03-01-b2", feedback)
     found = look(served, 1)
     assert (found["rows"], found["drifted"]) == (150, ())
-    metrics = runs(served)[0].data.metrics
+    [run] = runs(served)
+    metrics = run.data.metrics
     assert metrics["labelled_rows"] == 149
     assert metrics["live/lower"] < metrics["live/error"] < metrics["live/upper"]
-    page = Path(MlflowClient().download_artifacts(runs(served)[0].info.run_id, "report.html", str(tmp_path)))
     assert (
-        f"Left out: 2 unreadable lines; feedback on {len(others[:10])} predictions of other versions, "
-        "on 1 that are not in the log, and 1 that are not a value" in page.read_text()
+        "Left out: 2 unreadable lines; feedback on 10 predictions of other versions, "
+        "on 1 that are not in the log, and 1 that are not a value" in page_of(run, tmp_path)
     )
 
 
-def test_an_error_worse_than_promised_asks_too(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], white: tuple[Config, str, bytes]
-) -> None:
+def test_an_error_worse_than_promised_asks_too(served: Config, traffic: Traffic, white: White) -> None:
     for hour, seed in enumerate((6, 7)):
-        rows = of(wines, "white", seed)
-        traffic(rows, START + timedelta(hours=hour), actual=rows["quality"] + 2)
+        traffic("white", seed, hours(hour), off=2)
         found = look(served, hour + 1)
         assert found["drifted"] == ()
     assert [reason["code"] for reason in found["reasons"]] == ["error", "nothing_new"]
     assert "data.feedback: true" in found["text"]
-    tested = onnx_runtime.read_contract(white[2])["metrics"]["mae"]
+    tested = onnx_runtime.read_contract(white.content)["metrics"]["mae"]
     metrics = runs(served)[0].data.metrics
     assert metrics["live/promised"] == pytest.approx(tested)
     assert metrics["live/lower"] > tested * 1.1
 
 
-def test_a_new_model_counts_anew_and_cools_down(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], white: tuple[Config, str, bytes]
-) -> None:
-    config = served.model_copy(
-        update={
-            "split": served.split.model_copy(update={"seed": 8}),
-            "monitor": served.monitor.model_copy(update={"cooldown_hours": 5}),
-        }
-    )
-    traffic(of(wines, "red", 1), START)
-    assert look(config, 1)["reasons"][-1]["code"] == "too_few_windows"
-    registry = Registry(config.name, "production")
-    registry.point_alias(registry.register(white[1], signed(config.name, white[2]), "").version)
-    since = Ledger(registry).append(Entry("promoted", "2", "1")).at
-    for minutes in (10, 80):
-        traffic(of(wines, "red", minutes), since + timedelta(minutes=minutes), version="2")
-        found = watch.watch(config, now=since + timedelta(minutes=minutes + 20))
-        expected = "too_few_windows" if minutes == 10 else "cooldown"
-        assert found["reasons"][-1]["code"] == expected
+def test_a_new_model_counts_anew_and_cools_down(served: Config, traffic: Traffic, white: White) -> None:
+    config = changed(served, split={"seed": 8}, monitor={"cooldown_hours": 5})
+    traffic("red", 1)
+    assert last_code(look(config, 1)) == "too_few_windows"
+    versions.take_over(served, white.source, white.content)
+    since = Ledger(Registry(config.name, "production")).append(Entry("promoted", "2", "1")).at
+    for minutes, code in ((10, "too_few_windows"), (80, "cooldown")):
+        traffic("red", minutes, since + timedelta(minutes=minutes), version="2")
+        assert last_code(watch.watch(config, now=since + timedelta(minutes=minutes + 20))) == code
     late = watch.watch(config, now=since + timedelta(hours=6))
     assert (late["action"], late["window"]) == ("retrain", None)
 
 
 def test_a_model_of_its_own_table_is_trained_again_on_that_table(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], tmp_path: Path
+    served: Config, traffic: Traffic, tmp_path: Path
 ) -> None:
     configured = tmp_path / "configured.csv"
     configured.write_text(Path(served.data.source).read_text() + "\n")
-    other = served.model_copy(update={"data": served.data.model_copy(update={"source": str(configured)})})
+    other = changed(served, data={"source": str(configured)})
     for hour in (0, 1):
-        traffic(of(wines, "red", hour), START + timedelta(hours=hour))
+        traffic("red", hour, hours(hour))
         found = look(other, hour + 1)
-    assert found["reasons"][-1]["code"] == "nothing_new"  # the configured table is new, but its own is not
-    traffic(of(wines, "red", 3), START + timedelta(hours=2))
-    found = look(other.model_copy(update={"split": served.split.model_copy(update={"seed": 8})}), 3)
+    assert last_code(found) == "nothing_new"  # the configured table is new, but its own is not
+    traffic("red", 3, hours(2))
+    found = look(changed(other, split={"seed": 8}), 3)
     assert (found["action"], found["source"]) == ("retrain", served.data.source)
     assert watch.asked(other)["source"] == served.data.source
 
 
-def test_a_changed_data_file_asks_once(served: Config, white: tuple[Config, str, bytes], tmp_path: Path) -> None:
-    assert look(served, 1)["action"] == "keep"
+@pytest.fixture
+def longer(served: Config) -> Iterator[str]:
+    """The data file with a row more, while the test runs; gives what was in it before."""
     source = Path(served.data.source)
     before = source.read_text()
-    try:
-        source.write_text(before + before.splitlines()[1] + "\n")
-        found = look(served, 2)
-        assert (found["action"], found["reasons"][0]["code"]) == ("retrain", "data_changed")
-        assert look(served, 3)["action"] == "keep"
-        source.unlink()
-        assert look(served, 4)["action"] == "keep"
-        sample = tmp_path / "sample.csv"
-        sample.write_text(before + "".join(f"{line}\n" for line in before.splitlines()[1:3]))
-        stood_in = served.data.model_copy(update={"sample": str(sample)})
-        assert look(served.model_copy(update={"data": stood_in}), 4)["action"] == "keep"
-    finally:
-        source.write_text(before)
+    source.write_text(before + before.splitlines()[1] + "\n")
+    yield before
+    source.write_text(before)
+
+
+def test_a_changed_data_file_asks_once(served: Config, longer: str, tmp_path: Path) -> None:
+    found = look(served, 2)
+    assert (found["action"], found["reasons"][0]["code"]) == ("retrain", "data_changed")
+    assert look(served, 3)["action"] == "keep"
+    source = Path(served.data.source)
     elsewhere = tmp_path / "other.csv"
-    elsewhere.write_text(before + before.splitlines()[1] + "\n")
-    table = served.data.model_copy(update={"source": str(elsewhere)})
-    assert look(served.model_copy(update={"data": table}), 5)["action"] == "keep"
+    source.rename(elsewhere)
+    assert look(served, 4)["action"] == "keep"
+    sample = tmp_path / "sample.csv"
+    sample.write_text(longer + "".join(f"{line}\n" for line in longer.splitlines()[1:3]))
+    assert look(changed(served, data={"sample": str(sample)}), 4)["action"] == "keep"
+    source.write_text(longer)
+    assert look(served, 5)["action"] == "keep"
+    assert look(changed(served, data={"source": str(elsewhere)}), 5)["action"] == "keep"
 
 
-def test_a_changed_file_asks_again_where_no_version_came_of_it(
-    served: Config, white: tuple[Config, str, bytes], tmp_path: Path
-) -> None:
+def test_a_changed_file_asks_again_where_no_version_came_of_it(served: Config, longer: str, white: White) -> None:
     later = datetime.now(UTC)
-    source = Path(served.data.source)
-    before = source.read_text()
-    try:
-        source.write_text(before + before.splitlines()[1] + "\n")
-        asked = [watch.watch(served, now=later + timedelta(hours=hours))["action"] for hours in (0, 1, 3)]
-        assert asked == ["retrain", "keep", "retrain"]  # a training may take two hours
-        slower = served.model_copy(update={"monitor": served.monitor.model_copy(update={"cooldown_hours": 24})})
-        assert watch.watch(slower, now=later + timedelta(hours=23))["action"] == "keep"
-        assert watch.watch(slower, now=later + timedelta(hours=25), dry_run=True)["action"] == "retrain"
-        tags = {KEY_TAG: served.training_key(find(served.data).digest)}
-        assert watch.asked(served)["asked"]
-        Registry(served.name, "production").register(white[1], tags, "")
-        assert watch.watch(served, now=later + timedelta(hours=50))["action"] == "retrain"  # of another version: once
-        assert watch.watch(served, now=later + timedelta(hours=99))["action"] == "keep"  # that file was trained on
-    finally:
-        source.write_text(before)
+    asked = [watch.watch(served, now=later + timedelta(hours=number))["action"] for number in (0, 1, 3)]
+    assert asked == ["retrain", "keep", "retrain"]  # a training may take two hours
+    slower = changed(served, monitor={"cooldown_hours": 24})
+    assert watch.watch(slower, now=later + timedelta(hours=23))["action"] == "keep"
+    assert watch.watch(slower, now=later + timedelta(hours=25), dry_run=True)["action"] == "retrain"
+    tags = {KEY_TAG: served.training_key(find(served.data).digest)}
+    assert watch.asked(served)["asked"]
+    Registry(served.name, "production").register(white.source, tags, "")
+    assert watch.watch(served, now=later + timedelta(hours=50))["action"] == "retrain"  # of another version: once
+    assert watch.watch(served, now=later + timedelta(hours=99))["action"] == "keep"  # that file was trained on
 
 
 def test_by_hand_a_request_counts_until_a_version_came_of_it(
-    served: Config, white: tuple[Config, str, bytes], monkeypatch: pytest.MonkeyPatch
+    served: Config, white: White, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decision = policy.data_changed("a.csv", "d1", "1")
     registry = Registry(served.name, "production")
     Journal(registry).record_request(decision, watch.asker())
     assert watch.asked(served)["asked"]
     monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", watch.asker())
-    registry.register(white[1], {}, "")
+    registry.register(white.source, {}, "")
     assert watch.asked(served)["asked"]  # a DAG run asks about itself
     monkeypatch.delenv("AIRFLOW_CTX_DAG_RUN_ID")
     assert watch.asked(served) == {"asked": False, "text": "training was not asked for", "source": ""}
@@ -358,9 +348,9 @@ def test_a_dry_run_leaves_no_experiments(served: Config, capsys: pytest.CaptureF
 
 
 def test_of_two_monitors_at_once_one_records_the_window(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    served: Config, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    traffic(of(wines, "red", 1), START)
+    traffic("red", 1)
     measure, others = window.measure, []
 
     def together(*arguments: Any) -> Any:
@@ -375,38 +365,30 @@ def test_of_two_monitors_at_once_one_records_the_window(
     assert len(runs(served)) == 1
 
 
-def test_a_version_whose_file_was_changed_is_not_watched(served: Config, white: tuple[Config, str, bytes]) -> None:
-    registry = Registry(served.name, "production")
-    registry.point_alias(registry.register(white[1], {DIGEST_TAG: "0" * 64}, "").version)
-    with pytest.raises(WrongModel, match="version 2 of"):
+def test_a_version_whose_file_was_changed_is_not_watched(served: Config) -> None:
+    MlflowClient().set_model_version_tag(served.name, "1", DIGEST_TAG, "0" * 64)
+    with pytest.raises(WrongModel, match="version 1 of"):
         look(served, 1)
 
 
-def test_truth_counts_that_is_told_days_after_the_prediction(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], tmp_path: Path
-) -> None:
-    rows = of(wines, "white", 1)
-    ids = traffic(rows, START)
+def test_truth_counts_that_is_told_days_after_the_prediction(served: Config, traffic: Traffic, tmp_path: Path) -> None:
+    wines = traffic("white", 1)
     assert look(served, 1)["rows"] == 150
-    append(tmp_path / "log" / served.name / "predictions-2026-03-01-b2.jsonl", ["torn"])
-    traffic(of(wines, "white", 2), START + timedelta(days=2))
-    moment = f"{START + timedelta(days=2):%Y-%m-%dT%H:%M:%S}.000Z"
-    told = [
-        {"id": id_, "actual": value, "at": moment} for id_, value in zip(ids, rows["quality"].tolist(), strict=True)
-    ]
-    append(tmp_path / "log" / served.name / "feedback-2026-03-03-b2.jsonl", told)
+    append(tmp_path, served.name, "predictions-2026-03-01-b2", ["torn"])
+    traffic("white", 2, hours(48))
+    moment = time(hours(48))
+    told = [{"id": id_, "actual": value, "at": moment} for id_, value in wines[["id", "quality"]].values.tolist()]
+    append(tmp_path, served.name, "feedback-2026-03-03-b2", told)
     found = look(served, 49)
     assert found["rows"] == 150
-    run = next(run for run in runs(served) if found["window"] in run.data.tags["monitor.window"])
-    assert run.data.metrics["labelled_rows"] == 150
+    assert run_of(served, found["window"]).data.metrics["labelled_rows"] == 150
 
 
 def test_all_feedback_is_read_only_where_training_would_be_asked_for(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    served: Config, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = served.model_copy(update={"data": served.data.model_copy(update={"feedback": True})})
-    version = Registry(served.name, "production").versions()[0]
-    MlflowClient().set_model_version_tag(served.name, version, KEY_TAG, config.training_key(find(config.data).digest))
+    config = changed(served, data={"feedback": True})
+    MlflowClient().set_model_version_tag(served.name, "1", KEY_TAG, config.training_key(find(config.data).digest))
     reads: list[str] = []
     read = feedback.read
 
@@ -415,11 +397,11 @@ def test_all_feedback_is_read_only_where_training_would_be_asked_for(
         return read(*arguments)
 
     monkeypatch.setattr(feedback, "read", noting)
-    traffic(of(wines, "red", 1), START)
-    assert look(config, 1)["reasons"][-1]["code"] == "too_few_windows"
+    traffic("red", 1)
+    assert last_code(look(config, 1)) == "too_few_windows"
     assert reads == []
-    traffic(of(wines, "red", 2), START + timedelta(hours=1))
-    assert look(config, 2)["reasons"][-1]["code"] == "enough_windows"  # an empty digest is not the tag's absence
+    traffic("red", 2, hours(1))
+    assert last_code(look(config, 2)) == "enough_windows"  # an empty digest is not the tag's absence
     assert reads == ["read"]
 
 
@@ -437,10 +419,10 @@ def test_a_feature_called_predictions_has_figures_of_its_own() -> None:
 
 
 def test_nothing_written_down_and_nothing_in_production_are_told(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    served: Config, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "no predictions of version 1 were logged yet" in look(served, 1)["text"]
-    traffic(of(wines, "white", 1, rows=40), START)
+    traffic("white", 1, rows=40)
     assert "waiting for rows: 40 of 100 predictions of version 1" in look(served, 1)["text"]
     assert runs(served) == []
     nobody = look(served.model_copy(update={"name": "nobody"}), 1)
@@ -452,10 +434,8 @@ def test_nothing_written_down_and_nothing_in_production_are_told(
     assert "no predictions" in look(served, 1)["text"]
 
 
-def test_lines_that_may_still_be_coming_wait_for_the_next_window(
-    served: Config, wines: pd.DataFrame, traffic: Callable[..., list[str]]
-) -> None:
-    traffic(of(wines, "white", 1), START)  # one a second: the last at 149 s
+def test_lines_that_may_still_be_coming_wait_for_the_next_window(served: Config, traffic: Traffic) -> None:
+    traffic("white", 1)  # one a second: the last at 149 s
     found = watch.watch(served, now=START + timedelta(seconds=150))
     assert found["rows"] == 146
 
@@ -465,16 +445,16 @@ def test_classes_categories_and_gaps(
 ) -> None:
     frame = table.assign(size=np.where(table["y"] > table["y"].median(), "large", "small")).drop(columns="y")
     frame.loc[::9, "height"] = None
-    config = configured(frame, target="size", name="sizes", data={"task": "classification"}, monitor=RULES)
+    search = {"trials": 1, "candidates": ["extra_trees"]}
+    task = {"task": "classification"}
+    config = configured(frame, target="size", name="sizes", data=task, search=search, monitor=RULES)
     version = train.train(config)["version"]
     Registry("sizes", "production").point_alias(version)
     monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
-    folder = tmp_path / "log" / "sizes"
-    folder.mkdir(parents=True)
     lines = [
         {
             "id": f"r{index}",
-            "at": f"2026-03-01T12:{index // 60:02}:{index % 60:02}.000Z",
+            "at": time(START + timedelta(seconds=index)),
             "version": version,
             "row": {"body mass": 70.0 + index % 7, "height": None, "colour": ["red", "violet"][index % 2]},
             "prediction": "large",
@@ -482,11 +462,9 @@ def test_classes_categories_and_gaps(
         }
         for index in range(120)
     ]
-    append(folder / "predictions-2026-03-01-a.jsonl", lines)
-    append(
-        folder / "feedback-2026-03-01-a.jsonl",
-        [{"id": f"r{index}", "actual": "small", "at": "2026-03-01T12:10:00.000Z"} for index in range(60)],
-    )
+    append(tmp_path, config.name, "predictions-2026-03-01-a", lines)
+    told = [{"id": f"r{index}", "actual": "small", "at": time(START + timedelta(minutes=10))} for index in range(60)]
+    append(tmp_path, config.name, "feedback-2026-03-01-a", told)
     found = look(config, 1)
     assert {"height", "colour"} <= set(found["drifted"])
     metrics = runs(config)[0].data.metrics
@@ -518,22 +496,13 @@ def test_live_values_are_counted_as_training_counted_them(
     words = (("yes",), ("no",))
     known.append(Histogram("truth", (400 - truths, truths), categories=("false", "true"), kind="boolean", words=words))
     rows = [{name: shown(values[row]) for name, (values, shown) in columns.items()} for row in range(400)]
-    folder = tmp_path / "log" / "counted"
-    folder.mkdir(parents=True)
     monkeypatch.setenv("PREDICTION_LOG_DIR", str(tmp_path / "log"))
-    line = {"at": "2026-03-01T12:00:00.000Z", "version": "1", "prediction": 1}
-    append(
-        folder / "predictions-2026-03-01-a.jsonl", [{"id": str(n), "row": row, **line} for n, row in enumerate(rows)]
-    )
-    span = window.Span("1", None, START + timedelta(hours=1))
+    line = {"at": time(START), "version": "1", "prediction": 1}
+    lines = [{"id": str(n), "row": row, **line} for n, row in enumerate(rows)]
+    append(tmp_path, "counted", "predictions-2026-03-01-a", lines)
+    span = window.Span("1", None, hours(1))
     counted = window.count_bins(prediction_log.read(spark, "counted"), span, known)
     assert [
         [bins.get(index, 0) for index in range(len(one.counts))] for one, bins in zip(known, counted, strict=True)
     ] == [[*one.counts] for one in known]
     assert all(min(bins) >= 0 for bins in counted)
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of an Airflow around the tests."""
-    monkeypatch.delenv("AIRFLOW_CTX_DAG_RUN_ID", raising=False)

@@ -1,8 +1,6 @@
 """The ledger told: its order, what it keeps of long and of old entries, and what was in production when."""
 
 import json
-import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from training.errors import ConfigError, NothingServed
 from training.promotion import status
 from training.reason import Reason
 from training.tracking.ledger import Entry, Ledger, course
-from training.tracking.registry import Registry
+from versions import Model
 
 from mlflow import MlflowClient
 
@@ -22,14 +20,13 @@ pytestmark = pytest.mark.usefixtures("tracking")
 
 
 @pytest.fixture
-def config(tmp_path: Path, request: pytest.FixtureRequest) -> Config:
-    data = {"source": str(tmp_path / "absent.csv"), "target": "y"}
-    return Config.model_validate({"name": re.sub("[^A-Za-z0-9]+", "-", request.node.name).strip("-"), "data": data})
+def ledger(model: Model) -> Ledger:
+    return model.ledger
 
 
 @pytest.fixture
-def ledger(config: Config) -> Ledger:
-    return Ledger(Registry(config.name, "production"))
+def config(model: Model) -> Config:
+    return model.config()
 
 
 def test_entries_keep_their_order_when_the_clock_stands_or_goes_back(
@@ -59,24 +56,20 @@ def test_a_long_entry_keeps_what_decided_it(ledger: Ledger) -> None:
     assert len(json.loads(everything)["reasons"]) == len(reasons)
 
 
-def test_entries_of_other_versions_of_the_program_are_read(ledger: Ledger, config: Config) -> None:
+def test_entries_of_other_versions_of_the_program_are_read(model: Model) -> None:
     old = {"action": "promoted", "version": "1", "previous": None, "evidence": {"gain": 1.0}, "key": "k", "by": "ann"}
     old |= {"reasons": [{"code": "gain", "passed": True, "text": "better"}], "at": "2026-11-01T10:00:00+00:00"}
     newer = {**old, "version": "2", "colour": "green", "reasons": [{**old["reasons"][0], "weight": 3}]}
-    experiment = Registry(config.name, "production").experiment(f"{config.name}-ledger")
+    experiment = model.registry.experiment(f"{model.name}-ledger")
     tags = [{"ledger.entry": json.dumps(old)}, {"ledger.entry": json.dumps(newer)}]
     tags += [
         {"ledger.entry": "{torn", "ledger.action": "rolled_back", "ledger.to": "1", "ledger.from": "2"},
         {"x": "y"},
     ]
     for number, tag in enumerate(tags):
-        MlflowClient().create_run(experiment, start_time=1000 * (number + 1), tags=tag)
-    entries = ledger.entries()
-    assert [(entry.action, entry.version, entry.previous) for entry in entries] == [
-        ("promoted", "1", None),
-        ("promoted", "2", None),
-        ("rolled_back", "1", "2"),
-    ]
+        model.client.create_run(experiment, start_time=1000 * (number + 1), tags=tag)
+    entries = model.ledger.entries()
+    assert model.moves() == [("promoted", "1", None), ("promoted", "2", None), ("rolled_back", "1", "2")]
     assert entries[0].reasons == (Reason("gain", True, "better"),)
     assert course(entries).served == ["1"]
 
@@ -132,9 +125,3 @@ def test_the_course_ends_where_the_alias_is(moves: list[tuple[str, str]]) -> Non
     assert present not in found.left
     back = found.before(["1", "2", "3", "4"])
     assert back is None or back in found.served[:-1]
-
-
-@pytest.fixture(autouse=True)
-def _named(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    monkeypatch.delenv("AIRFLOW_CTX_DAG_ID", raising=False)
-    return lambda: None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,17 +17,9 @@ RULES = Monitor(windows=3, of=5, min_rows=100, cooldown_hours=24)
 
 def windows(alarms: list[bool], rows: int = 100) -> list[Window]:
     """One window an hour; an alarming one has a drifted column."""
-    return [
-        Window(
-            f"w{hour}",
-            "1",
-            START + timedelta(hours=hour),
-            START + timedelta(hours=hour + 1),
-            rows,
-            ("alcohol",) * alarm,
-        )
-        for hour, alarm in enumerate(alarms)
-    ]
+    hours = [START + timedelta(hours=hour) for hour in range(len(alarms) + 1)]
+    spans = enumerate(zip(alarms, pairwise(hours), strict=True))
+    return [Window(f"w{hour}", "1", *span, rows, ("alcohol",) * alarm) for hour, (alarm, span) in spans]
 
 
 def situation(**changes: object) -> Situation:

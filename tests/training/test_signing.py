@@ -2,23 +2,18 @@
 
 import base64
 import hashlib
+import json
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import versions
-from test_promotion import FAIR, GOOD, failed
+from training import cli
 from training.errors import ConfigError, WrongModel, WrongSignature
 from training.model import signing
-from training.tracking.registry import DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
-from versions import Model
-
-from mlflow import MlflowClient
-
-ROOT = Path(__file__).parents[2]
+from training.tracking.registry import DIGEST_TAG, KEY_TAG, SIGNATURE_TAG
+from versions import FAIR, GOOD, Model, failed
 
 
 @pytest.fixture
@@ -31,27 +26,22 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def served(model: Model) -> bytes:
     """The content of the version in production, as monitoring and scoring ask for it."""
-    registry = Registry(model.name, "production")
-    holder = registry.holder()
+    holder = model.registry.holder()
     assert holder is not None
-    return registry.verified_content(holder)
+    return model.registry.verified_content(holder)
 
 
-def replace_file(model: Model, version: str, slope: float) -> str:
+def replace_file(model: Model, version: str, slope: float) -> None:
     """Replaces a version's file in the tracking server and the digest beside it."""
-    client = MlflowClient()
     content = versions.model(versions.contract(model.name, slope), slope)
     path = model.folder / "model.onnx"
     path.write_bytes(content)
-    client.log_artifact(str(client.get_model_version(model.name, version).run_id), str(path), "model")
-    digest = hashlib.sha256(content).hexdigest()
-    client.set_model_version_tag(model.name, version, DIGEST_TAG, digest)
-    return digest
+    model.client.log_artifact(model.client.get_model_version(model.name, version).run_id, str(path), "model")
+    model.client.set_model_version_tag(model.name, version, DIGEST_TAG, hashlib.sha256(content).hexdigest())
 
 
 def test_a_replaced_file_with_a_replaced_digest_is_refused(model: Model) -> None:
-    model.train(FAIR)
-    model.promote()
+    model.serve(FAIR)
     assert served(model)
     replace_file(model, "1", GOOD)
     with pytest.raises(WrongSignature, match=r"version 1 of .*: its signature was made for another file or name"):
@@ -63,10 +53,8 @@ def test_a_replaced_file_with_a_replaced_digest_is_refused(model: Model) -> None
 
 
 def test_the_gate_does_not_judge_a_forged_challenger(model: Model) -> None:
-    model.train(FAIR)
-    model.promote()
-    version = model.train(FAIR)
-    replace_file(model, version, GOOD)
+    model.serve(FAIR)
+    replace_file(model, model.train(FAIR), GOOD)
     with pytest.raises(WrongSignature):
         model.promote()
     assert model.production() == "1"
@@ -74,8 +62,8 @@ def test_the_gate_does_not_judge_a_forged_challenger(model: Model) -> None:
 
 def test_an_alias_moved_to_an_unsigned_version_is_refused(model: Model) -> None:
     model.train(FAIR)
-    MlflowClient().delete_model_version_tag(model.name, "1", SIGNATURE_TAG)
-    MlflowClient().set_registered_model_alias(model.name, "production", "1")
+    model.client.delete_model_version_tag(model.name, "1", SIGNATURE_TAG)
+    model.registry.point_alias("1")
     with pytest.raises(WrongSignature, match=r"it is not signed \(no tag model_signature\)") as raised:
         served(model)
     assert "make sign VERSION=1" in raised.value.hint
@@ -83,40 +71,37 @@ def test_an_alias_moved_to_an_unsigned_version_is_refused(model: Model) -> None:
 
 def test_a_wholly_forged_version_is_refused(model: Model, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every tag of a real one, and a signature by a key of the forger's own."""
-    forged = model.train(GOOD)
+    model.train(GOOD)
     monkeypatch.setenv("SIGNING_PUBLIC_KEYS", str(keys / "of-the-service"))
     monkeypatch.setenv("SIGNING_KEY", str(keys / "other" / "key.pem"))
     signing.keys()
     with pytest.raises(WrongSignature, match="by none of the keys"):
         model.promote()
-    assert (forged, model.production()) == ("1", None)
+    assert model.production() is None
 
 
 def test_a_signature_holds_for_one_name(model: Model, tmp_path: Path) -> None:
     """A good model of another pipeline, registered under this name with all its tags."""
     model.train(FAIR)
     other = Model(tmp_path, f"{model.name}-other")
-    other.train(GOOD)
-    client = MlflowClient()
-    copied = client.get_model_version(other.name, "1")
+    copied = model.client.get_model_version(other.name, other.train(GOOD))
     tags = {**copied.tags, KEY_TAG: "x"}
-    made = client.create_model_version(model.name, copied.source, copied.run_id, tags=tags)
-    client.set_registered_model_alias(model.name, "production", made.version)
+    made = model.client.create_model_version(model.name, copied.source, copied.run_id, tags=tags)
+    model.registry.point_alias(made.version)
     with pytest.raises(WrongSignature):
         served(model)
 
 
 def test_an_older_version_is_signed_by_hand_and_a_changed_one_is_not(model: Model) -> None:
     model.train(FAIR)
-    MlflowClient().delete_model_version_tag(model.name, "1", SIGNATURE_TAG)
-    registry = Registry(model.name, "production")
-    assert registry.sign("1")["status"] == "signed"
+    model.client.delete_model_version_tag(model.name, "1", SIGNATURE_TAG)
+    assert model.registry.sign("1")["status"] == "signed"
     assert model.promote()["action"] == "promoted"
-    MlflowClient().set_model_version_tag(model.name, "1", DIGEST_TAG, "0" * 64)
+    model.client.set_model_version_tag(model.name, "1", DIGEST_TAG, "0" * 64)
     with pytest.raises(WrongModel):
-        registry.sign(None)
+        model.registry.sign(None)
     with pytest.raises(ConfigError, match="has no version 9"):
-        registry.sign("9")
+        model.registry.sign("9")
 
 
 def test_the_key_is_private_from_its_first_moment_and_made_once(keys: Path) -> None:
@@ -175,12 +160,12 @@ def test_a_file_that_is_no_key_is_named(keys: Path, place: str) -> None:
         signing.keys()
 
 
-def test_the_commands(keys: Path) -> None:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, str(ROOT / "scripts" / "pipeline.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-
-    assert '"current"' in run("keys").stdout
-    assert run("keys", "rotate").returncode == 0
-    assert len(list((keys / "public").iterdir())) == 2
-    assert "which key?" in run("keys", "retire").stderr
+def test_the_commands(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["keys"])
+    first = json.loads(capsys.readouterr().out)["current"]
+    cli.main(["keys", "rotate"])
+    second = json.loads(capsys.readouterr().out)["current"]
+    assert {path.stem for path in (keys / "public").iterdir()} == {first, second}
+    with pytest.raises(SystemExit):
+        cli.main(["keys", "retire"])
+    assert "which key?" in capsys.readouterr().err

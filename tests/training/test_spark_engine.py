@@ -9,8 +9,6 @@ import pytest
 from pyspark.sql import SparkSession
 from training import train
 from training.config import Config
-from training.data import table as dataset
-from training.data.files import find
 from training.data.table import Dataset
 from training.errors import DataError
 from training.fit import engine, search
@@ -23,6 +21,7 @@ from training.promotion import promote
 from training.tracking.registry import Registry
 
 Configured = Callable[..., Config]
+Load = Callable[..., Dataset]
 SMALL = {"candidate": "xgboost", "n_estimators": 30, "learning_rate": 0.2, "max_depth": 4}
 ON_SPARK = {"engine": "spark", "candidates": ["xgboost"], "trials": 1}
 
@@ -48,16 +47,16 @@ def stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dataset, "part", held_back)
 
 
-def load(spark: SparkSession, config: Config) -> Dataset:
-    return dataset.load(spark, find(config.data), config)
+def start(spark: SparkSession, config: Config, loaded: Dataset, labels: list[str]) -> engine.Engine:
+    return engine.start(spark, config.search, config.search_metric, config.split.seed, loaded, labels)
 
 
 def test_profiles_and_scores_are_those_of_the_local_engine(
-    spark: SparkSession, gaps: pd.DataFrame, configured: Configured
+    spark: SparkSession, gaps: pd.DataFrame, configured: Configured, load: Load
 ) -> None:
-    loaded = load(spark, configured(gaps))
-    here = engine.start(spark, configured(gaps), loaded, [])
-    there = engine.start(spark, configured(gaps, search=ON_SPARK), loaded, [])
+    loaded = load(gaps)
+    here = start(spark, configured(gaps), loaded, [])
+    there = start(spark, configured(gaps, search=ON_SPARK), loaded, [])
     assert isinstance(here, LocalEngine)
     assert isinstance(there, SparkEngine)
     assert there.columns == here.columns
@@ -107,14 +106,16 @@ def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver
     assert len(pd.read_parquet(registry.run_file(holder, "test-rows.parquet", tmp_path))) == 30
 
 
-def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, configured: Configured) -> None:
+def test_a_label_that_one_fold_lacks(
+    spark: SparkSession, table: pd.DataFrame, configured: Configured, load: Load
+) -> None:
     frame = table.assign(y=np.where(table["y"] > table["y"].median(), "tall", "low"))
     frame.loc[5, "y"] = "middle"
     frame.loc[6] = frame.loc[5]  # equal rows fall into one fold, and the model of the other fold never sees the label
-    config = configured(frame, data={"task": "classification"}, search=ON_SPARK, split={"test": 0.01, "seed": 3})
-    loaded = load(spark, config)
+    sections = {"data": {"task": "classification"}, "search": ON_SPARK, "split": {"test": 0.01, "seed": 3}}
+    config, loaded = configured(frame, **sections), load(frame, **sections)
     assert loaded.labels() == ["low", "middle", "tall"]
-    there = engine.start(spark, config, loaded, loaded.labels())
+    there = start(spark, config, loaded, loaded.labels())
     assert isinstance(there, SparkEngine)
     assert 0 < there.cross_validate(SMALL) < 1
     model = there.fit(SMALL)
@@ -123,19 +124,17 @@ def test_a_label_that_one_fold_lacks(spark: SparkSession, table: pd.DataFrame, c
     assert onnx_export.check_parity(content, held.features, search.predict(model, held.features, 3), 1.0) < 1e-4
 
 
-def test_held_back_rows_are_those_with_the_smallest_hashes(
-    spark: SparkSession, table: pd.DataFrame, configured: Configured
-) -> None:
-    loaded = load(spark, configured(table))
+def test_held_back_rows_are_those_with_the_smallest_hashes(table: pd.DataFrame, load: Load) -> None:
+    loaded = load(table)
     every, some = loaded.rows("test", []), loaded.rows("test", [], 20)
     pd.testing.assert_frame_equal(some.frame, every.frame.head(20))
 
 
 def test_the_local_engine_names_the_other_one_for_more_rows(
-    spark: SparkSession, table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
+    table: pd.DataFrame, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.data.checks.MOST_LOCAL_ROWS", 300)
     with pytest.raises(DataError, match=r"at most 300 usable rows for search.engine: local, found 400") as caught:
-        load(spark, configured(table))
+        load(table)
     assert "engine: spark" in caught.value.hint
-    assert load(spark, configured(table, search=ON_SPARK)).report["rows_used"] == 400
+    assert load(table, search=ON_SPARK).report["rows_used"] == 400

@@ -4,85 +4,51 @@ import json
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
-import versions
-from servers import held_port, server_running
-from test_promotion import FAIR, GOOD
+from service import Api, api_running
 from training.errors import ConfigError, NotServed, RefusedByService
-from training.promotion import promote, verify
-from training.tracking.ledger import Ledger
-from training.tracking.registry import Registry
-from versions import Model
+from training.promotion import verify
+from versions import FAIR, GOOD, Model, contract
 
 pytestmark = pytest.mark.usefixtures("tracking")
-ROOT = Path(__file__).parents[2]
-API_PYTHON = ROOT / ".venvs" / "api" / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def running(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with api_running(tmp_path_factory.mktemp("api"), tracking, API_POLL_SECONDS="0.2") as api:
+        yield api
 
 
 @pytest.fixture
-def service(
-    model: Model, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], dict[str, Any]]]:
-    """The real prediction service, following the model; gives a reader of its /readyz."""
-    if not API_PYTHON.exists():
-        pytest.skip("the service's environment is not there: make setup")
-    with held_port() as port:
-        url = f"http://127.0.0.1:{port}"
-        settings = {"API_PORT": str(port), "DEFAULT_MODEL": model.name, "MLFLOW_TRACKING_URI": tracking}
-        settings |= {"PYTHONPATH": str(ROOT / "api"), "MODELS_DIR": str(tmp_path / "models"), "API_POLL_SECONDS": "0.2"}
-        settings["PREDICTION_LOG_DIR"] = ""
-        with server_running([API_PYTHON, "-m", "prediction_api"], tmp_path, f"{url}/livez", settings):
-            monkeypatch.setenv("API_URL", url)
-            yield lambda: _get(f"{url}/readyz")
-
-
-def _get(url: str) -> dict[str, Any]:
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            return dict(json.load(answer))
-    except urllib.error.HTTPError as error:
-        with error:
-            return dict(json.load(error))
-
-
-def until(true: Callable[[], object], seconds: float = 200.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
+def service(running: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    """The real prediction service, which the code under test asks."""
+    monkeypatch.setenv("API_URL", running.url)
+    return running
 
 
 def last_entry(model: Model) -> tuple[str, str, str | None, str]:
-    entry = Ledger(Registry(model.name, "production")).entries()[-1]
+    entry = model.ledger.entries()[-1]
     return entry.action, entry.version, entry.previous, entry.reasons[0].code
 
 
-def test_what_the_service_refuses_is_moved_back_and_stays_away(
-    model: Model, service: Callable[[], dict[str, Any]]
-) -> None:
+def test_what_the_service_refuses_is_moved_back_and_stays_away(model: Model, service: Api) -> None:
     """By its golden rows, which only the service replays. The one before serves on; the one after is judged again."""
-    model.train(FAIR)
-    model.promote()
+    model.serve(FAIR)
     assert verify.verify(model.config())["moved"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CTX_DAG_ID", "a run that found it there")
         assert not verify.verify(model.config())["moved"]
-    wrong = versions.contract(model.name, FAIR)
-    model.train(GOOD, terms=wrong)
-    assert model.promote()["action"] == "promoted"
+    model.serve(GOOD, terms=contract(model.name, FAIR))
     with pytest.raises(RefusedByService, match=r"refused version 2 \(golden-mismatch\).*production is version 1 again"):
         verify.verify(model.config())
     assert model.production() == "1"
     assert last_entry(model) == ("reverted", "1", "2", "golden-mismatch")
-    assert service()["model"]["version"] == "1"
+    assert service.ready(model.name)[1]["model"]["version"] == "1"
     answer = model.promote()
     assert (answer["action"], answer["reasons"][0]["code"]) == ("refused", "reverted")
     assert verify.verify(model.config())["version"] == "1"
@@ -91,22 +57,18 @@ def test_what_the_service_refuses_is_moved_back_and_stays_away(
     assert verify.verify(model.config())["version"] == "3"
 
 
-def test_a_first_version_that_is_refused_leaves_nothing_in_production(
-    model: Model, service: Callable[[], dict[str, Any]]
-) -> None:
-    model.train(GOOD, terms={**versions.contract(model.name, GOOD), "features": []})
-    promote.move(
-        Registry(model.name, "production"),
-        ledger := Ledger(Registry(model.name, "production")),
-        promote.Entry("promoted", "1", None),
-    )
+def test_a_first_version_that_is_refused_leaves_nothing_in_production(model: Model, service: Api) -> None:
+    model.serve(GOOD, terms={"features": []})
     with pytest.raises(RefusedByService, match=r"wrong-contract.*names no version now: there was none before"):
         verify.verify(model.config())
     assert model.production() is None
     assert last_entry(model) == ("reverted", "", "1", "wrong-contract")
-    assert [entry.action for entry in ledger.entries()] == ["promoted", "reverted"]
+    assert [action for action, _, _ in model.moves()] == ["promoted", "reverted"]
     assert verify.verify(model.config())["status"] == "nothing in production"
-    until(lambda: "no registered model" in service()["registry"]["detail"])
+    deadline = time.monotonic() + 200
+    while "no registered model" not in service.ready(model.name)[1]["detail"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -127,7 +89,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             """Nothing: the tests say what matters."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
     monkeypatch.setenv("API_URL", f"http://127.0.0.1:{server.server_port}")
     yield lambda **parts: said.update(parts)
     server.shutdown()
@@ -137,36 +99,31 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 REFUSED = {"version": "2", "reason": "digest-mismatch", "detail": "other bytes"}
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        pytest.param({"refused": {**REFUSED, "version": "1"}}, id="an-older-version-was-refused"),
-        pytest.param({"refused": {**REFUSED, "reason": "artifact-unavailable"}}, id="the-file-could-not-be-had"),
-        pytest.param({"refused": {**REFUSED, "reason": "sandbox-killed"}}, id="it-was-short-of-memory"),
-        pytest.param({"refused": {**REFUSED, "reason": "no-public-key"}}, id="it-has-no-key-yet"),
-        pytest.param({"registry": {"checked_at": "2026-11-24T10:00:00Z"}}, id="it-has-not-looked-since"),
-        pytest.param({"refused": None}, id="it-is-slow"),
-    ],
-)
 def test_an_accident_moves_nothing(
-    model: Model, stand_in: Callable[..., None], parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    model: Model, stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
-    monkeypatch.setattr(verify, "VERIFY_SECONDS", 2.0)
-    for slope in (FAIR, GOOD):
-        model.train(slope)
-        model.promote()
-    registry = {"model": model.name, "alias": "production", **parts.get("registry", {})}
-    stand_in(**{"model": {"name": model.name, "version": "1"}, "refused": REFUSED, **parts, "registry": registry})
-    with pytest.raises(NotServed, match="does not serve version 2"):
-        verify.verify(model.config())
-    assert (model.production(), len(model.ledger())) == ("2", 2)
+    monkeypatch.setattr(verify, "VERIFY_SECONDS", 1.2)  # of three looks, by which it believes a refusal
+    model.serve(FAIR, GOOD)
+    accidents: dict[str, dict[str, Any]] = {
+        "an older version was refused": {"refused": {**REFUSED, "version": "1"}},
+        "the file could not be had": {"refused": {**REFUSED, "reason": "artifact-unavailable"}},
+        "it was short of memory": {"refused": {**REFUSED, "reason": "sandbox-killed"}},
+        "it has no key yet": {"refused": {**REFUSED, "reason": "no-public-key"}},
+        "it has not looked since": {"registry": {"checked_at": "2026-11-24T10:00:00Z"}},
+        "it is slow": {"refused": None},
+    }
+    for accident, parts in accidents.items():
+        registry = {"model": model.name, "alias": "production", **parts.get("registry", {})}
+        stand_in(**{"model": {"name": model.name, "version": "1"}, "refused": REFUSED, **parts, "registry": registry})
+        with subtests.test(accident), pytest.raises(NotServed, match="does not serve version 2"):
+            verify.verify(model.config())
+    assert (model.production(), len(model.moves())) == ("2", 2)
 
 
 def test_a_service_that_follows_another_alias_is_reported_at_once_and_moves_nothing(
     model: Model, stand_in: Callable[..., None]
 ) -> None:
-    model.train(GOOD)
-    model.promote()
+    model.serve(GOOD)
     registry = {"model": model.name, "alias": "staging"}
     stand_in(registry=registry, model={"name": model.name, "version": "9"}, refused={**REFUSED, "version": "1"})
     with pytest.raises(
@@ -174,12 +131,11 @@ def test_a_service_that_follows_another_alias_is_reported_at_once_and_moves_noth
     ) as raised:
         verify.verify(model.config())
     assert "MODEL_ALIAS=production" in raised.value.hint
-    assert (model.production(), len(model.ledger())) == ("1", 1)
+    assert (model.production(), len(model.moves())) == ("1", 1)
 
 
 def test_no_service_is_an_accident(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    model.train(GOOD)
-    model.promote()
+    model.serve(GOOD)
     monkeypatch.setenv("API_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(verify, "VERIFY_SECONDS", 0.0)
     with pytest.raises(NotServed, match="it says: ConnectionError") as raised:

@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pandas as pd
+from mlflow.entities import Param
+from mlflow.exceptions import MlflowException
 from onnx import TensorProto, helper
 from training.config import Config
 from training.data.files import find
@@ -20,6 +23,23 @@ from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, SIGNAT
 from mlflow import MlflowClient
 
 ROWS = 120
+POOR, FAIR, GOOD, BEST = 1.8, 1.9, 1.97, 1.995  # slopes; the truth is 2
+
+
+def clean_table() -> pd.DataFrame:
+    """Four hundred clean rows: y depends on both numbers and on the colour."""
+    generator = np.random.default_rng(1)
+    rows = 400
+    frame = pd.DataFrame(
+        {
+            "body mass": generator.normal(70, 10, rows).round(2),
+            "height": generator.normal(170, 8, rows).round(1),
+            "colour": generator.choice(["red", "green", "blue"], rows),
+        }
+    )
+    shift = frame["colour"].map({"red": 0.0, "green": 5.0, "blue": 10.0})
+    frame["y"] = (frame["body mass"] * 0.5 + frame["height"] * 0.2 + shift + generator.normal(0, 1, rows)).round(3)
+    return frame
 
 
 def table(seed: int = 0) -> pd.DataFrame:
@@ -62,41 +82,48 @@ def register(
     folder: Path,
     terms: dict[str, Any] | None = None,
     split: dict[str, Any] | None = None,
-    sha256: str = "",
     leaks: Sequence[str] = (),
 ) -> str:
-    """Registers a version as `train` does, for the data as they are now; gives its number."""
-    registry, client = Registry(config.name, config.serving.alias), MlflowClient()
+    """Registers a version as `train` does, for the data as they are now; gives its number. `terms` are the parts of the
+    contract that are other than usual."""
+    client, digest = MlflowClient(), find(config.data).digest
     test = pd.read_csv(config.data.source).astype({"x": "float32"})
-    content = model(terms or contract(config.name, slope), slope)
-    files = [folder / "test-rows.parquet", folder / "model.onnx", folder / "data-report.json"]
-    files[2].write_text(json.dumps({"leaks": list(leaks)}))
-    test.to_parquet(files[0], index=False)
-    files[1].write_bytes(content)
-    digest = find(config.data).digest
+    content = model(contract(config.name, slope) | (terms or {}), slope)
+    files = folder / "files"
+    (files / "model").mkdir(parents=True, exist_ok=True)
+    test.to_parquet(files / "test-rows.parquet", index=False)
+    (files / "data-report.json").write_text(json.dumps({"leaks": list(leaks)}))
+    (files / "model" / "model.onnx").write_bytes(content)
     tags = {BASELINE_TAG: json.dumps([float(test["y"].mean())])}
     tags |= {"pipeline.data_digest": digest, "pipeline.code_version": "abc"}
-    run = client.create_run(registry.experiment(config.name), tags=tags)
-    for key, value in (split or config.split.model_dump()).items():
-        client.log_param(run.info.run_id, f"split_{key}", value)
-    for file in (files[0], files[2]):
-        client.log_artifact(run.info.run_id, str(file))
-    client.log_artifact(run.info.run_id, str(files[1]), "model")
-    client.set_terminated(run.info.run_id)
-    if not client.search_registered_models(f"name = '{config.name}'"):
+    run = client.create_run(Registry(config.name, config.serving.alias).experiment(config.name), tags=tags)
+    settings = (split or config.split.model_dump()).items()
+    client.log_batch(run.info.run_id, params=[Param(f"split_{key}", str(value)) for key, value in settings])
+    client.log_artifacts(run.info.run_id, str(files))
+    with suppress(MlflowException):  # it is there already
         client.create_registered_model(config.name)
-    sha256 = sha256 or hashlib.sha256(content).hexdigest()
-    made = client.create_model_version(
-        config.name,
-        f"{run.info.artifact_uri}/model",
-        run.info.run_id,
-        tags={
-            KEY_TAG: config.training_key(digest),
-            DIGEST_TAG: sha256,
-            SIGNATURE_TAG: signing.sign(config.name, sha256),
-        },
-    )
+    tags = {KEY_TAG: config.training_key(digest), **signed(config.name, content)}
+    source = f"{run.info.artifact_uri}/model"
+    made = client.create_model_version(config.name, source, run.info.run_id, tags=tags, await_creation_for=0)
     return str(made.version)
+
+
+def signed(name: str, content: bytes) -> dict[str, str]:
+    """The tags by which a version's file is known as the one that was trained."""
+    digest = hashlib.sha256(content).hexdigest()
+    return {DIGEST_TAG: digest, SIGNATURE_TAG: signing.sign(name, digest)}
+
+
+def take_over(config: Config, source: str, content: bytes) -> None:
+    """Registers a model that was trained under another name, and puts it into production."""
+    registry = Registry(config.name, config.serving.alias)
+    tags = {KEY_TAG: config.training_key(find(config.data).digest), **signed(config.name, content)}
+    registry.point_alias(registry.register(source, tags, "").version)
+
+
+def failed(answer: dict[str, Any]) -> set[str]:
+    """The codes of the reasons that speak against a version."""
+    return {reason["code"] for reason in answer["reasons"] if not reason["passed"]}
 
 
 class Model:
@@ -104,6 +131,8 @@ class Model:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name, self.data = folder, name, 0
+        self.registry = Registry(name, "production")
+        self.ledger, self.client = Ledger(self.registry), self.registry.client
 
     def config(self, data: int | None = None, **sections: Any) -> Config:
         """The configuration, for the data of a month (by default the last)."""
@@ -122,20 +151,27 @@ class Model:
         self.data += 1
         return register(self.config(), slope, self.folder, **settings)
 
+    def serve(self, *slopes: float, **settings: Any) -> None:
+        """New versions, each of which takes over from the one before, without a look of the gate."""
+        for slope in slopes:
+            version = self.train(slope, **settings)
+            promotion.move(self.registry, self.ledger, Entry("promoted", version, self.production()))
+
     def promote(self, data: int | None = None, **sections: Any) -> dict[str, Any]:
         return promotion.promote(self.config(data, **sections))
 
+    def rollback(self, to: str | None = None) -> dict[str, Any]:
+        return promotion.rollback(self.config(), to)
+
     def production(self) -> str | None:
-        holder = Registry(self.name, "production").holder()
+        holder = self.registry.holder()
         return holder.version if holder else None
 
-    def entries(self) -> list[Entry]:
-        return Ledger(Registry(self.name, "production")).entries()
-
-    def ledger(self) -> list[tuple[str, str, str | None]]:
-        return [(entry.action, entry.version, entry.previous) for entry in self.entries()]
+    def moves(self) -> list[tuple[str, str, str | None]]:
+        """What the ledger says: action, version, the version before."""
+        return [(entry.action, entry.version, entry.previous) for entry in self.ledger.entries()]
 
     def withdraw(self) -> None:
         """No version in production, if one is: the service that another test starts follows all that are."""
         if self.production():
-            MlflowClient().delete_registered_model_alias(self.name, "production")
+            self.registry.remove_alias()

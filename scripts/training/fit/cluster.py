@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBModel, XGBRegressor
 from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
 
-from training.config import Config
+from training.config import Search
 from training.data.table import HASH, PART, Dataset
 from training.errors import ClusterError
 from training.evaluation.metrics import Array, from_mean_loss, losses
@@ -42,9 +42,10 @@ class SparkEngine:
 
     side_by_side = 1
 
-    def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
-        self.spark, self.settings = spark, config.search
-        self.metric, self.seed = config.search_metric, config.split.seed
+    def __init__(
+        self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
+    ) -> None:
+        self.spark, self.settings, self.metric, self.seed = spark, settings, metric, seed
         self.labels, self.target = list(labels), table.target
         self.columns = Columns(table.numbers, table.categories, len(labels), table.encoded)
         self.train = table.table.where(F.col(PART) == "train")

@@ -8,7 +8,7 @@ from typing import Protocol
 from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
-from training.config import Config
+from training.config import Search
 from training.data.spark import ship_code
 from training.data.table import Dataset
 from training.fit.cluster import SparkEngine
@@ -39,8 +39,10 @@ class Engine(Protocol):
         """The winner, fitted on the whole training part: a pipeline of scikit-learn's, whichever engine it was."""
 
 
-def start(spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> Engine:
+def start(
+    spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
+) -> Engine:
     """The engine that the configuration names, with the training part of `table`."""
     ship_code(spark)
-    engine = SparkEngine if config.search.engine == "spark" else LocalEngine
-    return engine(spark, config, table, labels)
+    engine = SparkEngine if settings.engine == "spark" else LocalEngine
+    return engine(spark, settings, metric, seed, table, labels)

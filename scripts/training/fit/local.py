@@ -12,7 +12,7 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
-from training.config import Config
+from training.config import Search
 from training.data.table import Dataset
 from training.errors import DataError, TrialFailed
 from training.evaluation import metrics
@@ -39,8 +39,10 @@ class TrainingRows:
 class LocalEngine:
     """Trials side by side, each in one process. See `engine.Engine`."""
 
-    def __init__(self, spark: SparkSession, config: Config, table: Dataset, labels: Sequence[str]) -> None:
-        self.spark, self.metric, self.seed, settings = spark, config.search_metric, config.split.seed, config.search
+    def __init__(
+        self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
+    ) -> None:
+        self.spark, self.metric, self.seed = spark, metric, seed
         train = table.rows("train", labels)
         # Repeated measurements share a hash, so no fold is judged by a row that another fold was fitted on.
         fold = (train.hash * 1e9).astype(np.int64) % settings.folds
