@@ -126,7 +126,7 @@ class _Hook(SubprocessHook):
 class Command(BashOperator):
     """A command of the project: exit code 99 skips the task and what follows, 1 and 2 are never tried again.
 
-    Why it was skipped, the last line of its output, is under `skipped` in the task state store, a page of the task:
+    Why it was skipped, the last line of its output, is `skipped` in the task state store (under Storage in its page):
     Airflow's Task SDK has no call that writes a note.
     """
 

@@ -12,7 +12,7 @@ ABOUT = """
 | --- | --- | --- |
 | `check` | `pipeline.py check` | every row read and judged; a bad file fails here, by row and column |
 | `train` | `pipeline.py train`, through `spark-submit` | the winner, signed: a new version in the registry |
-| `promote` | `pipeline.py promote` | the alias moved; skipped where the gate refuses: *Task State Store* says why |
+| `promote` | `pipeline.py promote` | the alias moved; skipped where the gate refuses: its *Storage* says why |
 | `verify` | `pipeline.py verify` | the service serves that version, or refused it and the alias is back |
 
 The monitor starts it through the asset `training-request`, when live traffic or a changed data file calls for it.
