@@ -47,7 +47,7 @@ class Library:
         found = self._call("GET", "/documents", params={"collection": self.collection})
         return {document["name"]: document["id"] for document in found["documents"]}
 
-    def give(self, name: str, file: Path) -> Mapping[str, Any]:
+    def give(self, name: str, file: Path) -> dict[str, Any]:
         """Adds a file, in place of one of the same name; gives its verdict. One that cannot be opened, or is
         larger than a request may be, has failed like any other that cannot be read."""
         try:
@@ -62,30 +62,28 @@ class Library:
             if refused.status != TOO_LARGE:
                 raise
             return {"verdict": "failed", "reason": str(refused)}
-        verdict: Mapping[str, Any] = added["documents"][0]
-        return verdict
+        return dict(added["documents"][0])
 
     def remove(self, document: str) -> None:
         """Removes a document everywhere."""
         self._call("DELETE", f"/documents/{document}", params={"collection": self.collection})
 
-    def evaluate(self, questions: int, gate: Mapping[str, float]) -> Mapping[str, Any]:
+    def evaluate(self, questions: int, gate: Mapping[str, float]) -> dict[str, Any]:
         """Has the service ask itself questions made from the collection; gives its report. Raises AirflowFailException
         where it cannot, and AirflowException where the service was restarted meanwhile."""
         wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
         job = self._call("POST", "/evaluations", json=wanted)
-        told = -1
+        logged = -1
         while job["state"] == "running":
             time.sleep(POLL_SECONDS)
             job = self._job(job["job"])
             tenth = 10 * job["done"] // max(1, job["total"])
-            if tenth > told:
-                told = tenth
+            if tenth > logged:
+                logged = tenth
                 log.info("%s of %s questions asked", job["done"], job["total"])
         if job["state"] == "failed":
             raise AirflowFailException(f"The evaluation failed: {job['error']}")
-        report: Mapping[str, Any] = job["result"]
-        return report
+        return dict(job["result"])
 
     def _job(self, job: str) -> Any:
         try:

@@ -2,11 +2,12 @@
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from airflow.sdk import Asset, Context, Param, dag
-from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, Pipeline, command, pipelines
+from airflow.sdk import DAG, Asset, Context, Param
+from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, command, pipelines
 
 SCHEDULE = os.environ.get("MONITOR_SCHEDULE") or "@hourly"  # a cron expression or preset; none: only by hand
 
@@ -27,39 +28,6 @@ A dry run measures and says what it would do, and writes nothing.
 DRY_RUN = Param(False, type="boolean", title="Dry run", description="Measure and decide, write nothing.")
 
 
-def monitor_model(pipeline: Pipeline) -> None:
-    """The second command finds in the tracking server what the first decided, by the id of this run."""
-    request = pipeline.asset("training-request")
-
-    @dag(
-        dag_id=pipeline.dag_id("monitor_model"),
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        schedule=None if SCHEDULE == "none" else SCHEDULE,
-        catchup=False,
-        max_active_runs=1,
-        default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
-        tags=["model"],
-        doc_md=ABOUT,
-        params={"dry_run": DRY_RUN, **pipeline.params},
-    )
-    def define() -> None:
-        monitor = command(
-            "monitor",
-            f"{SPARK_SUBMIT} monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
-            {"DRY_RUN": "{{ params.dry_run or '' }}"},
-            execution_timeout=timedelta(hours=1),
-        )
-        asked = command(
-            "request_training",
-            f"{PYTHON} retraining {OPTIONS}",
-            outlets=[request],
-            post_execute=lambda context, result: describe(request, context, result),
-        )
-        monitor >> asked
-
-    define()
-
-
 def describe(request: Asset, context: Context, answer: Any) -> None:
     """The request says which model it is about, and on which table that is trained: its own, not another."""
     params = context["params"]
@@ -71,5 +39,23 @@ def describe(request: Asset, context: Context, answer: Any) -> None:
     context["outlet_events"][request].extra = extra
 
 
-for found in pipelines():
-    monitor_model(found)
+for pipeline in pipelines():
+    request = pipeline.asset("training-request")
+    with DAG(
+        **pipeline.settings("monitor_model", {"dry_run": DRY_RUN}),
+        schedule=None if SCHEDULE == "none" else SCHEDULE,
+        doc_md=ABOUT,
+    ):
+        monitor = command(
+            "monitor",
+            f"{SPARK_SUBMIT} monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
+            {"DRY_RUN": "{{ params.dry_run or '' }}"},
+            execution_timeout=timedelta(hours=1),
+        )
+        asked = command(
+            "request_training",
+            f"{PYTHON} retraining {OPTIONS}",
+            outlets=[request],
+            post_execute=partial(describe, request),
+        )
+        monitor >> asked  # it finds in the tracking server what the first decided, by the id of this run

@@ -35,8 +35,8 @@ while this runs goes too where it is restored.
 
 def folder() -> Path:
     """The documents folder as the tasks see it. Raises AirflowFailException where there is none."""
-    found = Path(os.environ.get("DOCUMENTS_DIR", "rag/documents"))
-    found = found if found.is_absolute() else Path(os.environ.get("PIPELINE_HOME", "/opt/pipeline"), found)
+    home = os.environ.get("PIPELINE_HOME", "/opt/pipeline")
+    found = Path(home, os.environ.get("DOCUMENTS_DIR", "rag/documents"))  # an absolute one stays as it is
     if not found.is_dir():
         raise AirflowFailException(f"There is no folder {found}. DOCUMENTS_DIR names the one with the documents.")
     return found

@@ -1,9 +1,9 @@
 """The DAG `score_table`: one command, which predicts every row of a table."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import Param, dag
-from tasks import SPARK_SUBMIT, Pipeline, command, pipelines
+from airflow.sdk import DAG, Param
+from tasks import SPARK_SUBMIT, command, pipelines
 
 ABOUT = """
 Predicts every row of a table with the model in production, or with another version of it.
@@ -59,25 +59,6 @@ FIELDS = {
 }
 
 
-def score_table(pipeline: Pipeline) -> None:
-    """One command, tried again after an accident; what it refuses it would refuse again."""
-
-    @dag(
-        dag_id=pipeline.dag_id("score_table"),
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        schedule=None,
-        catchup=False,
-        max_active_runs=1,
-        default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
-        tags=["model"],
-        doc_md=ABOUT,
-        params={**FIELDS, **pipeline.params},
-    )
-    def define() -> None:
+for pipeline in pipelines():
+    with DAG(**pipeline.settings("score_table", FIELDS), schedule=None, doc_md=ABOUT):
         command("score", SCORE, VARIABLES, execution_timeout=timedelta(hours=12))
-
-    define()
-
-
-for found in pipelines():
-    score_table(found)

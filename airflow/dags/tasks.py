@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, Context, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 PIPELINE_HOME = os.environ.get("PIPELINE_HOME", "/opt/pipeline")
 TRAINING_HOME = os.environ.get("TRAINING_HOME", "/opt/training")
@@ -37,20 +38,26 @@ class Pipeline:
     config: str
     name: str | None = None
 
-    def dag_id(self, usual: str) -> str:
-        """`train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file."""
-        return f"{usual.partition('_')[0]}_{self.name}" if self.name else usual
+    def settings(self, usual: str, fields: Mapping[str, Param]) -> dict[str, Any]:
+        """What all DAGs have in common, for `DAG` itself: Airflow shows the file that calls it as a DAG's source.
+
+        `train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file.
+        """
+        file = Param(self.config, type="string", minLength=1, maxLength=500, title="Pipeline file")
+        return {
+            "dag_id": f"{usual.partition('_')[0]}_{self.name}" if self.name else usual,
+            "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+            "catchup": False,
+            "max_active_runs": 1,
+            "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5)},
+            "tags": ["model"],
+            "params": {**fields, "name": NAME, "config": file},
+        }
 
     def asset(self, usual: str) -> Asset:
         """`training-request` is updated when training is asked for, `production-model` when the alias moved."""
         name = f"{usual}-{self.name}" if self.name else usual
         return Asset(name=name, uri=f"model://{name}")
-
-    @property
-    def params(self) -> dict[str, Param]:
-        """The fields that every form has."""
-        file = Param(self.config, type="string", minLength=1, maxLength=500, title="Pipeline file")
-        return {"name": NAME, "config": file}
 
 
 def pipelines() -> list[Pipeline]:
@@ -63,9 +70,10 @@ def pipelines() -> list[Pipeline]:
     found, taken = [Pipeline("pipeline.yaml")], {"model", "table"}
     folder = os.environ.get("PIPELINES_DIR") or "pipelines"
     for path in sorted((home / folder).glob("*.yaml")):
-        name = _name(path)
+        stem = re.sub("[^A-Za-z0-9_.-]", "-", path.stem)
+        name = _name(path) or stem
         if name in taken:
-            name = _of_file(path)
+            name = stem
         while name in taken:
             name = f"{name}-2"
         taken.add(name)
@@ -73,17 +81,13 @@ def pipelines() -> list[Pipeline]:
     return found
 
 
-def _name(path: Path) -> str:
+def _name(path: Path) -> str | None:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        content = None
+        return None
     name = content.get("name") if isinstance(content, dict) else None
-    return name if isinstance(name, str) and re.match(NAME_PATTERN, name) else _of_file(path)
-
-
-def _of_file(path: Path) -> str:
-    return re.sub("[^A-Za-z0-9_.-]", "-", path.stem)
+    return name if isinstance(name, str) and re.match(NAME_PATTERN, name) else None
 
 
 # Values from the form reach the shell as variables, never as text of the command: nothing in them can be run.
@@ -107,34 +111,43 @@ ENVIRONMENT = {
     "SPARK_SUBMIT_OPTS": f'"-Dlog4j2.configurationFile={PIPELINE_HOME}/scripts/conf/log4j2.properties" '
     f'"-XX:SharedArchiveFile={TRAINING_HOME}/spark-classes.jsa" -Xlog:cds*=off',
     "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
+    "PYTHONUNBUFFERED": "1",  # or the result on stdout would come behind the reason on stderr
 }
 PYTHON = '"$TRAINING_HOME/bin/python" scripts/pipeline.py'
 SPARK_SUBMIT = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER" scripts/pipeline.py'
 
 
 class _Hook(SubprocessHook):
-    """Keeps the exit code, which the operator's exception has as text only."""
+    """Keeps exit code and last line, which the operator's exceptions do not have."""
 
-    exit_code: int | None = None
+    result = SubprocessResult(exit_code=-1, output="")  # of a command that was not started
 
     def run_command(self, *arguments: Any, **options: Any) -> SubprocessResult:
-        result = super().run_command(*arguments, **options)
-        self.exit_code = result.exit_code
-        return result
+        self.result = super().run_command(*arguments, **options)
+        return self.result
 
 
 class Command(BashOperator):
-    """A command of the project: exit code 99 skips the task and what follows, 1 and 2 are never tried again."""
+    """A command of the project: exit code 99 skips the task and what follows, 1 and 2 are never tried again.
+
+    Why it was skipped, the last line of its output, is `skipped` in the task state store (under Storage in its page):
+    Airflow's Task SDK has no call that writes a note.
+    """
 
     @cached_property
     def subprocess_hook(self) -> _Hook:
         return _Hook()
 
     def execute(self, context: Context) -> Any:
+        store = context["task_state_store"]
+        store.delete("skipped")  # of an earlier try
         try:
             return super().execute(context)
+        except AirflowSkipException:
+            store.set("skipped", self.subprocess_hook.result.output.removeprefix("skipped: "))
+            raise
         except AirflowException as error:
-            if self.subprocess_hook.exit_code in FINAL:
+            if self.subprocess_hook.result.exit_code in FINAL:
                 raise AirflowFailException("Refused, and not tried again: the message above says why.") from error
             raise
 

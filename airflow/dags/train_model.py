@@ -1,9 +1,9 @@
 """Check the data, train, promote, verify: each task is one command that can be pasted into a terminal."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import Param, dag
-from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, Pipeline, command, pipelines
+from airflow.sdk import DAG, Param
+from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, command, pipelines
 
 ABOUT = """
 ### A CSV becomes a served model
@@ -12,7 +12,7 @@ ABOUT = """
 | --- | --- | --- |
 | `check` | `pipeline.py check` | every row read and judged; a bad file fails here, by row and column |
 | `train` | `pipeline.py train`, through `spark-submit` | the winner, signed: a new version in the registry |
-| `promote` | `pipeline.py promote` | the alias moved; skipped, with the reasons in its log, where the gate refuses |
+| `promote` | `pipeline.py promote` | the alias moved; skipped where the gate refuses: its *Storage* says why |
 | `verify` | `pipeline.py verify` | the service serves that version, or refused it and the alias is back |
 
 The monitor starts it through the asset `training-request`, when live traffic or a changed data file calls for it.
@@ -52,29 +52,10 @@ FIELDS = {
 }
 
 
-def train_model(pipeline: Pipeline) -> None:
-    """Four commands in a row; each finds what the one before left in the tracking server."""
-
-    @dag(
-        dag_id=pipeline.dag_id("train_model"),
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        schedule=[pipeline.asset("training-request")],
-        catchup=False,
-        max_active_runs=1,
-        default_args={"retries": 1, "retry_delay": timedelta(seconds=5)},
-        tags=["model"],
-        doc_md=ABOUT,
-        params={**FIELDS, **pipeline.params},
-    )
-    def define() -> None:
+for pipeline in pipelines():
+    with DAG(**pipeline.settings("train_model", FIELDS), schedule=[pipeline.asset("training-request")], doc_md=ABOUT):
         check = command("check", f"{PYTHON} check {OPTIONS}", retries=0)
         train = command("train", f"{SPARK_SUBMIT} train {OPTIONS}", execution_timeout=timedelta(hours=2))
         promote = command("promote", f"{PYTHON} promote {OPTIONS} --skip")
         verify = command("verify", f"{PYTHON} verify {OPTIONS} --skip", outlets=[pipeline.asset("production-model")])
-        check >> train >> promote >> verify
-
-    define()
-
-
-for found in pipelines():
-    train_model(found)
+        check >> train >> promote >> verify  # each finds what the one before left in the tracking server

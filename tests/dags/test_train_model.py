@@ -1,5 +1,6 @@
 """The DAG is run for real, as a scheduler would; only the two programs that its tasks start are stand-ins."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_the_asset_is_updated_when_the_alias_moved_and_the_service_took_it(dag, 
     programs()
     states(dag)
     assert updates() == before + 1
+
+
+def reasons_shown() -> list[tuple[str, object]]:
+    """Which tasks show why they were skipped, in all runs."""
+    from airflow.models.task_state_store import TaskStateStoreModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return [(row.task_id, json.loads(row.value)) for row in session.query(TaskStateStoreModel)]
+
+
+def test_a_refusal_by_the_gate_is_shown_in_the_task_that_it_skips(dag, programs) -> None:
+    programs(promote=99, say="skipped: version 2: refused: no gain")
+    before = reasons_shown()
+    states(dag)
+    assert reasons_shown()[len(before) :] == [("promote", "version 2: refused: no gain")]
 
 
 def test_a_refusal_by_the_gate_skips_what_follows_and_updates_nothing(dag, programs) -> None:
