@@ -174,6 +174,12 @@ CLASSES = {"task": "classification"}
         (TABLE, {"data": {"ignore": ["y"]}}, "data.ignore names the target"),
         (TABLE, {"data": {"ignore": ["one", "two", "kind"]}}, "no column is left to predict 'y' from"),
         (TABLE, {"split": {"by": "time", "column": "kind"}}, "neither a date nor a number"),
+        (TABLE, {"split": {"by": "group", "column": "y"}}, "split.column names the target"),
+        (
+            TABLE,
+            {"data": {"ignore": ["kind"], "feedback": True}, "split": {"by": "group", "column": "kind"}},
+            "(split.column) is in data.ignore: rows from feedback have no value for it",
+        ),
         (TABLE, {"target": "one", "data": CLASSES}, "column 'one': expected at most 100 labels, found 300 different"),
         (TABLE.replace(",a,", ",b,"), {"target": "kind", "data": CLASSES}, "expected at least two labels, found 1"),
         (TABLE.replace("two", "a`b"), {}, "the name of column 'a`b' has a backtick in it"),

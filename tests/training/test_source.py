@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training.config import Data
@@ -33,3 +34,13 @@ def test_a_very_long_cell_is_a_cell(tmp_path: Path) -> None:
     source = find(Data(source=str(path), target="b"))
     check_rows(source)
     assert locate(source, {"a": text}, " ") == {"a": (path, 3)}
+
+
+@pytest.mark.parametrize("order", [["here.csv", "absent.csv"], ["absent.csv", "here.csv"]])
+def test_a_file_that_is_named_and_not_there_is_refused_unless_none_is(tmp_path: Path, order: list[str]) -> None:
+    for name in ("here.csv", "sample.csv"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    with pytest.raises(SourceError, match=r"absent\.csv: no such file"):
+        find(Data(source=[str(tmp_path / name) for name in order], target="b"))
+    absent = [str(tmp_path / "absent.csv"), str(tmp_path / "*.parquet")]
+    assert find(Data(source=absent, sample=str(tmp_path / "sample.csv"), target="b")).synthetic

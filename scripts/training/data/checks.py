@@ -110,6 +110,13 @@ def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
                 )
     if data.target in data.ignore or data.segment in data.ignore:
         findings.refuse("data.ignore names the target or the segment", "Take it out of data.ignore.")
+    if config.split.column == data.target:
+        findings.refuse("split.column names the target", "Name the column that says which group or when.")
+    if data.feedback and config.split.column in data.ignore:
+        findings.refuse(
+            f"column '{config.split.column}' (split.column) is in data.ignore: rows from feedback have no value for it",
+            "Take it out of data.ignore, or set data.feedback to false.",
+        )
     features = [name for name in columns if name not in (data.target, *data.ignore)]
     if not features:
         findings.refuse(f"no column is left to predict '{data.target}' from", "Shorten data.ignore.")

@@ -188,7 +188,7 @@ def _plain(character: str) -> str:
 def _files(place: str | list[str]) -> tuple[tuple[Path, ...], str]:
     """The files that a path, a glob, a folder or a list of them names, and the sheet."""
     found: list[Path] = []
-    sheet = ""
+    absent, sheet = "", ""
     for one in [place] if isinstance(place, str) else place:
         pattern = one
         if not Path(one).exists() and (named := re.fullmatch(rf"(.*\.xlsx){SHEET}(.*)", one)):
@@ -202,10 +202,13 @@ def _files(place: str | list[str]) -> tuple[tuple[Path, ...], str]:
         elif path.is_file():
             found.append(path)
         else:
-            found += [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
-            if isinstance(place, list) and not found:
-                raise SourceError(f"{pattern}: no such file", "Take it out of data.source, or provide it.")
-    return tuple(file for file in found if file.is_file()), sheet
+            own = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
+            own = [file for file in own if file.is_file()]
+            absent = absent or ("" if own else pattern)
+            found += own
+    if found and absent:
+        raise SourceError(f"{absent}: no such file", "Take it out of data.source, or provide it.")
+    return tuple(found), sheet
 
 
 def _suffix(file: Path) -> str:
