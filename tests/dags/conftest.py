@@ -71,6 +71,28 @@ def programs(airflow_home: Path) -> Callable[..., Callable[[], list[dict]]]:
     return install
 
 
+@pytest.fixture
+def dags(airflow_home: Path):
+    """Parsed again for each test: a run leaves its parameters in the object."""
+    return dag_bag().dags
+
+
+def run(dag, **conf: object) -> dict[str, str]:
+    """Runs a DAG as a scheduler would; the states of the run and of each task."""
+    made = dag.test(run_conf=conf)
+    return {"run": str(made.state)} | {task.task_id: str(task.state) for task in made.get_task_instances()}
+
+
+def updates(asset: str) -> list[dict[str, object]]:
+    """What every update of the asset carried, oldest first."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.query(AssetEvent).order_by(AssetEvent.id).all()
+        return [dict(event.extra) for event in found if event.asset.name == asset]
+
+
 def dag_bag():
     """All DAGs, parsed again, as Airflow itself does it: with their folder on the path."""
     from airflow.dag_processing.dagbag import BundleDagBag

@@ -1,67 +1,39 @@
 """The monitor's DAG run for real; only the two programs that its tasks start are stand-ins."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from conftest import dag_bag
-
-
-@pytest.fixture
-def dags(airflow_home):
-    """Parsed again for each test: a run leaves its parameters in the object."""
-    return dag_bag().dags
-
-
-def run(dag, **conf: object) -> dict[str, str]:
-    """The states of its tasks after a run."""
-    return {task.task_id: str(task.state) for task in dag.test(run_conf=conf).get_task_instances()}
-
-
-def events() -> list[dict[str, object]]:
-    """What every update of the request's asset carried, oldest first."""
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        found = session.query(AssetEvent).order_by(AssetEvent.id).all()
-        return [dict(event.extra) for event in found if event.asset.name == "training-request"]
+from conftest import run, updates
 
 
 def test_asks_for_training_with_the_model_named(dags, programs) -> None:
     calls = programs()
-    before = len(events())
+    before = len(updates("training-request"))
     states = run(dags["monitor_model"], config="other.yaml", name="mine")
-    assert states == {"monitor": "success", "request_training": "success"}
+    assert states == {"run": "success", "monitor": "success", "request_training": "success"}
     assert [call["program"] for call in calls()] == ["spark-submit", "python"]
     assert [call["script"] for call in calls()] == ["monitor", "retraining"]
     wanted = ["--config", "other.yaml", "--name", "mine"]
     assert [call["argv"][-4:] for call in calls()] == [wanted] * 2
-    assert events()[before:] == [{"config": "other.yaml", "name": "mine", "data": ""}]
+    [run_id] = {call["environment"]["AIRFLOW_CTX_DAG_RUN_ID"] for call in calls()}  # both commands know it
+    assert run_id is not None
+    assert updates("training-request")[before:] == [{"config": "other.yaml", "name": "mine", "data": ""}]
 
 
 def test_a_model_that_was_trained_on_a_table_of_its_own_is_trained_on_that_again(dags, programs) -> None:
     programs(say='{"asked": true, "source": "data/mine.csv"}')
-    before = len(events())
+    before = len(updates("training-request"))
     run(dags["monitor_model"])
-    [event] = events()[before:]
+    [event] = updates("training-request")[before:]
     assert event["data"] == "data/mine.csv"
 
 
 def test_nothing_to_ask_for_is_no_event(dags, programs) -> None:
     programs(retraining=99)
-    before = len(events())
-    assert run(dags["monitor_model"]) == {"monitor": "success", "request_training": "skipped"}
-    assert len(events()) == before
-
-
-def test_both_commands_know_the_run(dags, programs) -> None:
-    calls = programs()
-    run(dags["monitor_model"])
-    ids = {call["environment"]["AIRFLOW_CTX_DAG_RUN_ID"] for call in calls()}
-    assert len(ids) == 1
-    assert None not in ids
+    before = len(updates("training-request"))
+    assert run(dags["monitor_model"]) == {"run": "success", "monitor": "success", "request_training": "skipped"}
+    assert len(updates("training-request")) == before
 
 
 def test_a_dry_run_says_so_to_the_monitor(dags, programs) -> None:
@@ -93,7 +65,7 @@ def test_looks_every_hour_one_run_at_a_time(dags) -> None:
         ([{"from_rest_api": True}], "form.yaml", "", ""),
     ],
 )
-def test_training_that_was_asked_for_is_of_the_model_that_asked_and_its_table(
+def test_training_is_of_the_model_that_asked_and_its_table(
     dags, requested: list[dict[str, object]], config: str, name: str, data: str
 ) -> None:
     task = dags["train_model"].get_task("train")
@@ -104,17 +76,3 @@ def test_training_that_was_asked_for_is_of_the_model_that_asked_and_its_table(
     }
     rendered = task.render_template(task.env, context)
     assert (rendered["PIPELINE_CONFIG"], rendered["MODEL_NAME"], rendered["DATA_SOURCE"]) == (config, name, data)
-
-
-def test_the_page_explains_itself(dags) -> None:
-    dag = dags["monitor_model"]
-    assert all(f"`{task}`" in dag.doc_md for task in dag.task_ids)
-    assert all(dag.params.get_param(name).schema.get("title") for name in dag.params)
-
-
-def test_the_scheduler_can_store_both(dags) -> None:
-    from airflow.serialization.serialized_objects import DagSerialization
-
-    store: Callable[..., dict[str, object]] = DagSerialization.to_dict
-    for name in ("monitor_model", "train_model"):
-        assert DagSerialization.from_dict(store(dags[name])).task_ids == dags[name].task_ids

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import httpx
 import pytest
-from conftest import ROOT, dag_bag
+from conftest import ROOT, dag_bag, run
 from servers import held_port, server_running
 
 WELLS = "The deepest well of Orvan is {depth} metres deep. It was dug in {year} by the miner {name}.\n"
@@ -52,13 +52,12 @@ def parts(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return import_module
 
 
-def run(**conf: object) -> dict[str, str]:
-    """Runs the DAG as a scheduler would; the state of the run and of each task."""
+def refresh(**conf: object) -> dict[str, str]:
+    """Runs the DAG without a second try."""
     dag = dag_bag().dags["refresh_documents"]
     for task in dag.tasks:
         task.retries = 0
-    made = dag.test(run_conf={"questions": 12, **conf})
-    return {"run": str(made.state)} | {task.task_id: str(task.state) for task in made.get_task_instances()}
+    return run(dag, questions=12, **conf)
 
 
 def names(service: str, collection: str) -> set[str]:
@@ -71,38 +70,28 @@ def test_a_folder_is_read_measured_and_followed(documents: Path, service: str) -
     (documents / "larger-than-a-request.md").write_text("The well is deep. " * 20_000)
     (documents.parent / "secret.md").write_text("The password of Halda is quicksilver.\n")
     (documents / "way-out.md").symlink_to(documents.parent / "secret.md")
-    assert run(collection="read", gate={"recall@4": 0.5}) == {
-        "run": "success",
-        "keep": "success",
-        "read": "success",
-        "evaluate": "success",
-        "restore": "skipped",
-    }
+    done = dict.fromkeys(["run", "keep", "read", "evaluate"], "success")
+    assert refresh(collection="read", gate={"recall@4": 0.5}) == done | {"restore": "skipped"}
     assert names(service, "read") == {"wells/halda.md", "wells/merrin.md", "wells/tolsa.md"}
     (documents / "wells" / "halda.md").unlink()
     (documents / "new.md").write_text("The mayor of Halda is Ines Corvo. She took office in 1999.\n")
-    assert run(collection="read", gate={})["run"] == "success"
+    assert refresh(collection="read", gate={})["run"] == "success"
     assert names(service, "read") == {"wells/halda.md", "wells/merrin.md", "wells/tolsa.md", "new.md"}
-    assert run(collection="read", gate={}, follow_removals=True)["run"] == "success"
+    assert refresh(collection="read", gate={}, follow_removals=True)["run"] == "success"
     assert names(service, "read") == {"wells/merrin.md", "wells/tolsa.md", "new.md"}
 
 
 def test_where_the_answers_miss_a_threshold_the_documents_are_what_they_were(documents: Path, service: str) -> None:
-    assert run(collection="kept", gate={})["run"] == "success"
+    assert refresh(collection="kept", gate={})["run"] == "success"
     before = names(service, "kept")
     (documents / "more.md").write_text("The mayor of Halda is Ines Corvo. She took office in 1999.\n")
-    assert run(collection="kept", gate={"quotes": 0}) == {  # at most no quote at all
-        "run": "failed",
-        "keep": "success",
-        "read": "success",
-        "evaluate": "failed",
-        "restore": "failed",
-    }
+    states = refresh(collection="kept", gate={"quotes": 0})  # at most no quote at all
+    assert states == {"keep": "success", "read": "success"} | dict.fromkeys(["run", "evaluate", "restore"], "failed")
     assert names(service, "kept") == before
 
 
 def test_what_the_service_refuses_is_told_and_taken_back(documents: Path, service: str, parts) -> None:
-    states = run(collection="refused", gate={"beauty": 1})
+    states = refresh(collection="refused", gate={"beauty": 1})
     assert (states["run"], states["evaluate"]) == ("failed", "failed")
     library = parts("library")
     asked = library.Library("asked")
@@ -162,11 +151,11 @@ def test_a_service_started_anew_while_it_evaluates_is_asked_again(
     assert not isinstance(raised.value, library.AirflowFailException)  # which Airflow would not try again
 
 
-def test_a_folder_that_is_not_there_changes_nothing(
+def test_a_missing_folder_changes_nothing(
     documents: Path, service: str, monkeypatch: pytest.MonkeyPatch, parts
 ) -> None:
     monkeypatch.setenv("DOCUMENTS_DIR", "nowhere")
-    states = run(collection="nothing")
+    states = refresh(collection="nothing")
     assert (states["run"], states["read"], states["evaluate"]) == ("failed", "failed", "upstream_failed")
     dag = parts("refresh_documents")
     with pytest.raises(dag.AirflowFailException, match="DOCUMENTS_DIR names the one"):
@@ -176,10 +165,6 @@ def test_a_folder_that_is_not_there_changes_nothing(
 def test_a_service_that_is_away_fails_before_anything_is_done(documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with held_port() as port:
         monkeypatch.setenv("RAG_URL", f"http://127.0.0.1:{port}")
-        states = run(collection="away")
-    assert (states["run"], states["keep"], states["read"], states["restore"]) == (
-        "failed",
-        "failed",
-        "upstream_failed",
-        "failed",
-    )
+        states = refresh(collection="away")
+    assert (states["run"], states["keep"], states["restore"]) == ("failed", "failed", "failed")
+    assert states["read"] == "upstream_failed"
