@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from page_fixtures import address, browser, own_wine, page, wine, wine_address  
 from prediction_api.main import create_app
 from prediction_api.models import store
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry, publish, running_registry
+from registry_server import FakeRegistry, running_registry
+from service_thread import settings_for
 
 # Settings of the shell, a key or a folder, must not change what tests see.
 for name in Settings.model_fields:
@@ -36,6 +38,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def untried() -> Iterator[None]:
+    """Models are not tried in a process of their own first, which takes a second each; test_mutants does."""
+
+    async def passes(content: bytes, _most_bytes: int) -> int:
+        return len(content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "try_out", passes)
+        yield
+
+
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
     """An empty registry on a free port."""
@@ -43,36 +57,48 @@ def registry() -> Iterator[FakeRegistry]:
         yield fake
 
 
-@pytest.fixture(autouse=True)
-def untried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models are not tried in a process of their own first, which takes a second each; test_mutants does."""
-
-    async def passes(content: bytes, _most_bytes: int) -> int:
-        return len(content)
-
-    monkeypatch.setattr(store, "try_out", passes)
-
-
 @pytest.fixture
 def settings(registry: FakeRegistry, tmp_path: Path) -> Settings:
-    return Settings(
-        mlflow_tracking_uri=registry.uri,
-        api_port=0,  # a free one
-        api_allowed_hosts="testserver",  # what the test client calls
-        models_dir=tmp_path / "models",
-        signing_public_keys=publish(tmp_path / "keys"),
-        prediction_log_dir=tmp_path / "predictions",
-        api_poll_seconds=0.02,
-        api_max_body_bytes=3_000_000,
-    )
+    return settings_for(registry, tmp_path)
+
+
+@contextmanager
+def started(settings: Settings, **changes: object) -> Iterator[TestClient]:
+    """The service with these settings, from its start on."""
+    app = create_app(settings.model_copy(update=changes))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@contextmanager
+def live(settings: Settings, **changes: object) -> Iterator[TestClient]:
+    """The same, once its default model is live."""
+    with started(settings, **changes) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        yield client
+
+
+@contextmanager
+def live_model(model: bytes, folder: Path, name: str = "wine-quality") -> Iterator[TestClient]:
+    """A service with this model live, for the tests of a module that only ask."""
+    with running_registry() as registry:
+        registry.add(model, name=name)
+        with live(settings_for(registry, folder), api_poll_seconds=1.0) as client:
+            yield client
 
 
 @pytest.fixture
 def client(registry: FakeRegistry, settings: Settings) -> Iterator[TestClient]:
-    """The service with the wine model live."""
+    """A service of the test's own with the wine model live."""
     registry.add(regression_model())
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live(settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The same for all tests that only ask."""
+    with live_model(regression_model(), tmp_path_factory.mktemp("shared")) as client:
         yield client
 
 

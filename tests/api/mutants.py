@@ -7,6 +7,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
+from operator import setitem
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,8 @@ def tree_model(change: Change = lambda _: None) -> bytes:
         target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0], target_weights=[5.0, 7.0],
     )  # fmt: skip
     del model.graph.node[:]
-    model.graph.node.extend(
-        [
-            helper.make_node("Reshape", ["fixed_acidity", "shape"], ["lines"]),
-            stump,
-            helper.make_node("Identity", ["scores"], ["variable"]),
-        ]
-    )
+    lines = helper.make_node("Reshape", ["fixed_acidity", "shape"], ["lines"])
+    model.graph.node.extend([lines, stump, helper.make_node("Identity", ["scores"], ["variable"])])
     model.graph.initializer.append(helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 1]))
     contract = json.loads(model.metadata_props[0].value)
     contract["golden"]["predictions"] = [5.0, 5.0]
@@ -69,23 +65,22 @@ def tree_model(change: Change = lambda _: None) -> bytes:
     return model.SerializeToString()
 
 
-def _attribute(name: str, place: int, value: Any) -> Change:
+def _first(name: str, value: Any) -> Change:
+    """Puts another value first in a list of the stump's; None leaves nothing but the first."""
+
     def change(model: onnx.ModelProto) -> None:
         attribute = next(one for one in model.graph.node[1].attribute if one.name == name)
-        if name == "n_targets":
-            attribute.i = value
+        values = attribute.floats or attribute.ints
+        if value is None:
+            del values[1:]
         else:
-            (attribute.floats or attribute.ints)[place] = value
+            values[0] = value
 
     return change
 
 
-def _shorter(name: str) -> Change:
-    def change(model: onnx.ModelProto) -> None:
-        attribute = next(one for one in model.graph.node[1].attribute if one.name == name)
-        del (attribute.floats or attribute.ints)[1:]
-
-    return change
+def targets(count: int) -> Change:
+    return lambda model: setattr(model.graph.node[1].attribute[0], "i", count)
 
 
 def _last(kind: str, constant: list[int], **attributes: Any) -> Change:
@@ -100,34 +95,27 @@ def _last(kind: str, constant: list[int], **attributes: Any) -> Change:
 
 
 def _dimension(size: int) -> Change:
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.initializer[-1].dims[0] = size
-
-    return change
-
-
-def _circle(model: onnx.ModelProto) -> None:
-    model.graph.node[0].input[0] = "variable"
+    return lambda model: setitem(model.graph.initializer[-1].dims, 0, size)
 
 
 HOSTILE: dict[str, Change] = {
-    "a branch to a node that is not there": _attribute("nodes_truenodeids", 0, 10**9),
-    "a branch to itself": _attribute("nodes_truenodeids", 0, 0),
-    "a feature beyond the row": _attribute("nodes_featureids", 0, 10**9),
-    "a feature before the row": _attribute("nodes_featureids", 0, -(10**9)),
-    "a target that is not there": _attribute("target_ids", 0, 10**9),
-    "a target below zero": _attribute("target_ids", 0, -(10**6)),
-    "a trillion targets": _attribute("n_targets", 0, 2**40),
-    "too few thresholds": _shorter("nodes_values"),
-    "too few weights": _shorter("target_weights"),
-    "another leaf": _attribute("target_weights", 0, 5.1),
-    "another threshold": _attribute("nodes_values", 0, 1.0),
+    "a branch to a node that is not there": _first("nodes_truenodeids", 10**9),
+    "a branch to itself": _first("nodes_truenodeids", 0),
+    "a feature beyond the row": _first("nodes_featureids", 10**9),
+    "a feature before the row": _first("nodes_featureids", -(10**9)),
+    "a target that is not there": _first("target_ids", 10**9),
+    "a target below zero": _first("target_ids", -(10**6)),
+    "a trillion targets": targets(2**40),
+    "too few thresholds": _first("nodes_values", None),
+    "too few weights": _first("target_weights", None),
+    "another leaf": _first("target_weights", 5.1),
+    "another threshold": _first("nodes_values", 1.0),
     "a tensor larger than memory": _last("ConstantOfShape", [2**45]),
     "repeated more often than memory holds": _last("Tile", [2**40, 2**10]),
     "an index beyond the tensor": _last("Gather", [10**15]),
     "a tensor larger than its bytes": _dimension(2**40),
     "a tensor of less than nothing": _dimension(-3),
-    "a graph that bites its tail": _circle,
+    "a graph that bites its tail": lambda model: setitem(model.graph.node[0].input, 0, "variable"),
 }
 
 

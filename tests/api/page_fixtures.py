@@ -7,8 +7,8 @@ from chromium import launched, watched
 from model_files import regression_model
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry, publish, running_registry
-from service_thread import serving
+from registry_server import FakeRegistry, running_registry
+from service_thread import serving, settings_for
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +36,9 @@ def address(settings: Settings) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def wine_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One service with the wine model, for all tests that only ask."""
-    folder = tmp_path_factory.mktemp("wine")
-    folders = {"models_dir": folder / "models", "prediction_log_dir": folder / "predictions"}
-    folders["signing_public_keys"] = publish(folder / "keys")
     with running_registry() as registry:
         registry.add(regression_model())
-        with serving(Settings(mlflow_tracking_uri=registry.uri, api_port=0, api_poll_seconds=0.02, **folders)) as url:
+        with serving(settings_for(registry, tmp_path_factory.mktemp("wine"))) as url:
             yield url
 
 
@@ -64,9 +61,13 @@ def with_form(page: Page, address: str) -> Page:
     return page
 
 
-def look_again(page: Page) -> None:
-    """Lets the page ask the service now, and not only after its few seconds."""
-    page.clock.fast_forward(3_000)
+def look_again(page: Page, times: int = 0) -> None:
+    """Lets the page ask the service now, and not only after its few seconds; or so many times, with an answer each."""
+    if not times:
+        page.clock.fast_forward(3_000)
+    for _ in range(times):
+        with page.expect_response("**/readyz"):
+            page.clock.fast_forward(3_000)
 
 
 def drop(page: Page, name: str, text: str) -> None:

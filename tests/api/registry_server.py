@@ -109,11 +109,8 @@ class FakeRegistry:
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert asked == {
-                    "experiment_ids": ["5"],
-                    "max_results": 100,
-                    "order_by": ["attributes.start_time DESC"],
-                }
+                newest_first = {"max_results": 100, "order_by": ["attributes.start_time DESC"]}
+                assert asked == {"experiment_ids": ["5"]} | newest_first
                 self.do_GET()
 
             def log_message(self, *arguments: object) -> None:
@@ -141,17 +138,13 @@ class FakeRegistry:
             return self._version(parts.path.rpartition("/")[2], query)
         if (found := self._ledger(parts.path, query)) is not None:
             return found
-        prefix = "/api/2.0/mlflow-artifacts/artifacts/"
-        versions = [one for model in self.models.values() for one in model.versions.items()]
-        for version, stored in versions:
-            if (
-                parts.path == f"{prefix}{stored.artifact_uri.removeprefix('mlflow-artifacts:/')}/model.onnx"
-                and stored.content
-            ):
+        artifact = parts.path.replace("/api/2.0/mlflow-artifacts/artifacts", "mlflow-artifacts:")
+        for version, stored in [one for model in self.models.values() for one in model.versions.items()]:
+            if artifact == f"{stored.artifact_uri}/model.onnx" and stored.content:
                 self.downloads.append(version)
                 sent = stored.content[: len(stored.content) // 2] if self.truncate else stored.content
                 return 200, "application/octet-stream", sent, len(stored.content)
-        return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such artifact"})
+        return _missing("no such artifact")
 
     def _ledger(self, path: str, query: dict[str, str]) -> tuple[int, str, bytes, int] | None:
         ours = query == {"experiment_name": f"{self.name}-ledger"}
@@ -160,9 +153,7 @@ class FakeRegistry:
         if path == "/api/2.0/mlflow/runs/search":
             self.ledger_looks += 1
             if self.unsearchable:
-                return _json(
-                    404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No Experiment with id=5 exists"}
-                )
+                return _missing("No Experiment with id=5 exists")
             tags = [{"key": "ledger.entry", "value": json.dumps(entry)} for entry in self.ledger or []]
             other = {"key": "mlflow.user", "value": "somebody"}
             return _json(200, {"runs": [{"info": {}, "data": {"tags": [other, tag]}} for tag in tags]})
@@ -186,8 +177,7 @@ class FakeRegistry:
         model = self.models.get(query["name"])
         stored = model and model.versions.get(query["version"])
         if stored is None:
-            message = f"Model Version (name={query['name']}, version={query['version']}) not found"
-            return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message})
+            return _missing(f"Model Version (name={query['name']}, version={query['version']}) not found")
         if call == "get-download-uri":
             return _json(200, {"artifact_uri": stored.artifact_uri})
         assert call == "get"
@@ -205,6 +195,10 @@ def running_registry() -> Iterator[FakeRegistry]:
         fake.start()
         yield fake
         fake.stop()
+
+
+def _missing(message: str) -> tuple[int, str, bytes, int]:
+    return _json(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message})
 
 
 def _json(status: int, content: dict[str, object]) -> tuple[int, str, bytes, int]:

@@ -3,14 +3,19 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 from conftest import wait_until
-from registry_server import publish
+from model_files import regression_model
+from registry_server import publish, running_registry
 
 API = Path(__file__).parents[2] / "api"
 
@@ -41,27 +46,39 @@ class Service:
 
     @property
     def port(self) -> int:
-        return int(json.loads(self.events()[0])["port"])
+        return int(self.events()[0]["port"])
 
-    def events(self) -> list[str]:
-        return self._log.read_text().splitlines()
+    @cached_property
+    def http(self) -> httpx.Client:
+        """Calls it, each time over a new connection."""
+        return httpx.Client(base_url=self.address, headers={"Connection": "close"}, timeout=60)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of the log that are there as a whole."""
+        return [json.loads(line) for line in self.log().split("\n")[:-1]]
+
+    def connected(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def wait_listening(self) -> None:
         wait_until(self.events)
-        assert httpx.get(f"{self.address}/livez", timeout=60).status_code == 200
+        assert self.http.get("/livez").status_code == 200
 
     def wait_ready(self) -> None:
         self.wait_listening()
-        wait_until(lambda: httpx.get(f"{self.address}/readyz", timeout=60).status_code == 200)
+        wait_until(lambda: self.http.get("/readyz").status_code == 200)
 
     def predict(self, row: dict[str, Any]) -> dict[str, Any]:
-        answer = httpx.post(f"{self.address}/predict", json=row, timeout=60)
+        answer = self.http.post("/predict", json=row)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def metric(self, name: str) -> float:
         """The value of one series, by its name and labels as in the page; 0 where it is not there."""
-        for line in httpx.get(f"{self.address}/metrics", timeout=60).text.splitlines():
+        for line in self.http.get("/metrics").text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0
@@ -70,3 +87,13 @@ class Service:
         """Asks it to end; uvicorn shuts everything down and then lets the signal have its way."""
         self.process.terminate()
         assert self.process.wait(60) == -signal.SIGTERM
+
+
+@contextmanager
+def wine_service(folder: Path, **variables: str) -> Iterator[Service]:
+    """A process with the wine model live."""
+    with running_registry() as registry:
+        registry.add(regression_model())
+        with Service(folder, MLFLOW_TRACKING_URI=registry.uri, **variables) as service:
+            service.wait_ready()
+            yield service

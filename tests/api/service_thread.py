@@ -1,15 +1,30 @@
-"""The real service on a port of its own, in a thread of the test."""
+"""The settings of a service in a test's folder, and the real service on a port of its own, in a thread of the test."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from prediction_api.__main__ import open_listener
 from prediction_api.http.connection import LimitedConnection
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
+from registry_server import FakeRegistry, publish
+
+
+def settings_for(registry: FakeRegistry, folder: Path) -> Settings:
+    return Settings(
+        mlflow_tracking_uri=registry.uri,
+        api_port=0,  # a free one
+        api_allowed_hosts="testserver",  # what the test client calls
+        models_dir=folder / "models",
+        signing_public_keys=publish(folder / "keys"),
+        prediction_log_dir=folder / "predictions",
+        api_poll_seconds=0.02,
+        api_max_body_bytes=3_000_000,
+    )
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """Several registered models at once: each is served, swapped, refused, withdrawn and measured on its own."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import wait_until, whole_lines
+from conftest import live, started, wait_until, whole_lines
 from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model, two_numbers_model
 from prediction_api.errors import SandboxKilled
-from prediction_api.main import create_app
 from prediction_api.models import store
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
@@ -21,10 +22,6 @@ def states(client: TestClient) -> dict[str, str]:
     return dict(client.get("/readyz").json()["models"])
 
 
-def wait_ready(client: TestClient, *names: str) -> None:
-    wait_until(lambda: states(client) == dict.fromkeys(names, "ready"))
-
-
 @pytest.fixture
 def three(registry: FakeRegistry) -> FakeRegistry:
     """wine-quality, then sum, then one without the alias; in pages of one model each."""
@@ -35,9 +32,17 @@ def three(registry: FakeRegistry) -> FakeRegistry:
     return registry
 
 
+@contextmanager
+def both(settings: Settings, **changes: object) -> Iterator[TestClient]:
+    """The service once wine-quality and sum are live."""
+    with started(settings, **changes) as client:
+        wait_until(lambda: states(client) == {"wine-quality": "ready", "sum": "ready"})
+        yield client
+
+
 def test_each_model_answers_under_its_name(three: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    three.ledger = [{"action": "promoted", "version": "1"}]  # of wine-quality
+    with both(settings) as client:
         assert client.get("/models").json() == {
             "default": "wine-quality",
             "models": [
@@ -52,8 +57,8 @@ def test_each_model_answers_under_its_name(three: FakeRegistry, settings: Settin
         assert (answer["prediction"], answer["model"]) == (5.0, {"name": "sum", "version": "1"})
         assert client.post("/models/sum/predict", json=WINE).status_code == 422
         assert client.post("/models/sum/predict/batch", json={"rows": [SUM]}).json()["predictions"] == [5.0]
-        assert client.post("/models/sum/predict/batch", content="first,second\n1,3\n", headers={
-            "Content-Type": "text/csv"}).text.splitlines()[1].startswith("5")  # fmt: skip
+        table = {"content": "first,second\n1,3\n", "headers": {"Content-Type": "text/csv"}}
+        assert client.post("/models/sum/predict/batch", **table).text.splitlines()[1].startswith("5")
         assert client.post("/models/sum/invocations", json={"instances": [SUM]}).json() == {"predictions": [5.0]}
         assert client.post("/models/sum/explain", json=SUM).json()["prediction"] == 5.0
         assert client.get("/models/sum/model").json()["name"] == "sum"
@@ -63,11 +68,12 @@ def test_each_model_answers_under_its_name(three: FakeRegistry, settings: Settin
         assert outputs[0]["data"] == [5.0]
         ready = client.get("/models/sum/readyz").json()
         assert (ready["model"]["version"], ready["registry"]["model"], ready["refused"]) == ("1", "sum", None)
+        assert [entry["version"] for entry in client.get("/history").json()["entries"]] == ["1"]
+        assert client.get("/models/sum/history").json()["entries"] == []
 
 
 def test_feedback_and_predictions_go_into_the_models_own_log(three: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings) as client:
         given = client.post("/models/sum/predict", json=SUM).json()["id"]
         assert client.post("/models/sum/feedback", json={"id": given, "actual": 5.5}).status_code == 202
         client.post("/predict", json=WINE)
@@ -81,17 +87,8 @@ def test_feedback_and_predictions_go_into_the_models_own_log(three: FakeRegistry
         assert f'api_model_info{{model="{name}",version="1"}} 1.0' in page
 
 
-def test_each_model_has_its_own_history(three: FakeRegistry, settings: Settings) -> None:
-    three.ledger = [{"action": "promoted", "version": "1"}]
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
-        assert [entry["version"] for entry in client.get("/history").json()["entries"]] == ["1"]
-        assert client.get("/models/sum/history").json()["entries"] == []
-
-
 def test_an_unknown_model_is_not_found_and_what_is_served_is_named(three: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings) as client:
         for name in ("nobody", "a candidate"):
             for answer in (
                 client.post(f"/models/{name}/predict", json=SUM),
@@ -103,8 +100,7 @@ def test_an_unknown_model_is_not_found_and_what_is_served_is_named(three: FakeRe
 
 
 def test_a_bad_version_of_one_model_leaves_the_others_alone(three: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings) as client:
         three.add(b"no model at all", name="sum")
         wait_until(lambda: client.get("/models/sum/readyz").json()["refused"])
         assert client.get("/models/sum/readyz").json()["refused"]["reason"] == "unsafe-graph"
@@ -130,9 +126,8 @@ def test_one_model_at_a_time_is_tried(three: FakeRegistry, settings: Settings, m
         return len(content)
 
     monkeypatch.setattr(store, "try_out", tried)
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
-    assert most == 1
+    with both(settings):
+        assert most == 1
 
 
 def test_a_model_that_does_not_fit_beside_the_others_is_refused_until_there_is_room(
@@ -143,7 +138,7 @@ def test_a_model_that_does_not_fit_beside_the_others_is_refused_until_there_is_r
 
     monkeypatch.setattr(store, "try_out", large)
     monkeypatch.setattr(store, "RETRY_REFUSED_SECONDS", 0.01)
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         wait_until(lambda: sorted(states(client).values()) == ["no-room", "ready"])
         served, refused = sorted(states(client), key=lambda name: states(client)[name] != "ready")
         said = client.get(f"/models/{refused}/readyz").json()["refused"]["detail"]
@@ -152,7 +147,7 @@ def test_a_model_that_does_not_fit_beside_the_others_is_refused_until_there_is_r
         wait_until(lambda: states(client) == {refused: "ready"})
 
 
-def test_a_trial_that_was_killed_is_repeated(
+def test_a_killed_trial_is_repeated(
     registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = iter(range(2))
@@ -165,16 +160,13 @@ def test_a_trial_that_was_killed_is_repeated(
     monkeypatch.setattr(store, "try_out", killed_twice)
     monkeypatch.setattr(store, "RETRY_KILLED_SECONDS", 0.05)
     registry.add(regression_model())
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
-        assert (
-            'api_model_refusals_total{model="wine-quality",reason="sandbox-killed"} 2.0' in client.get("/metrics").text
-        )
+    with live(settings) as client:
+        metrics = client.get("/metrics").text
+    assert 'api_model_refusals_total{model="wine-quality",reason="sandbox-killed"} 2.0' in metrics
 
 
 def test_the_default_model_can_be_named(three: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings.model_copy(update={"default_model": "sum"}))) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings, default_model="sum") as client:
         assert client.get("/models").json()["default"] == "sum"
         assert client.post("/predict", json=SUM).json()["model"]["name"] == "sum"
         del three.models["sum"]
@@ -184,11 +176,8 @@ def test_the_default_model_can_be_named(three: FakeRegistry, settings: Settings)
 
 
 @pytest.mark.parametrize("removed", ["alias", "registration"])
-def test_a_model_that_is_no_longer_promoted_is_no_longer_served(
-    three: FakeRegistry, settings: Settings, removed: str
-) -> None:
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+def test_a_model_no_longer_promoted_is_no_longer_served(three: FakeRegistry, settings: Settings, removed: str) -> None:
+    with both(settings) as client:
         if removed == "alias":
             three.aliases.clear()
         else:
@@ -198,38 +187,36 @@ def test_a_model_that_is_no_longer_promoted_is_no_longer_served(
         assert client.get("/models").json()["default"] == "sum"
         assert 'model="wine-quality",version="1"} 1.0' not in client.get("/metrics").text.partition("model_info")[2]
     three.stop()
-    with TestClient(create_app(settings)) as client:  # a copy of it is on the disk still
+    with started(settings) as client:  # a copy of it is on the disk still
         assert states(client) == {"sum": "ready"}
     three.start()
     three.add(regression_model(0.5))
     three.aliases["production"] = "1"
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         wait_until(lambda: states(client).get("wine-quality") == "ready")
 
 
 def test_without_the_registry_every_model_comes_back_from_its_copy(three: FakeRegistry, settings: Settings) -> None:
     three.models["sum"].created = 1  # the first registered
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings) as client:
         wait_until(lambda: len(list(settings.models_dir.glob("*/1.json"))) == 2)
     three.stop()
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings) as client:
         assert client.get("/models").json()["default"] == "sum"
         assert client.post("/models/wine-quality/predict", json=WINE).status_code == 200
         unknown = client.get("/models/nobody/readyz")
         assert (unknown.status_code, "no copy of it here" in unknown.json()["detail"]) == (503, True)
-    with TestClient(create_app(settings.model_copy(update={"model_alias": "staging"}))) as client:
+    with started(settings, model_alias="staging") as client:
         assert states(client) == {}
 
 
 @pytest.mark.parametrize("name", ["../etc", "wein güte", ".hidden", "x" * 101, "line\nbreak", "ends\n"])
-def test_a_name_that_cannot_be_a_folder_is_refused_in_words(
+def test_a_name_that_can_be_no_folder_is_refused_in_words(
     registry: FakeRegistry, settings: Settings, name: str
 ) -> None:
     registry.add(regression_model(), name=name)
     registry.add(regression_model())
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         wait_until(lambda: states(client) == {name: "unsafe-name", "wine-quality": "ready"})
         listed = {model["name"]: model for model in client.get("/models").json()["models"]}
         assert (listed[name]["ready"], listed[name]["refused"]["reason"]) == (False, "unsafe-name")
@@ -239,8 +226,7 @@ def test_a_name_that_cannot_be_a_folder_is_refused_in_words(
 
 
 def test_the_details_of_a_version_are_asked_for_once(three: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality", "sum")
+    with both(settings):
         looks = three.looks
         wait_until(lambda: three.looks > looks + 20)
     assert three.details == 2
@@ -248,8 +234,7 @@ def test_the_details_of_a_version_are_asked_for_once(three: FakeRegistry, settin
 
 def test_a_model_that_was_registered_again_is_another_one(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(regression_model(0.5))
-    with TestClient(create_app(settings)) as client:
-        wait_ready(client, "wine-quality")
+    with live(settings) as client:
         registry.models.clear()
         registry.add(regression_model(1.0))
         registry.models["wine-quality"].created = 2_000

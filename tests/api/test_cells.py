@@ -4,41 +4,34 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from conftest import live_model
 from fastapi.testclient import TestClient
 from model_files import typed_contract, typed_model
 from prediction_api.errors import WrongContent
-from prediction_api.main import create_app
 from prediction_api.models.contract import Contract, DateFeature
 from prediction_api.models.predictor import Predictor
 from prediction_api.predicting.rows import RowReader
-from prediction_api.settings import Settings
-from registry_server import FakeRegistry
 
 NAMES = ["amount", "garage", "is active", "sold", "paid"]
 # Cells as a training file may have them, with the value that JSON would give and what the row is worth.
 FILE: list[tuple[list[str], list[Any], float]] = [
     (["5", "attached", "True", "2026-01-06", "05.03.2026"], [5, "attached", True, "2026-01-06", "05.03.2026"], 31115.0),
-    (
-        [" 5.0 ", "attached\t", "YES", "2026-01-06T23:59:59Z", "5.3.2026"],
-        [5.0, "attached", 1, "2026-01-06", None],
-        31115.0,
-    ),
+    ([" 5.0 ", "attached\t", "YES", "2026-01-06T23:59:59Z", "5.3.2026"], [5.0, "attached", 1, "2026-01-06", None],
+     31115.0),
     (["+.5e1", "none", "no", "2026-01-07T00:30:00+01:00", ""], [5.0, "none", False, "2026-01-06 12:00", None], 1005.0),
     (["\u22125", "007", "false", "", "?"], [-5, 7, 0, None, None], -5.0),
     (["n/a", "NA", "NULL", "nan", "N/A"], [None, None, None, None, None], 0.0),
     (["\u00a01 ", "carport", "", "", ""], ["1", "carport", None, "", " "], 1.0),
-]
+]  # fmt: skip
 
 
-@pytest.fixture
-def typed(registry: FakeRegistry, settings: Settings) -> Iterator[TestClient]:
-    registry.add(typed_model(), name="typed")
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with live_model(typed_model(), tmp_path_factory.mktemp("typed"), "typed") as client:
         yield client
 
 
@@ -49,7 +42,7 @@ def table(separator: str = ",", ending: str = "\n") -> str:
 
 
 @pytest.mark.parametrize(("cells", "values", "worth"), FILE)
-def test_a_row_of_the_file_is_accepted_as_text_and_typed(
+def test_a_row_is_accepted_as_text_and_typed(
     typed: TestClient, cells: list[str], values: list[Any], worth: float
 ) -> None:
     answer = typed.post("/predict", json=dict(zip(NAMES, cells, strict=True)))
@@ -174,15 +167,11 @@ def test_the_explanation_has_a_typical_value_of_each_type(typed: TestClient) -> 
     assert typical == {"amount": 5.0, "garage": "none", "is active": True, "sold": "2024-06-03", "paid": "03.06.2024"}
 
 
-def test_texts_that_a_spreadsheet_would_run_are_made_harmless_where_asked(
-    registry: FakeRegistry, settings: Settings
-) -> None:
+def test_texts_that_a_spreadsheet_would_run_are_made_harmless_where_asked(tmp_path: Path) -> None:
     contract = typed_contract()
     contract["features"][1] |= {"name": "=garage", "input": "garage"}
-    registry.add(typed_model(contract), name="typed")
     body = "amount,garage,is active,sold,paid\n-5,carport,,,\n"
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live_model(typed_model(contract), tmp_path) as client:
         plain, safe = (
             client.post(f"/predict/batch{query}", content=body, headers={"Content-Type": "text/csv"}).text
             for query in ("", "?safe=1")

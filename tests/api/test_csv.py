@@ -4,16 +4,17 @@ import csv
 import io
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from conftest import live
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_files import classification_model, overflowing_model, regression_model
-from prediction_api.main import create_app
+from prediction_api.models.predictor import Predictor
 from prediction_api.protocols.csv import CHUNK_ROWS
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
@@ -37,8 +38,8 @@ def post(client: TestClient, body: str | bytes, path: str = "/predict/batch", **
         "alcohol, fixed_acidity ,type\n9,8,white\n,4,\n",
     ],
 )
-def test_csv_is_answered_with_csv_in_the_order_given(client: TestClient, body: str) -> None:
-    answer = post(client, body)
+def test_csv_is_answered_with_csv_in_the_order_given(shared: TestClient, body: str) -> None:
+    answer = post(shared, body)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
     assert int(answer.headers["content-length"]) == len(answer.content)
     header, *rows = csv.reader(io.StringIO(answer.text))
@@ -49,22 +50,21 @@ def test_csv_is_answered_with_csv_in_the_order_given(client: TestClient, body: s
     assert len({identifier for identifier, _ in identifiers}) == 1
 
 
-def test_invocations_answers_csv_as_mlflow_does(client: TestClient) -> None:
-    answer = post(client, HEADER + ROWS, "/invocations", **{"Content-Type": "text/csv; charset=utf-8"})
+def test_invocations_answers_csv_as_mlflow_does(shared: TestClient) -> None:
+    answer = post(shared, HEADER + ROWS, "/invocations", **{"Content-Type": "text/csv; charset=utf-8"})
     assert (answer.headers["content-type"], answer.json()) == ("application/json", {"predictions": [14.0, 12.0]})
-    assert post(client, HEADER, "/invocations", **{"Content-Type": "text/csv; charset=latin-1"}).status_code == 415
+    assert post(shared, HEADER, "/invocations", **{"Content-Type": "text/csv; charset=latin-1"}).status_code == 415
 
 
-def test_json_is_answered_with_csv_where_that_is_asked_for(client: TestClient) -> None:
+def test_json_is_answered_with_csv_where_that_is_asked_for(shared: TestClient) -> None:
     rows = [{"fixed acidity": 8, "alcohol": 9, "type": "white"}] * 2
-    answer = client.post("/predict/batch", json={"rows": rows}, headers={"Accept": "text/csv"})
+    answer = shared.post("/predict/batch", json={"rows": rows}, headers={"Accept": "text/csv"})
     assert [line.split(",")[0] for line in answer.text.splitlines()] == ["prediction", "14.0", "14.0"]
 
 
 def test_classes_come_with_a_column_per_label(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(classification_model())
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live(settings) as client:
         lines = post(client, "size\n-2\n2\n").text.splitlines()
         assert lines[0] == "prediction,probability_benign,probability_malign,id"
         assert [line.rsplit(",", 1)[0] for line in lines[1:]] == [
@@ -93,9 +93,9 @@ def test_classes_come_with_a_column_per_label(registry: FakeRegistry, settings: 
         (HEADER + "\n\n", ["line", 2], "expected a row under the header"),
     ],
 )  # fmt: skip
-def test_a_bad_line_is_named_with_its_column(client: TestClient, body: str, loc: list[Any], says: str) -> None:
+def test_a_bad_line_is_named_with_its_column(shared: TestClient, body: str, loc: list[Any], says: str) -> None:
     for path in ("/predict/batch", "/invocations"):
-        answer = post(client, body, path)
+        answer = post(shared, body, path)
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs#error-wrong-content")
         assert answer.json()["errors"][0]["loc"] == loc
         assert says in answer.json()["errors"][0]["msg"]
@@ -111,8 +111,8 @@ def test_a_bad_line_is_named_with_its_column(client: TestClient, body: str, loc:
         (HEADER.encode() + b"8,9,red\r8,9,red\n", "line 2: new-line character seen in unquoted field"),
     ],
 )
-def test_what_is_no_csv_is_refused_with_its_line(client: TestClient, body: bytes, says: str) -> None:
-    answer = post(client, body)
+def test_what_is_no_csv_is_refused_with_its_line(shared: TestClient, body: bytes, says: str) -> None:
+    answer = post(shared, body)
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs#error-not-csv")
     assert says in answer.json()["detail"]
 
@@ -132,25 +132,22 @@ def counted(client: TestClient) -> list[str]:
 
 
 @pytest.mark.parametrize("line", ["8,9,rosé\n", "8,9\n"])
-def test_bad_lines_are_reported_in_a_short_list(client: TestClient, line: str) -> None:
-    problem = post(client, HEADER + line * 5_000).json()
+def test_bad_lines_are_reported_in_a_short_list(shared: TestClient, line: str) -> None:
+    problem = post(shared, HEADER + line * 5_000).json()
     assert len(problem["errors"]) == 20
     assert problem["detail"].endswith("(and at least 19 more)")
 
 
 def test_a_model_that_fails_midway_is_an_error_and_no_half_answer(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(overflowing_model())
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live(settings) as client:
         answer = post(client, HEADER + "0,9,red\n" * CHUNK_ROWS + "1e10,9,red\n")
     assert (answer.status_code, answer.json()["type"]) == (500, "/docs#error-prediction-failed")
 
 
 def test_csv_has_a_limit_of_its_own(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(regression_model())
-    small = settings.model_copy(update={"api_max_body_bytes": 1_000, "api_max_csv_bytes": 100_000})
-    with TestClient(create_app(small), raise_server_exceptions=False) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live(settings, api_max_body_bytes=1_000, api_max_csv_bytes=100_000) as client:
         assert post(client, HEADER + "8,9,red\n" * 10_000).status_code == 200
         assert post(client, HEADER + "8,9,red\n" * 13_000).status_code == 413
         blocks = iter([HEADER.encode(), *[b"8,9,red\n" * 1_000] * 20])
@@ -160,40 +157,34 @@ def test_csv_has_a_limit_of_its_own(registry: FakeRegistry, settings: Settings) 
         assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
 
 
-def test_without_room_for_the_table_it_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_room_for_the_table_it_is_said(shared: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(tempfile, "tempdir", "/nowhere")
-        answer = post(client, HEADER + "8,9,red\n" * 150_000)  # more than is kept in memory
+        answer = post(shared, HEADER + "8,9,red\n" * 150_000)  # more than is kept in memory
     assert (answer.status_code, answer.json()["type"]) == (503, "/docs#error-no-room")
     assert "No such file or directory" in answer.json()["detail"]
-    assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
+    assert post(shared, HEADER + ROWS).status_code == 200  # nothing is left held
 
 
-def test_other_requests_are_answered_while_a_csv_is_worked_on(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers: list[Any] = []
-    begun, go_on, waited = threading.Event(), threading.Event(), list[bool]()
-    serving = client.app.state.catalog.default.inference  # type: ignore[attr-defined]
-    many = serving.many
+def test_others_are_answered_while_a_csv_is_worked_on(shared: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    predict = Predictor.predict
 
-    def slow(*arguments: Any) -> Any:
-        begun.set()
-        waited.append(go_on.wait(30))
-        return many(*arguments)
+    def slow(predictor: Predictor, rows: Any) -> Any:
+        if len(rows) > 1:
+            begun.set()
+            assert go_on.wait(60)
+        return predict(predictor, rows)
 
-    monkeypatch.setattr(serving, "many", slow)
-    body = HEADER + "8,9,red\n" * (2 * CHUNK_ROWS)
-    thread = threading.Thread(target=lambda: answers.append(post(client, body)))
-    thread.start()
-    assert begun.wait(60)
-    assert client.get("/livez").status_code == 200
-    assert client.post("/predict", json={"fixed acidity": 8, "alcohol": 9, "type": "red"}).status_code == 200
-    assert not answers
-    go_on.set()
-    thread.join()
-    assert answers[0].text.count("\n") == 2 * CHUNK_ROWS + 1
-    assert waited == [True, True]
+    monkeypatch.setattr(Predictor, "predict", slow)
+    with ThreadPoolExecutor(1) as pool:
+        table = pool.submit(post, shared, HEADER + "8,9,red\n" * (2 * CHUNK_ROWS))
+        assert begun.wait(60)
+        assert shared.get("/livez").status_code == 200
+        assert shared.post("/predict", json={"fixed acidity": 8, "alcohol": 9, "type": "red"}).status_code == 200
+        assert not table.done()
+        go_on.set()
+        assert table.result().text.count("\n") == 2 * CHUNK_ROWS + 1
 
 
 CELLS = st.tuples(
@@ -202,13 +193,13 @@ CELLS = st.tuples(
 
 
 @given(st.lists(CELLS, min_size=1, max_size=5), st.sampled_from(",;\t"))
-@hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_csv_gives_the_predictions_of_json(client: TestClient, rows: list[tuple[Any, ...]], separator: str) -> None:
+@hypothesis_settings(max_examples=50)
+def test_csv_gives_the_predictions_of_json(shared: TestClient, rows: list[tuple[Any, ...]], separator: str) -> None:
     table = io.StringIO()
     csv.writer(table, delimiter=separator).writerows([["fixed acidity", "alcohol", "type"], *rows])
     records = [dict(zip(("fixed_acidity", "alcohol", "type"), row, strict=True)) for row in rows]
-    expected = client.post("/predict/batch", json={"rows": records}).json()["predictions"]
-    answer = csv.reader(io.StringIO(post(client, table.getvalue()).text))
+    expected = shared.post("/predict/batch", json={"rows": records}).json()["predictions"]
+    answer = csv.reader(io.StringIO(post(shared, table.getvalue()).text))
     assert [float(row[0]) for row in list(answer)[1:]] == expected
 
 
@@ -216,6 +207,6 @@ def test_csv_gives_the_predictions_of_json(client: TestClient, rows: list[tuple[
     st.binary(max_size=200)
     | st.text(alphabet='8,;9red\n\r"\t ', max_size=60).map(lambda text: (HEADER + text).encode())
 )
-@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_answered_or_refused(client: TestClient, body: bytes) -> None:
-    assert post(client, body).status_code in (200, 422)
+@hypothesis_settings(max_examples=200)
+def test_any_bytes_are_answered_or_refused(shared: TestClient, body: bytes) -> None:
+    assert post(shared, body).status_code in (200, 422)

@@ -10,9 +10,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_files import regression_model
-from registry_server import running_registry
-from service_process import Service
+from service_process import Service, wine_service
 
 ROW = {"fixed_acidity": 8.0, "alcohol": 9.0, "type": "white"}
 BYTES = 7_000_000  # less than the largest body that is taken
@@ -48,11 +46,8 @@ SHAPES: dict[str, Callable[[int], str]] = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_registry() as registry:
-        registry.add(regression_model())
-        with Service(tmp_path_factory.mktemp("service"), MLFLOW_TRACKING_URI=registry.uri) as service:
-            service.wait_ready()
-            yield service
+    with wine_service(tmp_path_factory.mktemp("service")) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,7 @@ def test_what_one_client_sends_does_not_stop_another(
     def hostile() -> None:
         headers = {"Content-Type": "application/json"}
         try:
-            statuses.append(httpx.post(service.address + path, content=body, headers=headers, timeout=60).status_code)
+            statuses.append(service.http.post(path, content=body, headers=headers).status_code)
         except httpx.TransportError:  # refused and closed while it still sends
             statuses.append(413)
 

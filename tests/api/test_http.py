@@ -6,16 +6,14 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
-import httpx
 import pytest
-from conftest import wait_until
+from conftest import started, wait_until
 from fastapi.testclient import TestClient
-from model_files import regression_model
-from prediction_api.main import create_app
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry, running_registry
-from service_process import Service
+from service_process import Service, wine_service
 
 ROW = {"fixed_acidity": 8.0, "alcohol": 9.0, "type": "white"}
 HEALTH = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -24,17 +22,9 @@ MOST_CONNECTIONS = 20
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    with running_registry() as registry:
-        registry.add(regression_model())
-        limits = {"API_REQUEST_SECONDS": "60", "API_MAX_CONNECTIONS": str(MOST_CONNECTIONS)}
-        with Service(folder, MLFLOW_TRACKING_URI=registry.uri, **limits) as service:
-            service.wait_ready()
-            yield service
-
-
-def connected(service: Service) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=60)
+    limits = {"API_REQUEST_SECONDS": "60", "API_MAX_CONNECTIONS": str(MOST_CONNECTIONS)}
+    with wine_service(tmp_path_factory.mktemp("service"), **limits) as service:
+        yield service
 
 
 def everything(stream: socket.socket) -> bytes:
@@ -49,23 +39,20 @@ def everything(stream: socket.socket) -> bytes:
     "host",
     ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "a b", "", "u@localhost"],
 )
-def test_a_name_that_is_not_ours_is_refused_on_every_call(client: TestClient, host: str) -> None:
+def test_a_name_that_is_not_ours_is_refused_on_every_call(shared: TestClient, host: str) -> None:
     for path in ("/livez", "/", "/docs", "/metrics", "/pages/style.css", "/livez/", "/nowhere"):
-        refused = client.get(path, headers={"Host": host}, follow_redirects=False)
+        refused = shared.get(path, headers={"Host": host}, follow_redirects=False)
         assert (refused.status_code, refused.json()["type"]) == (421, "/docs#error-unknown-host")
         assert "API_ALLOWED_HOSTS" in refused.json()["hint"]
         assert "location" not in refused.headers
-    assert client.post("/predict", json=ROW, headers={"Host": host}).status_code == 421
+    assert shared.post("/predict", json=ROW, headers={"Host": host}).status_code == 421
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1:81", "192.168.7.9", "[::1]:8000", "api:8000",
-             "models.example.org", "a.b.example.net"],
-)  # fmt: skip
-def test_addresses_and_own_names_are_answered(registry: FakeRegistry, settings: Settings, host: str) -> None:
-    allowed = settings.model_copy(update={"api_allowed_hosts": "models.example.org, *.example.net"})
-    with TestClient(create_app(allowed), base_url="http://localhost") as client:
-        assert client.get("/livez", headers={"Host": host}).status_code == 200
+def test_addresses_and_own_names_are_answered(settings: Settings) -> None:
+    own = ("api:8000", "models.example.org", "a.b.example.net")
+    with started(settings, api_allowed_hosts="models.example.org, *.example.net") as client:
+        for host in ("localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1:81", "192.168.7.9", "[::1]:8000", *own):
+            assert client.get("/livez", headers={"Host": host}).status_code == 200, host
         assert client.get("/livez", headers={"Host": "example.net"}).status_code == 421
 
 
@@ -76,17 +63,17 @@ def test_addresses_and_own_names_are_answered(registry: FakeRegistry, settings: 
         ("http://testserver:81", 200), ("http://127.0.0.1:3000", 403), ("null", 403), ("http://testserver.evil", 403),
     ],
 )  # fmt: skip
-def test_pages_of_other_sites_change_nothing(client: TestClient, origin: str | None, status: int) -> None:
+def test_pages_of_other_sites_change_nothing(shared: TestClient, origin: str | None, status: int) -> None:
     headers = {"Origin": origin} if origin else {}
-    answer = client.post("/predict", json=ROW, headers=headers)
+    answer = shared.post("/predict", json=ROW, headers=headers)
     assert answer.status_code == status
     assert status == 200 or answer.json()["type"] == "/docs#error-foreign-origin"
-    assert client.get("/livez", headers=headers).status_code == 200  # a browser keeps the answer from that page
+    assert shared.get("/livez", headers=headers).status_code == 200  # a browser keeps the answer from that page
 
 
-def test_no_answer_redirects(client: TestClient) -> None:
+def test_no_answer_redirects(shared: TestClient) -> None:
     for path in ("/livez/", "/docs/", "/pages", "/predict/"):
-        answer = client.get(path, follow_redirects=False)
+        answer = shared.get(path, follow_redirects=False)
         assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
@@ -103,7 +90,7 @@ def test_no_answer_redirects(client: TestClient) -> None:
     ],
 )
 def test_what_is_no_http_is_a_malformed_request(service: Service, head: str) -> None:
-    with connected(service) as stream:
+    with service.connected() as stream:
         stream.sendall(head.encode())
         stream.shutdown(socket.SHUT_WR)
         answer = everything(stream)
@@ -113,13 +100,13 @@ def test_what_is_no_http_is_a_malformed_request(service: Service, head: str) -> 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/v2/health/ready", "/docs", "/pages/style.css", "/nowhere"])
 def test_head_is_get_without_the_body(service: Service, path: str) -> None:
-    got, head = (httpx.request(method, f"{service.address}{path}", timeout=60) for method in ("GET", "HEAD"))
+    got, head = (service.http.request(method, path) for method in ("GET", "HEAD"))
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers["content-length"] == str(len(got.content))
 
 
-def test_head_says_that_no_model_is_loaded(registry: FakeRegistry, settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
+def test_head_says_that_no_model_is_loaded(settings: Settings) -> None:
+    with started(settings) as client:
         for path, status in (("/livez", 200), ("/readyz", 503), ("/v2/health/ready", 503)):
             answer = client.head(path)
             assert (answer.status_code, answer.content) == (status, b"")
@@ -127,7 +114,7 @@ def test_head_says_that_no_model_is_loaded(registry: FakeRegistry, settings: Set
 
 def test_a_half_closed_get_is_answered(service: Service) -> None:
     for _ in range(50):
-        with connected(service) as stream:
+        with service.connected() as stream:
             stream.sendall(HEALTH)
             stream.shutdown(socket.SHUT_WR)
             answer = everything(stream)
@@ -140,11 +127,11 @@ def test_a_half_closed_get_is_answered(service: Service) -> None:
 )
 def test_health_answers_while_slow_and_idle_clients_hold_every_connection(service: Service, begun: bytes) -> None:
     with ExitStack() as stack:
-        slow = [stack.enter_context(connected(service)) for _ in range(MOST_CONNECTIONS)]
+        slow = [stack.enter_context(service.connected()) for _ in range(MOST_CONNECTIONS)]
         for stream in slow:
             stream.sendall(begun)
         for number in range(5):
-            with connected(service) as health:
+            with service.connected() as health:
                 health.sendall(HEALTH)
                 assert health.recv(12) == b"HTTP/1.1 200", number
         [first, *_], _, _ = select.select(slow, [], [], 60)
@@ -153,14 +140,10 @@ def test_health_answers_while_slow_and_idle_clients_hold_every_connection(servic
     service.predict(ROW)
 
 
-def test_clients_that_send_a_small_body_slowly_take_no_place(
-    registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    registry.add(regression_model())
-    with Service(tmp_path_factory.mktemp("slow"), MLFLOW_TRACKING_URI=registry.uri) as service, ExitStack() as stack:
-        service.wait_ready()
+def test_clients_that_send_a_small_body_slowly_take_no_place(tmp_path: Path) -> None:
+    with wine_service(tmp_path) as service, ExitStack() as stack:
         for _ in range(300):
-            stream = stack.enter_context(connected(service))
+            stream = stack.enter_context(service.connected())
             stream.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
         wait_until(lambda: service.metric("api_connections") > 300)
         service.predict(ROW)
@@ -169,33 +152,23 @@ def test_clients_that_send_a_small_body_slowly_take_no_place(
 def test_clients_that_send_large_bodies_slowly_lose_their_places(service: Service) -> None:
     with ExitStack() as stack:
         for _ in range(6):
-            stream = stack.enter_context(connected(service))
+            stream = stack.enter_context(service.connected())
             stream.sendall(b"POST /predict/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
             stream.sendall(b"Content-Length: 5000000\r\n\r\n{")
         wait_until(lambda: service.metric("api_requests_in_hand") == 6)
 
         def served() -> bool:
-            answer = httpx.post(f"{service.address}/predict/batch", json={"rows": [ROW] * 1_000}, timeout=60)
+            answer = service.http.post("/predict/batch", json={"rows": [ROW] * 1_000})
             assert answer.status_code in (200, 429)
             return answer.status_code == 200
 
         wait_until(served)
 
 
-def test_a_table_that_waits_for_its_place_is_not_late(
-    registry: FakeRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    registry.add(regression_model())
+def test_a_table_that_waits_for_its_place_is_not_late(tmp_path: Path) -> None:
     table = b"fixed acidity,alcohol,type\n" + b"8,9,red\n" * 40_000
-    folder = tmp_path_factory.mktemp("table")
-    with Service(folder, MLFLOW_TRACKING_URI=registry.uri, API_REQUEST_SECONDS="1") as service:
-        service.wait_ready()
-
-        def post(_: int) -> int:
-            headers = {"Content-Type": "text/csv"}
-            return httpx.post(
-                f"{service.address}/predict/batch", content=table, headers=headers, timeout=600
-            ).status_code
-
-        with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(post, range(4))) == [200] * 4
+    with wine_service(tmp_path, API_REQUEST_SECONDS="1") as service, ThreadPoolExecutor(4) as pool:
+        headers = {"Content-Type": "text/csv"}
+        batch = partial(service.http.post, "/predict/batch", content=table, headers=headers, timeout=600)
+        answers = [pool.submit(batch) for _ in range(4)]
+        assert [answer.result().status_code for answer in answers] == [200] * 4

@@ -4,14 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import live, started
 from fastapi.testclient import TestClient
 from model_files import regression_model
-from prediction_api import __main__ as entry
 from prediction_api.errors import StartRefused
 from prediction_api.http import keys
 from prediction_api.http.keys import KeyRing, read_keys
-from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
 from pydantic import SecretStr
 from registry_server import FakeRegistry
@@ -27,16 +25,9 @@ def ask(client: TestClient, key: str) -> int:
 
 def test_with_a_key_only_who_gives_it_is_answered(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(regression_model())
-    with TestClient(create_app(settings.model_copy(update={"api_key": SecretStr(KEY)}))) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)  # health needs none
-        for headers in (
-            {},
-            {"X-API-Key": ""},
-            {"X-API-Key": OTHER},
-            {"X-API-Key": KEY[:-1]},
-            {"Authorization": KEY},
-            {"Authorization": f"Basic {KEY}"},
-        ):
+    with live(settings, api_key=SecretStr(KEY)) as client:  # health needs none
+        wrong = [{}, *({"X-API-Key": key} for key in ("", OTHER, KEY[:-1]))]
+        for headers in (*wrong, {"Authorization": KEY}, {"Authorization": f"Basic {KEY}"}):
             refused = client.post("/predict", json=ROW, headers=headers)
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"].startswith("Bearer")
@@ -49,9 +40,8 @@ def test_with_a_key_only_who_gives_it_is_answered(registry: FakeRegistry, settin
             assert client.get(path).status_code == 200
 
 
-def test_the_schema_says_what_asks_for_a_key(registry: FakeRegistry, settings: Settings) -> None:
-    registry.add(regression_model())
-    with TestClient(create_app(settings.model_copy(update={"api_key": SecretStr(KEY)}))) as client:
+def test_the_schema_says_what_asks_for_a_key(settings: Settings, shared: TestClient) -> None:
+    with started(settings, api_key=SecretStr(KEY)) as client:
         schema = client.get("/openapi.json", headers={"X-API-Key": KEY}).json()
     assert schema["components"]["securitySchemes"]["Key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     predict, health = schema["paths"]["/predict"]["post"], schema["paths"]["/livez"]["get"]
@@ -59,13 +49,9 @@ def test_the_schema_says_what_asks_for_a_key(registry: FakeRegistry, settings: S
     assert {"401", "429"} <= predict["responses"].keys()
     assert "security" not in health
     assert "401" not in health["responses"]
-
-
-def test_without_a_key_everybody_is_answered(client: TestClient) -> None:
-    assert client.post("/predict", json=ROW).status_code == 200
-    schema = client.get("/openapi.json").json()
-    assert "securitySchemes" not in schema["components"]
-    assert "401" not in schema["paths"]["/predict"]["post"]["responses"]
+    keyless = shared.get("/openapi.json").json()
+    assert "securitySchemes" not in keyless["components"]
+    assert "401" not in keyless["paths"]["/predict"]["post"]["responses"]
 
 
 def test_keys_of_a_file_are_changed_while_the_service_runs(
@@ -75,8 +61,7 @@ def test_keys_of_a_file_are_changed_while_the_service_runs(
     file = tmp_path / "keys.txt"
     file.write_text(f"# clients\n{KEY}\n")
     registry.add(regression_model())
-    with TestClient(create_app(settings.model_copy(update={"api_key_file": file}))) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live(settings, api_key_file=file) as client:
         assert (ask(client, KEY), ask(client, OTHER)) == (200, 401)
         file.write_text(f"{KEY}\n\n{OTHER}\n")
         assert (ask(client, KEY), ask(client, OTHER)) == (200, 200)
@@ -105,21 +90,6 @@ def test_a_key_that_could_be_guessed_is_refused_without_being_told(text: str, sa
     with pytest.raises(StartRefused, match=says) as refused:
         read_keys(text, "API_KEY")
     assert text not in refused.value.detail
-
-
-def test_the_process_does_not_start_with_a_weak_key(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("API_KEY", "hunter2")
-    assert entry.main() == 2
-    said = capsys.readouterr().err
-    assert said.startswith("API_KEY: the key has less than")
-    assert "hunter2" not in said
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StartRefused, match=r"API_KEY_FILE=.*cannot be read"):
-        KeyRing(None, tmp_path / "nowhere")
 
 
 def test_empty_variables_switch_keys_off(monkeypatch: pytest.MonkeyPatch) -> None:

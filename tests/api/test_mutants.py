@@ -5,17 +5,16 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run, wait_until
-from fastapi.testclient import TestClient
+from conftest import live, run, wait_until
 from model_files import classification_model, regression_model
-from mutants import HOSTILE, damaged, tree_model
+from mutants import HOSTILE, damaged, targets, tree_model
 from prediction_api.errors import GoldenMismatch, SandboxKilled, UnsafeGraph
-from prediction_api.main import create_app
-from prediction_api.models import sandbox
+from prediction_api.models import sandbox, store
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -25,17 +24,17 @@ HERE = Path(__file__).parent
 MOST = 500_000_000  # bytes for a model
 
 
-def ending_program(folder: Path, how: str) -> Path:
-    """A program that takes the model and then ends like this."""
-    python = folder / "python"
-    python.write_text(f"#!/bin/sh\ncat > /dev/null\n{how}\n")
-    python.chmod(0o755)
-    return python
-
-
 @pytest.fixture
-def untried() -> None:
-    """Here models are tried in a process of their own, as in the real service."""
+def ending_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program in the place of Python that takes the model and then ends as it is told."""
+
+    def install(how: str) -> None:
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\ncat > /dev/null\n{how}\n")
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+
+    return install
 
 
 def test_a_file_that_was_damaged_on_the_way_is_never_loaded(registry: FakeRegistry, settings: Settings) -> None:
@@ -43,14 +42,12 @@ def test_a_file_that_was_damaged_on_the_way_is_never_loaded(registry: FakeRegist
     sound = regression_model()
     registry.add(sound)
     digest = registry.versions["1"].tags["model_sha256"]
-
-    mutants = list(damaged(sound, 240))
-    with TestClient(create_app(settings.model_copy(update={"api_poll_seconds": 0.001}))) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    mutants = list(damaged(sound, 24))
+    with live(settings) as client:
         for mutant in mutants:
             version = registry.add(mutant, digest)
-            while (told := client.get("/readyz").json())["refused"] is None or told["refused"]["version"] != version:
-                pass  # the test's own time limit ends this
+            wait_until(lambda wanted=version: (client.get("/readyz").json()["refused"] or {}).get("version") == wanted)
+            told = client.get("/readyz").json()
             assert (told["model"]["version"], told["refused"]["reason"]) == ("1", "digest-mismatch")
         page = client.get("/metrics").text
     refusals = 'api_model_refusals_total{model="wine-quality",reason="digest-mismatch"}'
@@ -105,27 +102,32 @@ def test_hostile_graphs_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_fills_the_memory_is_refused_and_the_old_one_goes_on(
-    registry: FakeRegistry, settings: Settings
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(store, "try_out", sandbox.try_out)  # in a process of its own, as in the real service
     registry.add(regression_model())
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
-        registry.add(tree_model(lambda model: setattr(model.graph.node[1].attribute[0], "i", 10**9)))
+    with live(settings) as client:
+        registry.add(tree_model(targets(10**9)))
         wait_until(lambda: client.get("/readyz").json()["refused"])
         told = client.get("/readyz").json()
-        assert (told["model"]["version"], told["refused"]["version"]) == ("1", "2")
-        assert told["refused"]["reason"] == "no-room"
+    assert (told["model"]["version"], told["refused"]["version"]) == ("1", "2")
+    assert told["refused"]["reason"] == "no-room"
 
 
-def test_a_trial_that_something_else_kills_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", str(ending_program(tmp_path, "kill -KILL $$")))
-    with pytest.raises(SandboxKilled):
-        run(sandbox.try_out(regression_model(), MOST))
-
-
-def test_a_trial_that_does_not_start_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", str(ending_program(tmp_path, "exit 1")))
-    with pytest.raises(SandboxKilled, match="did not start: exit code 1"):
+@pytest.mark.parametrize(
+    ("how", "refusal", "says"),
+    [
+        ("kill -KILL $$", SandboxKilled, None),  # by something else: no verdict
+        ("exit 1", SandboxKilled, "did not start: exit code 1"),
+        ("echo started; kill -SEGV $$", UnsafeGraph, "ended that process: SIGSEGV"),
+        ("echo started; exit 3", UnsafeGraph, "ended that process: exit code 3"),
+    ],
+)
+def test_a_model_that_ends_its_process_is_refused_and_what_else_ends_it_is_no_verdict(
+    ending_program: Callable[[str], None], how: str, refusal: type[Exception], says: str | None
+) -> None:
+    ending_program(how)
+    with pytest.raises(refusal, match=says):
         run(sandbox.try_out(regression_model(), MOST))
 
 
@@ -144,13 +146,8 @@ def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() 
         " runpy.run_module('prediction_api.models.sandbox', run_name='__main__')"
     )
     environment = {"PATH": os.defpath, "PYTHONPATH": str(HERE.parents[1] / "api"), "OPENBLAS_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code, str(MOST)],
-        env=environment,
-        input=regression_model(),
-        capture_output=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", code, str(MOST)]
+    ended = subprocess.run(command, env=environment, input=regression_model(), capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2_000:]
     assert json.loads(ended.stdout.splitlines()[-1])["refused"] == ""
 
@@ -158,15 +155,4 @@ def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() 
 def test_a_model_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "SECONDS", 0.01)
     with pytest.raises(UnsafeGraph, match=r"did not end within 0\.01 s"):
-        run(sandbox.try_out(regression_model(), MOST))
-
-
-@pytest.mark.parametrize(
-    ("how", "says"), [("echo started; kill -SEGV $$", "SIGSEGV"), ("echo started; exit 3", "exit code 3")]
-)
-def test_a_model_that_kills_its_process_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, says: str
-) -> None:
-    monkeypatch.setattr(sys, "executable", str(ending_program(tmp_path, how)))
-    with pytest.raises(UnsafeGraph, match=f"ended that process: {says}"):
         run(sandbox.try_out(regression_model(), MOST))

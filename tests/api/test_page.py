@@ -3,12 +3,10 @@
 import httpx
 import pytest
 from chromium import PHONE, contrasts_too_low, tab_to, watched
-from conftest import wait_until
-from fastapi.testclient import TestClient
+from conftest import live, wait_until
 from model_files import classification_model, regression_contract, regression_model, typed_model
 from page_fixtures import drop, look_again
 from playwright.sync_api import Browser, Page, expect
-from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from prediction_api.telemetry import history
 from pydantic import SecretStr
@@ -50,6 +48,11 @@ def test_the_form_shows_ranges_units_and_the_example(wine: Page) -> None:
     expect(wine.get_by_label("alcohol")).to_have_accessible_description("8 to 14.9 · may stay empty")
     expect(wine.get_by_label("type").locator("option")).to_have_text(["not known", "red", "white"])
     expect(wine.get_by_label("type")).to_have_value("red")
+    expect(wine.get_by_text("Synthetic data.")).to_be_visible()
+    expect(wine.locator("#subtitle")).to_have_text(
+        "wine-quality version 1, trained 23 Nov 2026, 09:00 UTC on 7 rows of data/sample.csv"
+    )
+    expect(wine.get_by_role("region", name="Its history")).to_contain_text("Nothing was decided")
     acidity.fill("1000")
     expect(acidity).to_have_accessible_description("training saw only 3.8 to 15.9")
     wine.get_by_role("button", name="Example again").click()
@@ -57,7 +60,7 @@ def test_the_form_shows_ranges_units_and_the_example(wine: Page) -> None:
     expect(acidity).to_have_accessible_description("3.8 to 15.9")
 
 
-def test_each_type_has_a_fitting_control_and_several_models_a_selector(
+def test_each_type_has_its_control_and_several_models_a_selector(
     registry: FakeRegistry, address: str, page: Page
 ) -> None:
     registry.add(typed_model(), name="typed")
@@ -82,23 +85,16 @@ def test_each_type_has_a_fitting_control_and_several_models_a_selector(
     expect(answer).to_contain_text("malign")
 
 
-def test_synthetic_data_is_said_loudly(wine: Page) -> None:
-    expect(wine.get_by_text("Synthetic data.")).to_be_visible()
-    expect(wine.locator("#subtitle")).to_have_text(
-        "wine-quality version 1, trained 23 Nov 2026, 09:00 UTC on 7 rows of data/sample.csv"
-    )
-
-
-def test_nullable_features_may_stay_empty(wine: Page) -> None:
-    wine.get_by_label("fixed acidity").fill("4")
-    wine.get_by_label("alcohol").fill("")
-    wine.get_by_label("type").select_option("not known")
-    wine.get_by_role("button", name="Predict").click()
-    expect(wine.locator(".headline")).to_contain_text("12.000")
-
-
-def test_what_the_service_refuses_is_shown_at_its_field(wine: Page) -> None:
+def test_what_the_service_refuses_is_shown_at_its_field_until_it_is_corrected(wine: Page) -> None:
     acidity = wine.get_by_label("fixed acidity")
+    acidity.fill("")
+    acidity.press("Enter")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9 expected a finite number, found null")
+    acidity.fill("8")
+    acidity.press("Enter")
+    expect(wine.locator(".headline")).to_be_visible()
+    expect(acidity).not_to_have_attribute("aria-invalid", "true")
+    expect(acidity).to_have_accessible_description("3.8 to 15.9")
     acidity.fill("7,4")
     wine.get_by_role("button", name="Predict").click()
     expect(acidity).to_have_attribute("aria-invalid", "true")
@@ -112,18 +108,6 @@ def test_what_the_service_refuses_is_shown_at_its_field(wine: Page) -> None:
     expect(wine.locator("tr:target")).to_contain_text("The input does not fit the model")
 
 
-def test_a_mended_field_loses_its_mark(wine: Page) -> None:
-    acidity = wine.get_by_label("fixed acidity")
-    acidity.fill("")
-    acidity.press("Enter")
-    expect(acidity).to_have_accessible_description("3.8 to 15.9 expected a finite number, found null")
-    acidity.fill("8")
-    acidity.press("Enter")
-    expect(wine.locator(".headline")).to_be_visible()
-    expect(acidity).not_to_have_attribute("aria-invalid", "true")
-    expect(acidity).to_have_accessible_description("3.8 to 15.9")
-
-
 def test_what_moved_the_prediction_is_shown_with_the_largest_first(wine: Page) -> None:
     wine.get_by_label("fixed acidity").fill("9")
     wine.get_by_label("alcohol").fill("")
@@ -135,15 +119,15 @@ def test_what_moved_the_prediction_is_shown_with_the_largest_first(wine: Page) -
     expect(most).to_have_class(["up", "down", "down"])
     expect(wine.locator("#explanation")).to_contain_text("With typical values throughout, the answer is 14.800.")
     wine.get_by_label("fixed acidity").fill("7")
+    wine.get_by_label("type").select_option("not known")
     wine.get_by_role("button", name="Predict").click()
+    expect(wine.locator(".headline")).to_contain_text("13.500")
     expect(most).to_have_count(2)
     wine.get_by_text("1 that moved it less").click()
     expect(wine.get_by_role("list", name="What moved it less")).to_have_text("fixed acidity0.0007, as is typical")
 
 
-def test_the_model_and_its_history_are_shown_with_their_reasons(
-    registry: FakeRegistry, address: str, page: Page
-) -> None:
+def test_the_model_and_its_history_are_shown_with_reasons(registry: FakeRegistry, address: str, page: Page) -> None:
     reasons = [{"code": "gain", "passed": False, "text": f"not certain {EVIL}"}, {"text": "within", "passed": True}]
     entry = {"version": "1", "previous": None, "by": "airflow", "at": "2026-11-23T10:00:00+00:00", "reasons": []}
     registry.ledger = [
@@ -187,27 +171,19 @@ def test_a_decision_that_leaves_the_model_as_it_is_comes_into_the_history(
     expect(told).to_contain_text("Nothing was decided")
     reasons = [{"text": "not certain", "passed": False}]
     registry.ledger = [{"action": "refused", "version": "2", "previous": "1", "by": "", "at": "", "reasons": reasons}]
-    for _ in range(12):
-        with own_wine.expect_response("**/readyz"):
-            look_again(own_wine)
+    look_again(own_wine, times=12)
     expect(told).to_contain_text("Version 2 was refused")
     told.get_by_text("1 reason").click()
-    for _ in range(12):
-        with own_wine.expect_response("**/readyz"):
-            look_again(own_wine)
+    look_again(own_wine, times=12)
     expect(told.get_by_text("failed: not certain")).to_be_visible()  # what was opened stays open
 
 
-def test_an_empty_history_is_said(wine: Page) -> None:
-    expect(wine.get_by_role("region", name="Its history")).to_contain_text("Nothing was decided")
-
-
-def test_a_history_that_cannot_be_read_is_said_and_predictions_go_on(
+def test_without_a_history_predictions_go_on_and_it_is_said(
     registry: FakeRegistry, settings: Settings, page: Page
 ) -> None:
     registry.add(regression_model())
-    with TestClient(create_app(settings)) as client:  # keeps a copy of the model
-        wait_until(lambda: client.get("/readyz").status_code == 200 and list(settings.models_dir.glob("*/*.onnx")))
+    with live(settings):
+        wait_until(lambda: list(settings.models_dir.glob("*/*.json")))  # a copy of the model is kept
     registry.stop()
     with serving(settings) as url:
         page.goto(url)
@@ -216,20 +192,17 @@ def test_a_history_that_cannot_be_read_is_said_and_predictions_go_on(
         expect(page.locator(".headline")).to_be_visible()
 
 
-def test_a_history_from_before_says_its_age(
-    registry: FakeRegistry, own_wine: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_history_says_its_age(registry: FakeRegistry, own_wine: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "KEPT_SECONDS", 0.0)
     expect(own_wine.get_by_role("region", name="Its history")).to_contain_text("Nothing was decided")
     registry.stop()
     wait_until(lambda: answer_of(own_wine, "readyz").json()["registry"]["reachable"] is False)
     own_wine.reload()
-    expect(own_wine.get_by_role("region", name="Its history")).to_contain_text(
-        "The registry does not answer now; this is"
-    )
-    expect(own_wine.get_by_role("region", name="The model in production")).to_contain_text(
-        "goes on serving from its copy"
-    )
+    for name, text in (
+        ("Its history", "The registry does not answer now; this is"),
+        ("The model in production", "goes on serving from its copy"),
+    ):
+        expect(own_wine.get_by_role("region", name=name)).to_contain_text(text)
 
 
 def test_the_truth_can_be_told_later(wine: Page) -> None:
@@ -264,9 +237,7 @@ def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, 
     expect(truth).to_have_accessible_description("Noted, thank you.")
 
 
-def test_without_a_model_the_page_says_what_to_do_and_then_finds_one(
-    registry: FakeRegistry, address: str, page: Page
-) -> None:
+def test_without_a_model_the_page_says_so_and_then_finds_one(registry: FakeRegistry, address: str, page: Page) -> None:
     page.goto(address)
     waiting = page.get_by_role("region", name="No model is served yet")
     expect(waiting).to_contain_text("Train and promote a model")
@@ -293,7 +264,9 @@ def test_another_model_is_noticed_and_its_form_built(registry: FakeRegistry, own
     expect(own_wine.locator(".headline")).to_contain_text("14.500")
 
 
-def test_a_restart_with_the_same_model_is_no_news(registry: FakeRegistry, settings: Settings, page: Page) -> None:
+def test_a_service_that_is_away_is_said_and_its_restart_is_no_news(
+    registry: FakeRegistry, settings: Settings, page: Page
+) -> None:
     registry.add(regression_model())
     with held_port() as port:
         settings = settings.model_copy(update={"api_port": port})
@@ -303,6 +276,8 @@ def test_a_restart_with_the_same_model_is_no_news(registry: FakeRegistry, settin
             page.get_by_label("fixed acidity").fill("6")
         look_again(page)
         expect(page.get_by_role("status").first).to_contain_text("The service does not answer.")
+        page.get_by_role("button", name="Predict").click()
+        expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
         with serving(settings):
             look_again(page)
             expect(page.get_by_role("status").first).to_have_text("")
@@ -331,26 +306,13 @@ def test_a_key_is_asked_for_where_the_service_wants_one(registry: FakeRegistry, 
         assert page.evaluate("localStorage.length + document.cookie.length") == 0  # the key ends with the tab
 
 
-def test_a_service_that_is_away_is_said(registry: FakeRegistry, settings: Settings, page: Page) -> None:
-    registry.add(regression_model())
-    with serving(settings) as url:
-        page.goto(url)
-        expect(page.get_by_label("fixed acidity")).to_be_visible()
-    page.get_by_role("button", name="Predict").click()
-    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
-
-
-def hostile_model() -> bytes:
+def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str, page: Page) -> None:
     contract = regression_contract()
     contract["features"][0] |= {"name": f"acid{EVIL}", "unit": EVIL}
     contract["features"][2] |= {"categories": [EVIL, "red", "white"], "example": EVIL}
     contract["target"] = f"quality{EVIL}"
     contract["data"] |= {"source": EVIL}
-    return regression_model(contract=contract)
-
-
-def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str, page: Page) -> None:
-    registry.add(hostile_model())
+    registry.add(regression_model(contract=contract))
     page.goto(address)
     expect(page.get_by_label(f"acid{EVIL}")).to_be_visible()
     page.get_by_role("button", name="Predict").click()
@@ -361,9 +323,7 @@ def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str,
     assert page.locator("img").count() == 0
 
 
-def test_the_content_policy_refuses_markup_and_inline_script(
-    registry: FakeRegistry, address: str, browser: Browser
-) -> None:
+def test_the_content_policy_refuses_markup_and_more(registry: FakeRegistry, address: str, browser: Browser) -> None:
     with watched(browser) as (tab, errors):
         tab.goto(address)
         markup = "try { document.body.innerHTML = '<p>'; 'taken' } catch (error) { error.name }"

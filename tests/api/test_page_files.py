@@ -11,27 +11,35 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": 
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", *(f"/pages/{name}" for name in FILES)])
-def test_every_file_comes_with_its_type_and_a_strict_policy(client: TestClient, path: str) -> None:
-    answer = client.get(path)
+def test_every_file_comes_with_its_type_and_a_strict_policy(shared: TestClient, path: str) -> None:
+    answer = shared.get(path)
     suffix = "." + path.rpartition(".")[2] if "." in path else ".html"
     assert answer.status_code == 200
     assert TYPES[suffix] in answer.headers["content-type"]
-    policy = answer.headers["content-security-policy"].split("; ")
-    assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} <= set(policy)
-    assert not any(word in answer.headers["content-security-policy"] for word in ("unsafe", "http", "*"))
+    [policy] = answer.headers.get_list("content-security-policy")
+    wanted = {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"}
+    assert wanted <= set(policy.split("; "))
+    assert not any(word in policy for word in ("unsafe", "http", "*"))
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-cache"
 
 
-def test_an_unchanged_file_is_not_sent_again(client: TestClient) -> None:
-    first = client.get("/pages/style.css")
-    again = client.get("/pages/style.css", headers={"If-None-Match": first.headers["etag"]})
+def test_answers_that_are_data_say_so_to_a_browser(shared: TestClient) -> None:
+    for found in (shared.get("/livez"), shared.post("/predict", json={}), shared.get("/nowhere")):
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert found.headers["referrer-policy"] == "no-referrer"
+        assert found.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_an_unchanged_file_is_not_sent_again(shared: TestClient) -> None:
+    first = shared.get("/pages/style.css")
+    again = shared.get("/pages/style.css", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
 @pytest.mark.parametrize("path", ["/pages/", "/pages/nothing.js", "/pages/../main.py", "/pages/%2e%2e/main.py"])
-def test_nothing_else_is_served(client: TestClient, path: str) -> None:
-    assert client.get(path).status_code == 404
+def test_nothing_else_is_served(shared: TestClient, path: str) -> None:
+    assert shared.get(path).status_code == 404
 
 
 def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from conftest import live_model, started, wait_until
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_files import classification_model, two_numbers_model
-from prediction_api.main import create_app
 from prediction_api.settings import Settings
-from registry_server import FakeRegistry
 
 NAMES = ["fixed acidity", "alcohol", "type"]
 ROWS: list[list[Any]] = [[8.0, 9, "white"], [4, None, None]]  # both of the golden rows, with integers
@@ -51,13 +50,13 @@ def tensors() -> list[dict[str, Any]]:
         {"inputs": {"type": ["white", None], "fixed_acidity": [8, 4], "alcohol": [9, None]}},
     ],
 )
-def test_invocations_reads_every_form_that_mlflow_knows(client: TestClient, body: dict[str, Any]) -> None:
-    answer = client.post("/invocations", json=body)
+def test_invocations_reads_every_form_that_mlflow_knows(shared: TestClient, body: dict[str, Any]) -> None:
+    answer = shared.post("/invocations", json=body)
     assert (answer.status_code, answer.json()) == (200, {"predictions": ANSWERS})
 
 
-def test_invocations_takes_one_row_of_single_values_as_inputs(client: TestClient) -> None:
-    assert client.post("/invocations", json={"inputs": records()[0]}).json() == {"predictions": ANSWERS[:1]}
+def test_invocations_takes_one_row_of_single_values_as_inputs(shared: TestClient) -> None:
+    assert shared.post("/invocations", json={"inputs": records()[0]}).json() == {"predictions": ANSWERS[:1]}
 
 
 @pytest.mark.parametrize(
@@ -96,8 +95,8 @@ def test_invocations_takes_one_row_of_single_values_as_inputs(client: TestClient
         ({"inputs": dict.fromkeys(NAMES, [1] * 10_001)}, ["inputs"], "expected 1 to 10000 rows, found 10001"),
     ],
 )  # fmt: skip
-def test_invocations_says_what_is_wrong_and_where(client: TestClient, body: Any, loc: list[Any], says: str) -> None:
-    answer = client.post("/invocations", json=body)
+def test_invocations_says_what_is_wrong_and_where(shared: TestClient, body: Any, loc: list[Any], says: str) -> None:
+    answer = shared.post("/invocations", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == loc
     assert says in answer.json()["errors"][0]["msg"]
@@ -107,18 +106,18 @@ def test_invocations_says_what_is_wrong_and_where(client: TestClient, body: Any,
     "kind",
     ["application/json; charset=utf-16", "application/json; x=1; charset=latin-1", "application/vnd.apache.parquet"],
 )
-def test_invocations_takes_utf8_and_known_types_only(client: TestClient, kind: str) -> None:
-    answer = client.post("/invocations", content=b'{"instances": [[1, 2, "red"]]}', headers={"Content-Type": kind})
+def test_invocations_takes_utf8_and_known_types_only(shared: TestClient, kind: str) -> None:
+    answer = shared.post("/invocations", content=b'{"instances": [[1, 2, "red"]]}', headers={"Content-Type": kind})
     assert answer.status_code == 415
 
 
-def test_v2_says_what_is_served(client: TestClient) -> None:
-    assert client.get("/v2").json() == {"name": "prediction_api", "version": "1", "extensions": ["binary_tensor_data"]}
-    assert client.get("/v2/health/live").json() == {"live": True}
-    assert client.get("/v2/health/ready").json() == {"ready": True}
+def test_v2_says_what_is_served(shared: TestClient) -> None:
+    assert shared.get("/v2").json() == {"name": "prediction_api", "version": "1", "extensions": ["binary_tensor_data"]}
+    assert shared.get("/v2/health/live").json() == {"live": True}
+    assert shared.get("/v2/health/ready").json() == {"ready": True}
     for path in ("/v2/models/wine-quality", "/v2/models/wine-quality/versions/1"):
-        assert client.get(f"{path}/ready").json() == {"name": "wine-quality", "ready": True}
-        assert client.get(path).json() == {
+        assert shared.get(f"{path}/ready").json() == {"name": "wine-quality", "ready": True}
+        assert shared.get(path).json() == {
             "name": "wine-quality",
             "versions": ["1"],
             "platform": "onnx_onnxv1",
@@ -132,8 +131,8 @@ def test_v2_says_what_is_served(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", [INFER, "/v2/models/wine-quality/versions/1/infer"])
-def test_infer_answers_the_tensors(client: TestClient, path: str) -> None:
-    body = client.post(path, json={"id": "42", "inputs": tensors(), "outputs": None}).json()
+def test_infer_answers_the_tensors(shared: TestClient, path: str) -> None:
+    body = shared.post(path, json={"id": "42", "inputs": tensors(), "outputs": None}).json()
     assert body.pop("parameters").pop("prediction_id") != "42"
     assert body == {
         "model_name": "wine-quality",
@@ -143,8 +142,8 @@ def test_infer_answers_the_tensors(client: TestClient, path: str) -> None:
     }
 
 
-def test_infer_gives_the_interval_and_an_id_of_its_own(client: TestClient) -> None:
-    body = client.post(INFER, json={"inputs": tensors()}).json()
+def test_infer_gives_the_interval_and_an_id_of_its_own(shared: TestClient) -> None:
+    body = shared.post(INFER, json={"inputs": tensors()}).json()
     identifier = body["id"]
     assert body["parameters"] == {
         "prediction_id": identifier, "interval_half_width": 0.5, "interval_coverage": 0.9,
@@ -186,8 +185,8 @@ def changed(number: int, **change: Any) -> dict[str, Any]:
         ({"inputs": [tensor("input", [1, 2, 3], shape=[1, 3])]}, ["inputs", "input"], "no such feature"),
     ],
 )  # fmt: skip
-def test_infer_says_what_is_wrong_and_where(client: TestClient, body: Any, loc: list[Any], says: str) -> None:
-    answer = client.post(INFER, json=body)
+def test_infer_says_what_is_wrong_and_where(shared: TestClient, body: Any, loc: list[Any], says: str) -> None:
+    answer = shared.post(INFER, json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == loc
     assert says in answer.json()["errors"][0]["msg"]
@@ -198,15 +197,15 @@ def test_infer_says_what_is_wrong_and_where(client: TestClient, body: Any, loc: 
     "path", ["/v2/models/other", "/v2/models/other/ready", "/v2/models/wine-quality/versions/2",
              "/v2/models/wine-quality/versions/2/ready"],
 )  # fmt: skip
-def test_another_model_or_version_is_not_found(client: TestClient, path: str) -> None:
-    answer = client.get(path)
+def test_another_model_or_version_is_not_found(shared: TestClient, path: str) -> None:
+    answer = shared.get(path)
     assert (answer.status_code, answer.json()["type"]) == (404, "/docs#error-unknown-model")
-    infer = client.post(path.removesuffix("/ready") + "/infer", json={"inputs": tensors()})
+    infer = shared.post(path.removesuffix("/ready") + "/infer", json={"inputs": tensors()})
     assert (infer.status_code, infer.json()["error"]) == (404, infer.json()["detail"])
 
 
 def test_without_a_model_the_protocols_say_so(settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         wait_until(lambda: client.get("/readyz").json()["registry"]["reachable"])
         assert client.get("/v2/health/ready").status_code == client.post("/invocations", json={}).status_code == 503
         for path in ("/v2/models/wine-quality", "/v2/models/wine-quality/ready"):
@@ -215,17 +214,11 @@ def test_without_a_model_the_protocols_say_so(settings: Settings) -> None:
         assert client.get("/v2/health/live").json() == {"live": True}
 
 
-def served(registry: FakeRegistry, settings: Settings, content: bytes) -> Iterator[TestClient]:
-    registry.add(content)
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
-        yield client
-
-
-@pytest.fixture
-def tumour(registry: FakeRegistry, settings: Settings) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def tumour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The service with the classification model live: one feature, a number."""
-    yield from served(registry, settings, classification_model())
+    with live_model(classification_model(), tmp_path_factory.mktemp("tumour")) as client:
+        yield client
 
 
 @pytest.mark.parametrize("inputs", [[tensor("size", [-2, 2])], [tensor("input-0", [[-2], [2]], "FP64", [2, 1])]])
@@ -242,15 +235,13 @@ def test_classes_come_with_their_probabilities(tumour: TestClient, inputs: list[
     assert tumour.post("/invocations", json={"instances": [[-2], [2]]}).json() == {"predictions": batch["predictions"]}
 
 
-def test_a_matrix_holds_the_features_in_the_models_order(registry: FakeRegistry, settings: Settings) -> None:
-    for client in served(registry, settings, two_numbers_model()):
+def test_a_matrix_holds_the_features_in_the_models_order(tmp_path: Path) -> None:
+    with live_model(two_numbers_model(), tmp_path) as client:
         for data in ([1, 10, 2, 20], [[1, 10], [2, 20]]):
             answer = client.post(INFER, json={"inputs": [tensor("input", data, shape=[2, 2])]})
             assert answer.json()["outputs"][0]["data"] == [12.0, 24.0]
         wrong = client.post(INFER, json={"inputs": [tensor("input", [8, 4], shape=[2, 1])]}).json()
-        assert (
-            "expected numbers of shape [n, 2], or a tensor per feature, found FP32 of shape [2, 1]" in wrong["detail"]
-        )
+        assert "numbers of shape [n, 2], or a tensor per feature, found FP32 of shape [2, 1]" in wrong["detail"]
 
 
 VALUES = st.tuples(
@@ -262,22 +253,20 @@ PERMUTED = st.permutations(["fixed_acidity", "alcohol", "type"]) | st.permutatio
 
 
 @given(st.lists(VALUES, min_size=1, max_size=5), PERMUTED)
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_protocol_gives_the_same_predictions(
-    client: TestClient, values: list[tuple[Any, ...]], names: list[str]
-) -> None:
+@hypothesis_settings(max_examples=60)
+def test_every_protocol_predicts_the_same(shared: TestClient, values: list[tuple[Any, ...]], names: list[str]) -> None:
     order = [["fixed_acidity", "alcohol", "type"].index(name.replace(" ", "_")) for name in names]
     rows = [[row[place] for place in order] for row in values]
     records = [dict(zip(names, row, strict=True)) for row in rows]
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    one_by_one = [client.post("/predict", json=record).json()["prediction"] for record in records]
-    assert client.post("/predict/batch", json={"rows": records}).json()["predictions"] == one_by_one
+    one_by_one = [shared.post("/predict", json=record).json()["prediction"] for record in records]
+    assert shared.post("/predict/batch", json={"rows": records}).json()["predictions"] == one_by_one
     for body in (
         {"dataframe_split": {"columns": names, "data": rows}},
         {"dataframe_records": records},
         {"instances": [list(row) for row in values]},
         {"inputs": columns},
     ):
-        assert client.post("/invocations", json=body).json()["predictions"] == one_by_one
+        assert shared.post("/invocations", json=body).json()["predictions"] == one_by_one
     inputs = [tensor(name, data, "BYTES" if name == "type" else "FP32") for name, data in columns.items()]
-    assert client.post(INFER, json={"inputs": inputs}).json()["outputs"][0]["data"] == one_by_one
+    assert shared.post(INFER, json={"inputs": inputs}).json()["outputs"][0]["data"] == one_by_one

@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import wait_until
+from conftest import live, started, wait_until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi.testclient import TestClient
 from model_files import regression_model
-from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import KEY, FakeRegistry, publish, sign
 
@@ -27,8 +26,7 @@ def refused(client: TestClient) -> tuple[str, str] | None:
 def served(registry: FakeRegistry, settings: Settings) -> Iterator[TestClient]:
     """The service with a signed version 1 live."""
     registry.add(regression_model(0.5))
-    with TestClient(create_app(settings)) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with live(settings) as client:
         yield client
 
 
@@ -84,7 +82,7 @@ def test_a_forged_copy_is_not_loaded(registry: FakeRegistry, settings: Settings,
     record = (folder / "1.json").read_text().replace(registry.versions["1"].tags["model_sha256"], DIGEST)
     (folder / "1.json").write_text(record)
     registry.stop()
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         assert client.get("/readyz").status_code == 503
         assert refused(client) == ("1", "signature-wrong")
 
@@ -93,7 +91,7 @@ def test_a_copy_of_a_retired_key_is_not_loaded(registry: FakeRegistry, settings:
     wait_until((settings.models_dir / "wine-quality" / "1.json").exists)
     registry.stop()
     publish(settings.signing_public_keys, OTHER)  # in the place of the first one
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         assert refused(client) == ("1", "signature-wrong")
 
 
@@ -116,7 +114,7 @@ def test_without_a_public_key_nothing_is_served_until_there_is_one(
     if content is not None:
         (settings.signing_public_keys / "b.pem").write_bytes(content)
     registry.add(regression_model())
-    with TestClient(create_app(settings)) as client:
+    with started(settings) as client:
         wait_until(lambda: refused(client) == ("1", "no-public-key"))
         assert "SIGNING_PUBLIC_KEYS" in client.get("/readyz").json()["refused"]["hint"]
         publish(settings.signing_public_keys)

@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 
 from model_files import classification_model, regression_model, two_numbers_model, typed_model
-from prediction_api.settings import Settings
-from registry_server import publish, running_registry
-from service_thread import serving
+from registry_server import running_registry
+from service_thread import serving, settings_for
 
 
 def main() -> None:
@@ -16,15 +15,7 @@ def main() -> None:
         registry.add(classification_model(), name="tumour")
         registry.add(two_numbers_model(), name="sum")
         registry.add(typed_model(), name="typed")
-        settings = Settings(
-            mlflow_tracking_uri=registry.uri,
-            api_port=0,
-            api_poll_seconds=0.02,
-            models_dir=Path(folder) / "models",
-            prediction_log_dir=Path(folder) / "predictions",
-            signing_public_keys=publish(Path(folder) / "keys"),
-        )
-        with serving(settings) as address:
+        with serving(settings_for(registry, Path(folder))) as address:
             print(address, flush=True)
             sys.stdin.read()
 

@@ -13,18 +13,8 @@ def test_openapi_python_client_predicts(address: str, tmp_path: Path) -> None:
     schema = tmp_path / "openapi.json"
     with urllib.request.urlopen(f"{address}/openapi.json", timeout=60) as answer:
         schema.write_bytes(answer.read())
-    command = [
-        sys.executable,
-        "-m",
-        "openapi_python_client",
-        "generate",
-        "--path",
-        schema,
-        "--output-path",
-        tmp_path / "client",
-        "--meta",
-        "none",
-    ]
+    generate = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
+    command = [*generate, "--path", schema, "--output-path", tmp_path / "client"]
     made = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     warned = re.findall(r"WARNING parsing [^\n]*\n\n([^\n]+)", made.stdout + made.stderr)
@@ -41,8 +31,7 @@ answer = predict_predict_post.sync(client=client, body=row)
 batch = predict_batch_predict_batch_post.sync(client=client, body=Batch(rows=[row, row]))
 print(json.dumps([answer.prediction, answer.model.version, batch.predictions]))
 """
-    asked = subprocess.run(
-        [sys.executable, "-c", story, address], cwd=tmp_path, check=False, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", story, address]
+    asked = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
     assert json.loads(asked.stdout) == [14.0, "1", [14.0, 14.0]]

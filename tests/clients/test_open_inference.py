@@ -25,11 +25,7 @@ def client(address: str) -> triton.InferenceServerClient:
 
 
 def array(kind: str, values: list[Any]) -> np.ndarray:
-    return np.array(values, object if kind == "BYTES" else triton_dtype(kind))
-
-
-def triton_dtype(kind: str) -> Any:
-    return {"FP32": np.float32, "BOOL": bool, "INT64": np.int64, "UINT8": np.uint8}[kind]
+    return np.array(values, {"FP32": np.float32, "BOOL": bool, "UINT8": np.uint8, "BYTES": object}[kind])
 
 
 def inputs_of(columns: list[tuple[str, str, list[Any]]], binary: bool) -> list[triton.InferInput]:
@@ -53,10 +49,8 @@ def test_triton_predicts(client: triton.InferenceServerClient, binary_in: bool, 
 @pytest.mark.parametrize("binary", [True, False])
 def test_triton_reads_labels_and_probabilities(client: triton.InferenceServerClient, binary: bool) -> None:
     result = client.infer("tumour", inputs_of([("size", "FP32", [-2.0, 2.0])], binary))
-    assert [one.decode() if isinstance(one, bytes) else one for one in result.as_numpy("predict")] == [
-        "benign",
-        "malign",
-    ]
+    labels = [one.decode() if isinstance(one, bytes) else one for one in result.as_numpy("predict")]
+    assert labels == ["benign", "malign"]
     assert result.as_numpy("predict_proba").shape == (2, 2)
     assert json.loads(result.get_output("predict_proba")["parameters"]["labels"]) == ["benign", "malign"]
 
@@ -116,14 +110,10 @@ def test_kserve_predicts(address: str, binary: bool) -> None:
         client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
         try:
             answer = await client.infer(address, request, model_name="wine-quality")
-            ready = [
-                await client.is_server_live(address),
-                await client.is_server_ready(address),
-                await client.is_model_ready(address, "wine-quality"),
-            ]
+            live, ready = await client.is_server_live(address), await client.is_server_ready(address)
+            return answer, [live, ready, await client.is_model_ready(address, "wine-quality")]
         finally:
             await client.close()
-        return answer, ready
 
     answer, ready = asyncio.run(story())
     assert (answer.outputs[0].name, answer.outputs[0].as_numpy().tolist()) == ("predict", [14.0, 10.0])
