@@ -67,7 +67,7 @@ def white(spark: SparkSession, tracking: str, tmp_path_factory: pytest.TempPathF
     )
     registry = Registry("white", "production")
     found = registry.client.get_model_version("white", train.train(config)["version"])
-    content = registry.model_content(found, path.parent)
+    content = registry.model_content(found)
     return White(config, str(found.source), content, {"red": reds, "white": whites.iloc[TRAINED:]})
 
 

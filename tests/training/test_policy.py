@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training.config import Monitor
 from training.monitoring import policy
-from training.monitoring.policy import Situation, Window
+from training.monitoring.policy import Decision, Window
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RULES = Monitor(windows=3, of=5, min_rows=100, cooldown_hours=24)
@@ -22,12 +22,12 @@ def windows(alarms: list[bool], rows: int = 100) -> list[Window]:
     return [Window(f"w{hour}", "1", *span, rows, ("alcohol",) * alarm) for hour, (alarm, span) in spans]
 
 
-def situation(**changes: object) -> Situation:
-    return replace(Situation(START + timedelta(days=30), None, None, learnable=True), **changes)  # type: ignore[arg-type]
+def decide(found: list[Window], rules: Monitor = RULES, **changes: datetime) -> Decision:
+    return policy.decide(rules, found, **{"now": START + timedelta(days=30), **changes})
 
 
-def codes(found: list[Window], rules: Monitor = RULES, **changes: object) -> list[str]:
-    decision = policy.decide(rules, found, situation(**changes))
+def codes(found: list[Window], rules: Monitor = RULES, **changes: datetime) -> list[str]:
+    decision = decide(found, rules, **changes)
     assert (decision.action == "retrain") == (decision.reasons[-1].code == "enough_windows")
     return [reason.code for reason in decision.reasons]
 
@@ -61,20 +61,20 @@ def test_cooldown_after_a_request_and_after_a_promotion() -> None:
     end = found[-1].end
     assert codes(found, now=end, live_since=end - timedelta(hours=23))[-1] == "cooldown"
     assert codes(found, now=end, live_since=end - timedelta(hours=25))[-1] == "enough_windows"
-    assert codes(found, now=end, last_request=found[5].end)[-1] == "cooldown"
-    assert codes(found, RULES.model_copy(update={"cooldown_hours": 0}), now=end, last_request=found[5].end)[-1] == (
+    assert codes(found, now=end, requested=found[5].end)[-1] == "cooldown"
+    assert codes(found, RULES.model_copy(update={"cooldown_hours": 0}), now=end, requested=found[5].end)[-1] == (
         "enough_windows"
     )
 
 
 def test_windows_of_the_last_request_are_used_up() -> None:
     found = windows([True] * 5)
-    assert codes(found, last_request=found[-1].end) == ["no_window"]
-    assert codes(found, last_request=found[2].end)[-1] == "too_few_windows"
+    assert codes(found, requested=found[-1].end) == ["no_window"]
+    assert codes(found, requested=found[2].end)[-1] == "too_few_windows"
 
 
 def test_nothing_new_to_learn_from_is_told() -> None:
-    decision = policy.decide(RULES, windows([True] * 3), situation(learnable=False))
+    decision = policy.nothing_new(decide(windows([True] * 3)))
     assert decision.action == "keep"
     assert "data.feedback: true" in decision.text
 
@@ -86,17 +86,17 @@ def test_never_without_enough_alarms_and_a_key_for_each_evidence(
     rules = Monitor(windows=min(needed, of), of=of, min_rows=100, cooldown_hours=0)
     found = windows(alarms)
     last = START + timedelta(hours=asked)
-    decision = policy.decide(rules, found, situation(last_request=last))
+    decision = decide(found, rules, requested=last)
     fresh = [window for window in found if window.end > last][-of:]
     expected = bool(fresh) and fresh[-1].alarming and sum(w.alarming for w in fresh) >= rules.windows
     assert (decision.action == "retrain") == expected
-    assert decision == policy.decide(rules, found, situation(last_request=last))
+    assert decision == decide(found, rules, requested=last)
     if expected:  # decided once: the same windows ask for nothing more
-        assert policy.decide(rules, found, situation(last_request=found[-1].end)).action == "keep"
+        assert decide(found, rules, requested=found[-1].end).action == "keep"
 
 
 def test_reasons_are_words() -> None:
-    decision = policy.decide(RULES, windows([True] * 3), situation())
+    decision = decide(windows([True] * 3))
     assert decision.text == "the last window shows drift of alcohol; 3 of the last 3 windows alarming"
     many = replace(windows([True])[0], drifted=tuple("abcdefg"), error_worse=True)
     assert many.summary == "drift of a, b, c, d, e and 2 more and an error worse than promised"

@@ -210,7 +210,7 @@ def test_an_alias_moved_by_other_means_is_written_down(model: Model) -> None:
     assert (status["production"], status["agrees_with_ledger"], status["since"]) == ("1", False, None)
     assert failed(model.promote()) == {"found"}
     assert model.moves()[2:] == [("found", "1", "2"), ("refused", "2", "1")]
-    model.registry.remove_alias()
+    model.registry.point_alias("")
     assert failed(model.promote(1)) == {"found"}
     assert model.rollback("1")["previous"] is None
 
@@ -280,7 +280,7 @@ def test_every_alias_has_its_own_course(model: Model) -> None:
     staging = Registry(model.name, "staging")
     assert overview.status(model.config(serving={"alias": "staging"}))["production"] is None
     assert Ledger(staging).entries() == []
-    promotion.settle(staging, Ledger(staging))
+    promotion.settle(Ledger(staging))
     assert len(model.moves()) == 1
 
 

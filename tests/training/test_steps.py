@@ -33,11 +33,11 @@ QUICK = {"trials": 1, "candidates": ["extra_trees"]}
 pytestmark = pytest.mark.usefixtures("spark", "tracking")
 
 
-def served_content(name: str, folder: Path) -> bytes:
+def served_content(name: str) -> bytes:
     registry = Registry(name, "production")
     holder = registry.holder()
     assert holder is not None
-    return registry.model_content(holder, folder)
+    return registry.model_content(holder)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def once(tracking: str, spark: SparkSession, tmp_path_factory: pytest.TempPathFa
     answer = train.train(config)
     assert answer["status"] == "trained"
     assert promote.promote(config)["action"] == "promoted"
-    return Trained(config, answer, served_content("once", folder))
+    return Trained(config, answer, served_content("once"))
 
 
 def test_a_table_becomes_a_promoted_model_once(once: Trained) -> None:
@@ -148,7 +148,7 @@ def test_a_model_that_is_not_clearly_better_is_refused(
     train.train(fewer)
     verdict = promote.promote(fewer)
     assert (verdict["action"], failed(verdict)) == ("refused", {"gain"})
-    assert served_content("refused", tmp_path) == once.content
+    assert served_content("refused") == once.content
 
 
 def test_a_champion_with_other_columns_blocks(once: Trained, model: Model) -> None:
@@ -165,7 +165,7 @@ def test_classes_breast_cancer(tmp_path: Path, configured: Configured) -> None:
     result = train.train(config)
     assert result["metrics"]["accuracy"] > 0.9
     assert promote.promote(config)["action"] == "promoted"
-    contract = onnx_runtime.read_contract(served_content("breast-cancer", tmp_path))
+    contract = onnx_runtime.read_contract(served_content("breast-cancer"))
     assert contract["labels"] == ["0", "1"]
     assert contract["interval"] is None
 
@@ -179,7 +179,7 @@ def test_text_labels_with_gaps_in_the_features(tmp_path: Path, table: pd.DataFra
     result = train.train(config)
     assert result["metrics"]["log_loss"] < result["metrics"]["baseline_log_loss"]
     promote.promote(config)
-    contract = onnx_runtime.read_contract(served_content("text", tmp_path))
+    contract = onnx_runtime.read_contract(served_content("text"))
     assert contract["labels"] == ["large", "middle", "rare", "small"]
     answer = mlflow.pyfunc.load_model(f"models:/text/{result['version']}").predict(frame.drop(columns="size").head())
     assert list(answer) == ["label", *(f"probability_{label}" for label in contract["labels"])]
@@ -210,7 +210,7 @@ def test_repeated_rows_keep_their_weight(tmp_path: Path, configured: Configured)
     result = train.train(config)
     verdict = promote.promote(config)
     assert verdict["action"] == "promoted", verdict
-    content = served_content("survey", tmp_path)
+    content = served_content("survey")
     terms = onnx_runtime.read_contract(content)
     labels, probabilities = onnx_runtime.run(content, frame[["age", "group", "sex"]].astype({"age": "float32"}))
     assert probabilities is not None

@@ -155,7 +155,7 @@ class Model:
         """New versions, each of which takes over from the one before, without a look of the gate."""
         for slope in slopes:
             version = self.train(slope, **settings)
-            promotion.move(self.registry, self.ledger, Entry("promoted", version, self.production()))
+            promotion.move(self.ledger, Entry("promoted", version, self.production()))
 
     def promote(self, data: int | None = None, **sections: Any) -> dict[str, Any]:
         return promotion.promote(self.config(data, **sections))
@@ -174,4 +174,4 @@ class Model:
     def withdraw(self) -> None:
         """No version in production, if one is: the service that another test starts follows all that are."""
         if self.production():
-            self.registry.remove_alias()
+            self.registry.point_alias("")

@@ -20,7 +20,8 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import Literal
 
-from scipy import stats
+import numpy as np
+from scipy import special, stats
 
 from training.config import LOWER_IS_BETTER
 
@@ -154,7 +155,6 @@ class LiveError:
     upper: float
     promised: float
     limit: float
-    coverage: float | None = None
 
     @property
     def worse(self) -> bool:
@@ -189,34 +189,21 @@ def psi(pairs: Pairs) -> float:
 def chance(pairs: Pairs, worth: float = 1.0) -> float:
     """The probability that two samples of one population differ at least as much, by the likelihood-ratio test; 1
     where there is nothing to compare. A row of training counts as `worth` independent rows."""
-    used = [(a * worth, b) for a, b in pairs if a or b]
-    trained, live = sum(a for a, _ in used), sum(b for _, b in used)
-    if len(used) < 2 or not trained or not live:
+    table = np.array([(a * worth, b) for a, b in pairs if a or b])
+    if len(table) < 2 or not table.sum(axis=0).all():
         return 1.0
-    statistic = 0.0
-    for a, b in used:
-        for found, rows in ((a, trained), (b, live)):
-            if found:
-                statistic += 2 * found * math.log(found * (trained + live) / ((a + b) * rows))
-    both, free = trained + live, len(used) - 1
-    williams = (both / trained + both / live - 1) * (sum(both / (a + b) for a, b in used) - 1) / (6 * both * free)
+    bins, samples, both, free = table.sum(axis=1), table.sum(axis=0), table.sum(), len(table) - 1
+    statistic = 2 * special.xlogy(table, table * both / np.outer(bins, samples)).sum()
+    williams = ((both / samples).sum() - 1) * ((both / bins).sum() - 1) / (6 * both * free)
     return float(stats.chi2.sf(statistic / (1 + williams), free))
 
 
-def live_error(
-    metric: str,
-    rows: int,
-    mean: float,
-    spread: float,
-    tested: float,
-    growth: float,
-    coverage: float | None = None,
-) -> LiveError:
+def live_error(metric: str, rows: int, mean: float, spread: float, tested: float, growth: float) -> LiveError:
     """From `rows` losses (see `evaluation.losses`) with their mean and standard deviation: the error, its interval by
     the normal approximation, and the limit that `tested` (the metric on the test rows) allows with this `growth`."""
     half = TWO_SIDED * spread / math.sqrt(rows)
-    bounds = [max(0.0, mean - half), mean, mean + half]
+    lower, error, upper = max(0.0, mean - half), mean, mean + half
     if metric == "rmse":
-        bounds = [math.sqrt(value) for value in bounds]
+        lower, error, upper = map(math.sqrt, (lower, error, upper))
     promised = tested if metric in LOWER_IS_BETTER else 1 - tested
-    return LiveError(metric, rows, bounds[1], bounds[0], bounds[2], promised, promised * (1 + growth), coverage)
+    return LiveError(metric, rows, error, lower, upper, promised, promised * (1 + growth))

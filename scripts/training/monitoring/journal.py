@@ -5,13 +5,13 @@ A window's run gets its tag last, so an interrupted task leaves none that counts
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mlflow.entities import Metric, Run
+from pydantic import TypeAdapter
 
 from training.monitoring.policy import Decision, Window
 from training.tracking.registry import Registry
@@ -20,7 +20,7 @@ WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"
 VERSION_TAG = "monitor.version"
 ASKED_BY_TAG = "monitor.asked_by"
-TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
+TAG_LENGTH = 5000  # MLflow takes 8,000 bytes
 METRICS_A_CALL = 1000  # and this many metrics
 
 
@@ -36,6 +36,9 @@ class Request:
     source: str = ""
 
 
+_WINDOW, _REQUEST = TypeAdapter(Window), TypeAdapter(Request)
+
+
 class Journal:
     """Windows and requests of one model."""
 
@@ -46,25 +49,25 @@ class Journal:
     def windows(self, version: str, since: datetime | None, most: int) -> list[Window]:
         """The last `most` windows of a version that ended after `since`, oldest first."""
         runs = self._runs(f"tags.`{VERSION_TAG}` = '{version}'", most)
-        found = [_window(run.data.tags[WINDOW_TAG]) for run in runs if WINDOW_TAG in run.data.tags]
+        found = [_WINDOW.validate_json(run.data.tags[WINDOW_TAG]) for run in runs if WINDOW_TAG in run.data.tags]
         return sorted((w for w in found if since is None or w.end > since), key=lambda window: window.end)
 
     def last_request(self) -> Request | None:
         """The newest request, whichever version it was about."""
-        return next(iter(self._requests("tags.`monitor.kind` = 'request'")), None)
+        return self._newest("tags.`monitor.kind` = 'request'")
 
     def request(self, key: str) -> Request | None:
         """The request that this evidence led to."""
-        return next(iter(self._requests(f"tags.`monitor.key` = '{key}'")), None)
+        return self._newest(f"tags.`monitor.key` = '{key}'")
 
     def asked_by(self, asker: str) -> Request | None:
         """The request that this DAG run made."""
-        return next(iter(self._requests(f"tags.`{ASKED_BY_TAG}` = '{asker}'")), None)
+        return self._newest(f"tags.`{ASKED_BY_TAG}` = '{asker}'")
 
-    def record_window(self, window: Window, metrics: Mapping[str, float], files: Mapping[str, str], note: str) -> str:
-        """Writes a window with its figures and files; returns the id of its run."""
+    def record_window(self, window: Window, metrics: Mapping[str, float], files: Mapping[str, str], note: str) -> None:
+        """Writes a window with its figures and files."""
         name = f"version {window.version}, {window.start:%Y-%m-%d %H:%M} to {window.end:%m-%d %H:%M}"
-        tags = {"mlflow.note.content": note[:TAG_CHARACTERS]}
+        tags = {"mlflow.note.content": note[:TAG_LENGTH]}
         run = self._client.create_run(self._registry.experiment(self._name), run_name=name, tags=tags)
         moment, run_id = int(time.time() * 1000), str(run.info.run_id)
         figures = [Metric(key, value, moment, 0) for key, value in metrics.items()]
@@ -75,7 +78,6 @@ class Journal:
         self._client.set_tag(run_id, VERSION_TAG, window.version)
         self._client.set_tag(run_id, WINDOW_TAG, _text_of(window))
         self._client.set_terminated(run_id)
-        return run_id
 
     def record_request(self, decision: Decision, asker: str, source: str = "") -> None:
         """Writes that training was asked for, on the table `source` (empty: the configured one)."""
@@ -88,15 +90,15 @@ class Journal:
                 "monitor.kind": "request",
                 "monitor.key": decision.key,
                 ASKED_BY_TAG: asker,
-                REQUEST_TAG: json.dumps(asdict(request), default=datetime.isoformat),
-                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in decision.reasons)[:TAG_CHARACTERS],
+                REQUEST_TAG: _REQUEST.dump_json(request).decode(),
+                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in decision.reasons)[:TAG_LENGTH],
             },
         )
         self._client.set_terminated(run.info.run_id)
 
-    def _requests(self, where: str) -> list[Request]:
-        found = [json.loads(run.data.tags[REQUEST_TAG]) for run in self._runs(where, 10)]
-        return [Request(**{**request, "at": datetime.fromisoformat(request["at"])}) for request in found]
+    def _newest(self, where: str) -> Request | None:
+        runs = self._runs(where, 1)
+        return _REQUEST.validate_json(runs[0].data.tags[REQUEST_TAG]) if runs else None
 
     def _runs(self, where: str, most: int) -> list[Run]:
         experiment, order = self._registry.find_experiment(self._name), ["attributes.start_time DESC"]
@@ -108,12 +110,6 @@ class Journal:
 def _text_of(window: Window) -> str:
     """The window as JSON. Where its columns are too many for a tag, the first that drifted stand for all."""
     kept = window.drifted
-    while len(text := json.dumps(asdict(replace(window, drifted=kept)), default=datetime.isoformat)) > TAG_CHARACTERS:
+    while len(text := _WINDOW.dump_json(replace(window, drifted=kept))) > TAG_LENGTH:
         kept = (*kept[: len(kept) // 2], "…")
-    return text
-
-
-def _window(text: str) -> Window:
-    kept = json.loads(text)
-    moments = {name: datetime.fromisoformat(kept[name]) for name in ("start", "end")}
-    return Window(**{**kept, **moments, "drifted": tuple(kept["drifted"])})
+    return text.decode()

@@ -52,24 +52,19 @@ class Decision:
         return "; ".join(reason.text for reason in self.reasons)
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What the policy knows beside the windows. `learnable`: would training find anything that it did not see yet?"""
-
-    now: datetime
-    last_request: datetime | None
-    live_since: datetime | None
-    learnable: bool
-
-
-def decide(rules: Monitor, windows: Sequence[Window], situation: Situation) -> Decision:
+def decide(
+    rules: Monitor,
+    windows: Sequence[Window],
+    now: datetime,
+    requested: datetime | None = None,
+    live_since: datetime | None = None,
+) -> Decision:
     """Train again when `rules.windows` of the last `rules.of` windows are alarming, the last among them, unless it is
-    too soon after the last request or promotion, or there is nothing new to learn from.
+    too soon after the last request or promotion.
 
     `windows` are those of the production version since it went live, oldest first. A window that ended before the last
     request counts no more.
     """
-    requested = situation.last_request
     evidence = [w for w in windows if w.rows >= rules.min_rows and (requested is None or w.end > requested)]
     evidence = evidence[-rules.of :]
     key = evidence_key([window.id for window in evidence])
@@ -88,16 +83,20 @@ def decide(rules: Monitor, windows: Sequence[Window], situation: Situation) -> D
     found = (Reason(code, False, f"the last window shows {last.summary}"),)
     if len(alarming) < rules.windows:
         return keep("too_few_windows", f"{counted}; {rules.windows} of {rules.of} are needed")
-    moments = [moment for moment in (requested, situation.live_since) if moment is not None]
-    until = max(moments) + timedelta(hours=rules.cooldown_hours) if moments else situation.now
-    if situation.now < until:
+    moments = [moment for moment in (requested, live_since) if moment is not None]
+    until = max(moments) + timedelta(hours=rules.cooldown_hours) if moments else now
+    if now < until:
         return keep(
             "cooldown", f"{counted}, but it is too soon after the last change: not before {until:%d %B %H:%M} UTC"
         )
-    if not situation.learnable:
-        text = "there is nothing new to learn from: give new data, or labelled predictions with data.feedback: true"
-        return keep("nothing_new", f"{counted}, but {text}")
     return Decision("retrain", (*found, Reason("enough_windows", False, counted)), key)
+
+
+def nothing_new(decision: Decision) -> Decision:
+    """What becomes of the decision to train again where training would see nothing that it has not seen yet."""
+    *found, enough = decision.reasons
+    text = "there is nothing new to learn from: give new data, or labelled predictions with data.feedback: true"
+    return Decision("keep", (*found, Reason("nothing_new", True, f"{enough.text}, but {text}")), decision.key)
 
 
 def data_changed(file: str, digest: str, version: str) -> Decision:

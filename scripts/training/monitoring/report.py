@@ -63,8 +63,8 @@ class Report:
         if error := self.found.error:
             figures |= {"live/error": error.error, "live/lower": error.lower, "live/upper": error.upper}
             figures["live/promised"] = error.promised
-            if error.coverage is not None:
-                figures["live/interval_coverage"] = error.coverage
+            if self.found.feedback.coverage is not None:
+                figures["live/interval_coverage"] = self.found.feedback.coverage
         return {name: float(value) for name, value in figures.items()}
 
     def files(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from training.model import contract as contracts
 from training.model.contract import Contract
 from training.monitoring import policy, window
 from training.monitoring.journal import Journal, Request
-from training.monitoring.policy import Decision, Situation
+from training.monitoring.policy import Decision
 from training.monitoring.report import Report
-from training.monitoring.window import Limits, Span
+from training.monitoring.window import Span
 from training.reason import Reason
-from training.tracking.ledger import Ledger, user
+from training.tracking.ledger import Ledger, course, user
 from training.tracking.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,7 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
     version in production is not the one that was registered.
     """
     now, rules = now or datetime.now(UTC), config.monitor
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         production = _production(registry, config.data.place)
         if production is None:
             return _result("wait", f"'{config.name}' has no version in production yet, so there is nothing to watch")
@@ -65,21 +64,19 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
     waiting, found = f"no predictions of version {production.version} were logged yet", None
     if prediction_log.files(config.name, "predictions", start):
         span = Span(production.version, start, now - prediction_log.SETTLING)
-        limits = Limits(rules.psi, config.gate_metric, rules.max_error_growth, rules.min_rows)
-        spark, contract = session(f"monitor {config.name}"), production.contract
-        measured = window.measure(spark, config.name, contract, span, production.since, limits)
+        spark = session(f"monitor {config.name}")
+        measured = window.measure(spark, config, production.contract, span, production.since)
         if isinstance(measured, int):
             since = f" since {start:%d %B %H:%M} UTC" if start else ""
             waiting = f"waiting for rows: {measured} of {rules.min_rows} predictions of version {span.version}{since}"
         else:
             found = measured
     windows = [*past, found.window] if found else past
-    situation = Situation(now, last.at if last else None, production.since, learnable=True)
-    decision = changed or policy.decide(rules, windows, situation)
-    if decision.action == "retrain" and not changed:  # to find that out may take a look at all feedback
+    decision = changed or policy.decide(rules, windows, now, last.at if last else None, production.since)
+    if decision.action == "retrain" and not changed:
         with registry.speaking():
-            learnable = _learnable(config, registry, production)
-        decision = policy.decide(rules, windows, replace(situation, learnable=learnable))
+            if not _learnable(config, registry, production):  # asked now only: it may take a look at all feedback
+                decision = policy.nothing_new(decision)
     source = "" if changed or production.source == config.data.place else production.source
     if found is None:
         text = decision.text if decision.action == "retrain" else f"{waiting}; {decision.text}"
@@ -105,8 +102,7 @@ def asked(config: Config) -> dict[str, Any]:
 
     `source` is the table to train on, empty for the configured one.
     """
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         request = Journal(registry).asked_by(asker())
         if request and RUN_VARIABLE not in os.environ and registry.trained_since(request.at):
             request = None
@@ -125,14 +121,10 @@ def _production(registry: Registry, configured: str) -> Production | None:
     if holder is None:
         return None
     contract = contracts.read(registry.verified_content(holder))
-    moves = [entry for entry in Ledger(registry).entries() if entry.moves and entry.version == holder.version]
-    since, source = moves[-1].at if moves else None, _source_of(registry, holder.run_id) or configured
+    since = course(Ledger(registry).entries()).reached.get(holder.version)
+    tags = registry.client.get_run(holder.run_id).data.tags if holder.run_id else {}
+    source = tags.get(SOURCE_TAG) or configured
     return Production(str(holder.version), since, contract, configured if _same(source, configured) else source)
-
-
-def _source_of(registry: Registry, run_id: str | None) -> str:
-    """The table that a run was configured to train on; nothing where the version has no run."""
-    return str(registry.client.get_run(run_id).data.tags.get(SOURCE_TAG, "")) if run_id else ""
 
 
 def _same(source: str, other: str) -> bool:

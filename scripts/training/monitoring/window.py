@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from training.config import Config
 from training.data import cells, prediction_log
 from training.data.prediction_log import Traffic, labelled
 from training.evaluation.metrics import SMALLEST_PROBABILITY
@@ -37,28 +37,18 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a window is judged by: the stability index, the metric and its growth, the rows that it takes."""
-
-    psi: float
-    metric: str
-    max_error_growth: float
-    min_rows: int
-
-
-@dataclass(frozen=True)
 class Feedback:
     """The feedback that came within a span: `rows` with a loss, its mean and standard deviation, and the share of true
     values within the interval (regression). What did not count: feedback on `other_versions`, `unmatched` by any
     prediction, `unusable` as a value."""
 
-    rows: int = 0
-    mean: float = 0.0
-    spread: float = 0.0
-    coverage: float | None = None
-    other_versions: int = 0
-    unmatched: int = 0
-    unusable: int = 0
+    rows: int
+    mean: float
+    spread: float
+    coverage: float | None
+    other_versions: int
+    unmatched: int
+    unusable: int
 
 
 @dataclass(frozen=True)
@@ -73,29 +63,29 @@ class Statistics:
 
 
 def measure(
-    spark: SparkSession, name: str, contract: Contract, span: Span, since: datetime | None, limits: Limits
+    spark: SparkSession, config: Config, contract: Contract, span: Span, since: datetime | None
 ) -> Statistics | int:
-    """The statistics of the traffic of the model `name` in `span`, or how many predictions it holds where these are
-    fewer than `limits.min_rows`.
+    """The statistics of the traffic in `span`, or how many predictions it holds where these are too few for a window.
 
     `since` is when the version went into production: feedback may come on any prediction made from then on.
     """
     spark.catalog.clearCache()  # of an earlier window in this session: Spark knows a file by its path, not its content
+    name, rules, metric = config.name, config.monitor, config.gate_metric
     traffic = prediction_log.read(spark, name, span.start)
     count, first = rows(traffic, span)
-    if count < limits.min_rows or first is None:
+    if count < rules.min_rows or first is None:
         return count
     known = histograms(contract)
     counted = count_bins(traffic, span, known)
     both = traffic
     if not traffic.feedback.isEmpty():
         both = prediction_log.with_predictions(spark, name, traffic, since)
-    feedback = measure_feedback(both, span, limits.metric, contract.interval.half_width if contract.interval else None)
+    feedback = measure_feedback(both, span, metric, contract.interval.half_width if contract.interval else None)
     error = None
-    if feedback.rows > 1 and limits.metric in contract.metrics:
-        found, tested = (feedback.rows, feedback.mean, feedback.spread), contract.metrics[limits.metric]
-        error = drift.live_error(limits.metric, *found, tested, limits.max_error_growth, feedback.coverage)
-    columns = drift.compare(known, counted, limits.psi)
+    if feedback.rows > 1 and metric in contract.metrics:
+        found, tested = (feedback.rows, feedback.mean, feedback.spread), contract.metrics[metric]
+        error = drift.live_error(metric, *found, tested, rules.max_error_growth)
+    columns = drift.compare(known, counted, rules.psi)
     start = span.start or first
     content = [name, span.version, str(start), str(span.end), counted, str(feedback)]
     window = Window(
@@ -129,9 +119,7 @@ def _histogram(feature: TypedFeature) -> Histogram:
             return Histogram(name, counts, missing, categories=("false", "true"), kind="boolean", words=words)
         case DateFeature():
             edges = tuple(feature.histogram.edges)
-            return Histogram(
-                name, counts, missing, edges, (), edges[0], edges[-1], kind="date", date_format=feature.format
-            )
+            return Histogram(name, counts, missing, edges, (), edges[0], edges[-1], "date", date_format=feature.format)
         case NumberFeature():
             return Histogram(name, counts, missing, tuple(feature.histogram.edges), (), feature.low, feature.high)
 
@@ -165,20 +153,16 @@ def measure_feedback(traffic: Traffic, span: Span, metric: str, half_width: floa
     truths = labelled(traffic).where(span.holds("actual_at"))
     ours = F.col("version") == span.version
     within = F.abs(_number(F.col("actual")) - _number(F.col("prediction"))) <= F.lit(half_width)
-    found: dict[str, Any] = (
-        truths.agg(
-            F.count_if(ours & loss.isNotNull()).alias("rows"),
-            F.coalesce(F.avg(F.when(ours, loss)), F.lit(0.0)).alias("mean"),
-            F.coalesce(F.stddev_samp(F.when(ours, loss)), F.lit(0.0)).alias("spread"),
-            F.avg(F.when(ours, within.cast("double"))).alias("coverage"),
-            F.count_if(~ours).alias("other_versions"),
-            F.count_if(ours & loss.isNull()).alias("unusable"),
-        )
-        .collect()[0]
-        .asDict()
-    )
+    [found] = truths.agg(
+        F.count_if(ours & loss.isNotNull()).alias("rows"),
+        F.coalesce(F.avg(F.when(ours, loss)), F.lit(0.0)).alias("mean"),
+        F.coalesce(F.stddev_samp(F.when(ours, loss)), F.lit(0.0)).alias("spread"),
+        F.avg(F.when(ours, within.cast("double"))).alias("coverage"),
+        F.count_if(~ours).alias("other_versions"),
+        F.count_if(ours & loss.isNull()).alias("unusable"),
+    ).collect()
     unmatched = traffic.feedback.where(span.holds("at")).join(traffic.predictions, "id", "left_anti")
-    return Feedback(**found, unmatched=unmatched.select("id").distinct().count())
+    return Feedback(**found.asDict(), unmatched=unmatched.select("id").distinct().count())
 
 
 def _of_span(traffic: Traffic, span: Span) -> DataFrame:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,10 @@ from training.errors import FileGone, WrongModel
 from training.evaluation import metrics
 from training.model import onnx_runtime
 from training.model.onnx_runtime import model_columns
-from training.promotion.gate import Evidence
-from training.tracking.registry import BASELINE_TAG, TEST_ROWS_FILE, Registry
-
-Array = np.ndarray[Any, Any]
+from training.promotion.gate import Array, Evidence
+from training.tracking.registry import BASELINE_TAG, REPORT_FILE, TEST_ROWS_FILE, Registry
 
 HASH = "__hash"  # of a stored row: equal rows have the same
-REPORT_FILE = "data-report.json"
 SPLIT_SETTINGS = ("split_seed", "split_test")  # parameters of every training run
 
 
@@ -32,32 +28,32 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
     Raises WrongModel where the challenger's file or rows are not those of its training.
     """
     run = registry.run_of(version)
-    with tempfile.TemporaryDirectory() as folder:
-        test = pd.read_parquet(registry.run_file(version, TEST_ROWS_FILE, Path(folder)))
-        report = json.loads(registry.run_file(version, REPORT_FILE, Path(folder)).read_text(encoding="utf-8"))
+    test = pd.read_parquet(BytesIO(registry.run_file(version, TEST_ROWS_FILE)))
+    report = json.loads(registry.run_file(version, REPORT_FILE))
     hashes = test.pop(HASH).to_numpy() if HASH in test else None
     challenger = registry.verified_content(version)
     contract = onnx_runtime.read_contract(challenger)
     labels, target, segment = contract["labels"], config.data.target, config.data.segment
     features = test.drop(columns=target)
     actual = test[target].map({label: index for index, label in enumerate(labels)}) if labels else test[target]
+    champion: Array | None = None
+    champion_served, seen, pretended = None, "", ""
     if holder is None:
-        name, seen, pretended = "the majority or mean predictor", "", ""
-        baseline = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
-        champion: Array | None = baseline
-        before_served = baseline.argmax(axis=1) if labels else None
+        name = "the majority or mean predictor"
+        champion = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
+        champion_served = champion.argmax(axis=1) if labels else None
     else:
-        name, content = f"version {holder.version}", None
-        try:  # a champion whose file is not the one that was signed can be replaced
+        name = f"version {holder.version}"
+        try:
             content = registry.verified_content(holder)
-        except WrongModel as error:
+        except WrongModel as error:  # a champion whose file is not the one that was signed can be replaced
             name = f"the champion ({error.message})"
-        champion, before_served = _scored(content, features, config, labels) if content else (None, None)
-        before = _settings(registry, holder)
-        contract_before = onnx_runtime.read_contract(content) if content else {}
-        seen = _rows_seen(name, before, run.data.params, contract_before, contract) if content else ""
-        pretended = _pretended(name, contract_before, contract)
-    scored, served = _scored(challenger, features, config, labels)
+        else:
+            before = onnx_runtime.read_contract(content)
+            champion, champion_served = _scored(content, before, features, config, labels)
+            seen = _rows_seen(name, _settings(registry, holder), run.data.params, before, contract)
+            pretended = _pretended(name, before, contract)
+    scored, served = _scored(challenger, contract, features, config, labels)
     return Evidence(
         actual.to_numpy(np.float64),
         scored,
@@ -67,7 +63,7 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
         seen,
         pretended,
         clusters=hashes,
-        served=(before_served, served),
+        served=(champion_served, served),
         leaks=tuple(report.get("leaks", ())),
     )
 
@@ -80,14 +76,13 @@ def _pretended(champion: str, contract_before: dict[str, Any], contract: dict[st
 
 
 def _scored(
-    content: bytes, features: pd.DataFrame, config: Config, labels: list[str]
+    content: bytes, contract: dict[str, Any], features: pd.DataFrame, config: Config, labels: list[str]
 ) -> tuple[Array | None, Array | None]:
     """Predictions of a model on these rows, None where it cannot score them, and the labels that it serves.
 
     Probabilities (rows, labels) are in the order of `labels`. The likeliest of a model's other labels comes last, if it
     has any: choosing that one is never right.
     """
-    contract = onnx_runtime.read_contract(content)
     columns = model_columns(contract)
     same_kind = contract["task"] == config.data.task and contract["target"] == config.data.target
     known = all(name in features and (features[name].dtype == object) == text for name, text in columns.items())
@@ -125,11 +120,9 @@ def _rows_seen(
     A row's side follows from a hash of the seed and of every feature, or of its group, or from its time. The same way,
     seed and features with no larger test part give only rows that the champion was not trained on; nothing else does.
     """
-    missing = [name for name in SPLIT_SETTINGS if name not in before or name not in now]
-    if missing:
-        return (
-            f"how {champion} was split is not known ({', '.join(missing)}): it may have been trained on the test rows"
-        )
+    if missing := [name for name in SPLIT_SETTINGS if name not in before or name not in now]:
+        names = ", ".join(missing)
+        return f"how {champion} was split is not known ({names}): it may have been trained on the test rows"
     changes = []
     ways = [(one.get("split_by", "hash"), one.get("split_column", "None")) for one in (before, now)]
     if ways[0] != ways[1]:
@@ -139,9 +132,8 @@ def _rows_seen(
         changes.append(f"seed {before['split_seed']} -> {now['split_seed']}")
     if float(before["split_test"]) < float(now["split_test"]):
         changes.append(f"test share {before['split_test']} -> {now['split_test']}")
-    if _columns(contract_before) != _columns(contract):
-        others = sorted(name for name, _ in _columns(contract_before) ^ _columns(contract))
-        changes.append(f"other features ({', '.join(dict.fromkeys(others))})")
+    if others := {name for name, _ in _columns(contract_before) ^ _columns(contract)}:
+        changes.append(f"other features ({', '.join(sorted(others))})")
     if not changes:
         return ""
     return f"{champion} was split otherwise ({'; '.join(changes)}): it may have been trained on some of the test rows"

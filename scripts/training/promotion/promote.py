@@ -35,87 +35,78 @@ def promote(config: Config, strict: bool = False) -> dict[str, Any]:
     Raises NothingToPromote, AliasMoved, WrongModel; GateRefused under `strict`.
     """
     key = config.training_key(find(config.data).digest)
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         version = registry.version_with_key(key)
         if version is None:
             raise NothingToPromote(config.name, key)
         ledger = Ledger(registry)
-        settle(registry, ledger)
+        settle(ledger)
         holder, entries = registry.holder(), ledger.entries()
         moves = course(entries)
         if holder and holder.version == version.version:
             if moves.last and moves.last.action == "promoted":  # its page is missing where a kill came before
-                _write_page(registry, version, moves.last)
+                _write_page(ledger, version, moves.last)
             log.info("nothing to do: version %s is %s already", version.version, config.serving.alias)
             return {"action": "unchanged", "version": version.version, "reasons": []}
         question = _question(config, version, moves)
         entry = next((one for one in entries if one.key == question), None)
         if entry is None:
-            entry = _decide(registry, ledger, config, version, holder, moves, question)
-        _write_page(registry, version, entry)
+            entry = _decide(ledger, config, version, holder, moves, question)
+        _write_page(ledger, version, entry)
     for reason in entry.reasons:
         log.info("%s %s", "pass:" if reason.passed else "FAIL:", reason.text)
     log.info("version %s: %s", entry.version, entry.action)
     if strict and entry.action == "refused":
         raise GateRefused([reason.text for reason in entry.reasons if not reason.passed])
-    return {
-        "action": entry.action,
-        "version": entry.version,
-        "reasons": [reason.as_json() for reason in entry.reasons],
-    }
+    reasons = [reason.as_json() for reason in entry.reasons]
+    return {"action": entry.action, "version": entry.version, "reasons": reasons}
 
 
 def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
     """Moves the alias to `to`, or to the version that served before, and records it. Raises ConfigError, AliasMoved."""
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         ledger = Ledger(registry)
-        ended = settle(registry, ledger)
+        ended = settle(ledger)
         if to is None and ended and ended.action == "rolled_back":  # killed and repeated: one step, not two
             return {"action": "rolled_back", "version": ended.version, "previous": ended.previous}
         holder, known = registry.holder(), registry.versions()
         present = holder.version if holder else None
         if to is None and present is not None:
             to = course(ledger.entries()).before(known)
-        if not known or to not in known:
-            where = _named(present or "")
+        if to not in known:
+            none = f"'{config.name}': no version to go back to from {_named(present)}"
             others = ", ".join(version for version in known if version != present)
+            name_one = f"Name one (--to, make rollback VERSION=): {others}."
             raise ConfigError(
-                f"'{config.name}': no version to go back to from {where}" if to is None else f"no version {to}",
-                f"Name one (--to, make rollback VERSION=): {others}."
-                if others
-                else "Train another first: `make train`.",
+                none if to is None else f"no version {to}", name_one if others else "Train another first: `make train`."
             )
         if to == present:
             log.info("nothing to do: version %s is %s already", to, config.serving.alias)
             return {"action": "unchanged", "version": to}
-        reason = Reason("rollback", True, f"moved from {_named(present or '')} by hand")
-        move(registry, ledger, Entry("rolled_back", to, present, (reason,)))
+        reason = Reason("rollback", True, f"moved from {_named(present)} by hand")
+        move(ledger, Entry("rolled_back", to, present, (reason,)))
         log.info("version %s is %s now; before it: %s", to, config.serving.alias, present or "none")
     return {"action": "rolled_back", "version": to, "previous": present}
 
 
-def move(registry: Registry, ledger: Ledger, entry: Entry) -> Entry:
+def move(ledger: Ledger, entry: Entry) -> Entry:
     """Appends the entry and moves the alias from `entry.previous` to `entry.version`.
 
     Raises AliasMoved, and changes nothing, when the alias names another version by now.
     """
-    holder = registry.holder()
-    if (holder.version if holder else None) != entry.previous:
-        raise AliasMoved(registry.alias, entry.previous, holder.version if holder else None)
+    registry, holder = ledger.registry, ledger.registry.holder()
+    present = holder.version if holder else None
+    if present != entry.previous:
+        raise AliasMoved(registry.alias, entry.previous, present)
     written = ledger.append(entry)
-    if entry.version:
-        registry.point_alias(entry.version)
-    else:
-        registry.remove_alias()
+    registry.point_alias(entry.version)
     ledger.finish(written)
     return written
 
 
-def settle(registry: Registry, ledger: Ledger) -> Entry | None:
+def settle(ledger: Ledger) -> Entry | None:
     """Makes the ledger agree with the alias. Returns a move that was cut short after the alias had moved."""
-    last, holder = course(ledger.entries()).last, registry.holder()
+    last, holder = course(ledger.entries()).last, ledger.registry.holder()
     present, recorded = holder.version if holder else "", last.version if last else ""
     if last and ledger.unfinished(last):
         if present == recorded:
@@ -123,15 +114,15 @@ def settle(registry: Registry, ledger: Ledger) -> Entry | None:
             return last
         log.warning("%s version %s was cut short before the alias moved: abandoned", last.action, last.version)
         ledger.abandon(last)
-        return settle(registry, ledger)
+        return settle(ledger)
     if present != recorded:
-        text = f"{registry.alias} was found on {_named(present)}, moved from {_named(recorded)} by other means"
+        text = f"{ledger.registry.alias} was found on {_named(present)}, moved from {_named(recorded)} by other means"
         ledger.finish(ledger.append(Entry("found", present, recorded or None, (Reason("found", True, text),))))
         log.warning("%s", text)
     return None
 
 
-def _named(version: str) -> str:
+def _named(version: str | None) -> str:
     return f"version {version}" if version else "no version"
 
 
@@ -146,7 +137,6 @@ def _question(config: Config, version: ModelVersion, moves: Course) -> str:
 
 
 def _decide(
-    registry: Registry,
     ledger: Ledger,
     config: Config,
     version: ModelVersion,
@@ -154,19 +144,18 @@ def _decide(
     moves: Course,
     question: str,
 ) -> Entry:
-    mode, left = config.gate.mode, _left_before(version, moves)
-    if left:
+    mode, tags = config.gate.mode, {}
+    if left := _left_before(version, moves):
         verdict, taken = Verdict(False, (left,)), False
     else:
-        verdict = judge(config, evidence.gather(registry, config, version, holder))
-        taken = verdict.passed or mode == "off"
+        verdict = judge(config, evidence.gather(ledger.registry, config, version, holder))
+        taken, tags = verdict.passed or mode == "off", ledger.registry.run_of(version).data.tags
     reasons = verdict.reasons
     if taken and not verdict.passed:
         reasons = (*reasons, Reason("gate_off", True, "gate.mode is off: promoted all the same"))
-    actions = ("would_promote", "would_refuse") if mode == "dry_run" else ("promoted", "refused")
-    tags = {} if left else registry.run_of(version).data.tags
+    promoted, refused = ("would_promote", "would_refuse") if mode == "dry_run" else ("promoted", "refused")
     entry = Entry(
-        action=actions[0] if taken else actions[1],
+        action=promoted if taken else refused,
         version=version.version,
         previous=holder.version if holder else None,
         reasons=reasons,
@@ -176,7 +165,7 @@ def _decide(
         data_digest=tags.get("pipeline.data_digest", ""),
         code_version=tags.get("pipeline.code_version", ""),
     )
-    return move(registry, ledger, entry) if entry.moves else ledger.append(entry)
+    return move(ledger, entry) if entry.moves else ledger.append(entry)
 
 
 def _left_before(version: ModelVersion, moves: Course) -> Reason | None:
@@ -195,8 +184,8 @@ def _left_before(version: ModelVersion, moves: Course) -> Reason | None:
     return Reason(left.action, False, text)
 
 
-def _write_page(registry: Registry, version: ModelVersion, entry: Entry) -> None:
-    registry.describe(version, with_verdict(version.description or "", entry), gate=entry.action)
+def _write_page(ledger: Ledger, version: ModelVersion, entry: Entry) -> None:
+    ledger.registry.describe(version, with_verdict(version.description or "", entry), gate=entry.action)
 
 
 def with_verdict(description: str, entry: Entry) -> str:

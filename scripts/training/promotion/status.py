@@ -16,8 +16,7 @@ SHOWN = 10  # of the last decisions, by `status`
 
 def status(config: Config) -> dict[str, Any]:
     """What is in production, since when, by whose decision, and the last decisions."""
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         holder, entries = registry.holder(), Ledger(registry).entries()
     last = course(entries).last
     present, recorded = holder.version if holder else None, (last.version or None) if last else None
@@ -44,8 +43,7 @@ def past(config: Config, at: str | None = None) -> dict[str, Any]:
     before the first promotion.
     """
     moment = None if at is None else _moment(at)
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         entries = Ledger(registry).entries()
     if moment is None:
         _show_table(entries)

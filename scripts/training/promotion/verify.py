@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
@@ -34,7 +35,7 @@ class Readiness:
 
     alias: str | None = None
     serves: str | None = None  # the version
-    refused: tuple[str, str, str] | None = None  # version, reason, detail
+    refused: Mapping[str, Any] = field(default_factory=dict)  # version, reason, detail
     looked_at: str | None = None
     said: str = "no answer"
 
@@ -45,10 +46,9 @@ def verify(config: Config) -> dict[str, Any]:
     Raises RefusedByService when it refuses that version, which was moved away from then; NotServed, with nothing moved,
     when it does neither within VERIFY_SECONDS; ConfigError when it follows another alias.
     """
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         ledger = Ledger(registry)
-        settle(registry, ledger)
+        settle(ledger)
         holder, last = registry.holder(), course(ledger.entries()).last
     if holder is None:
         return {"status": "nothing in production"}
@@ -62,8 +62,9 @@ def verify(config: Config) -> dict[str, Any]:
                 f"'{registry.alias}'",
                 f"Start the service with MODEL_ALIAS={registry.alias}, or set serving.alias to '{ready.alias}'.",
             )
-        if len(looks) > _LOOKS and _refuses(holder.version, ready):
-            raise _revert(registry, holder.version, ready)
+        refused = str(ready.refused.get("version")) == holder.version and ready.refused.get("reason") not in ACCIDENTS
+        if len(looks) > _LOOKS and refused:
+            raise _revert(registry, holder.version, ready.refused)
         if time.monotonic() - start > VERIFY_SECONDS:
             raise NotServed(
                 f"{url}: the service does not serve version {holder.version} after {VERIFY_SECONDS:.0f} s; "
@@ -79,17 +80,13 @@ def verify(config: Config) -> dict[str, Any]:
     return {"status": "served", "version": holder.version, "waited_s": waited, "moved": moved}
 
 
-def _refuses(version: str, ready: Readiness) -> bool:
-    return ready.refused is not None and ready.refused[0] == version and ready.refused[1] not in ACCIDENTS
-
-
-def _revert(registry: Registry, version: str, ready: Readiness) -> RefusedByService:
-    _, code, detail = ready.refused or ("", "", "")
+def _revert(registry: Registry, version: str, refused: Mapping[str, Any]) -> RefusedByService:
+    code, detail = str(refused.get("reason")), refused.get("detail")
     with registry.speaking():
         ledger = Ledger(registry)
         back_to = course(ledger.entries()).before(registry.versions()) or ""
         text = f"the prediction service refused version {version} ({code}): {detail}"
-        move(registry, ledger, Entry("reverted", back_to, version, (Reason(code, False, text),)))
+        move(ledger, Entry("reverted", back_to, version, (Reason(code, False, text),)))
     return RefusedByService(registry.alias, text, back_to)
 
 
@@ -102,9 +99,9 @@ def _readiness(url: str) -> Readiness:
         return Readiness(said=str(said)[:300])
     model, asked, refused = (said.get(key) if isinstance(said.get(key), dict) else None for key in _PARTS)
     return Readiness(
-        str(asked.get("alias")) if asked else None,
-        str(model.get("version")) if model else None,
-        (str(refused.get("version")), str(refused.get("reason")), str(refused.get("detail"))) if refused else None,
-        str(asked.get("checked_at")) if asked else None,
-        str(said.get("detail") or {key: said.get(key) for key in _PARTS})[:500],
+        alias=str(asked.get("alias")) if asked else None,
+        serves=str(model.get("version")) if model else None,
+        refused=refused or {},
+        looked_at=str(asked.get("checked_at")) if asked else None,
+        said=str(said.get("detail") or {key: said.get(key) for key in _PARTS})[:500],
     )

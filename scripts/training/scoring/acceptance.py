@@ -45,23 +45,14 @@ class Cell:
     missing: Column
     unknown: Column | None = None
 
-    @property
-    def fits(self) -> Column:
-        return next(iter(self.inputs.values())).isNotNull()
-
 
 @dataclass(frozen=True)
 class FeatureReading:
-    """A feature in a table: its column there, its cells, the texts that its graph inputs are filled with, and whether a
-    row has a wrong one."""
+    """A feature in a table: its column there and its cells."""
 
     feature: TypedFeature
     column: str
     cell: Cell
-
-    @property
-    def wrong(self) -> Column:
-        return ~(self.cell.fits | (self.cell.missing & F.lit(self.feature.nullable)))
 
     @property
     def inputs(self) -> dict[str, Column]:
@@ -93,7 +84,9 @@ class FeatureReading:
         """What is wrong with a row here; null where nothing is."""
         cell = F.substring(F.col(f"`{self.column}`").cast("string"), 1, MOST_SHOWN)
         found = F.coalesce(F.concat(F.lit("'"), cell, F.lit("'")), F.lit("nothing"))
-        return F.when(self.wrong, _reason(self.column, F.lit(self.expected), found))
+        fits = next(iter(self.cell.inputs.values())).isNotNull()
+        wrong = ~(fits | (self.cell.missing & F.lit(self.feature.nullable)))
+        return F.when(wrong, _reason(self.column, F.lit(self.expected), found))
 
 
 def readings(contract: Contract, table: DataFrame, source: Source) -> list[FeatureReading]:

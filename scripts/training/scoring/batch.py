@@ -14,9 +14,8 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -70,16 +69,13 @@ class Places:
 
 @dataclass(frozen=True)
 class Model:
-    """A registered version: its verified file and the contract inside."""
+    """A registered version: its verified file, the file's digest, and the contract inside."""
 
     name: str
     version: str
     content: bytes
+    sha256: str
     contract: Contract
-
-    @cached_property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,12 +83,8 @@ class Judged:
     """A table with what is wrong with each row, its own `columns`, and how the model's features are read from it."""
 
     table: DataFrame
-    columns: list[str]
+    columns: list[Column]
     readings: list[FeatureReading]
-
-    @property
-    def plain(self) -> list[Column]:
-        return [F.col(f"`{name}`") for name in self.columns]
 
 
 def score(config: Config, places: Places, version: str | None = None) -> dict[str, Any]:
@@ -102,7 +94,7 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
     """
     with _spark_errors(), staged(places) as (scored_folder, rejected_folder):
         source = find(config.data.model_copy(update={"source": places.input, "sample": None}))
-        model = _model(Registry(config.name, config.serving.alias), version)
+        model = _model(config, version)
         log.info("model: %s version %s, SHA-256 %s", model.name, model.version, model.sha256[:16])
         spark = session(f"score {config.name}")
         ship_code(spark)
@@ -125,8 +117,8 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
     }
 
 
-def _model(registry: Registry, number: str | None) -> Model:
-    with registry.speaking():
+def _model(config: Config, number: str | None) -> Model:
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         version = registry.numbered(number) if number else registry.holder()
         if version is None:
             wanted = f"version {number}" if number else f"version with the alias '{registry.alias}'"
@@ -134,7 +126,8 @@ def _model(registry: Registry, number: str | None) -> Model:
                 f"'{registry.name}' has no {wanted}", "Train and promote one first, or name one: --version."
             )
         content = registry.verified_content(version)
-    return Model(registry.name, str(version.version), content, contracts.read(content))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Model(registry.name, str(version.version), content, sha256, contracts.read(content))
 
 
 def _judge(spark: SparkSession, source: Source, contract: Contract) -> Judged:
@@ -147,7 +140,7 @@ def _judge(spark: SparkSession, source: Source, contract: Contract) -> Judged:
         )
     readings = acceptance.readings(contract, table, source)
     wrong = acceptance.reasons(readings, len(columns), source.format != "parquet")
-    return Judged(table.withColumn(_WRONG, wrong), columns, readings)
+    return Judged(table.withColumn(_WRONG, wrong), [F.col(f"`{name}`") for name in columns], readings)
 
 
 def _write_rejected(judged: Judged, folder: Path, places: Places) -> dict[str, Any]:
@@ -163,11 +156,14 @@ def _write_rejected(judged: Judged, folder: Path, places: Places) -> dict[str, A
         *[F.count_if(_names(column)).alias(f"reason {place}") for place, (column, _) in enumerate(wrong)],
     )
     reasons = F.to_json(_WRONG) if places.format == "csv" else F.col(_WRONG)
-    rows = observed.where(F.size(_WRONG) > 0).select(*judged.plain, reasons.alias(REASONS))
+    rows = observed.where(F.size(_WRONG) > 0).select(*judged.columns, reasons.alias(REASONS))
     _write(rows, folder, places)
     seen = counts.get
-    times = [(column, expected, seen[f"reason {place}"]) for place, (column, expected) in enumerate(wrong)]
-    reasons_seen = [{"column": column, "expected": expected, "rows": rows} for column, expected, rows in times if rows]
+    reasons_seen = [
+        {"column": column, "expected": expected, "rows": seen[f"reason {place}"]}
+        for place, (column, expected) in enumerate(wrong)
+        if seen[f"reason {place}"]
+    ]
     return {"rows": seen["rows"], "rejected": seen["rejected"], "reasons": reasons_seen}
 
 
@@ -190,12 +186,12 @@ def _write_scored(spark: SparkSession, judged: Judged, model: Model, folder: Pat
     ).where(took)
     values = F.struct(*[value.alias(name) for reading in judged.readings for name, value in reading.inputs.items()])
     predicted = rows.withColumn(_PREDICTED, _predict(spark, model)(values))
-    names = predicted_columns(model.contract)
-    answer = [F.col(f"{_PREDICTED}.column_{i}").alias(name) for i, name in enumerate(names)]
+    named = enumerate(predicted_columns(model.contract))
+    answer = [F.col(f"{_PREDICTED}.column_{i}").alias(name) for i, name in named]
     flags = [F.when(is_unknown, F.lit(name)) for name, is_unknown in unknown.items()]
     note = [F.concat_ws(", ", *flags).alias(UNKNOWN)] if flags else []
     identity = [F.lit(model.name).alias("model_name"), F.lit(model.version).alias("model_version")]
-    _write(predicted.select(*judged.plain, *answer, *note, *identity), folder, places)
+    _write(predicted.select(*judged.columns, *answer, *note, *identity), folder, places)
     seen = counts.get
     times = {name: int(seen[f"unknown {i}"]) for i, name in enumerate(unknown)}
     return {"scored": int(seen["rows"]), "unknown": {name: rows for name, rows in times.items() if rows}}
@@ -207,18 +203,17 @@ def _predict(spark: SparkSession, model: Model) -> Any:
     Only the features go to Python: what else is in the table stays in the JVM and comes out as it went in, where
     mapInPandas would turn whole numbers with gaps into floating ones.
     """
-    content = spark.sparkContext.broadcast(model.content)
-    names, sha256, contract = predicted_columns(model.contract), model.sha256, model.contract
-    kinds = [T.StringType() if contract.labels and not i else T.DoubleType() for i in range(len(names))]
+    content, sha256, contract = spark.sparkContext.broadcast(model.content), model.sha256, model.contract
     # Numbered, because a label may hold any character and Spark reads a dot in a name as a step into it.
-    fields = [f"column_{i}" for i in range(len(names))]
+    fields = [f"column_{i}" for i in range(len(predicted_columns(contract)))]
+    kinds = [T.StringType() if contract.labels and not i else T.DoubleType() for i in range(len(fields))]
 
     def predict(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         opened = _session(sha256, lambda: content.value)
         for batch in batches:
             yield predictions(opened, contract, batch).set_axis(fields, axis="columns")
 
-    schema = T.StructType([T.StructField(*pair) for pair in zip(fields, kinds, strict=True)])
+    schema = T.StructType(list(map(T.StructField, fields, kinds)))
     return pandas_udf(predict, schema)  # type: ignore[call-overload]  # the stubs want the kind, which the hints say
 
 
@@ -332,12 +327,18 @@ def _require_free(targets: list[Path], replaceable: list[bool]) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """An empty folder that this process has for itself, and that is gone at the end. Raises OutputBusy."""
+    """An empty folder, locked until the end of the block or of the process, and then gone. Raises OutputBusy."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems lock no folders
-            _lock(handle, folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputBusy(folder) from None
+        except OSError:  # some network file systems lock no folders
+            pass
+        if not folder.exists():  # another scoring ended a moment ago
+            raise OutputBusy(folder)
         try:
             for left in folder.iterdir():
                 shutil.rmtree(left)
@@ -346,13 +347,3 @@ def _alone(folder: Path) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    """Locks the open folder until it is closed, or the process ends."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputBusy(folder) from None
-    if not folder.exists():  # another scoring ended a moment ago
-        raise OutputBusy(folder)

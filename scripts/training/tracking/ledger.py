@@ -13,11 +13,12 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from mlflow.entities import Run
+from pydantic import TypeAdapter
 
 from training.reason import Reason
 from training.tracking.registry import Registry
@@ -60,37 +61,40 @@ class Entry:
         return asdict(self) | {"at": self.at.isoformat(timespec="milliseconds")}
 
 
+_READER = TypeAdapter(Entry)  # keys that another version of this program wrote are left out
+
+
 class Ledger:
     """The entries of one model and one alias."""
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+        self.registry = registry
         self._name = f"{registry.name}-ledger"
 
     def entries(self) -> list[Entry]:
         """All of them, oldest first. What an earlier version of this program wrote is read as far as it goes."""
         found: list[Entry] = []
-        page, experiment = None, self._registry.find_experiment(self._name)
+        page, experiment = None, self.registry.find_experiment(self._name)
         if experiment is None:
             return []
         while True:
-            runs = self._registry.client.search_runs(
+            runs = self.registry.client.search_runs(
                 [experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=page
             )
             found += [_entry_of(run) for run in runs if _ENTRY in run.data.tags]
             page = runs.token
             if not page:
-                return [entry for entry in found if entry.alias in ("", self._registry.alias)]
+                return [entry for entry in found if entry.alias in ("", self.registry.alias)]
 
     def append(self, entry: Entry) -> Entry:
         """Writes one entry, with who or what made it, and when."""
         last = max((one.at for one in self.entries()), default=LONG_AGO)
         moment = max(time.time_ns() // 1_000_000, round(last.timestamp() * 1000) + 1)
         at = datetime.fromtimestamp(moment / 1000, UTC)
-        written = replace(entry, alias=self._registry.alias, by=author(), at=at)
-        client = self._registry.client
+        written = replace(entry, alias=self.registry.alias, by=author(), at=at)
+        client = self.registry.client
         run = client.create_run(
-            self._registry.experiment(self._name),
+            self.registry.experiment(self._name),
             start_time=moment,
             run_name=f"{entry.action} version {entry.version or '(none)'}",
             tags={
@@ -114,11 +118,11 @@ class Ledger:
 
     def finish(self, entry: Entry) -> None:
         """Notes that the alias has moved as the entry says."""
-        self._registry.client.set_terminated(entry.id)
+        self.registry.client.set_terminated(entry.id)
 
     def unfinished(self, entry: Entry) -> bool:
         """Whether nobody has noted that the alias moved."""
-        return bool(self._registry.client.get_run(entry.id).info.status == "RUNNING")
+        return bool(self.registry.client.get_run(entry.id).info.status == "RUNNING")
 
     def abandon(self, entry: Entry) -> None:
         """Notes that the alias never moved: the entry counts as no move and as no answer any more."""
@@ -126,8 +130,8 @@ class Ledger:
         reasons = (Reason("abandoned", False, text), *entry.reasons)
         tags = {_ENTRY: _text_of(replace(entry, action="abandoned", key="", reasons=reasons))}
         for name, value in (tags | {"ledger.action": "abandoned", _KEY: "", "mlflow.runName": text}).items():
-            self._registry.client.set_tag(entry.id, name, value)
-        self._registry.client.set_terminated(entry.id, "KILLED")
+            self.registry.client.set_tag(entry.id, name, value)
+        self.registry.client.set_terminated(entry.id, "KILLED")
 
 
 @dataclass
@@ -172,8 +176,7 @@ def course(entries: Sequence[Entry]) -> Course:
 
 def serving_at(entries: Sequence[Entry], moment: datetime) -> Entry | None:
     """The last move up to `moment`; None before the first."""
-    moves = [entry for entry in entries if entry.moves and entry.at <= moment]
-    return moves[-1] if moves else None
+    return next((entry for entry in reversed(entries) if entry.moves and entry.at <= moment), None)
 
 
 def _text_of(entry: Entry) -> str:
@@ -191,18 +194,10 @@ def _text_of(entry: Entry) -> str:
 def _entry_of(run: Run) -> Entry:
     tags = run.data.tags
     try:
-        content = json.loads(tags[_ENTRY])
+        entry = _READER.validate_json(tags[_ENTRY])
     except ValueError:  # the plain tags still say what was done
-        content = {"action": tags.get("ledger.action", ""), "version": tags.get("ledger.to", "")}
-        content["previous"] = tags.get("ledger.from") or None
-    known = _known(Entry, content)
-    known["reasons"] = tuple(Reason(**_known(Reason, reason)) for reason in content.get("reasons", []))
-    return Entry(**{**known, "at": datetime.fromtimestamp(run.info.start_time / 1000, UTC), "id": run.info.run_id})
-
-
-def _known(kind: type[Entry] | type[Reason], content: dict[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in fields(kind)}
-    return {name: value for name, value in content.items() if name in names}
+        entry = Entry(tags.get("ledger.action", ""), tags.get("ledger.to", ""), tags.get("ledger.from") or None)
+    return replace(entry, at=datetime.fromtimestamp(run.info.start_time / 1000, UTC), id=run.info.run_id)
 
 
 def author() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from training.tracking.registry import (
     DIGEST_TAG,
     FEEDBACK_TAG,
     KEY_TAG,
+    REPORT_FILE,
     SIGNATURE_TAG,
     SOURCE_TAG,
     TEST_ROWS_FILE,
@@ -56,26 +56,14 @@ class Result:
 
 
 def record(
-    registry: Registry,
-    config: Config,
-    source: Source,
-    report: dict[str, Any],
-    test: Rows,
-    result: Result,
-    key: str,
+    registry: Registry, config: Config, source: Source, report: dict[str, Any], test: Rows, result: Result, key: str
 ) -> str:
-    """Logs into the search's own run, registers the model, gives the version. The version comes last: an
+    """Logs into the search's own run, registers the model, returns the version. That comes last: an
     interrupted task leaves none, and its repetition writes the same again."""
     found, measured = result.found, result.measured
-    card = Card(
-        result.contract,
-        report,
-        measured,
-        found.best,
-        len(found.trials),
-        config.data.segment,
-        len(result.content),
-    )
+    trials, size = len(found.trials), len(result.content)
+    card = Card(result.contract, report, measured, found.best, trials, config.data.segment, size)
+    synthetic = str(source.synthetic).lower()
     model = onnx.load_from_string(result.content)
     # Of what is about to be written: what is read back later may have been replaced by then.
     digest = hashlib.sha256(model.SerializeToString()).hexdigest()
@@ -87,7 +75,7 @@ def record(
                 "pipeline.data": source.name,
                 SOURCE_TAG: config.data.place,
                 "pipeline.data_digest": source.digest,
-                "pipeline.data_synthetic": str(source.synthetic).lower(),
+                "pipeline.data_synthetic": synthetic,
                 "pipeline.code_version": result.contract["code_version"],
                 "pipeline.config": json.dumps(config.model_dump(mode="json"))[:5000],
                 BASELINE_TAG: json.dumps(result.baseline),
@@ -113,27 +101,25 @@ def record(
             save_as_external_data=False,
             onnx_execution_providers=["CPUExecutionProvider"],
         )
+        # By these the gate tells whether a champion may have been trained on the test rows.
+        split = {f"split_{name}": value for name, value in config.split.model_dump().items()}
+        split["split_test"] = report["split_test"]
         # Last, since they can be written once only: a repetition after an accident may have found another winner.
-        mlflow.log_params(
-            {**found.best, "folds": config.search.folds, "trials": config.search.trials, **_split(config, report)}
-        )
-    signature = signing.sign(registry.name, digest)
-    tags = {KEY_TAG: key, DIGEST_TAG: digest, SIGNATURE_TAG: signature, "data_synthetic": str(source.synthetic).lower()}
-    tags |= {FEEDBACK_TAG: report.get("feedback_digest", "")}
-    return str(registry.register(logged.model_uri, tags, page(card)).version)
-
-
-def _split(config: Config, report: Mapping[str, Any]) -> dict[str, Any]:
-    """How the table was split, by which the gate tells whether a champion may have been trained on the test rows."""
-    return {f"split_{name}": value for name, value in config.split.model_dump().items()} | {
-        "split_test": report["split_test"]
+        mlflow.log_params({**found.best, "folds": config.search.folds, "trials": config.search.trials, **split})
+    tags = {
+        KEY_TAG: key,
+        DIGEST_TAG: digest,
+        SIGNATURE_TAG: signing.sign(registry.name, digest),
+        FEEDBACK_TAG: report.get("feedback_digest", ""),
+        "data_synthetic": synthetic,
     }
+    return str(registry.register(logged.model_uri, tags, page(card)).version)
 
 
 def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Rows, result: Result, card: Card) -> None:
     """What people look at, and the rows that the gate will judge on."""
     (folder / "model-card.md").write_text(render(card), encoding="utf-8")
-    (folder / "data-report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+    (folder / REPORT_FILE).write_text(json.dumps(report, indent=2), encoding="utf-8")
     # With the hash, by which the gate knows rows that repeat each other.
     test.frame.assign(**{HASH: test.hash}).to_parquet(folder / TEST_ROWS_FILE, index=False)
     terms, data = result.contract, config.data

@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Self
 
 # The client's own defaults block for minutes when the server is away, and it phones home; both are decided at import.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -37,7 +38,7 @@ BASELINE_TAG = "pipeline.baseline"
 FEEDBACK_TAG = "pipeline.feedback_digest"  # of a version: which labelled predictions it was trained on besides the file
 SOURCE_TAG = "pipeline.data_source"  # of a run: data.source as configured, whatever file stood in for it
 MODEL_FILE = "model.onnx"
-TEST_ROWS_FILE = "test-rows.parquet"
+TEST_ROWS_FILE, REPORT_FILE = "test-rows.parquet", "data-report.json"  # of a run
 DEFAULT_URI = "http://127.0.0.1:5001"
 NOT_FOUND = 404
 
@@ -59,10 +60,10 @@ class Registry:
         self.client = MlflowClient()
 
     @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def speaking(self) -> Iterator[Self]:
         """Turns the client's failures into TrackingError."""
         try:
-            yield
+            yield self
         except (MlflowException, requests.RequestException) as error:
             raise TrackingError(self.uri, " ".join(str(error).split())[:500]) from error
 
@@ -86,17 +87,14 @@ class Registry:
 
     def holder(self) -> ModelVersion | None:
         """The version that the alias names."""
-        try:
-            return self.client.get_model_version_by_alias(self.name, self.alias)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+        return self._version(self.client.get_model_version_by_alias, self.alias)
 
-    def numbered(self, version: str) -> ModelVersion | None:
-        """The version with this number."""
+    def numbered(self, number: str) -> ModelVersion | None:
+        return self._version(self.client.get_model_version, number)
+
+    def _version(self, get: Callable[[str, str], ModelVersion], which: str) -> ModelVersion | None:
         try:
-            return self.client.get_model_version(self.name, version)
+            return get(self.name, which)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -118,12 +116,18 @@ class Registry:
         self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
         return version
 
-    def model_content(self, version: ModelVersion, folder: Path) -> bytes:
+    def model_content(self, version: ModelVersion) -> bytes:
         """The serialized model of a version. Raises FileGone."""
         location = self.client.get_model_version_download_uri(self.name, version.version)
-        with self._of(version, MODEL_FILE):
-            path = mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder))
-        return Path(path).read_bytes()
+        return self._content(version, MODEL_FILE, artifact_uri=f"{location}/{MODEL_FILE}")
+
+    def run_file(self, version: ModelVersion, file: str) -> bytes:
+        """A file of the run that trained the version. Raises FileGone."""
+        return self._content(version, file, run_id=version.run_id, artifact_path=file)
+
+    def _content(self, version: ModelVersion, file: str, **place: Any) -> bytes:
+        with tempfile.TemporaryDirectory() as folder, self._of(version, file):
+            return Path(mlflow.artifacts.download_artifacts(**place, dst_path=folder)).read_bytes()
 
     def verified_content(self, version: ModelVersion) -> bytes:
         """The serialized model of a version, as it was registered and signed. Raises WrongModel, WrongSignature."""
@@ -132,8 +136,7 @@ class Registry:
         return content
 
     def _registered_content(self, version: ModelVersion) -> tuple[bytes, str]:
-        with tempfile.TemporaryDirectory() as folder:
-            content = self.model_content(version, Path(folder))
+        content = self.model_content(version)
         found, registered = hashlib.sha256(content).hexdigest(), version.tags.get(DIGEST_TAG, "")
         if found != registered.lower():
             raise WrongModel(self.name, version.version, registered, found)
@@ -156,13 +159,6 @@ class Registry:
         with self._of(version, "training run"):
             return self.client.get_run(str(version.run_id))
 
-    def run_file(self, version: ModelVersion, file: str, folder: Path) -> Path:
-        """A file of the run that trained the version. Raises FileGone."""
-        with self._of(version, file):
-            return Path(
-                mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=str(folder))
-            )
-
     @contextmanager
     def _of(self, version: ModelVersion, what: str) -> Iterator[None]:
         """Tells what was removed from the tracking server from a server that fails."""
@@ -172,13 +168,9 @@ class Registry:
             cause: BaseException | None = error
             while cause and not isinstance(cause, requests.HTTPError):
                 cause = cause.__cause__ or cause.__context__
-            answer = cause.response if isinstance(cause, requests.HTTPError) else None
-            unknown = isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
-            if (
-                unknown
-                or isinstance(error, FileNotFoundError)
-                or (answer is not None and answer.status_code == NOT_FOUND)
-            ):
+            missing = getattr(getattr(cause, "response", None), "status_code", None) == NOT_FOUND
+            unknown = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+            if missing or unknown or isinstance(error, FileNotFoundError):
                 raise FileGone(self.name, version.version, what) from error
             raise
 
@@ -193,10 +185,11 @@ class Registry:
         return any(version.creation_timestamp > moment.timestamp() * 1000 for version in found)
 
     def point_alias(self, version: str) -> None:
-        self.client.set_registered_model_alias(self.name, self.alias, version)
-
-    def remove_alias(self) -> None:
-        self.client.delete_registered_model_alias(self.name, self.alias)
+        """Makes the alias name the version; nothing where that is empty."""
+        if version:
+            self.client.set_registered_model_alias(self.name, self.alias, version)
+        else:
+            self.client.delete_registered_model_alias(self.name, self.alias)
 
     def describe(self, version: ModelVersion, description: str, gate: str) -> None:
         """Sets the version's page and the tag that lists of versions show."""
