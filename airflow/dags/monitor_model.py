@@ -29,14 +29,10 @@ DRY_RUN = Param(False, type="boolean", title="Dry run", description="Measure and
 
 
 def describe(request: Asset, context: Context, answer: Any) -> None:
-    """The request says which model it is about, and on which table that is trained: its own, not another."""
-    params = context["params"]
-    try:
-        source = json.loads(answer or "{}").get("source", "")
-    except ValueError:
-        source = ""
-    extra = {"config": params["config"], "name": params["name"], "data": source}
-    context["outlet_events"][request].extra = extra
+    """The request says which model it is about, and on which table that is trained: its own, not another. Raises
+    ValueError where the command's last line, which says so, is no JSON."""
+    params, source = context["params"], json.loads(answer or "{}").get("source", "")
+    context["outlet_events"][request].extra = {"config": params["config"], "name": params["name"], "data": source}
 
 
 for pipeline in pipelines():

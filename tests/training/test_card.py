@@ -175,6 +175,15 @@ def test_every_picture_is_readable(features: int, labels: int, groups: int) -> N
         assert _overlapping(figure) == [], name
 
 
+def test_the_confusion_matrix_counts_the_labels_that_are_served() -> None:
+    found = replace(measured(2, labels=2), served=np.ones(300, dtype=int))  # whatever is likeliest
+    figure = plots.draw(found, TRIALS, "log_loss", plots.Names("y", "", ["no", "yes"], None, 0.9))[
+        "confusion-matrix.png"
+    ]
+    counts = [int(text.get_text()) for text in figure.axes[0].texts]
+    assert counts == [0, int((found.actual == 0).sum()), 0, int((found.actual == 1).sum())]
+
+
 def _outside(figure: Figure) -> list[str]:
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     whole = figure.bbox.padded(2)

@@ -87,7 +87,8 @@ def test_balanced_labels_serve_the_label_that_exceeds_its_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "labels", "index"), [("yes", LABELS, 1), (True, LABELS, 1), (False, LABELS, 0), (1, ["0", "1"], 1)]
+    ("label", "labels", "index"),
+    [("yes", LABELS, 1), (True, LABELS, 1), (False, LABELS, 0), (1, ["0", "1"], 1), ("yes", ["Yes", "yes"], 1)],
 )
 def test_a_label_is_found_as_yaml_reads_it(label: Any, labels: list[str], index: int) -> None:
     goal = Threshold.model_validate({"label": label, "precision": 0.9})

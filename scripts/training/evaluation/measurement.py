@@ -36,15 +36,16 @@ class Trial:
 class Measurement:
     """A model on its test rows.
 
-    `raw` is `predicted` before calibration (the same for regression); `covered` is the share of rows whose truth the
-    interval holds. `bins` are `reliability` or `coverage`, and `bins_before` the reliability of `raw`. `baseline` holds
-    the figures of the mean, or of the labels' shares.
+    `raw` is `predicted` before calibration (the same for regression); `served` are the labels served, as indices;
+    `covered` is the share of rows whose truth the interval holds. `bins` are `reliability` or `coverage`, and
+    `bins_before` the reliability of `raw`. `baseline` holds the figures of the mean, or of the labels' shares.
     """
 
     metric: str
     actual: Array
     raw: Array
     predicted: Array
+    served: Array | None
     half_width: float | None
     covered: Estimate | None
     figures: dict[str, Estimate]
@@ -94,9 +95,10 @@ def measure(
     raw, predicted = predictions
     clusters = rows.clusters
     if half_width is None:
-        covered = None
+        covered, served = None, predicted.argmax(axis=1) if chosen is None else chosen
         bins, bins_before = (diagnostics.reliability(one, rows.actual, clusters) for one in (predicted, raw))
     else:
+        served = None
         covered = diagnostics.share(np.abs(rows.actual - predicted) <= half_width, clusters)
         bins, bins_before = diagnostics.coverage(rows.actual, predicted, half_width, clusters), ()
     figures = diagnostics.estimates(rows.actual, predicted, seed, clusters, chosen)
@@ -111,6 +113,7 @@ def measure(
         rows.actual,
         raw,
         predicted,
+        served,
         half_width,
         covered,
         figures,

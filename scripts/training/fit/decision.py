@@ -39,8 +39,9 @@ def asked_label(asked: Threshold | None, labels: Sequence[str]) -> int | None:
             f"serving.threshold is for two labels, found {len(labels)}: {', '.join(labels[:5])}",
             "Remove serving.threshold; search.weights: balanced is for any number of labels.",
         )
-    wanted = WORDS.get(asked.label, ()) if asked.label not in labels else (asked.label,)
-    found = [index for index, label in enumerate(labels) if label == asked.label or label.casefold() in wanted]
+    if asked.label in labels:
+        return labels.index(asked.label)
+    found = [index for index, label in enumerate(labels) if label.casefold() in WORDS.get(asked.label, ())]
     if len(found) != 1:
         raise DataError(
             f"serving.threshold.label: expected one of {', '.join(map(repr, labels))}, found {asked.label!r}",

@@ -97,7 +97,7 @@ def residuals(measured: Measurement, names: Names) -> Figure:
 def confusion(measured: Measurement, names: Names) -> Figure:
     """Confusion matrix: colours by the share of each actual label's rows, counts where there is room."""
     actual, labels, classes = measured.actual, names.labels, len(names.labels)
-    counts = np.bincount(actual * classes + measured.predicted.argmax(axis=1), minlength=classes**2)
+    counts = np.bincount(actual * classes + measured.served, minlength=classes**2)
     counts = counts.reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axes,) = _figure(1, width=6.5, height=5.5)
@@ -106,7 +106,7 @@ def confusion(measured: Measurement, names: Names) -> Figure:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9 if classes < 9 else 7)
-    axes.set(xlabel="predicted", ylabel="actual", title=f"{_short(names.target)}: {len(actual):,} test rows")
+    axes.set(xlabel="served", ylabel="actual", title=f"{_short(names.target)}: {len(actual):,} test rows")
     if classes <= MOST_LABELS:
         size, short = 9 if classes < 9 else 6, [_short(label) for label in labels]
         tilted = max(map(len, short)) * classes > 40
