@@ -350,6 +350,8 @@ def test_docs_need_nothing_from_elsewhere(shared: TestClient) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "fixed acidity" in page.text
     assert "-H &#x27;Content-Type: text/csv&#x27; --data-binary &#x27;fixed acidity,alcohol,type\n" in page.text
+    assert "curl -X POST http://testserver/predict -H" in page.text  # it can be pasted as it stands
     assert 'id="error-wrong-content"' in page.text
+    assert "`" not in page.text
     assert "<script" not in page.text
     assert "src=" not in page.text

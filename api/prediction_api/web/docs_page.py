@@ -1,6 +1,7 @@
 """The pages for people. /docs is made from the OpenAPI schema: plain HTML, no script, nothing from elsewhere."""
 
 import json
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any
@@ -21,14 +22,18 @@ async def page(_: Request) -> Response:
 
 @page_router.get("/docs")
 async def docs(request: Request) -> Response:
-    return Response(docs_page(request.app.openapi()), headers=PAGE_HEADERS, media_type="text/html")
+    return Response(
+        docs_page(request.app.openapi(), str(request.base_url).rstrip("/")),
+        headers=PAGE_HEADERS,
+        media_type="text/html",
+    )
 
 
-def docs_page(schema: dict[str, Any]) -> str:
-    """A whole HTML document for this OpenAPI schema."""
+def docs_page(schema: dict[str, Any], address: str) -> str:
+    """A whole HTML document for the OpenAPI schema of the service that is reached at `address`."""
     info, components = schema["info"], schema["components"]["schemas"]
     calls = [
-        _call(method.upper(), path, call)
+        _call(method.upper(), path, call, address)
         for path, calls_here in schema["paths"].items()
         for method, call in calls_here.items()
     ]
@@ -48,7 +53,7 @@ def docs_page(schema: dict[str, Any]) -> str:
     body = [
         '<header class="top docs"><p class="brand">Prediction service</p>',
         '<nav aria-label="Pages"><a href=".">Back to the page</a></nav></header><main class="docs">',
-        f'<h1>Calls and errors</h1><p class="subtitle">{escape(info["description"])} ',
+        f'<h1>Calls and errors</h1><p class="subtitle">{_text(info["description"])} ',
         '<a href="openapi.json">The same as OpenAPI</a>.</p>',
         *calls,
         *features,
@@ -65,15 +70,20 @@ def docs_page(schema: dict[str, Any]) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</main></body></html>'
 
 
-def _call(method: str, path: str, call: dict[str, Any]) -> str:
-    text = f"<h2>{method} {escape(path)}</h2><p>{escape(call.get('description', ''))}</p>"
+def _call(method: str, path: str, call: dict[str, Any], address: str) -> str:
+    text = f"<h2>{method} {escape(path)}</h2><p>{_text(call.get('description', ''))}</p>"
     for kind, content in call.get("requestBody", {}).get("content", {}).items():
         example = content["example"]
         shown = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
         quoted = shown.replace("'", "'\\''")
-        command = f"curl -X {method} http://HOST:PORT{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
+        command = f"curl -X {method} {address}{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
         text += f"<pre>{escape(command)}</pre>"
     return text
+
+
+def _text(text: str) -> str:
+    """As HTML, with what stands in backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _table(lines: Iterable[str]) -> str:
@@ -82,6 +92,6 @@ def _table(lines: Iterable[str]) -> str:
 
 def _line(*cells: object, anchor: str = "") -> str:
     """A row of a table. One with an anchor begins with a code."""
-    first, *others = (f"{escape(str(cell))}</td>" for cell in cells)
+    first, *others = (f"{_text(str(cell))}</td>" for cell in cells)
     start = f'<tr id="{anchor}"><td class="code">' if anchor else "<tr><td>"
     return f"{start}{'<td>'.join([first, *others])}</tr>"
