@@ -15,11 +15,11 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from service_thread import serving
 
-LEAST = 5
+LEAST_ACCEPTED = 10
 CONFIG = {
     "seed": 1,
     "continue-on-failure": True,
-    "generation": {"max-examples": 100, "deterministic": True, "database": "none"},
+    "generation": {"max-examples": 30, "deterministic": True, "database": "none"},
     # Other servers' protocols are described as they are, for any model: what fits them need not fit this one.
     "operations": [
         {"include-path-regex": "/(invocations|infer)$", "checks": {"positive_data_acceptance": {"enabled": False}}}
@@ -89,10 +89,11 @@ def test_every_answer_is_as_the_schema_says(registry: FakeRegistry, settings: Se
                     if interaction.response:
                         seen[f"{case.method} {case.path}"][interaction.response.status_code] += 1
     assert not failures
-    # it was not all refused, nor all accepted: each call that takes a body, as often as this
-    posts = {call: statuses for call, statuses in seen.items() if call.startswith("POST ")}
-    assert {call: statuses for call, statuses in posts.items() if statuses[200] + statuses[202] < LEAST} == {}
-    assert {404, 405, 415, 422} <= set().union(*seen.values())
+    # Of each call that takes a body enough were accepted, and not all: else nothing of it was tested.
+    with_body = [path for path, calls in schema.raw_schema["paths"].items() if "requestBody" in calls.get("post", {})]
+    statuses = {path: seen[f"POST {path}"] for path in with_body}
+    assert {path: one for path, one in statuses.items() if one[200] + one[202] < LEAST_ACCEPTED or not one[422]} == {}
+    assert {404, 405, 415} <= set().union(*seen.values())
 
 
 def _failures(recorder: Any) -> Iterator[str]:

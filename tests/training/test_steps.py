@@ -20,7 +20,6 @@ from training.data import table as dataset
 from training.errors import DataError, NothingToPromote, TrackingError
 from training.model import onnx_runtime
 from training.promotion import promote, status
-from training.tracking import recording
 from training.tracking.registry import Registry
 from versions import GOOD, Model, clean_table, failed, take_over
 
@@ -234,13 +233,13 @@ def test_ten_rows_of_a_label_are_enough_for_every_candidate(configured: Configur
 def test_a_repetition_after_an_accident_may_find_another_winner(
     table: pd.DataFrame, configured: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configured(table, name="accident", search=QUICK)
+    config, log_params = configured(table, name="accident", search=QUICK), mlflow.log_params
     with monkeypatch.context() as accident:
-        accident.setattr(recording, "_split", lambda *_: {"max_depth": 3})
+        accident.setattr(mlflow, "log_params", lambda values: log_params({**values, "winner": 1}))
         accident.setattr(mlflow.onnx, "save_model", _disk_full)
         with pytest.raises(OSError, match="disk full"):
             train.train(config)
-    monkeypatch.setattr(recording, "_split", lambda *_: {"max_depth": 4})
+    monkeypatch.setattr(mlflow, "log_params", lambda values: log_params({**values, "winner": 2}))
     assert train.train(config)["status"] == "trained"
 
 

@@ -192,4 +192,5 @@ def _values(feature: Feature, reading: Reading) -> list[Json]:
             values = [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
         case DateFeature():
             values = [{"type": "string", "examples": [example_of(feature)]}]
-    return [*values, {"enum": [None, "", *reading.missing]}] if feature.nullable else values
+    # null by its type: generators of clients do not find it among the values of an enumeration
+    return [*values, {"type": "null"}, {"enum": ["", *reading.missing]}] if feature.nullable else values
