@@ -117,15 +117,6 @@ def test_a_rare_category_that_becomes_common_is_drift() -> None:
     assert columns == [False, True, True]
 
 
-def test_counts_from_few_groups_of_equal_rows_say_little() -> None:
-    """A part of the table that was chosen by groups of equal rows holds all of a group or nothing of it."""
-    live = {0: 100, 1: 60, 2: 40}
-    counts, edges = (1000, 100, 900), (0.0, 1.0, 2.0, 3.0)
-    of_rows = Histogram("x", counts, 0, edges)
-    of_groups = Histogram("x", counts, 0, edges, effective=4.0)
-    assert [drift.compare([known], [live], 0.2)[0].drifted for known in (of_rows, of_groups)] == [True, False]
-
-
 def test_windows_of_a_survey_that_repeats_few_rows_are_no_alarm() -> None:
     """Sixty different rows, of which whole ones are in a part: a tenth of them make the histogram of predictions."""
     random, of_rows, of_clusters = np.random.default_rng(11), 0, 0

@@ -29,16 +29,6 @@ def test_an_unknown_metric_is_refused() -> None:
         metrics.losses("charm", ACTUAL, CLOSE)
 
 
-def test_the_interval_covers_what_it_promises() -> None:
-    covered = []
-    for draw in range(200):
-        generator = np.random.default_rng(draw)
-        residuals = generator.standard_t(4, size=(2, 300))
-        width = metrics.half_width(residuals[0], np.zeros(300), 0.9)
-        covered.append((np.abs(residuals[1]) <= width).mean())
-    assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
-
-
 @pytest.mark.parametrize(("coverage", "rows"), [(0.9, 9), (0.5, 1), (0.8, 4), (0.95, 19), (0.99, 99), (0.999, 999)])
 def test_so_many_rows_an_interval_needs(coverage: float, rows: int) -> None:
     """With n rows, the largest residual holds n / (n + 1) of what comes, and nothing holds more."""
