@@ -178,28 +178,27 @@ def wrap_runtime(runtime: Path, home: Path) -> Path:
 def provide_class_archive(java_home: str) -> None:
     """Archives the classes that Spark loads while it checks a small table: `check` takes 0.7 of the time with it.
 
-    Java ignores an archive of another Java, of other libraries or of another folder, so it is made again for these.
+    Not every Java can make one, and all goes on without. Java ignores an archive of another Java, of other libraries
+    or of another folder, so it is made again for these.
     """
     training = VENVS / "training"
     archive, made_of = training / "spark-classes.jsa", f"{(training / '.stamp').read_text()} {java_home} {training}"
     stamp = training / "spark-classes.stamp"
-    if archive.exists() and stamp.exists() and stamp.read_text() == made_of:
+    if stamp.exists() and stamp.read_text() == made_of:
         return
     start = time.monotonic()
     archive.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "pipeline.yaml"
         config.write_text(f"name: classes\ndata: {{source: {ROOT}/data/wine-sample.csv, target: quality}}\n")
-        check = [
-            str(training / "bin" / "python"),
-            str(ROOT / "scripts" / "pipeline.py"),
-            "check",
-            "--config",
-            str(config),
-        ]
+        python, program = training / "bin" / "python", ROOT / "scripts" / "pipeline.py"
+        check = [str(python), str(program), "check", "--config", str(config)]
         options = {"SPARK_SUBMIT_OPTS": f'"-XX:ArchiveClassesAtExit={archive}"', "JAVA_HOME": java_home}
-        # Java ends after Python and holds the same pipe: the archive is whole when `run` returns.
-        run(check, "Spark cannot read a small table on this machine.", options)
+        try:  # Java ends after Python and holds the same pipe: the archive is whole when `run` returns
+            run(check, "Without the archive of its classes, Spark only starts more slowly.", options)
+        except SetupError as error:
+            print(f"setup: {error}", file=sys.stderr)
+            return
     stamp.write_text(made_of)
     say("classes", start)
 
