@@ -62,7 +62,7 @@ def with_form(page: Page, address: str) -> Page:
 
 
 def look_again(page: Page, times: int = 0) -> None:
-    """Lets the page ask the service now, and not only after its few seconds; or so many times, with an answer each."""
+    """Lets the page ask the service now instead of after its few seconds; or several times, each with an answer."""
     if not times:
         page.clock.fast_forward(3_000)
     for _ in range(times):

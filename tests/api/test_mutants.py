@@ -26,7 +26,7 @@ MOST = 500_000_000  # bytes for a model
 
 @pytest.fixture
 def ending_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a program in the place of Python that takes the model and then ends as it is told."""
+    """Replaces Python by a program that reads the model and then ends as the test says."""
 
     def install(how: str) -> None:
         python = tmp_path / "python"
@@ -42,7 +42,7 @@ def test_a_file_that_was_damaged_on_the_way_is_never_loaded(registry: FakeRegist
     sound = regression_model()
     registry.add(sound)
     digest = registry.versions["1"].tags["model_sha256"]
-    mutants = list(damaged(sound, 24))
+    mutants = list(damaged(sound, 240))
     with live(settings) as client:
         for mutant in mutants:
             version = registry.add(mutant, digest)

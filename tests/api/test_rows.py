@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import regression_contract
-from prediction_api.errors import NotJson, WrongContent
+from prediction_api.errors import MOST_COMPLAINTS, NotJson, WrongContent
 from prediction_api.models.contract import Contract
 from prediction_api.predicting.rows import RowReader
 
@@ -84,6 +85,19 @@ def test_any_bytes_are_answered_with_one_of_two_refusals(body: bytes) -> None:
         READER.one(body)
     with pytest.raises((WrongContent, NotJson)):
         READER.many(body)
+
+
+def test_of_many_unknown_columns_a_few_are_named() -> None:
+    """For each the nearest feature is looked for, which takes longer than anything else about it."""
+    asked: list[str] = []
+
+    def names() -> Iterator[str]:
+        for number in range(1_000):
+            asked.append(f"acid{number}")
+            yield asked[-1]
+
+    assert len(READER.check_names(names(), ("line", 1))) == MOST_COMPLAINTS
+    assert len(asked) == MOST_COMPLAINTS
 
 
 def test_a_feature_may_have_any_name() -> None:

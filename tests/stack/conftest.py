@@ -56,7 +56,8 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
 
 @pytest.fixture
 def json_server() -> Iterator[Callable[..., str]]:
-    """A real HTTP server that answers as it is told; called with `{"GET /path": (status, content)}`, gives its address.
+    """A real HTTP server that answers as the test says; called with `{"GET /path": (status, content)}`, returns its
+    address.
 
     A list of pairs is answered one after the other, the last one for good. `requests` collects what was asked.
     """

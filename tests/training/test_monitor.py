@@ -84,7 +84,7 @@ def served(white: White, request: pytest.FixtureRequest, tmp_path: Path, monkeyp
 @pytest.fixture
 def traffic(served: Config, white: White, tmp_path: Path) -> Traffic:
     """Writes 150 wines as if they had been predicted from `at` on, one a second; gives them with their ids. With `off`,
-    the truths that are told with them are their quality and this much more."""
+    their true values, reported with them, are their quality plus this much more."""
 
     def write(
         colour: str, seed: int, at: datetime = START, rows: int = 150, version: str = "1", off: float | None = None

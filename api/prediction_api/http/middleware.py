@@ -69,8 +69,7 @@ class RequestRecord:
             self._metrics.answered(route, status, seconds)
             probed = status == 503 and route.endswith(("/ready", "/readyz"))  # before the first model that is no news
             if status >= self._log_from and not probed:
+                event = "request failed" if status >= 500 else "request"
+                line = {"request_id": state["request_id"], "method": scope["method"], "path": route, "status": status}
                 detail = {"detail": state["failure"]} if "failure" in state else {}
-                log_event(
-                    "request failed" if status >= 500 else "request", request_id=state["request_id"],
-                    method=scope["method"], path=route, status=status, milliseconds=round(seconds * 1000, 1), **detail,
-                )  # fmt: skip
+                log_event(event, **line, milliseconds=round(seconds * 1000, 1), **detail)
