@@ -113,6 +113,22 @@ def provide_environment(name: str, uv: Path) -> bool:
     return True
 
 
+def provide_forest() -> None:
+    """The compiled walk of forests, where there is a C compiler; without it the api leaves them to ONNX Runtime."""
+    source = ROOT / "api" / "prediction_api" / "models" / "forest.c"
+    library = VENVS / "api" / "lib" / "prediction_api_forest.so"
+    compiler = shutil.which("cc")
+    if compiler is None or (library.exists() and library.stat().st_mtime >= source.stat().st_mtime):
+        return
+    start = time.monotonic()
+    try:
+        run([compiler, "-O3", "-fPIC", "-shared", "-o", str(library), str(source)], "Forests will only predict slower.")
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return
+    say("forest", start)
+
+
 def provide_clients(uv: Path) -> None:
     """Other people's clients, which only tests use: without them the tests are skipped and everything else works."""
     try:
@@ -216,6 +232,7 @@ def main() -> int:
         uv = provide_uv()
         for name in ("dev", "api", "airflow", "training", "rag"):
             provide_environment(name, uv)
+        provide_forest()
         provide_clients(uv)
         note = ROOT / "var" / "java_home"
         if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):

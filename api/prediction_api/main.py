@@ -51,7 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
     quiet: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     of_model = [*model_router.routes, *mlflow_router.routes]
-    routes = [*router.routes, *page_router.routes, *of_model, *v2_router.routes, *named(of_model)]
+    # tried in this order, each for half a percent of the time of a prediction: the calls that predict come first
+    routes = [*of_model, *v2_router.routes, *named(of_model), *router.routes, *page_router.routes]
     bare = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}  # a redirect would repeat the client's Host
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, telemetry=quiet, **bare)  # type: ignore[arg-type]
     app.mount("/pages", PageFiles())

@@ -29,6 +29,7 @@ import mlflow
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from training.model import signing
+from training.model.onnx_export import compact_trees
 
 SAMPLE = Path(__file__).parents[2] / "data" / "wine-sample.csv"
 COLUMNS = list(pd.read_csv(SAMPLE, nrows=0).columns[:11])  # the eleven measures; quality and type come after them
@@ -68,6 +69,7 @@ def make(folder: Path, trees: int = TREES) -> Forest:
     )
     graph = convert_sklearn(model, "forest", [("joined", FloatTensorType([None, len(NAMES)]))], target_opset=17)
     _take_columns(graph)
+    compact_trees(graph)
     _attach_contract(graph, sent[0], float(predictions[0]))
     onnx.save(graph, folder / "forest.onnx")
     return Forest(folder, sent, predictions)

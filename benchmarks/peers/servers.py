@@ -64,7 +64,7 @@ def ours(uri: str) -> Server:
         }
         return Started([VENVS / "api/bin/python", "-m", "prediction_api"], port, "/readyz", variables)
 
-    how = "ONNX Runtime; prediction log and metrics on"
+    how = "ONNX Runtime and compiled forest; prediction log and metrics on"
     return Server("this prediction service", how, "/predict", start, model.named, lambda answer: answer["prediction"])
 
 

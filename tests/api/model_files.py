@@ -2,10 +2,13 @@
 
 import json
 from copy import deepcopy
+from random import Random
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from prediction_api.models.sessions import open_session
 
 Contract = dict[str, Any]
 
@@ -154,6 +157,59 @@ def two_numbers_model() -> bytes:
     return _file(graph, contract)
 
 
+def forest_model(trees: int) -> bytes:
+    """A forest over the numbers a, b and c as the training job writes one; splits are whole quarters from 0 to 10."""
+    random = Random(trees)
+    roots: list[int] = []
+    branches: list[dict[str, int]] = []
+    splits: list[float] = []
+    leaves: list[float] = []
+
+    def grow(depth: int) -> tuple[int, int]:
+        """The number of a new node, and whether it is a leaf."""
+        if depth == 0 or (depth < 4 and random.random() < 0.2):
+            leaves.append(random.gauss(6, 1) / trees)
+            return len(leaves) - 1, 1
+        branch = {"featureids": random.randrange(3), "missing_value_tracks_true": 0}
+        place = len(branches)
+        branches.append(branch)
+        splits.append(random.randrange(41) / 4)
+        for side in ("true", "false"):
+            branch[f"{side}nodeids"], branch[f"{side}leafs"] = grow(depth - 1)
+        return place, 0
+
+    for _ in range(trees):
+        roots.append(len(branches))
+        grow(6)
+    forest = helper.make_node(
+        "TreeEnsemble", ["lines"], ["variable"], domain="ai.onnx.ml", n_targets=1, tree_roots=roots,
+        nodes_splits=helper.make_tensor("splits", TensorProto.FLOAT, [len(splits)], splits),
+        nodes_modes=helper.make_tensor("modes", TensorProto.UINT8, [len(splits)], [0] * len(splits)),
+        leaf_targetids=[0] * len(leaves),
+        leaf_weights=helper.make_tensor("weights", TensorProto.FLOAT, [len(leaves)], leaves),
+        **{f"nodes_{name}": [branch[name] for branch in branches] for name in branches[0]},
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Concat", ["a", "b", "c"], ["stacked"], axis=0),
+        helper.make_node("Reshape", ["stacked", "shape"], ["columns"]),
+        helper.make_node("Transpose", ["columns"], ["lines"], perm=[1, 0]),
+        forest,
+    ]
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [3, -1])
+    output = helper.make_tensor_value_info("variable", TensorProto.FLOAT, [None, 1])
+    graph = helper.make_graph(nodes, "forest", [_column(name) for name in "abc"], [output], [shape])
+    golden = dict.fromkeys("abc", 5.0)
+    feed = {name: np.array([value], np.float32) for name, value in golden.items()}
+    [expected] = open_session(_file(graph, None, 5)).run(None, feed)
+    contract = classification_contract() | {
+        "task": "regression",
+        "labels": [],
+        "features": [{"name": name, "input": name, "type": "number", "nullable": True} for name in "abc"],
+        "golden": {"rows": [golden], "predictions": expected.ravel().tolist()},
+    }
+    return _file(graph, contract, 5)
+
+
 def typed_contract() -> Contract:
     """For `typed_model`: worth = amount + 10 (garage attached) + 100 (active) + 1000 * weekday + 10000 * month of paid.
 
@@ -243,8 +299,8 @@ def _column(name: str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, [None])
 
 
-def _file(graph: onnx.GraphProto, contract: Contract | None) -> bytes:
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
+def _file(graph: onnx.GraphProto, contract: Contract | None, ml: int = 3) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", ml)])
     model.ir_version = 8
     if contract is not None:
         model.metadata_props.add(key="contract", value=json.dumps(contract))

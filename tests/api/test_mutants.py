@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import live, run, wait_until
-from model_files import classification_model, regression_model
+from model_files import classification_model, forest_model, regression_model
 from mutants import HOSTILE, damaged, targets, tree_model
 from prediction_api.errors import GoldenMismatch, SandboxKilled, UnsafeGraph
 from prediction_api.models import sandbox, store
@@ -90,6 +90,15 @@ def test_damage_under_a_digest_of_its_own_is_refused_or_changes_nothing(tmp_path
     reasons = Counter(verdict.get("refused", "passed") for verdict in found.values())
     assert reasons.keys() <= {"unsafe-graph", "wrong-contract", "golden-mismatch", "passed"}
     assert reasons["passed"] < 40, reasons
+
+
+def test_a_damaged_forest_ends_no_process(tmp_path: Path) -> None:
+    """Most of the file is nodes that the golden row does not reach, so much of the damage passes."""
+    found = child_verdicts(
+        tmp_path, {f"forest-{one}": mutant for one, mutant in enumerate(damaged(forest_model(3), 150))}
+    )
+    reasons = Counter(verdict.get("refused", "passed") for verdict in found.values())
+    assert reasons.keys() == {"unsafe-graph", "wrong-contract", "golden-mismatch", "passed"}
 
 
 def test_hostile_graphs_are_refused(tmp_path: Path) -> None:

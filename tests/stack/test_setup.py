@@ -52,6 +52,28 @@ def test_an_environment_that_failed_is_tried_again(project: Path) -> None:
             setup.provide_environment("dev", uv)
 
 
+def test_without_a_c_compiler_setup_goes_on_and_with_one_it_compiles_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = project / "api" / "prediction_api" / "models" / "forest.c"
+    source.parent.mkdir(parents=True)
+    source.write_text("int trees;\n")
+    library = project / ".venvs" / "api" / "lib" / "prediction_api_forest.so"
+    library.parent.mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(project))
+    setup.provide_forest()
+    assert not library.exists()
+    compiler = project / "cc"
+    compiler.write_text("#!/bin/sh\necho 'no such header' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    setup.provide_forest()
+    assert "no such header" in capsys.readouterr().err
+    compiler.write_text(f"#!/bin/sh\necho > '{library}'\n")
+    setup.provide_forest()
+    setup.provide_forest()
+    assert capsys.readouterr().out.count("setup: forest") == 1
+
+
 def test_another_python_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(setup.sys, "version_info", (3, 9, 2))
     assert setup.main() == 1
@@ -124,6 +146,10 @@ def test_a_whole_setup_is_silent_the_second_time(
     assert (project / "var" / "java_home").read_text() == f"{project / 'bin'}\n"
     assert "setup: rag" in capsys.readouterr().out
     (project / ".venvs" / "uv" / "bin" / "uv").touch()
+    (project / "api" / "prediction_api" / "models").mkdir(parents=True)
+    (project / "api" / "prediction_api" / "models" / "forest.c").touch()
+    (project / ".venvs" / "api" / "lib").mkdir()
+    (project / ".venvs" / "api" / "lib" / "prediction_api_forest.so").touch()
     commands.clear()
     assert setup.main() == 0
     assert commands == []

@@ -1,7 +1,6 @@
 """A model ready to predict: an ONNX graph checked against the contract inside it. Knows no HTTP and no registry."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from pydantic import ValidationError
 
 from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
 from prediction_api.models.contract import CategoryFeature, Contract, DateFeature, Feature, Value
+from prediction_api.models.forest import forest_session
+from prediction_api.models.sessions import open_session
 
 Row = Sequence[Value]
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
@@ -45,8 +46,11 @@ class Predictor:
 
         Raises UnsafeGraph, WrongContract or GoldenMismatch; what is returned has given the golden predictions.
         """
-        contract = _read_contract(content)
-        predictor = cls(contract, open_session(content))
+        model = _read_model(content)
+        contract = _read_contract(model)
+        session = forest_session(model)
+        del model  # as large as the file
+        predictor = cls(contract, session or open_session(content))
         predictor._match_graph()
         predictor._replay_golden_rows()
         return predictor
@@ -138,7 +142,7 @@ def _same(got: float | str, expected: float | str, tolerance: float) -> bool:
     return math.isclose(got, expected, rel_tol=1e-6, abs_tol=tolerance)  # seven digits are what got holds
 
 
-def _read_contract(content: bytes) -> Contract:
+def _read_model(content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
@@ -146,6 +150,10 @@ def _read_contract(content: bytes) -> Contract:
     _refuse_what_no_export_holds(model)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise UnsafeGraph("the graph keeps tensors in other files")
+    return model
+
+
+def _read_contract(model: onnx.ModelProto) -> Contract:
     text = next((entry.value for entry in model.metadata_props if entry.key == "contract"), None)
     if text is None:
         raise WrongContract("the file's metadata has no entry 'contract'")
@@ -155,22 +163,6 @@ def _read_contract(content: bytes) -> Contract:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "contract"
         raise WrongContract(f"{where}: {first['msg']} ({error.error_count()} in all)") from None
-
-
-def open_session(content: bytes) -> Any:
-    """An onnxruntime.InferenceSession. Raises UnsafeGraph."""
-    # ONNX Runtime since 1.29 sends telemetry to its maker unless this is set before its first import in a process
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime  # noqa: PLC0415
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # one row takes microseconds: more threads only take turns
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised, and told once
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors share no public base class
-        raise UnsafeGraph(f"ONNX Runtime cannot load the graph: {str(error)[:200]}") from None
 
 
 def _refuse_what_no_export_holds(model: onnx.ModelProto) -> None:

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from prediction_api.errors import ModelRefused, NoRoomForModel, SandboxKilled, UnsafeGraph
 from prediction_api.models.memory import release_memory, resident_bytes
-from prediction_api.models.predictor import Predictor, open_session
+from prediction_api.models.predictor import Predictor
+from prediction_api.models.sessions import open_session
 
 SECONDS = 60.0
 _BYTES_OF_ITS_OWN = 256_000_000  # the interpreter and the libraries, before the model

@@ -59,7 +59,7 @@ def graph(
         _drop_zero_votes(converted)
         _name_labels(converted, labels, calibrator, decision or Decision())
     else:
-        _compact_trees(converted)
+        compact_trees(converted)
     onnx.checker.check_model(converted)
     return converted
 
@@ -122,7 +122,7 @@ def _drop_zero_votes(model: onnx.ModelProto) -> None:
             field[:] = np.array(field)[kept].tolist()
 
 
-def _compact_trees(model: onnx.ModelProto) -> None:
+def compact_trees(model: onnx.ModelProto) -> None:
     """Trees of a regression as `TreeEnsemble` (ai.onnx.ml 5) holds them: inner nodes and leaves apart, values as raw
     bytes. A third of the file and half of the memory of `TreeEnsembleRegressor`, which the converters write."""
     nodes = []
