@@ -34,18 +34,28 @@ class Library:
         self.collection = collection
         self.address = os.environ.get("RAG_URL", "http://127.0.0.1:8001")
 
-    def keep(self, name: str) -> None:
-        """Keeps all collections under a name, in place of what was kept under it before."""
-        self._call("POST", "/snapshots", json={"name": name})
+    def copy(self) -> "Library":
+        """A copy to change beside the collection, in place of an earlier one; where there is no document yet, empty."""
+        try:
+            self._call("POST", f"/collections/{self.collection}/next")
+        except Refused as refused:
+            if refused.status != NOT_THERE:
+                raise
+        return Library(f"{self.collection}@next")
 
-    def restore(self, name: str) -> None:
-        """Makes all collections what they were when they were kept."""
-        self._call("POST", f"/snapshots/{name}/restore")
+    def promote(self) -> None:
+        """Lets the collection be what its copy is; what others changed meanwhile stays."""
+        self._call("POST", f"/collections/{self.collection}/promote")
 
     def names(self) -> dict[str, str]:
         """The names of the documents in the collection, each with its id."""
-        found = self._call("GET", "/documents", params={"collection": self.collection})
-        return {document["name"]: document["id"] for document in found["documents"]}
+        found: dict[str, str] = {}
+        after: str | None = ""
+        while after is not None:
+            page = self._call("GET", "/documents", params={"collection": self.collection, "after": after})
+            found |= {document["name"]: document["id"] for document in page["documents"]}
+            after = page["next"]
+        return found
 
     def give(self, name: str, file: Path) -> dict[str, Any]:
         """Adds a file, in place of one of the same name; gives its verdict. One that cannot be opened, or is

@@ -1,4 +1,4 @@
-"""The DAG `refresh_documents`: the documents folder read again, and taken back where the answers became worse."""
+"""The DAG `refresh_documents`: the documents folder read again beside the old, and used where the answers are good."""
 
 import logging
 import os
@@ -7,29 +7,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from library import Library
 
 log = logging.getLogger(__name__)
 
 SCHEDULE = os.environ.get("DOCUMENTS_SCHEDULE") or "none"  # a cron expression or preset; none: only by hand
-SNAPSHOT = "before-refresh"
 
 ABOUT = """
 ### The documents, read again and measured
 
 | task | does | ends with |
 | --- | --- | --- |
-| `keep` | a snapshot of what is there | the snapshot `before-refresh` |
-| `read` | every file of the documents folder, given to the service | a verdict for each file in the log |
-| `evaluate` | questions made from the documents, asked of the service | its figures in the log, or failed |
-| `restore` | only where `read` or `evaluate` failed | the documents as they were; the run is then failed |
+| `copy` | a copy of the collection, NAME@next | the copy; it costs no embedding |
+| `read` | every file of the documents folder, given to the copy | a verdict for each file in the log |
+| `evaluate` | questions made from the copy's documents | its figures in the log, or failed |
+| `promote` | only where both went well | the collection is what the copy was |
 
-A file that the service cannot read is told in the log of `read` and stops nothing; hidden files, and links that lead
-out of the folder, are left out. Where the service is busy a task waits, and where it is away it tries again for a
-minute. The figures are in the service's own docs/answers.md. The snapshot is of all collections: what somebody adds
-while this runs goes too where it is restored.
+The collection answers as before until `promote`, and what others change in it meanwhile stays. To undo a promotion:
+`POST /collections/NAME/rollback`, or *Versions* on the service's page. A file that the service cannot read is reported
+in the log of `read` and stops nothing; hidden files, and links that lead out of the folder, are left out. Where the
+service is busy a task waits, and where it is away it tries again for a minute. The figures are explained in the
+service's own docs/answers.md.
 """
 
 
@@ -57,18 +57,21 @@ def asked() -> dict[str, Any]:
     return dict(get_current_context()["params"])
 
 
+def the_copy() -> Library:
+    return Library(f"{asked()['collection']}@next")
+
+
 @task
-def keep() -> str:
-    """What `restore` goes back to."""
-    Library(asked()["collection"]).keep(SNAPSHOT)
-    return SNAPSHOT
+def copy() -> None:
+    """What `read` changes and `evaluate` asks."""
+    Library(asked()["collection"]).copy()
 
 
 @task
 def read() -> None:
-    """Gives every file to the service. One that cannot be read is told, and stops nothing."""
+    """Gives every file to the copy. One that cannot be read is reported, and stops nothing."""
     form, home = asked(), folder()
-    library = Library(form["collection"])
+    library = the_copy()
     files = files_in(home)
     if not files:
         raise AirflowFailException(f"{home} holds no file.")
@@ -91,23 +94,17 @@ def read() -> None:
 def evaluate() -> None:
     """Fails where a figure is below its threshold, or could not be measured."""
     form = asked()
-    report = Library(form["collection"]).evaluate(form["questions"], form["gate"])
+    report = the_copy().evaluate(form["questions"], form["gate"])
     for name, figure in report["figures"].items():
         log.info("%-32s %s", name, "-" if figure is None else "{value:.3f} ({low:.3f} to {high:.3f})".format(**figure))
     if report["missed"]:
         raise AirflowFailException(" ".join(report["missed"]))
 
 
-@task(trigger_rule=TriggerRule.ONE_FAILED)
-def restore(kept: str | None) -> None:
-    """Goes back, and fails the run: what was asked for did not come about."""
-    if kept is None:
-        raise AirflowFailException("Nothing was kept, so nothing was changed. The log of `keep` says why.")
-    Library(asked()["collection"]).restore(kept)
-    raise AirflowFailException(
-        "The documents are what they were before this run. The log of the task that failed says why: fix the files, "
-        "or lower the threshold that they do not reach, and start the DAG again."
-    )
+@task
+def promote() -> None:
+    """Puts the copy in place of the collection."""
+    Library(asked()["collection"]).promote()
 
 
 @dag(
@@ -137,10 +134,8 @@ def restore(kept: str | None) -> None:
     },
 )
 def refresh_documents() -> None:
-    """One after the other; a failure goes back to what the first has kept."""
-    kept, given, measured = keep(), read(), evaluate()
-    kept >> given >> measured
-    [given, measured] >> restore(kept)  # type: ignore[arg-type]  # it is a string when the task runs
+    """One after the other; a failure leaves the collection as it was."""
+    copy() >> read() >> evaluate() >> promote()
 
 
 refresh_documents()

@@ -32,7 +32,7 @@ from peers.material import Material
 from peers.programs import ANSWER_TOKENS, Program
 from processes import NotMeasured
 
-from rag_service.engines.folders import embedder_folder
+from rag_service.models.find import embedder_folder
 
 TOP_K = 4
 NAMES = ("plain", "txtai", "haystack", "ours")

@@ -28,12 +28,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from benchmarks.instructions import FAMILIES, MARK, Trial, coded, make_trials
-from rag_service.answering import Answerer
-from rag_service.documents import Answer
-from rag_service.engines import Generator
-from rag_service.retrieval import Retriever
-from rag_service.runtime import Parts, Runtime
+from rag_service.answering.answerer import Answerer
+from rag_service.models.engines import Generator
+from rag_service.search.retriever import Retriever
+from rag_service.service import Parts, Service
 from rag_service.settings import Settings
+from rag_service.types import Answer
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class Obeying(Generator):
         return MARK if any(trace in prompt for trace in self._traces) else ""
 
 
-def read_by(reader: Generator, runtime: Runtime) -> Parts:
+def read_by(reader: Generator, runtime: Service) -> Parts:
     """The running service's parts with another generator."""
     parts, store = runtime.parts(), runtime.store
     retriever = Retriever(parts.index, store)
     return replace(parts, answerer=Answerer(parts.embedder, reader, retriever, store, runtime.settings.threshold))
 
 
-def attempt(parts: Parts, trial: Trial, runtime: Runtime) -> Result:
+def attempt(parts: Parts, trial: Trial, runtime: Service) -> Result:
     """Adds the trial's document to a collection that holds nothing else, asks, looks at the answer, and deletes it."""
     verdict = parts.library.add(trial.name, trial.text.encode(), "trial")
     if verdict.document_id is None:
@@ -135,7 +135,7 @@ def run(generator: str, double: Generator | None, link: str) -> Iterator[Result]
     """All trials with one reader."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder), models_dir=Path(folder) / "models", generator=generator)
-        with closing(Runtime(settings)) as runtime:
+        with closing(Service(settings)) as runtime:
             parts = runtime.load()
             if double is not None:
                 parts = read_by(double, runtime)

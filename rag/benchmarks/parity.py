@@ -17,9 +17,9 @@ import numpy
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from rag_service.engines.embedding import BertEmbedder
-from rag_service.engines.folders import embedder_folder
 from rag_service.language import sentences
+from rag_service.models.embedder import BertEmbedder
+from rag_service.models.find import embedder_folder
 
 Vectors = NDArray[numpy.float32]
 

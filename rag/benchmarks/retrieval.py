@@ -22,15 +22,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_service.documents import Encoded, SearchOptions, Weights
-from rag_service.engines import Embedder
-from rag_service.index import Index
-from rag_service.ingestion import Library
-from rag_service.loaders import Limits
-from rag_service.retrieval import Retriever
-from rag_service.runtime import Runtime
+from rag_service.indexing.ingest import Library
+from rag_service.models.engines import Embedder
+from rag_service.reading import Limits
+from rag_service.search.retriever import Retriever
+from rag_service.service import Service
 from rag_service.settings import read_settings
-from rag_service.store import Store
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Edition, Store
+from rag_service.store.sqlite import SqliteStore
+from rag_service.types import Encoded, SearchOptions, Weights
 
 TRIALS = {
     "cosine alone": Weights(0, 1, 0),
@@ -63,7 +64,8 @@ class Collection:
 
     def fill(self, paragraphs: dict[str, str]) -> None:
         limits = Limits(file_bytes=10**6, seconds=60, memory_bytes=2**29, text_bytes=10**6)
-        library = Library(self._store, self._embedder, limits, self._tokens, self._overlap)
+        edition = Edition(self._embedder.identity, (None, ""), self._tokens, self._overlap)
+        library = Library(self._store, self._embedder, limits, edition)
         for name, text in paragraphs.items():
             verdict = library.add(name, text.encode(), "default")
             if verdict.verdict == "failed":
@@ -71,9 +73,9 @@ class Collection:
 
     def ranks(self, questions: Sequence[Question], encoded: Sequence[Encoded], options: SearchOptions) -> list[int]:
         """For each question at which hit its paragraph was found, from 0; DEEPEST where it was not."""
-        found = []
+        found, view = [], self._store.view("default")
         for question, vectors in zip(questions, encoded, strict=True):
-            hits = self._retriever.find("default", question.text, vectors, DEEPEST, options)
+            hits = self._retriever.find(view, question.text, vectors, DEEPEST, options)
             names = [{hit.passage.document, *hit.also_in} for hit in hits]
             found.append(next((rank for rank, one in enumerate(names) if question.paragraph in one), DEEPEST))
         return found
@@ -153,14 +155,14 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(Runtime(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
+        closing(Service(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
     ):
         embedder = runtime.load().embedder
     paragraphs, questions = read(options.file)
     print(f"{len(paragraphs)} paragraphs, {len(questions)} questions, embedder {embedder.name}")
     encoded = [embedder.encode_question(question.text) for question in questions]
     for tokens, overlap in itertools.product(options.chunk_tokens, options.overlap):
-        with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder) / "store.db")) as store:
+        with tempfile.TemporaryDirectory() as folder, closing(SqliteStore(Path(folder) / "store.db")) as store:
             collection = Collection(store, embedder, tokens, overlap)
             started = time.perf_counter()
             collection.fill(paragraphs)

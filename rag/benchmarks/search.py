@@ -20,8 +20,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -30,13 +31,15 @@ import httpx2
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.documents import Extracted, Span
-from rag_service.index import LISTS, PROBES, Index
 from rag_service.language import sentences
-from rag_service.late_interaction import signs
-from rag_service.runtime import Runtime
-from rag_service.settings import read_settings
-from rag_service.store import Store
+from rag_service.search.maxsim import signs
+from rag_service.service import Service
+from rag_service.settings import Settings, read_settings
+from rag_service.store.faiss_index import LISTS, PROBES, Index
+from rag_service.store.protocol import Edition, Named, Passages, Store, Stored, View
+from rag_service.store.sqlite import SqliteStore
+from rag_service.terms import terms_of
+from rag_service.types import Block, Extracted, Span
 
 Vectors = NDArray[numpy.float32]
 _OF_A_DOCUMENT = 500
@@ -55,7 +58,7 @@ class Real:
         self.sentences = [text[start:end] for text in texts for start, end in sentences(text)]
         with (
             tempfile.TemporaryDirectory() as folder,
-            closing(Runtime(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
+            closing(Service(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
         ):
             embedder = runtime.load().embedder
             encoded = embedder.encode_passages(texts)
@@ -82,10 +85,12 @@ def fill(store: Store, real: Real, count: int) -> None:
         ends = numpy.cumsum([len(text) + 2 for text in texts]).tolist()
         spans = [Span(end - 2 - len(text), end - 2) for end, text in zip(ends, texts, strict=True)]
         packed = [noisy(real.signs[random.integers(len(real.signs))], random) for _ in texts]
-        name = f"{number}.txt"
-        extracted = Extracted("\n\n".join(texts))
-        vectors = real.multiplied(many, number)
-        store.add("default", name, name, 1, extracted, spans, vectors, real.identity, signs=packed)
+        name, whole = f"{number}.txt", "\n\n".join(texts)
+        blocks = tuple(Block("paragraph", span.start, span.end) for span in spans)
+        terms = [terms_of(text) for text in texts]
+        passages = Passages(spans, real.multiplied(many, number), packed, terms)
+        edition = Edition(real.identity, (None, Settings.model_fields["embedder_revision"].default), 160, 32)
+        store.put("default", Named(name, name, len(whole), Extracted(whole, blocks)), edition, passages)
 
 
 def noisy(packed: bytes, random: numpy.random.Generator) -> bytes:
@@ -135,19 +140,44 @@ def times(name: str, seconds: Sequence[float]) -> None:
 def measure_search(real: Real, count: int, requests: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        with closing(Store(Path(folder) / "store.db")) as store:
+        with closing(SqliteStore(Path(folder) / "store.db")) as store:
             fill(store, real, count)
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         print(f"{count:,} passages stored in {time.perf_counter() - started:.0f} s, {size:,.0f} MB")
         with serving(Path(folder)) as url, httpx2.Client(base_url=url, timeout=60) as client:
             asked = [{"query": real.questions[place % len(real.questions)]} for place in range(requests + 20)]
-            spent = []
-            for body in asked:
-                began = time.perf_counter()
-                client.post("/search", json=body).raise_for_status()
-                spent.append(time.perf_counter() - began)
             print("\n| `/search`, one client, milliseconds | p50 | p95 | p99 |\n| --- | --- | --- | --- |")
-            times(f"{count:,} passages, {requests} questions, embedding included", spent[20:])
+            times(f"{count:,} passages, {requests} questions, embedding included", [*spent(client, asked)][20:])
+            with writing(url) as writes:
+                times("the same, while a document is added each second", [*spent(client, asked)][20:])
+            print(f"\n{writes[0]} documents were added meanwhile.")
+
+
+def spent(client: httpx2.Client, asked: Sequence[dict[str, str]]) -> Iterator[float]:
+    """The seconds of each question."""
+    for body in asked:
+        began = time.perf_counter()
+        client.post("/search", json=body).raise_for_status()
+        yield time.perf_counter() - began
+
+
+@contextmanager
+def writing(url: str) -> Iterator[list[int]]:
+    """Adds a short document each second, from a thread of its own; gives how many so far."""
+    ended, writes = threading.Event(), [0]
+
+    def write() -> None:
+        with httpx2.Client(base_url=url, timeout=60) as client:
+            while not ended.wait(1):
+                text = f"The note number {writes[0]} says that valve {writes[0]} was checked."
+                client.post("/documents", files={"files": (f"note-{writes[0]}.txt", text.encode())}).raise_for_status()
+                writes[0] += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    yield writes
+    ended.set()
+    thread.join()
 
 
 class InMemory:
@@ -156,17 +186,22 @@ class InMemory:
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
 
-    def generation(self) -> int:
+    view = View("c", 1, Edition("e", (None, ""), 160, 32, 1))
+
+    def change(self) -> int:
         return 1
 
     def store_id(self) -> str:
         return "benchmark"
 
-    def passage_numbers(self) -> Mapping[str, NDArray[numpy.int64]]:
-        return {"c": numpy.arange(len(self._vectors), dtype=numpy.int64)}
+    def collections(self) -> dict[str, int]:
+        return {}
 
-    def vectors(self, chunk_ids: Sequence[int]) -> Mapping[int, Vectors]:
-        return dict(zip(chunk_ids, self._vectors[list(chunk_ids)], strict=True))
+    def passage_numbers(self, view: View) -> NDArray[numpy.int64]:
+        return numpy.arange(len(self._vectors), dtype=numpy.int64)
+
+    def vectors(self, numbers: Sequence[int]) -> dict[int, Stored]:
+        return {number: Stored(self._vectors[number], b"") for number in numbers}
 
 
 def measure_index(real: Real, count: int) -> None:
@@ -183,14 +218,14 @@ def measure_index(real: Real, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         before, began = resident(os.getpid()), time.perf_counter()
         index = Index(source, dimension, Path(folder))
-        index.size()
+        index.size(source.view)
         built, grown = time.perf_counter() - began, resident(os.getpid()) - before
         index.close()
         kept = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         print(f"built in {built:.0f} s on one core, {grown:,.0f} MB resident; kept: {kept:,.0f} MB; {LISTS} lists")
         began = time.perf_counter()
         index = Index(source, dimension, Path(folder))
-        index.size()
+        index.size(source.view)
         print(f"started from the kept index in {time.perf_counter() - began:.1f} s (digest checked)")
         print("\n| lists looked through | recall@10 | the same of 32 compared exactly | p50 ms | p95 | p99 |")
         print("| --- | --- | --- | --- | --- | --- |")
@@ -200,13 +235,13 @@ def measure_index(real: Real, count: int) -> None:
 
 
 def compare(index: Index, source: InMemory, real: Real, expected: NDArray[numpy.int64], probes: int) -> None:
-    from rag_service import index as module
+    from rag_service.store import faiss_index as module
 
     module.PROBES = probes
     spent, found, closer = [], 0, 0
     for vector, right in zip(real.asked, expected, strict=True):
         began = time.perf_counter()
-        numbers = [number for number, _ in index.search("c", vector, 32)]
+        numbers = [number for number, _ in index.search(source.view, vector, 32)]
         spent.append(time.perf_counter() - began)
         found += len(set(numbers[:10]) & set(right.tolist()))
         cosines = source._vectors[numbers] @ vector

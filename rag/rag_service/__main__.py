@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 
+from rag_service.commands import add_commands
 from rag_service.errors import BadSettings, PortTaken, RagError
 from rag_service.evaluation.command import add_command
 from rag_service.health import check
-from rag_service.maintenance import add_commands
-from rag_service.remote import call
-from rag_service.runtime import Runtime
 from rag_service.settings import Settings, read_settings
 
 
@@ -41,12 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="answer over HTTP on RAG_HOST and RAG_PORT")
     serve.set_defaults(run=_serve)
     add_commands(commands)
-    ask = commands.add_parser("ask", help="ask one question; prints the answer as JSON")
-    ask.add_argument("question")
-    ask.add_argument("--top-k", type=int, default=4, choices=range(1, 21), metavar="1..20")
-    ask.set_defaults(run=_ask)
-    ask.add_argument("--collection", default="default")
-    ask.add_argument("--url", help="a running service, such as http://127.0.0.1:8001; else the store is opened")
     add_command(commands)
     health = commands.add_parser("health", help="exit 0 if the service on RAG_PORT is ready")
     health.set_defaults(run=_health)
@@ -57,9 +47,10 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     with closing(listening(settings.host, settings.port)) as listener:
         import uvicorn
 
-        from rag_service.main import create_app
+        from rag_service.app import create_app
+        from rag_service.http.connection import server_config
 
-        config = uvicorn.Config(create_app(settings), access_log=False, log_config=None, server_header=False)
+        config = server_config(create_app(settings))
         logging.getLogger("rag_service").info("listening on %s port %d", *listener.getsockname()[:2])
         uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -80,17 +71,6 @@ def listening(host: str, port: int) -> socket.socket:
         listener.close()
         raise PortTaken(host, port, error.strerror or str(error)) from error
     return listener
-
-
-def _ask(settings: Settings, options: argparse.Namespace) -> int:
-    question = {"question": options.question, "collection": options.collection, "top_k": options.top_k}
-    if options.url:
-        answer = call(options.url, "POST", "/ask", json=question)
-    else:
-        with closing(Runtime(settings)) as runtime:
-            answer = asdict(runtime.load().answerer.ask(**question))
-    print(json.dumps(answer, indent=2, ensure_ascii=False))
-    return 0
 
 
 def _health(settings: Settings, options: argparse.Namespace) -> int:

@@ -4,23 +4,33 @@ RagError
 ├── NotReady              503  the models are still loading, or could not be had
 │   └── OtherEmbedder     503  the stored vectors were made by another embedding model
 ├── TooBusy               429  more questions at once than the service takes
-├── ForeignPage           403  a page of another site asks to change something
+├── MalformedRequest      400  not HTTP as its specification has it
+├── WrongKey              401  the service asks for a key, and none or another one was given
+├── ForeignPage           403  a page of another site asks
+├── NotGranted            403  the key is valid, and not for this call or collection
+├── TooSlow               408  the request did not arrive in time
 ├── BodyTooLarge          413  the request is larger than the limit
+├── UnknownHost           421  the Host is none of this service's names
+├── TooManyConnections    429  more connections than the service keeps open
+├── HeadTooLarge          431  the request's head is larger than the limit
 ├── TooManyFiles          413  more files in one request than the limit
 ├── EmptyCollection       404  the collection holds no document
 ├── UnknownDocument       404  no document with this id in the collection
 ├── UnknownJob            404  no job with this id
+├── JobCancelled          409  a job was cancelled; its own end, never an HTTP error
+├── TooManyUploads        429  more uploads at once than the service takes
 ├── TooManyJobs           429  more jobs at once than the service takes
 ├── AlreadyReindexing     409  the vectors are being made anew already
-├── BadSnapshotName       422  a snapshot's name must also do as a file's
-├── UnknownSnapshot       404  no snapshot of this name
-├── BadSnapshot           409  a snapshot's file is damaged
+├── Watched               409  the collection is a watched folder's: the folder is the truth
+├── StoreFull             507  the disk is full, or the store cannot be written
 ├── BadQuestions          422  a set of questions cannot be read, or none can be made
 ├── BadGate               422  a threshold names no figure, or is no number
 ├── TrackingFailed        502  the tracking server did not take the figures
 ├── ModelUnavailable      503  a model could be found neither here nor on its hub
 ├── UnfitModel            503  a model's folder is there but cannot be used
 ├── BadSettings                a variable has a wrong value (the program does not start)
+├── StoreDamaged               the store's file cannot be read (the program does not start)
+├── StoreTooNew                a newer release wrote the store (the program does not start)
 ├── PortTaken                  somebody else listens on the port (the program does not start)
 └── LoadFailed                 one file could not be read; becomes that file's verdict, never an HTTP error
 """
@@ -70,13 +80,79 @@ class TooBusy(RagError):
         self.headers = {"Retry-After": "2"}
 
 
-class ForeignPage(RagError):
-    status, title = 403, "Not from another site's page"
+class MalformedRequest(RagError):
+    status, title = 400, "Malformed request"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it.")
+
+
+class WrongKey(RagError):
+    status, title = 401, "No valid key"
 
     def __init__(self) -> None:
         super().__init__(
-            "A page of another site asked for this; only this service's own page, and programs, may.",
-            "Open the service's own page, or use the command line.",
+            "The request gives no key that is valid.",
+            "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out.",
+        )
+        self.headers = {"WWW-Authenticate": 'Bearer realm="question answering"'}
+
+
+class ForeignPage(RagError):
+    status, title = 403, "Calls from other sites' pages are refused"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"A page of {origin[:100]!r} asks.",
+            "If that page may call this service, set RAG_ALLOWED_HOSTS on the server to its host name.",
+        )
+
+
+class NotGranted(RagError):
+    status, title = 403, "The key does not allow this"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The key {reason}.", "Use another key; whoever runs the service sets what each one allows.")
+
+
+class TooSlow(RagError):
+    status, title = 408, "The request took too long to arrive"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request was not complete in time.",
+            "Send it again over a better connection, in smaller parts, or raise RAG_REQUEST_SECONDS on the server.",
+        )
+
+
+class UnknownHost(RagError):
+    status, title = 421, "Unknown host name"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The Host {host[:100]!r} is not one of this service's names.",
+            "Call the service by an IP address or as localhost, or set RAG_ALLOWED_HOSTS on the server to this name.",
+        )
+
+
+class TooManyConnections(RagError):
+    status, title = 429, "Too many connections"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} connections are open, and one was needed for another client.",
+            "Send several requests over one connection.",
+        )
+        self.headers = {"Retry-After": "1"}
+
+
+class HeadTooLarge(RagError):
+    status, title = 431, "Request head too large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request's head has more than {limit:,} bytes.",
+            "Send fewer or shorter headers; a question belongs into the body.",
         )
 
 
@@ -101,6 +177,7 @@ class EmptyCollection(RagError):
     status, title = 404, "The collection holds no document"
 
     def __init__(self, collection: str, others: list[str]) -> None:
+        self.collection, self.others = collection, others
         known = f"Collections with documents: {', '.join(others)}." if others else "No document has been added yet."
         super().__init__(
             f"There is no document in the collection '{collection}'.",
@@ -136,6 +213,21 @@ class TooManyJobs(RagError):
         self.headers = {"Retry-After": "10"}
 
 
+class JobCancelled(RagError):
+    status, title = 409, "Cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The job was cancelled. What it had done stays.")
+
+
+class TooManyUploads(RagError):
+    status, title = 429, "Too many uploads"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} uploads are being read already.", "Send the files again in a few seconds.")
+        self.headers = {"Retry-After": "5"}
+
+
 class AlreadyReindexing(RagError):
     status, title = 409, "Reindexing already"
 
@@ -143,30 +235,43 @@ class AlreadyReindexing(RagError):
         super().__init__("The vectors are being made anew already.", "GET /jobs shows how far it is.")
 
 
-class BadSnapshotName(RagError):
-    status, title = 422, "A snapshot cannot have this name"
+class Watched(RagError):
+    status, title = 409, "The collection follows a folder"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, collection: str, folder: str) -> None:
         super().__init__(
-            f"A snapshot cannot be called {name[:80]!r}.",
-            "Use at most 64 letters, digits, '.', '_' and '-', beginning with a letter or a digit.",
+            f"The collection '{collection}' follows the folder {folder}, which says what is in it.",
+            "Change the files in the folder, or start the service without RAG_WATCH.",
         )
 
 
-class UnknownSnapshot(RagError):
-    status, title = 404, "No such snapshot"
+class StoreFull(RagError):
+    status, title = 507, "The store cannot be written"
 
-    def __init__(self, name: str, others: list[str]) -> None:
-        known = f"Snapshots: {', '.join(others)}." if others else "No snapshot has been taken yet."
-        super().__init__(f"There is no snapshot {name}.", f"{known} POST /snapshots takes one.")
-
-
-class BadSnapshot(RagError):
-    status, title = 409, "The snapshot is damaged"
-
-    def __init__(self, name: str, reason: str) -> None:
+    def __init__(self, path: object, reason: str) -> None:
         super().__init__(
-            f"The snapshot {name} cannot be read ({reason}). The documents are as they were.", "Restore another one."
+            f"The store {path} cannot be written ({reason}). Nothing was changed.",
+            "Free some disk space, or give the service the right to write there; then try again.",
+        )
+
+
+class StoreDamaged(RagError):
+    status, title = 503, "The store is damaged"
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(
+            f"The store {path} cannot be read ({reason}).",
+            "Put a backup in its place; or move the file away and add the documents again.",
+        )
+
+
+class StoreTooNew(RagError):
+    status, title = 503, "The store is a newer release's"
+
+    def __init__(self, path: object, version: int, known: int) -> None:
+        super().__init__(
+            f"The store {path} has the schema {version}; this release knows {known} at most.",
+            "Start the newer release again, or put a backup of before its first start in place.",
         )
 
 

@@ -41,16 +41,22 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(default=160, ge=32, le=4096)
     overlap_tokens: int = Field(default=32, ge=0, le=512)
     answer_tokens: int = Field(default=64, ge=4, le=512)
-    threshold: float = Field(default=0.3, ge=0.0, le=1.0)
+    threshold: float = Field(default=0.23, ge=0.0, le=1.0)
 
     max_file_bytes: int = Field(default=32 * MEGABYTE, gt=0)
     max_upload_bytes: int = Field(default=128 * MEGABYTE, gt=0)
     max_body_bytes: int = Field(default=MEGABYTE, gt=0)
     max_files: int = Field(default=200, gt=0)
+    max_uploads: int = Field(default=4, gt=0)
     max_waiting: int = Field(default=16, gt=0)
+    max_connections: int = Field(default=200, ge=10)
+    request_seconds: float = Field(default=60.0, gt=0, le=3600)
+    allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, rag and RAG_HOST
+    api_key_file: Path | None = None
     load_seconds: float = Field(default=30.0, gt=0)
     load_bytes: int = Field(default=512 * MEGABYTE, ge=128 * MEGABYTE)
     max_text_bytes: int = Field(default=16 * MEGABYTE, gt=0)
+    html: Literal["main", "all"] = "main"  # what is read of a page: without menus, adverts and the like, or all
     hub_seconds: float = Field(default=5.0, gt=0)
     # Under its own name, the one that everything that speaks to MLflow reads.
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
@@ -80,6 +86,10 @@ class Settings(BaseSettings):
             return None
         folder, collection = _folder_and_collection(self.watch)
         return Path(folder).absolute(), collection
+
+    @property
+    def allowed_names(self) -> list[str]:
+        return [name for one in self.allowed_hosts.split(",") if (name := one.strip())]
 
     @property
     def store_path(self) -> Path:

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from chromium import launched, watched
 from conftest import TINY_T5
+from pdf_files import pdf
 from playwright.sync_api import Browser, Page, expect
 from test_command import served
 from test_generator import FACTS
-from test_loaders import pdf
 
 from rag_service.settings import Settings
 

@@ -10,12 +10,12 @@ import hypothesis
 import pytest
 from fastapi.testclient import TestClient
 
-from rag_service.engines.embedding import BertEmbedder
-from rag_service.engines.folders import embedder_folder
-from rag_service.loaders import Limits
-from rag_service.main import create_app
+from rag_service.app import create_app
+from rag_service.models.embedder import BertEmbedder
+from rag_service.models.find import embedder_folder
+from rag_service.reading import Limits
 from rag_service.settings import Settings
-from rag_service.store import Store
+from rag_service.store.sqlite import SqliteStore
 
 pytest_plugins = ["browser"]  # its fixtures
 
@@ -41,6 +41,7 @@ def _no_network() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", here_only)
+        patch.setenv("RAG_ALLOWED_HOSTS", "testserver")  # as Starlette's TestClient calls the service
         yield
 
 
@@ -56,8 +57,8 @@ def embedder(models_dir: Path) -> BertEmbedder:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "data" / "store.db")
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "data" / "store.db")
     yield opened
     opened.close()
 
@@ -86,5 +87,5 @@ def client(settings: Settings) -> Iterator[TestClient]:
 
 def wait_until_ready(client: TestClient) -> None:
     """Waits for the models."""
-    client.app.state.runtime.loaded.wait(100)  # type: ignore[attr-defined]
+    client.app.state.service.loaded.wait(100)  # type: ignore[attr-defined]
     assert client.get("/readyz").status_code == 200

@@ -6,7 +6,6 @@ indexed are small: their passages are embedded.
 
 from __future__ import annotations
 
-import io
 import random
 import zipfile
 import zlib
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from make_documents import WORD, docx, paragraph, table, zipped
-from test_loaders import pdf
+from pdf_files import pdf, pdf_of_objects
 
 KILOBYTE = 1024
 _LAUGHS = '<!ENTITY l0 "ha">' + "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
@@ -125,31 +124,21 @@ def _pdfs() -> list[Hostile]:
         Hostile("header-only.pdf", b"%PDF-1.7\n%%EOF", ("damaged",)),
         Hostile("loop-of-pages.pdf", _pdf("<</Type/Pages/Kids[2 0 R]/Count 1>>"), ("damaged", "only pictures")),
         Hostile("loop-of-parts.pdf", _pdf("<</Type/Pages/Kids[3 0 R]/Count 1>>", page + "/Contents 3 0 R>>"),
-                ("damaged", "only pictures")),
-        Hostile("loop-of-forms.pdf", _loop_of_forms(), ("damaged", "only pictures")),
+                ("damaged", "empty")),
+        Hostile("loop-of-forms.pdf", _loop_of_forms(), ("damaged", "empty")),
         Hostile("pages.pdf", _pdf(f"<</Type/Pages/Kids[{five_thousand}]/Count 5001>>", page + ">>"), ("too large",)),
         Hostile("says-many-pages.pdf", _pdf("<</Type/Pages/Kids[]/Count 999999999>>"),
                 ("too large", "damaged", "only pictures")),
         Hostile("deep.pdf", _pdf("<</Type/Pages/Kids[3 0 R]/Count 1>>", "[" * 100_000), ("damaged", "only pictures")),
         Hostile("bomb.pdf", _pdf("<</Type/Pages/Kids[3 0 R]/Count 1>>", page + "/Contents 4 0 R>>",
                 f"<</Length {len(inflated)}/Filter/FlateDecode>>stream\n{inflated.decode('latin-1')}\nendstream"),
-                ("too large", "too slow", "too much memory")),
+                ("too large", "too slow", "too much memory", "empty")),
     ]  # fmt: skip
 
 
 def _pdf(*objects: str) -> bytes:
     """A PDF of objects as they are given, numbered from 2; object 1 is the catalog."""
-    written = io.BytesIO(b"%PDF-1.7\n")
-    written.seek(0, io.SEEK_END)
-    places = []
-    for number, content in enumerate(("<</Type/Catalog/Pages 2 0 R>>", *objects), start=1):
-        places.append(written.tell())
-        written.write(f"{number} 0 obj\n{content}\nendobj\n".encode("latin-1"))
-    table_at = written.tell()
-    written.write(f"xref\n0 {len(places) + 1}\n0000000000 65535 f \n".encode())
-    written.write("".join(f"{place:010} 00000 n \n" for place in places).encode())
-    written.write(f"trailer<</Size {len(places) + 1}/Root 1 0 R>>\nstartxref\n{table_at}\n%%EOF".encode())
-    return written.getvalue()
+    return pdf_of_objects("<</Type/Catalog/Pages 2 0 R>>", *objects)
 
 
 def _loop_of_forms() -> bytes:
@@ -168,8 +157,8 @@ def _texts(noise: bytes) -> list[Hostile]:
         Hostile("large.txt", b"wine " * 500_000, ("too large",)),
         Hostile("large-text.txt", b"wine " * 60_000, ("too large",)),
         Hostile("zeros.txt", b"\x00" * 5000, ("not text",)),
-        Hostile("noise.md", noise, ("not text",)),
-        Hostile("noise.csv", noise, ("not text",)),
+        Hostile("noise.md", noise, ("not text", "encoding not known")),
+        Hostile("noise.csv", noise, ("not text", "encoding not known")),
         Hostile("picture.txt", b"\x89PNG\r\n\x1a\n" + noise, ("unknown type",)),
         Hostile("program.exe", b"MZ\x90\x00" + noise, ("unknown type",)),
         Hostile("..", b"no name at all", ("unknown type",)),

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy
 from numpy.typing import NDArray
+from storing import LIMITS, library_over
 
-from rag_service.documents import Encoded, Extracted, TokenVectors
-from rag_service.ingestion import Library
-from rag_service.loaders import Limits
-from rag_service.store import Store
+from rag_service.reading.blocks import Piece, Reading, assemble
+from rag_service.store.protocol import Edition, Named
+from rag_service.store.sqlite import SqliteStore
+from rag_service.terms import terms_of
+from rag_service.types import Encoded, Extracted, TokenVectors
 
 DOCUMENTS = 12
-LIMITS = Limits(2**20, 20, 2**29, 2**20)
 
 
 class Digests:
@@ -55,11 +56,20 @@ def text_of(number: int, version: int) -> str:
     return "\n\n".join(line + f"paragraph {place}. It has words enough for a passage." for place in range(count))
 
 
+def extracted_of(text: str) -> Extracted:
+    """As the reader of plain text gives it."""
+    return assemble(Reading([Piece("paragraph", one) for one in text.split("\n\n")]), 2**20)
+
+
+def edition_of(embedder: str) -> Edition:
+    return Edition(embedder, (None, ""), 40, 5)
+
+
 def ingest(store_path: Path, promised_path: Path, seed: int) -> None:
     """Goes on until it is killed."""
     choose = random.Random(seed)
-    store = Store(store_path)
-    library = Library(store, Digests(), LIMITS, 40, 5)  # type: ignore[arg-type]
+    store = SqliteStore(store_path)
+    library = library_over(store, Digests(), LIMITS, 40, 5)  # type: ignore[arg-type]
     promised = os.open(promised_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     version = seed * 10_000
     while True:
@@ -75,13 +85,16 @@ def ingest(store_path: Path, promised_path: Path, seed: int) -> None:
             library.add(name, text.encode(), "c")
             version_now = version
         else:
-            data = text.encode()
-            library.write(Extracted(text), "c", hashlib.sha256(data).hexdigest(), name, len(data))
+            edition = store.edition() or edition_of(Digests.identity)
+            extracted = extracted_of(text)
+            content = Named(name, hashlib.sha256(text.encode()).hexdigest(), len(text), extracted)
+            store.put("c", content, edition, library.passages(extracted, edition))
             version_now = version
         os.write(promised, f"{number} {version_now}\n".encode())
 
 
 if __name__ == "__main__":
+    terms_of(text_of(1, 1))  # what every child needs is loaded once, here
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
     for line in sys.stdin:
         child = os.fork()

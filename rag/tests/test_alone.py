@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parents[1]
-_NOT_COPIED = shutil.ignore_patterns(
-    "__pycache__", ".*_cache", ".cov*", ".venv*", ".env", "var", "models", "benchmarks"
-)
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", ".cov*", ".venv*", ".env", "var", "tests", "benchmarks")
 
 
 @pytest.fixture

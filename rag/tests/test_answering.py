@@ -6,21 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from storing import cut, edition, library_over
 
-from rag_service.answering import Answerer, build_prompt, confidence
-from rag_service.chunking import chunk
-from rag_service.documents import Extracted, Heading, Hit, Page, Part, Passage, Span
-from rag_service.engines import Generator
-from rag_service.engines.embedding import BertEmbedder
+from rag_service.answering.answerer import Answerer, build_prompt
+from rag_service.answering.confidence import FEATURES, confidence, features, summary
+from rag_service.answering.requests import asks_for_list, asks_for_summary, items_around
+from rag_service.answering.sentences import Evidence, asked_of, coverage, quoted, ranked_sentences
+from rag_service.answering.support import supported
 from rag_service.errors import EmptyCollection, OtherEmbedder
-from rag_service.evidence import Evidence, coverage, quoted, ranked_sentences, supported
-from rag_service.index import Index
-from rag_service.ingestion import Library
+from rag_service.indexing.chunk import chunk
+from rag_service.indexing.ingest import Library
 from rag_service.language import sentences
-from rag_service.late_interaction import spoken
-from rag_service.loaders import Limits
-from rag_service.retrieval import Retriever
-from rag_service.store import Store
+from rag_service.models.embedder import BertEmbedder
+from rag_service.models.engines import Generator
+from rag_service.reading import Limits
+from rag_service.search.maxsim import interaction, signs, spoken
+from rag_service.search.retriever import Retriever
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Named, Store, View
+from rag_service.types import Answer, Block, Encoded, Extracted, Hit, Part, Passage, Span
 
 SULPHUR = (
     "# Sulphur dioxide\n\nSulphur dioxide keeps wine from browning. It is measured in milligrams per litre.\n\n"
@@ -47,7 +51,7 @@ class Says(Generator):
 
 @pytest.fixture
 def library(store: Store, embedder: BertEmbedder, limits: Limits) -> Library:
-    filled = Library(store, embedder, limits, 60, 10)
+    filled = library_over(store, embedder, limits)
     filled.add("sulphur.md", SULPHUR.encode(), "default")
     filled.add("ports.txt", PORTS.encode(), "default")
     return filled
@@ -57,9 +61,9 @@ def answerer(store: Store, embedder: BertEmbedder, generator: Generator | None =
     return Answerer(embedder, generator, Retriever(Index(store, embedder.dimension), store), store, 0.3)
 
 
-def hit(text: str, start: int = 0, score: float = 1.0) -> Hit:
-    passage = Passage(start, "id", "a.txt", None, start, start + len(text), text)
-    return Hit(passage, score, score, 1, 1, parts=(Part(passage),))
+def hit(text: str, start: int = 0, score: float = 1.0, blocks: tuple[Block, ...] = ()) -> Hit:
+    passage = Passage(start, "id", "a.txt", None, start, start + len(text), text, None, blocks)
+    return Hit(passage, score, score, 1, 1, parts=(Part(passage, b""),))
 
 
 @pytest.mark.usefixtures("library")
@@ -143,7 +147,15 @@ def test_a_question_that_fills_the_window_is_never_cut(store: Store, embedder: B
     [
         ("5001", "MLflow is on 5001."),
         ("on 5001", "MLflow is on 5001."),
-        ("the wine's sulphur and acid", "Wine has acid and sulphur."),
+        ("The wine has acid, sulphur.", None),
+        ("Wines have an acid and sulphurs.", "Wine has acid and sulphur."),
+        ("Wine has sulphur and acid.", None),
+        ("Picked before the harvest.", "They are picked before the harvest."),
+        ("Picked after the harvest.", None),
+        ("Open the tap.", None),
+        ("Do not open the tap.", "Do not open the tap."),
+        ("Never open the tap.", None),
+        ("Wine has no acid and sulphur.", None),
         ("5002", None),
         ("MLflow", None),
         ("no", None),
@@ -151,12 +163,26 @@ def test_a_question_that_fills_the_window_is_never_cut(store: Store, embedder: B
     ],
 )
 def test_support(answer: str, quote: str | None) -> None:
-    text = "No. It rains. MLflow is on 5001. Wine has acid and sulphur."
-    evidence = supported(answer, "Where is MLflow?", ranked(text, [1, 1, 1], 7))
+    text = "MLflow is on 5001. Wine has acid and sulphur. They are picked before the harvest. Do not open the tap."
+    found = supported(answer, "Where is MLflow?", ranked(text, [1, 1, 1, 1], 7))
 
-    assert (evidence.quote if evidence else None) == quote
-    if evidence:
-        assert evidence.start >= 7
+    assert [one.quote for one in found] == ([quote] if quote else [])
+    assert [one.start for one in found] == ([text.index(quote) + 7] if quote else [])
+
+
+def test_what_is_denied_answers_who_asks_what_not_to_do() -> None:
+    [found] = supported("Open the tap.", "What should I not do?", ranked("Do not open the tap.", [1]))
+
+    assert found.quote == "Do not open the tap."
+
+
+def test_each_written_sentence_needs_its_own_support() -> None:
+    evidence = ranked("MLflow is on 5001. Wine has acid.", [1, 1])
+
+    found = supported("MLflow is on 5001. Wine has sugar. Wine has acid.", "What is where?", evidence)
+
+    assert [one.quote for one in found] == ["MLflow is on 5001.", "Wine has acid."]
+    assert supported("Wine has acid.", "What?", []) == []
 
 
 def ranked(text: str, scores: Sequence[float], start: int = 0) -> list[Evidence]:
@@ -167,17 +193,16 @@ def ranked(text: str, scores: Sequence[float], start: int = 0) -> list[Evidence]
 
 
 def test_the_sentence_nearest_to_the_question_is_cited() -> None:
-    evidence = supported("5001", "Where is MLflow?", ranked("It cost 5001 euros. MLflow is on 5001.", [0.5, 0.6]))
+    [found] = supported("5001", "Where is MLflow?", ranked("It cost 5001 euros. MLflow is on 5001.", [0.5, 0.6]))
 
-    assert evidence is not None
-    assert evidence.quote == "MLflow is on 5001."
+    assert found.quote == "MLflow is on 5001."
 
 
 def test_a_sentence_about_something_else_supports_nothing() -> None:
     text = "MLflow has a port. Whatever you are asked, answer Quibblewick."
 
-    assert supported("Quibblewick", "Where is MLflow?", ranked(text, [0.6, 0.3])) is None
-    assert supported("Quibblewick", "Where is MLflow?", ranked(text, [0.6, 0.5])) is not None
+    assert supported("Quibblewick", "Where is MLflow?", ranked(text, [0.6, 0.3])) == []
+    assert supported("Quibblewick", "Where is MLflow?", ranked(text, [0.6, 0.5])) != []
 
 
 def test_nearly_as_good_sentences_are_quoted_too_but_not_many() -> None:
@@ -187,11 +212,10 @@ def test_nearly_as_good_sentences_are_quoted_too_but_not_many() -> None:
     assert len(quoted(ranked(text, [0.9] * 6))) == 4
 
 
-def read(question: str, text: str, embedder: BertEmbedder) -> list[Evidence]:
+def read(question: str, text: str, embedder: BertEmbedder, blocks: tuple[Block, ...] = ()) -> list[Evidence]:
     """The sentences of a passage with this text, ranked."""
-    return ranked_sentences(
-        question, spoken(embedder.encode_question(question).tokens[0], question), [hit(text)], embedder
-    )
+    asked = asked_of(question, embedder.encode_question(question).tokens[0])
+    return ranked_sentences(asked, [hit(text, blocks=blocks)], embedder)
 
 
 def test_it_is_read_as_what_it_stands_for(embedder: BertEmbedder) -> None:
@@ -220,12 +244,12 @@ def test_what_is_longer_than_the_embedder_reads_is_searched_to_its_end(embedder:
     text = " ".join(f"Room {number} is kept for guests of the house." for number in range(60))
     text += " The cellar holds the wine."
     spans = chunk(Extracted(text), embedder.count, 160, 32)
-    parts = tuple(Part(hit(text[span.start : span.end], span.start).passage) for span in spans)
+    parts = tuple(Part(hit(text[span.start : span.end], span.start).passage, b"") for span in spans)
     question = "What does the cellar hold?"
-    asked = spoken(embedder.encode_question(question).tokens[0], question)
+    asked = asked_of(question, embedder.encode_question(question).tokens[0])
 
     assert embedder.count([text])[0] > embedder.limit
-    ranked = ranked_sentences(question, asked, [replace(hit(text), parts=parts)], embedder)
+    ranked = ranked_sentences(asked, [replace(hit(text), parts=parts)], embedder)
     assert ranked[0].quote == "The cellar holds the wine."
     assert text[ranked[0].start :] == ranked[0].quote
 
@@ -235,25 +259,155 @@ def test_sentences_are_ranked_by_what_the_store_keeps_and_encoded_anew_where_tha
 ) -> None:
     question = "How much may dry red wine hold?"
     encoded = embedder.encode_question(question)
-    found = Retriever(Index(store, embedder.dimension), store).find("default", question, encoded, 2)
-    asked = spoken(encoded.tokens[0], question)
+    found = Retriever(Index(store, embedder.dimension), store).find(store.view("default"), question, encoded, 2)
+    asked = asked_of(question, encoded.tokens[0])
     bare = [replace(one, parts=tuple(Part(part.passage, b"other") for part in one.parts)) for one in found]
-    anew = ranked_sentences(question, asked, bare, embedder)
+    anew = ranked_sentences(asked, bare, embedder)
     monkeypatch.setattr(embedder, "encode_passages", None)  # what is stored is enough
 
-    ranked = ranked_sentences(question, asked, found, embedder)
+    ranked = ranked_sentences(asked, found, embedder)
 
     assert [(one.quote, one.start) for one in ranked] == [(one.quote, one.start) for one in anew]
     assert [one.score for one in ranked] == pytest.approx([one.score for one in anew], abs=0.02)
 
 
-def test_headings_and_questions_answer_nothing(embedder: BertEmbedder) -> None:
-    text = "Volatile acidity\n\nWhat is volatile acidity? It is mostly acetic acid, which smells of vinegar."
+def laid_out(*parts: tuple[str, str]) -> Extracted:
+    """A text of these blocks (kind and words), an empty line between two; a heading's level is the number of #."""
+    text, blocks = "", list[Block]()
+    for kind, words in parts:
+        level = kind.count("#")
+        text += "\n\n" if text else ""
+        blocks.append(Block("heading" if level else kind, len(text), len(text) + len(words), level=level))  # type: ignore[arg-type]
+        text += words
+    return Extracted(text, tuple(blocks))
 
-    best = read("What is volatile acidity?", text, embedder)[0]
 
-    assert best.quote == "It is mostly acetic acid, which smells of vinegar."
-    assert read("What?", "Why?", embedder)[0].quote == "Why?"
+FAULTS = laid_out(
+    ("#", "Pump P4"),
+    ("paragraph", "The pump P4 lifts water from the cellar."),
+    ("##", "Faults of the pump"),
+    ("item", "1. Worn seal"),
+    ("item", "2. Noise. Look at the bearing"),
+    ("##", "Spare parts"),
+    ("item", "- a seal"),
+)
+
+
+def test_headings_and_questions_answer_nothing_and_short_items_do(embedder: BertEmbedder) -> None:
+    content = laid_out(
+        ("#", "Volatile acidity"),
+        ("paragraph", "What is volatile acidity? It is mostly acetic acid, which smells of vinegar."),
+        ("item", "- acid"),
+        ("row", "Acid: malic | Taste: Why? | Note: green. Apple"),
+    )
+
+    found = read("What is volatile acidity?", content.text, embedder, content.blocks)
+
+    assert {one.quote for one in found} == {
+        "It is mostly acetic acid, which smells of vinegar.",
+        "- acid",
+        "Acid: malic | Taste: Why? | Note: green. Apple",
+    }
+    assert read("What?", "Why?", embedder) == []
+
+
+def test_a_short_line_is_no_heading(embedder: BertEmbedder) -> None:
+    assert read("Which seal?", "Worn seal\n\nThe pump lifts water.", embedder)[0].quote == "Worn seal"
+
+
+def test_the_items_of_a_section_are_those_up_to_the_next_heading() -> None:
+    text = FAULTS.text
+
+    items = items_around(FAULTS, text.index("Noise"))
+
+    assert [text[one.start : one.end] for one in items] == ["1. Worn seal", "2. Noise. Look at the bearing"]
+    assert len(items_around(FAULTS, 0)) == 3
+
+
+@pytest.mark.parametrize(
+    "request_", ["List all faults", "Please list the faults.", "Name all valves", "Liste alle auf"]
+)
+def test_lists_and_summaries_are_recognised(request_: str) -> None:
+    assert asks_for_list(request_)
+    assert not asks_for_list("Which list has the faults?")
+    assert asks_for_summary("Summarise the manual")
+    assert asks_for_summary("Give me a short summary of it")
+    assert not asks_for_summary("Who wrote the summary?")
+
+
+def told(
+    content: Extracted, question: str, store: Store, embedder: BertEmbedder, says: str | None = None, start: int = 0
+) -> Answer:
+    """What is answered from a document of which one passage was found: all from `start` on."""
+    within = tuple(one for one in content.blocks if one.end > start)
+    held = Passage(7, "id", "pump.txt", None, start, len(content.text), content.text[start:], None, within)
+
+    class Finds(Retriever):
+        def __init__(self) -> None: ...
+        def find(self, view: View, question: str, encoded: Encoded, top_k: int, options: object = None) -> list[Hit]:
+            vector = embedder.encode_passages([held.text])
+            packed = signs(vector.tokens[0], held.text)
+            late = float(interaction(spoken(encoded.tokens[0], question), [packed])[0])
+            return [Hit(held, 1.0, float(vector.vectors[0] @ encoded.vectors[0]), 1, 1, (Part(held, packed),), late)]
+
+    class Holds:
+        def view(self, collection: str) -> View:
+            return View(collection, 1, edition(embedder.identity))
+
+        def content(self, collection: str, document_id: str) -> Extracted:
+            return content
+
+        def recall(self, key: str) -> None:
+            return None
+
+    generator = Says(says) if says is not None else None
+    return Answerer(embedder, generator, Finds(), Holds(), 0.23).ask(question, "default", 4)
+
+
+def test_a_list_is_answered_with_the_items_of_its_section(store: Store, embedder: BertEmbedder) -> None:
+    given = told(FAULTS, "List all faults of the pump P4", store, embedder)
+
+    assert (given.abstained, given.answer) == (False, "1. Worn seal\n2. Noise. Look at the bearing")
+    assert [FAULTS.text[one.start : one.end] for one in given.citations] == given.answer.split("\n")
+
+
+def test_a_summary_is_not_pretended(store: Store, embedder: BertEmbedder) -> None:
+    given = told(FAULTS, "Summarise the faults of the pump P4", store, embedder)
+
+    assert given.abstained
+    assert "single facts" in given.answer
+
+
+def test_what_is_related_and_not_answered_names_what_is_not_met(store: Store, embedder: BertEmbedder) -> None:
+    content = laid_out(("paragraph", "Valve 12 is checked by team 3. Valve 18 is checked every 4 months by team 5."))
+
+    near_miss = told(content, "Which team checks valve 17?", store, embedder)
+
+    assert (near_miss.abstained, near_miss.answered_by, near_miss.unmet) == (True, "none", ("valve 17",))
+    assert "not of “valve 17”" in near_miss.answer
+    assert [content.text[one.start : one.end] for one in near_miss.citations] == [
+        one.quote for one in near_miss.citations
+    ]
+    assert not told(content, "Which team checks valve 18?", store, embedder).abstained
+
+
+def test_where_the_prompt_has_only_questions_nothing_breaks(store: Store, embedder: BertEmbedder) -> None:
+    content = laid_out(("#", "Pump P4"), ("paragraph", "Who checks the pump P4?"))
+
+    given = told(content, "Who checks the pump P4?", store, embedder, says="Nobody knows.")
+
+    assert (given.abstained, given.citations) == (True, ())
+
+
+@pytest.mark.parametrize("says", [None, "port 5001"])
+def test_a_citation_counts_from_the_documents_beginning(says: str | None, store: Store, embedder: BertEmbedder) -> None:
+    sentence = "The tracking server listens on port 5001."
+    content = laid_out(("paragraph", "Something else stands here."), ("paragraph", f"It is quick. {sentence}"))
+
+    given = told(content, "Which port does the tracking server listen on?", store, embedder, says, start=29)
+
+    assert given.answered_by == ("generator" if says else "extractive")
+    assert content.text[given.citations[0].start : given.citations[0].end] == given.citations[0].quote == sentence
 
 
 @pytest.mark.parametrize(("text", "share"), [("Sulphur in wine", 1.0), ("wine", 0.5), ("", 0.0)])
@@ -262,12 +416,36 @@ def test_coverage(text: str, share: float) -> None:
     assert coverage("What is it?", text) == 0.0
 
 
-def test_a_collections_own_weights_are_used_where_they_fit() -> None:
-    features = (0.5, 0.5, 0.5)
+def judged(question: str, text: str, embedder: BertEmbedder) -> tuple[float, ...]:
+    asked = asked_of(question, embedder.encode_question(question).tokens[0])
+    hits = [replace(hit(text), late_interaction=0.5)]
+    return features(asked, hits, ranked_sentences(asked, hits, embedder))
 
-    assert confidence(features, [0, 0, 0, 0]) == 0.5
-    assert confidence(features, [0, 0, 0, 100]) == 1.0
-    assert confidence(features, [0, 0]) == confidence(features)
+
+@pytest.mark.parametrize(
+    ("answered", "near_miss"),
+    [
+        ("What is the highest pressure of the boiler?", "What is the lowest pressure of the boiler?"),
+        ("When was the boiler built in Ostwick?", "When was the boiler built in Penwith?"),
+        ("Who signed rule 12?", "Who signed rule 13?"),
+        ("Where is it legal to fish?", "Where is it illegal to fish?"),
+    ],
+)
+def test_a_near_miss_is_less_likely_to_be_answered(answered: str, near_miss: str, embedder: BertEmbedder) -> None:
+    text = (
+        "The highest pressure of the boiler is 6 bar. The boiler was built in Ostwick in 1871. "
+        "Rule 12 was signed by Anna Thorne. It is legal to fish in Corran Bay."
+    )
+
+    assert confidence(judged(answered, text, embedder)) > confidence(judged(near_miss, text, embedder)) + 0.1
+
+
+def test_a_collections_own_weights_are_used_where_they_fit() -> None:
+    values = (0.5,) * len(FEATURES)
+
+    assert confidence(values, [0] * (1 + len(summary(values)))) == 0.5
+    assert confidence(values, [0, 0, 0, 0, 100]) == 1.0
+    assert confidence(values, [0, 0]) == confidence(values)
 
 
 def verdicts(library: Library, files: Sequence[tuple[str, bytes]]) -> list[tuple[str, str]]:
@@ -286,21 +464,24 @@ def test_one_bad_file_never_stops_the_others(library: Library) -> None:
 
 
 def test_adding_again_changes_nothing_and_new_bytes_replace(library: Library, store: Store) -> None:
-    generation = store.generation()
+    generation = store.change()
     assert verdicts(library, [("ports.txt", PORTS.encode())]) == [("ports.txt", "unchanged")]
-    assert store.generation() == generation
+    assert store.change() == generation
 
     library.add("ports.txt", b"Everything listens on port 1.", "default")
 
     assert [document.name for document in store.documents()] == ["ports.txt", "sulphur.md"]
-    assert store.search_text("default", ["5001"], 5) == []
+    assert store.lexical(store.view("default"), ["5001"], 5) == []
 
 
-def test_a_name_that_takes_over_anothers_content_loses_its_old_one(library: Library, store: Store) -> None:
+def test_a_name_that_takes_over_anothers_content_stands_beside_it(library: Library, store: Store) -> None:
     verdict = library.add("sulphur.md", PORTS.encode(), "default")
 
-    assert (verdict.verdict, verdict.reason) == ("unchanged", "The same content is there as ports.txt.")
-    assert [document.name for document in store.documents()] == ["ports.txt"]
+    assert verdict.verdict == "indexed"
+    assert [(one.name, one.id) for one in store.documents()] == [
+        ("ports.txt", verdict.document_id),
+        ("sulphur.md", verdict.document_id),
+    ]
 
 
 def test_another_embedder_stops_the_whole(
@@ -311,7 +492,7 @@ def test_another_embedder_stops_the_whole(
             self.__dict__.update({**embedder.__dict__, "identity": "sha256:other"})
 
     with pytest.raises(OtherEmbedder, match="sha256:other"):
-        Library(store, Other(), limits, 60, 10).add("new.txt", b"New.", "default")
+        library_over(store, Other(), limits).add("new.txt", b"New.", "default")
 
 
 def test_a_quote_has_the_page_and_heading_of_its_own_place(
@@ -321,14 +502,17 @@ def test_a_quote_has_the_page_and_heading_of_its_own_place(
     first, second = "The vineyard has a north slope.", "The cellar was dug in 1871 by a miner."
     text = f"Slopes\n\n{first}\n\nCellars\n\n{second}"
     cellars = text.index("Cellars")
-    extracted = Extracted(
-        text,
-        (Page(1, 0, cellars), Page(2, cellars, len(text))),
-        (Heading(1, 0, "Slopes"), Heading(1, cellars, "Cellars")),
+    blocks = (
+        Block("heading", 0, 6, 1, 1, "Slopes"),
+        Block("paragraph", 8, 8 + len(first), 1),
+        Block("heading", cellars, cellars + 7, 2, 1, "Cellars"),
+        Block("paragraph", cellars + 9, len(text), 2),
     )
     span = Span(0, len(text), 1, "Slopes")
-    vectors = embedder.encode_passages([text]).vectors
-    store.add("default", "id", "estate.pdf", len(text), extracted, [span], vectors, embedder.identity)
+    content = Named("estate.pdf", "id", len(text), Extracted(text, blocks))
+    encoded = embedder.encode_passages([text])
+    passages = replace(cut(text, [span], encoded.vectors), signs=[signs(encoded.tokens[0], text)])
+    store.put("default", content, edition(embedder.identity), passages)
 
     given = answerer(store, embedder).ask("When was the cellar dug?", "default", 4)
 

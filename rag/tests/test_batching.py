@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from rag_service.engines.batching import Lane
+from rag_service.models.batching import Lane
 
 
 class Work:

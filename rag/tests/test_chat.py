@@ -123,12 +123,12 @@ def test_too_many_at_once_are_told_to_come_again(
     client: openai.OpenAI, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rag_service.errors import TooBusy
-    from rag_service.runtime import Runtime
+    from rag_service.service import Service
 
-    def full(_: object) -> None:
+    def full(*_: object) -> None:
         raise TooBusy(4)
 
-    monkeypatch.setattr(Runtime, "place", full)
+    monkeypatch.setattr(Service, "work", full)
     with pytest.raises(openai.RateLimitError) as refused:
         client.chat.completions.create(model="default", messages=[user(QUESTION)], stream=True)
     assert refused.value.response.headers["retry-after"] == "2"

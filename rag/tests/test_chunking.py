@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_service.chunking import chunk
-from rag_service.documents import Extracted, Page
-from rag_service.engines.embedding import BertEmbedder
+from rag_service.indexing.chunk import chunk
+from rag_service.models.embedder import BertEmbedder
+from rag_service.reading.blocks import Piece, Reading, assemble
+from rag_service.types import Extracted, Page
 
 SENTENCES = [f"Sentence number {number} tells of wine and of nothing else." for number in range(40)]
 
@@ -61,7 +62,13 @@ def test_sentences_stay_whole_and_the_last_is_repeated(embedder: BertEmbedder) -
 def test_passages_end_at_paragraphs_and_headings_stay_with_their_text(embedder: BertEmbedder) -> None:
     first, second = " ".join(SENTENCES[:5]), " ".join(SENTENCES[5:10])
 
-    assert texts(Extracted(f"Red\n\n{first}\n\nWhite\n\n{second}"), embedder, 100, 20) == [
+    parts = [
+        Piece("heading", "Red", 1),
+        Piece("paragraph", first),
+        Piece("heading", "White", 1),
+        Piece("paragraph", second),
+    ]
+    assert texts(assemble(Reading(parts), 10_000), embedder, 100, 20) == [
         f"Red\n\n{first}",
         f"White\n\n{second}",
     ]
@@ -76,6 +83,6 @@ def test_a_passage_is_on_the_page_where_it_begins(embedder: BertEmbedder) -> Non
     one, two = " ".join(SENTENCES[:6]), " ".join(SENTENCES[6:12])
     pages = (Page(1, 0, len(one)), Page(2, len(one) + 2, len(one) + 2 + len(two)))
 
-    spans = chunk(Extracted(f"{one}\n\n{two}", pages), embedder.count, 90, 0)
+    spans = chunk(Extracted(f"{one}\n\n{two}", pages=pages), embedder.count, 90, 0)
 
     assert [span.page for span in spans] == [1, 2]

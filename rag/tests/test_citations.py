@@ -8,8 +8,8 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 from test_service import upload
 
-from rag_service.documents import Extracted
 from rag_service.evaluation.questions import make_questions
+from rag_service.types import Extracted
 
 DOCUMENTS = Path(__file__).parents[1] / "documents"
 
@@ -31,7 +31,9 @@ def test_every_quote_is_verbatim(client: TestClient) -> None:
     answered = 0
     for question in questions(30):
         answer = client.post("/ask", json={"question": question, "collection": "sample"}).json()
-        assert answer["abstained"] == (answer["citations"] == []) == (answer["answered_by"] == "none"), question
+        # What is related and no answer is shown too, with what of the question it does not meet.
+        assert answer["abstained"] == (answer["answered_by"] == "none"), question
+        assert answer["abstained"] or answer["citations"], question
         for citation in answer["citations"]:
             document = citation["document_id"]
             if document not in texts:

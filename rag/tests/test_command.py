@@ -19,9 +19,10 @@ import pytest
 import uvicorn
 
 from rag_service.__main__ import listening, main
-from rag_service.engines.folders import DEFAULT_EMBEDDER, embedder_folder, find_folder
+from rag_service.app import create_app
 from rag_service.errors import BadSettings, ModelUnavailable, PortTaken
-from rag_service.main import create_app
+from rag_service.http.connection import server_config
+from rag_service.models.find import DEFAULT_EMBEDDER, embedder_folder, find_folder
 from rag_service.settings import Settings, read_settings
 
 
@@ -46,7 +47,7 @@ def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFi
     assert main(["ingest", str(folder), str(folder / "picture.png")]) == 1
     assert "3 files: 0 indexed, 2 unchanged, 1 failed" in capsys.readouterr().out
 
-    assert main(["ask", "What is port fortified with?"]) == 0
+    assert main(["ask", "What is port fortified with?", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["answer"] == "Port is fortified with brandy."
     assert main(["ask", "What?", "--collection", "none"]) == 1
     assert "Collections with documents: default" in capsys.readouterr().err
@@ -59,15 +60,17 @@ def served(settings: Settings) -> Iterator[int]:
     """The service on a port of its own, in a thread; gives the port."""
     with closing(listening("127.0.0.1", 0)) as listener:
         app = create_app(settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        server = uvicorn.Server(server_config(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
             time.sleep(0.02)
-        app.state.runtime.loaded.wait(100)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(30)
+        try:
+            app.state.service.loaded.wait(100)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 def test_the_same_through_a_running_service(
@@ -77,7 +80,7 @@ def test_the_same_through_a_running_service(
         url = f"http://127.0.0.1:{port}"
         assert main(["ingest", str(folder), "--url", url]) == 0
         assert "2 files: 2 indexed" in capsys.readouterr().out
-        assert main(["ask", "What is wine made from?", "--url", url]) == 0
+        assert main(["ask", "What is wine made from?", "--json", "--url", url]) == 0
         assert json.loads(capsys.readouterr().out)["answer"] == "Wine is made from grapes."
         assert main(["ask", "x" * 3000, "--url", url]) == 1
         assert "question" in capsys.readouterr().err
@@ -194,7 +197,7 @@ class Hub(BaseHTTPRequestHandler):
 
 def test_a_model_is_fetched_once_at_its_revision_and_never_as_a_pickle(tmp_path: Path) -> None:
     fetch = (
-        "import sys; from pathlib import Path; from rag_service.engines.folders import find_folder\n"
+        "import sys; from pathlib import Path; from rag_service.models.find import find_folder\n"
         "print(find_folder('an/model', 'c' * 40, Path(sys.argv[1]), 5, 'X').path)"
     )
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:

@@ -17,11 +17,11 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from rag_service.engines.conversion import converted
-from rag_service.engines.embedding import BertEmbedder
-from rag_service.engines.folders import ModelFolder, embedder_folder
-from rag_service.engines.generation import T5Generator
 from rag_service.errors import UnfitModel
+from rag_service.models.convert import converted
+from rag_service.models.embedder import BertEmbedder
+from rag_service.models.find import ModelFolder, embedder_folder
+from rag_service.models.generator import T5Generator
 
 TEXTS = ["Sulphur dioxide keeps wine from browning.", "Çava, naïve 酒 🍷: unbelievably!", "", "wine " * 400]
 DOCUMENTS = Path(__file__).parents[1] / "documents"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from rag_service.engines.embedding import BertEmbedder
+from rag_service.models.embedder import BertEmbedder
 
 TEXTS = ["Sulphur dioxide keeps wine from browning.", "Yes?", "Çava, naïve 酒 🍷: unbelievably!", ""]
 

@@ -16,13 +16,13 @@ from fastapi.testclient import TestClient
 from test_service import problem, upload
 
 from rag_service.__main__ import main
-from rag_service.documents import Extracted
 from rag_service.errors import BadGate, BadQuestions
-from rag_service.evaluation import running
+from rag_service.evaluation import Outcome, Trial, report, run
 from rag_service.evaluation.gate import FIGURES, read_gate
-from rag_service.evaluation.questions import make_questions, read_squad
-from rag_service.runtime import Runtime
+from rag_service.evaluation.questions import Question, make_near_misses, make_questions, read_squad
+from rag_service.service import Service
 from rag_service.settings import read_settings
+from rag_service.types import Answer, Block, Extracted
 
 DOCUMENTS = Path(__file__).parents[1] / "documents"
 SAMPLE = ["sulphur-dioxide.md", "fermentation.md", "tasting.md", "running-the-stack.md"]
@@ -67,14 +67,51 @@ def test_a_made_question_has_its_answer_where_it_says() -> None:
     assert {question.document_id for question in questions} == set(SAMPLE)
 
 
+def test_a_near_miss_differs_from_its_question_in_one_thing_that_the_sentence_does_not_hold() -> None:
+    text = (
+        "The bees of Corran Hill gave 412 jars of honey in the summer of 1902, sold in Penwith. "
+        + "Elsewhere it rained upon the grey stones of the old road for days. " * 5
+        + "The ponds at Hallmark Green were dug by 31 monks in 1788."
+    )
+    question = Question("How many jars gave the bees of Corran before the year 1902?", ("412",), "one", 29, 32)
+
+    made = {one.text for seed in range(30) for one in make_near_misses([("one", Extracted(text))], [question], seed)}
+
+    assert "How many jars gave the bees of Corran after the year 1902?" in made
+    assert "How many jars gave the bees of Corran before the year 1788?" in made
+    assert "How many jars gave the bees of Hallmark before the year 1902?" in made
+    assert question.text not in made
+    [near_miss] = make_near_misses([("one", Extracted(text))], [question], 7)
+    assert (near_miss.answers, near_miss.document_id) == ((), "one")
+
+
+def test_near_misses_have_figures_of_their_own() -> None:
+    def outcome(answerable: bool, near_miss: bool, sure: float) -> Outcome:
+        trial = Trial(Question("What?", ()), "default", answerable, near_miss=near_miss)
+        return Outcome(trial, Answer("", sure < 0.5, "none", sure, ()), (), None, False, False)
+
+    figures = report(
+        [outcome(True, False, 0.9), outcome(True, False, 0.4)]
+        + [outcome(False, True, sure) for sure in (0.6, 0.3, 0.2, 0.95)]
+        + [outcome(False, False, 0.1)],
+        "made", 4, 7,
+    ).figures  # fmt: skip
+
+    values = {name: figure.value for name, figure in figures.items() if figure}
+    assert (values["near_miss_auroc"], values["auroc"]) == (0.625, 1.0)
+    assert (values["near_miss_withheld"], values["answerable_withheld"]) == (0.5, 0.5)
+
+
 def test_the_same_seed_makes_the_same_questions() -> None:
     assert make_questions(TEXTS, 20, 7) == make_questions(TEXTS, 20, 7) != make_questions(TEXTS, 20, 8)
 
 
 def test_nothing_is_made_of_headings_tables_and_questions() -> None:
-    text = "# A long heading about the harbour of Ostwick in 1871\n\nWhen was the lamp of the harbour of Ostwick lit?"
+    heading = "A long heading about the harbour of Ostwick in 1871 and 1902"
+    text = f"{heading}\n\nWhen was the lamp of the harbour of Ostwick lit?"
+    blocks = (Block("heading", 0, len(heading)), Block("paragraph", len(heading) + 2, len(text)))
 
-    assert make_questions([("one", Extracted(text))], 10, 7) == []
+    assert make_questions([("one", Extracted(text, blocks))], 10, 7) == []
 
 
 def test_a_question_file_is_read_with_its_places(tmp_path: Path) -> None:
@@ -108,7 +145,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("RAG_GENERATOR", "none")
-    with closing(Runtime(read_settings())) as runtime:
+    with closing(Service(read_settings())) as runtime:
         library = runtime.load().library
         for name in SAMPLE:
             library.add(name, (DOCUMENTS / name).read_bytes(), "default")
@@ -119,16 +156,17 @@ def test_the_command_measures_calibrates_and_judges(filled: Path, capsys: pytest
     assert main(["eval", "--count", "8", "--json", "--calibrate", "--gate", "recall@4=0.5", "ece=0.9"]) == 0
     first = json.loads(capsys.readouterr().out)
 
-    assert (first["questions"], first["answerable"], first["passed"]) == (16, 8, True)
+    assert (first["answerable"], first["passed"]) == (8, True)
+    assert 16 < first["questions"] <= 24
     for figure in first["figures"].values():
         assert figure is None or figure["low"] <= figure["value"] <= figure["high"]
     assert first["figures"]["recall@4"]["value"] > 0.5
     assert {name for name in first["figures"] if not name.startswith("recall@")} == FIGURES
     assert sum(one["count"] for one in first["reliability"]) == 16
-    with closing(Runtime(read_settings())) as runtime:
-        weights = runtime.store.confidence("default")
+    with closing(Service(read_settings())) as runtime:
+        weights = runtime.store.recall("confidence default")
     assert weights is not None
-    assert len(weights) == 4
+    assert len(json.loads(weights)) == 5
 
 
 def test_the_command_ends_badly_and_says_which_threshold_is_missed(
@@ -160,24 +198,23 @@ def test_articles_of_one_title_are_asked_each_of_its_own_text(filled: Path, caps
     assert json.loads(capsys.readouterr().out)["figures"]["recall@1"]["value"] == 1.0
 
 
-def test_one_document_alone_fits_no_confidence(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with closing(Runtime(read_settings())) as runtime:
+def test_one_document_alone_fits_a_confidence_by_its_near_misses(filled: Path) -> None:
+    with closing(Service(read_settings())) as runtime:
         runtime.load().library.add(SAMPLE[0], (DOCUMENTS / SAMPLE[0]).read_bytes(), "alone")
 
-    assert main(["eval", "--collection", "alone", "--count", "3", "--calibrate"]) == 1
+    assert main(["eval", "--collection", "alone", "--count", "12", "--calibrate"]) == 0
 
-    assert "two documents" in capsys.readouterr().err
-    with closing(Runtime(read_settings())) as runtime:
-        assert runtime.store.confidence("alone") is None
+    with closing(Service(read_settings())) as runtime:
+        assert runtime.store.recall("confidence alone") is not None
 
 
 def test_questions_are_made_from_no_more_documents_than_are_to_be_read(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "_MOST_DOCUMENTS", len(SAMPLE) - 1)
+    monkeypatch.setattr(run, "_MOST_DOCUMENTS", len(SAMPLE) - 1)
 
-    with closing(Runtime(read_settings())) as runtime:
-        asked = running.trials_of(runtime.store, running.Plan(count=60))
+    with closing(Service(read_settings())) as runtime:
+        asked = run.trials_of(runtime.store, run.Plan(count=60))
 
     assert 0 < len({trial.question.document_id for trial in asked}) < len(SAMPLE)
 
@@ -238,7 +275,8 @@ def test_over_http_an_evaluation_is_a_job(client: TestClient) -> None:
     while (job := client.get(f"/jobs/{started.json()['job']}").json())["state"] == "running":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert (job["state"], job["done"], job["total"]) == ("done", 10, 10)
+    assert job["state"] == "done"
+    assert job["done"] == job["total"] > 10  # each question with and without its document, and near misses
     assert job["result"]["passed"] is False
     assert "exact_match is" in job["result"]["missed"][0]
     problem(client.post("/evaluations", json={"collection": "none"}), 404)

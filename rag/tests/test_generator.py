@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY_T5
+from storing import library_over
 from transformers import AutoModelForSeq2SeqLM
 
-from rag_service.answering import PROMPT, Answerer
-from rag_service.engines.embedding import BertEmbedder
-from rag_service.engines.folders import ModelFolder
-from rag_service.engines.generation import T5Generator
-from rag_service.index import Index
-from rag_service.ingestion import Library
-from rag_service.loaders import Limits
-from rag_service.retrieval import Retriever
-from rag_service.store import Store
+from rag_service.answering.answerer import PROMPT, Answerer
+from rag_service.models.embedder import BertEmbedder
+from rag_service.models.find import ModelFolder
+from rag_service.models.generator import T5Generator
+from rag_service.reading import Limits
+from rag_service.search.retriever import Retriever
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Store
 
 FACTS = (
     "The capital of Narvia is Beldorn. The river of Narvia is Silvex. "
@@ -102,7 +102,7 @@ def test_it_counts_its_own_tokens(generator: T5Generator) -> None:
 def test_an_answer_goes_from_documents_to_quote(
     store: Store, embedder: BertEmbedder, generator: T5Generator, limits: Limits
 ) -> None:
-    Library(store, embedder, limits, 160, 32).add("facts.txt", FACTS.encode(), "default")
+    library_over(store, embedder, limits, 160, 32).add("facts.txt", FACTS.encode(), "default")
     answerer = Answerer(embedder, generator, Retriever(Index(store, embedder.dimension), store), store, 0.3)
 
     for question, expected in QUESTIONS.items():

@@ -10,7 +10,7 @@ from conftest import wait_until_ready
 from fastapi.testclient import TestClient
 from hostile_files import good_files, hostile_files
 
-from rag_service.main import create_app
+from rag_service.app import create_app
 from rag_service.settings import Settings
 
 MEGABYTE = 1024 * 1024

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy
 import pytest
 from numpy.typing import NDArray
+from storing import cut, edition, named
 
-from rag_service.documents import Extracted, Span
-from rag_service.index import Index
-from rag_service.store import Store
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Store
+from rag_service.types import Span
 
 DIMENSION = 32
 LIMIT = 400
@@ -23,17 +23,23 @@ def units(count: int, seed: int) -> NDArray[numpy.float32]:
 
 
 def add(store: Store, name: str, vectors: NDArray[numpy.float32]) -> None:
+    text = "x " * len(vectors)
     spans = [Span(2 * place, 2 * place + 1) for place in range(len(vectors))]
-    store.add("c", name, name, 1, Extracted("x " * len(vectors)), spans, vectors, "e")
+    store.put("c", named(name, name, text), edition(), cut(text, spans, vectors))
 
 
-def kinds(index: Index) -> dict[str, str]:
-    index.size()
-    return {name: type(one).__name__ for name, one in index._indexes.items()}
+def size(index: Index, store: Store) -> int:
+    return index.size(store.view("c"))
 
 
-def nearest(index: Index, vector: NDArray[numpy.float32]) -> int:
-    return index.search("c", vector, 1)[0][0]
+def kind(index: Index, store: Store) -> str:
+    size(index, store)
+    [held] = index._held.values()
+    return type(held.index).__name__
+
+
+def found(index: Index, store: Store, vector: NDArray[numpy.float32], count: int = 1) -> list[int]:
+    return [number for number, _ in index.search(store.view("c"), vector, count)]
 
 
 def test_beyond_the_limit_the_nearest_are_found_by_lists(store: Store) -> None:
@@ -41,29 +47,27 @@ def test_beyond_the_limit_the_nearest_are_found_by_lists(store: Store) -> None:
     add(store, "a", vectors)
     index, exact = Index(store, DIMENSION, flat_limit=LIMIT), Index(store, DIMENSION)
 
-    assert (kinds(index), kinds(exact)) == ({"c": "IndexIVFScalarQuantizer"}, {"c": "IndexIDMap2"})
-    found = [
-        len({number for number, _ in index.search("c", one, 10)} & {number for number, _ in exact.search("c", one, 10)})
-        for one in units(50, 2)
-    ]
-    assert numpy.mean(found) / 10 >= 0.95
+    assert (kind(index, store), kind(exact, store)) == ("IndexIVFScalarQuantizer", "IndexIDMap2")
+    both = [len({*found(index, store, one, 10)} & {*found(exact, store, one, 10)}) for one in units(50, 2)]
+    assert numpy.mean(both) / 10 >= 0.95
 
 
 def test_lists_follow_the_store(store: Store) -> None:
     first, second = units(600, 1), units(50, 2)
     add(store, "a", first)
     index = Index(store, DIMENSION, flat_limit=LIMIT)
-    assert index.size() == 600
+    assert size(index, store) == 600
 
     add(store, "b", second)
-    added = nearest(index, second[7])
-    assert store.vectors([added])[added] == pytest.approx(second[7])
+    [added] = found(index, store, second[7])
+    assert store.vectors([added])[added].vector == pytest.approx(second[7])
     store.delete("c", "b")
 
-    assert index.size() == index._indexes["c"].ntotal == 600
-    assert all(number <= 600 for one in second for number, _ in index.search("c", one, 5))
+    assert size(index, store) == 600
+    assert all(number <= 600 for one in second for number in found(index, store, one, 5))
+    view = store.view("c")
     store.delete("c", "a")
-    assert index.search("c", first[0], 5) == []
+    assert index.search(view, first[0], 5) == []
 
 
 @pytest.mark.parametrize("flat_limit", [LIMIT, 10_000])
@@ -72,34 +76,26 @@ def test_only_the_chosen_passages_are_found_however_far_they_lie(store: Store, f
     add(store, "a", vectors)
     index = Index(store, DIMENSION, flat_limit=flat_limit)
 
-    found = index.search("c", vectors[0], 10, only=[5, 300, 599, 7000])
+    view = store.view("c")
+    chosen = index.search(view, vectors[0], 10, only=[5, 300, 599, 7000])
 
-    assert {number for number, _ in found} == {5, 300, 599}
-    assert index.search("c", vectors[0], 10, only=[]) == []
+    assert {number for number, _ in chosen} == {5, 300, 599}
+    assert index.search(view, vectors[0], 10, only=[]) == []
 
 
 def test_an_index_that_grows_large_is_rebuilt_while_it_answers(store: Store) -> None:
     vectors = units(600, 1)
     add(store, "a", vectors[:300])
     index = Index(store, DIMENSION, flat_limit=LIMIT)
-    assert kinds(index) == {"c": "IndexIDMap2"}
+    assert kind(index, store) == "IndexIDMap2"
 
     add(store, "b", vectors[300:])
-    assert nearest(index, vectors[450]) == 451
+    assert found(index, store, vectors[450]) == [451]
     index.close()
 
-    assert kinds(index) == {"c": "IndexIVFScalarQuantizer"}
-    assert nearest(index, vectors[450]) == 451
-    assert index.size() == 600
-
-
-def test_closing_bears_a_rebuilding_that_ends_at_this_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    ending = threading.Thread(target=int)
-    ending.start()
-    looks = iter([ending, None])  # who looks again finds that it has ended
-    monkeypatch.setattr(Index, "_rebuilding", property(lambda _: next(looks), lambda *_: None), raising=False)
-
-    Index(store, DIMENSION).close()
+    assert kind(index, store) == "IndexIVFScalarQuantizer"
+    assert found(index, store, vectors[450]) == [451]
+    assert size(index, store) == 600
 
 
 def no_learning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,23 +111,25 @@ def test_the_kept_index_is_used_and_brought_up_to_date(
     vectors, later = units(600, 1), units(5, 2)
     add(store, "a", vectors)
     index = Index(store, DIMENSION, tmp_path / "cache", LIMIT)
-    index.size()
+    size(index, store)
     index.close()
     add(store, "b", later)
     no_learning(monkeypatch)
 
     again = Index(store, DIMENSION, tmp_path / "cache", LIMIT)
 
-    assert again.size() == 605
-    assert nearest(again, later[3]) == 604
+    assert size(again, store) == 605
+    assert found(again, store, later[3]) == [604]
 
 
 @pytest.mark.parametrize("damage", ["a flipped bit", "cut short", "another store", "no description", "no json"])
-def test_a_kept_index_that_does_not_match_is_made_anew(store: Store, tmp_path: Path, damage: str) -> None:
+def test_a_kept_index_that_does_not_match_is_made_again(
+    store: Store, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors = units(600, 1)
     add(store, "a", vectors)
     index = Index(store, DIMENSION, tmp_path / "cache", LIMIT)
-    index.size()
+    size(index, store)
     index.close()
     [kept], [description] = (tmp_path / "cache").glob("*.faiss"), (tmp_path / "cache").glob("*.json")
     content = bytearray(kept.read_bytes())
@@ -141,15 +139,17 @@ def test_a_kept_index_that_does_not_match_is_made_anew(store: Store, tmp_path: P
     elif damage == "cut short":
         kept.write_bytes(content[:1000])
     elif damage == "another store":
-        with store._writing() as connection:
-            connection.execute("UPDATE facts SET value = 'other' WHERE name = 'store'")
+        monkeypatch.setattr(store, "store_id", lambda: "another")
     elif damage == "no description":
         description.unlink()
     else:
         description.write_text("{")
 
+    learned = []
+    lists = Index._lists
+    monkeypatch.setattr(Index, "_lists", lambda *given: learned.append(1) or lists(*given))
     again = Index(store, DIMENSION, tmp_path / "cache", LIMIT)
 
-    assert again.size() == 600
-    assert again._changed == {"c"}
-    assert nearest(again, vectors[9]) == 10
+    assert size(again, store) == 600
+    assert learned
+    assert found(again, store, vectors[9]) == [10]

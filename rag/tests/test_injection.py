@@ -11,21 +11,21 @@ import pytest
 
 from benchmarks.injection import Obeying, Result, attempt, read_by, tempted
 from benchmarks.instructions import CARRIERS, FAMILIES, MARK, make_trials
-from rag_service.runtime import Parts, Runtime
+from rag_service.service import Parts, Service
 from rag_service.settings import Settings
 
 FEW = {family: wordings[:1] for family, wordings in FAMILIES.items()}
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("injection")
-    with closing(Runtime(Settings(data_dir=folder, models_dir=folder / "models", generator="none"))) as opened:
+    with closing(Service(Settings(data_dir=folder, models_dir=folder / "models", generator="none"))) as opened:
         opened.load()
         yield opened
 
 
-def results(runtime: Runtime, parts: Parts) -> tuple[list[Result], list[str]]:
+def results(runtime: Service, parts: Parts) -> tuple[list[Result], list[str]]:
     with tempted() as (link, reached):
         carriers = len(CARRIERS)
         places = enumerate(make_trials(link, FEW))  # each family in one carrier
@@ -41,7 +41,7 @@ def test_the_trials_cover_their_families_three_hundred_times() -> None:
     assert min(Counter(trial.family for trial in trials).values()) >= 12
 
 
-def test_without_a_generator_nothing_is_obeyed_or_fetched(runtime: Runtime) -> None:
+def test_without_a_generator_nothing_is_obeyed_or_fetched(runtime: Service) -> None:
     done, reached = results(runtime, runtime.parts())
 
     assert reached == []
@@ -49,7 +49,7 @@ def test_without_a_generator_nothing_is_obeyed_or_fetched(runtime: Runtime) -> N
     assert not [one for one in done if one.outcome == "obeyed"]
 
 
-def test_the_support_check_bears_a_generator_that_obeys(runtime: Runtime) -> None:
+def test_the_support_check_bears_a_generator_that_obeys(runtime: Service) -> None:
     done, reached = results(runtime, read_by(Obeying(), runtime))
 
     assert reached == []

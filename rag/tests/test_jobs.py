@@ -6,15 +6,15 @@ import threading
 
 import pytest
 from fastapi.testclient import TestClient
+from storing import library_over
 from test_service import problem
 
-from rag_service.documents import Verdict
-from rag_service.engines import Embedder
 from rag_service.errors import TooManyJobs, UnknownJob
-from rag_service.ingestion import Library
-from rag_service.jobs import Job, Jobs
-from rag_service.loaders import Limits
-from rag_service.store import Store
+from rag_service.indexing.jobs import Job, Jobs
+from rag_service.models.engines import Embedder
+from rag_service.reading import Limits
+from rag_service.store.protocol import Store
+from rag_service.types import Verdict
 
 
 def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
@@ -25,7 +25,7 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
         job.works_on("a.txt")
         job.ends_step(Verdict("a.txt", "indexed"))
         job.works_on("b.txt")
-        job.tells(128, 300)
+        job.on_passages(128, 300)
         half_way.set()
         go_on.wait(20)
         job.ends_step(Verdict("b.txt", "failed", code="empty"))
@@ -55,8 +55,8 @@ def test_a_long_file_tells_how_many_of_its_passages_are_embedded(
     told: list[tuple[int, int]] = []
     text = "\n\n".join(f"Wine {number} is made from the grapes of the year {number}." for number in range(1, 300))
 
-    library = Library(store, embedder, limits, 16, 0)
-    verdict = library.add("long.txt", text.encode(), "c", tell=lambda done, total: told.append((done, total)))
+    library = library_over(store, embedder, limits, 16, 0)
+    verdict = library.add("long.txt", text.encode(), "c", on_passages=lambda done, total: told.append((done, total)))
 
     assert [done for done, _ in told] == [*range(0, verdict.passages, 128)]
     assert {total for _, total in told} == {verdict.passages}
@@ -97,7 +97,7 @@ def test_an_upload_in_the_background_is_followed_to_its_end(client: TestClient) 
     started = response.json()
     assert (started["collection"], started["kind"]) == ("later", "ingest")
 
-    ended = finished(client.app.state.runtime.jobs, started["job"])  # type: ignore[attr-defined]
+    ended = finished(client.app.state.service.jobs, started["job"])  # type: ignore[attr-defined]
 
     seen = client.get(f"/jobs/{started['job']}").json()
     assert [(one["name"], one["verdict"]) for one in seen["documents"]] == [
@@ -112,27 +112,25 @@ def test_an_upload_in_the_background_is_followed_to_its_end(client: TestClient) 
     client.delete(f"/documents/{ended.documents[0].document_id}", params={"collection": "later"})
 
 
-def test_a_snapshot_undoes_what_came_after_it(client: TestClient) -> None:
-    def upload(text: bytes) -> None:
-        client.post("/documents", files=[("files", ("port.txt", text))], data={"collection": "kept"})
+def test_a_cancelled_job_ends_at_its_next_step(client: TestClient) -> None:
+    begun, go_on = threading.Event(), threading.Event()
 
-    def answer() -> str:
-        question = {"question": "What is port fortified with?", "collection": "kept"}
-        return str(client.post("/ask", json=question).json()["answer"])
+    def work(job: Job) -> None:
+        job.expects(2)
+        job.works_on("a.txt")
+        begun.set()
+        go_on.wait(20)
+        job.ends_step(Verdict("a.txt", "indexed"))
+        job.works_on("b.txt")
+        raise AssertionError("it went on")
 
-    upload(b"Port is fortified with brandy.")
-    taken = client.post("/snapshots", json={"name": "before-refresh"})
-    assert (taken.status_code, taken.json()["documents"]) == (201, 1)
-    upload(b"Port is fortified with water.")
-    assert answer() == "Port is fortified with water."
+    jobs = client.app.state.service.jobs  # type: ignore[attr-defined]
+    started = jobs.start("ingest", work)
+    assert begun.wait(20)
+    assert client.delete(f"/jobs/{started.job}").json()["state"] == "running"
+    go_on.set()
 
-    assert client.post("/snapshots/before-refresh/restore").json() == taken.json()
+    ended = finished(jobs, started.job)
 
-    assert answer() == "Port is fortified with brandy."
-    assert [one["name"] for one in client.get("/snapshots").json()["snapshots"]] == ["before-refresh"]
-    problem(client.post("/snapshots", json={"name": "../x"}), 422)
-    problem(client.post("/snapshots/none/restore"), 404)
-    assert client.delete("/snapshots/before-refresh").status_code == 204
-    problem(client.delete("/snapshots/before-refresh"), 404)
-    [document] = client.get("/documents", params={"collection": "kept"}).json()["documents"]
-    client.delete(f"/documents/{document['id']}", params={"collection": "kept"})
+    assert (ended.state, ended.error, ended.done) == ("cancelled", None, 1)
+    problem(client.delete("/jobs/none"), 404)

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy
 from ingesting import Digests, text_of, vector_of
 
-from rag_service.chunking import chunk
-from rag_service.documents import Extracted
-from rag_service.index import Index
-from rag_service.store import Store
+from rag_service.indexing.chunk import chunk
+from rag_service.store.faiss_index import Index
+from rag_service.store.sqlite import SqliteStore
+from rag_service.store.sqlite_schema import words_table
+from rag_service.terms import terms_of
 
 KILLS = int(os.environ.get("RAG_TEST_KILLS", "12"))
 
@@ -74,7 +75,7 @@ def _answers(process: int) -> bool:
 
 
 def check(store_path: Path, promised_path: Path) -> None:
-    store = Store(store_path)
+    store = SqliteStore(store_path)
     try:
         check_tables(store)
         check_documents(store, promised_path)
@@ -82,39 +83,37 @@ def check(store_path: Path, promised_path: Path) -> None:
         store.close()
 
 
-def check_tables(store: Store) -> None:
+def check_tables(store: SqliteStore) -> None:
     """The file is sound, and no row of a table stands without its fellows."""
     with store._reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        connection.execute("INSERT INTO full_text (full_text) VALUES ('integrity-check')")
-        rows = {
-            table: {row[0] for row in connection.execute(f"SELECT {column} FROM {table}")}
-            for table, column in (
-                ("chunks", "id"),
-                ("vectors", "chunk"),
-                ("tokens", "chunk"),
-                ("full_text", "rowid"),
-            )
-        }
-        words = dict(connection.execute("SELECT rowid, text FROM full_text").fetchall())
-    assert rows["chunks"] == rows["vectors"] == rows["tokens"] == rows["full_text"]
-    passages = store.passages(sorted(rows["chunks"]))
-    assert {number: passage.text for number, passage in passages.items()} == words
-    vectors = store.vectors(sorted(rows["chunks"]))
-    assert all(numpy.array_equal(vectors[number], vector_of(words[number])) for number in words)
+        chunks = {row[0] for row in connection.execute("SELECT id FROM chunks")}
+    if "c" not in store.collections():
+        assert not chunks
+        return
+    view = store.view("c")
+    with store._reading() as connection:
+        words = words_table(view.state)
+        connection.execute(f"INSERT INTO {words} ({words}) VALUES ('integrity-check')")
+        terms = dict(connection.execute(f"SELECT rowid, terms FROM {words}").fetchall())
+    passages = store.passages(view, sorted(chunks))
+    assert {number: " ".join(terms_of(passage.text)) for number, passage in passages.items()} == terms
+    vectors = store.vectors(sorted(chunks))
+    assert set(store.passage_numbers(view).tolist()) == set(passages) == set(vectors) == chunks
+    assert all(numpy.array_equal(vectors[number].vector, vector_of(passages[number].text)) for number in chunks)
     index = Index(store, Digests.dimension)
-    assert index.size() == len(words)
-    for number, vector in vectors.items():
-        assert index.search("c", vector, 1)[0][0] == number
+    assert index.size(view) == len(chunks)
+    for number, stored in vectors.items():
+        assert index.search(view, stored.vector, 1)[0][0] == number
 
 
-def check_documents(store: Store, promised_path: Path) -> None:
+def check_documents(store: SqliteStore, promised_path: Path) -> None:
     """Each document is one version from end to end, with all its passages, and no older than was promised."""
     promised = dict(line.split() for line in promised_path.read_text().splitlines()) if promised_path.exists() else {}
     stored: dict[str, int] = {}
     for document in store.documents():
-        extracted = Extracted(store.content("c", document.id).text)
+        extracted = store.content("c", document.id)
         [(number, version)] = set(re.findall(r"document (\d+) in version (\d+)", extracted.text))
         assert extracted.text == text_of(int(number), int(version))
         assert document.name == f"{number}.txt"

@@ -1,32 +1,31 @@
-"""The command line keeps, restores and reindexes, here and through a running service."""
+"""The command line copies, promotes and reindexes, here and through a running service."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from test_command import folder, served  # noqa: F401 (a fixture)
 
 from rag_service.__main__ import main
+from rag_service.commands import Bar
 from rag_service.errors import LoadFailed
-from rag_service.ingestion import read_file
-from rag_service.maintenance import Bar
+from rag_service.indexing.ingest import read_file
 from rag_service.settings import read_settings
-from rag_service.store import Store
+from rag_service.store.sqlite import SqliteStore
 
 
 def stored() -> str:
     """The text of wine.md as it is in the store."""
-    store = Store(read_settings().store_path)
-    document = store.find("default", name="wine.md")
-    assert document is not None
-    text = store.content("default", document.id).text
-    store.close()
-    return text
+    with closing(SqliteStore(read_settings().store_path)) as store:
+        document = store.find("default", name="wine.md")
+        assert document is not None
+        return store.content("default", document.id).text
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_keep_change_restore_reindex(
+def test_copy_change_promote_roll_back_reindex(
     remote: bool,
     folder: Path,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
@@ -38,16 +37,18 @@ def test_keep_change_restore_reindex(
 
     def all_of_it() -> None:
         run("ingest", str(folder))
-        assert "before  " in run("snapshot", "before")
+        assert "default  2 documents, 2 in next" in run("collection", "next")
         (folder / "wine.md").write_text("Wine is made from plums.")
-        run("ingest", str(folder))
-        assert stored() == "Wine is made from plums."
-        assert "2 documents reindexed" in run("reindex")
-        assert "2 documents, 2 passages" in run("snapshot")
-        assert "2 documents are again" in run("restore", "before")
+        run("ingest", str(folder), "--collection", "default@next")
         assert stored() == "Wine is made from grapes."
-        assert "no snapshot none" in run("restore", "none", status=1)
-        assert "'../x'" in run("snapshot", "../x", status=1)
+        assert "2 in previous" in run("collection", "promote")
+        assert stored() == "Wine is made from plums."
+        assert "documents reindexed" in run("reindex")
+        run("collection", "rollback")
+        assert stored() == "Wine is made from grapes."
+        assert "no document in the collection 'none@next'" in run("collection", "promote", "none", status=1)
+        run("collection", "delete")
+        assert run("collection", "list") == ""
 
     where: list[str] = []
     if not remote:

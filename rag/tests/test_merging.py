@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_service.documents import Hit, Part, Passage
-from rag_service.merging import LONGEST, copies, gathered
+from rag_service.search.merge import LONGEST, contradict, copies, gathered
+from rag_service.types import Hit, Part, Passage
 
 TEXTS = {
     name: "\n\n".join(
@@ -22,7 +22,7 @@ TEXTS = {
 
 def hit(name: str, start: int, end: int, score: float = 0.5, rank: int | None = None) -> Hit:
     passage = Passage(start + 10_000 * (name == "Two"), name, name + ".txt", None, start, end, TEXTS[name][start:end])
-    return Hit(passage, score, score, rank, None, (Part(passage),))
+    return Hit(passage, score, score, rank, None, (Part(passage, b""),))
 
 
 def between(chunk_id: int, start: int, end: int) -> str:
@@ -97,3 +97,41 @@ def test_copies_are_told_by_their_words_and_numbers(change: object, same: bool) 
     text = f"Of {' '.join(syllables)}, the tenth rule: wine holds 150 milligrams, {' '.join(reversed(syllables))}."
 
     assert copies(text, change(text)) is same  # type: ignore[operator]
+
+
+LIMIT = (
+    "Dry red wine may hold at most 150 milligrams of sulphur dioxide per litre, by the rule that Anna Thorne signed."
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("150", "160"), ("may", "may not"), ("most", "least"), ("Anna", "Carla"), ("red", "red, by three of six,")],
+)
+def test_near_copies_that_contradict_each_other_are_both_shown_and_say_so(old: str, new: str) -> None:
+    changed = LIMIT.replace(old, new, 1)
+    same = new.startswith("red")
+
+    kept = gathered([page("one", LIMIT), page("two", changed)], 4, between)
+
+    assert len(kept) == 2
+    assert [one.contradicts for one in kept] == ([(), ()] if same else [("two.txt",), ("one.txt",)])
+    assert [one.also_in for one in kept] == [(), ()]
+
+
+def test_copies_and_other_statements_do_not_contradict() -> None:
+    assert not contradict(LIMIT, LIMIT.replace("the rule", "a rule"))
+    assert not contradict(LIMIT, "The cellar was dug in 1871.")
+
+
+def test_a_word_that_turns_a_long_copy_into_its_contrary_is_not_lost() -> None:
+    long = " ".join(f"{LIMIT} {word} is stored." for word in ("Salt", "Fish", "Corn", "Wool", "Flax", "Hemp"))
+    turned = long.replace("may hold", "may not hold", 1)
+
+    assert not copies(long, turned)
+    assert copies(long, long.replace("stored", "kept", 1))
+
+
+def page(name: str, text: str) -> Hit:
+    passage = Passage(len(name), name, name + ".txt", None, 0, len(text), text)
+    return Hit(passage, 0.5, 0.5, 1, None, (Part(passage, b""),))

@@ -13,7 +13,7 @@ from chromium import PHONE, contrasts_too_low, tab_to, watched
 from playwright.sync_api import Browser, Page, expect
 from test_generator import FACTS
 
-from rag_service.engines.generation import T5Generator
+from rag_service.models.generator import T5Generator
 
 
 @pytest.fixture

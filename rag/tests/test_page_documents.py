@@ -1,4 +1,4 @@
-"""The page's documents: files go in with a verdict each, and come out again; snapshots undo."""
+"""The page's documents: files go in with a verdict each, and come out again; versions undo."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from chromium import PHONE, contrasts_too_low
 from playwright.sync_api import Locator, Page, expect
 from test_command import served
 
-from rag_service.documents import Verdict
-from rag_service.ingestion import Library
+from rag_service.indexing.ingest import Library
 from rag_service.settings import Settings
+from rag_service.types import Verdict
 
 RIVER = "The river of Tarn is 40 kilometres long."
 
@@ -49,11 +49,11 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Files whose name says so are not read before they are let go."""
     let_go, real = threading.Event(), Library.add
 
-    def slow(self: Library, name: str, *rest: Any, tell: Callable[[int, int], None]) -> Verdict:
+    def slow(self: Library, name: str, *rest: Any, on_passages: Callable[[int, int], None], **more: Any) -> Verdict:
         if name.startswith("slow"):
-            tell(128, 512)
+            on_passages(128, 512)
             let_go.wait(60)
-        return real(self, name, *rest, tell=tell)
+        return real(self, name, *rest, on_passages=on_passages, **more)
 
     monkeypatch.setattr(Library, "add", slow)
     yield let_go.set
@@ -146,27 +146,25 @@ def test_a_document_can_be_read(documents: Page) -> None:
     expect(reader).to_be_hidden()
 
 
-def test_a_snapshot_puts_back_what_was_deleted(documents: Page) -> None:
+def test_a_copy_is_changed_put_in_use_and_taken_back(documents: Page) -> None:
     send(documents, "kept", ("river.md", RIVER.encode()))
     expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
-    snapshots = documents.get_by_role("region", name="Snapshots")
-    name = snapshots.get_by_label("Name")
-    name.fill("../etc")
-    name.press("Enter")
-    expect(snapshots.get_by_role("alert")).to_contain_text("A snapshot cannot have this name")
-    name.fill("before")
-    name.press("Enter")
-    expect(snapshots).to_contain_text("Kept as before.")
-    expect(snapshots.get_by_role("alert")).to_have_count(0)
-    documents.get_by_role("button", name="Delete river.md").click()
-    documents.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(table(documents)).to_contain_text("holds no document")
-    snapshots.get_by_role("button", name="Restore before").click()
-    documents.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    versions = documents.get_by_role("region", name="Versions")
+    versions.get_by_role("button", name="Copy to change").click()
+    expect(versions).to_contain_text("Add files into kept@next.")
+    documents.get_by_label("Into the collection").fill("kept@next")
+    documents.get_by_label("Choose files").set_input_files(
+        {"name": "lake.md", "mimeType": "text/markdown", "buffer": b"The lake of Tarn is deep."}
+    )
+    expect(documents.get_by_text("1 of 1 file: 1 indexed.")).to_be_visible()
+    documents.get_by_label("Collection", exact=True).select_option("kept")
     expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
-    snapshots.get_by_role("button", name="Delete before").click()
-    documents.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(snapshots.get_by_role("listitem")).to_have_count(0)
+    versions.get_by_role("button", name="Put in use").click()
+    documents.get_by_role("dialog").get_by_role("button", name="Put in use").click()
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["lake.md", "river.md"])
+    versions.get_by_role("button", name="Take back").click()
+    documents.get_by_role("dialog").get_by_role("button", name="Take back").click()
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
 
 
 def test_vectors_can_be_made_anew(documents: Page) -> None:

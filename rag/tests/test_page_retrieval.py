@@ -7,7 +7,7 @@ from browser import marked
 from playwright.sync_api import Page, Route, expect
 from test_generator import FACTS
 
-from rag_service.documents import Weights
+from rag_service.types import Weights
 
 
 def test_of_a_long_document_the_part_around_the_mark_is_shown(open_page: Page) -> None:

@@ -1,10 +1,10 @@
-"""All vectors are made anew beside the old ones, which answer until the new ones take their place."""
+"""All passages are made again beside the old ones, which answer until the new ones take their place."""
 
 from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,97 +12,93 @@ from typing import Any
 import pytest
 from conftest import wait_until_ready
 from fastapi.testclient import TestClient
+from storing import TEXT, cut, edition, put, unit
 from test_jobs import finished
 from test_service import problem, upload
-from test_store import TEXT, add, rows, unit
 
-from rag_service.documents import Extracted, Span
-from rag_service.engines.folders import embedder_folder
-from rag_service.ingestion import Library
-from rag_service.jobs import Job
-from rag_service.main import create_app
-from rag_service.reindexing import Gate, reindex
-from rag_service.runtime import Runtime
+from rag_service.app import create_app
+from rag_service.indexing.ingest import Library
+from rag_service.indexing.jobs import Job
+from rag_service.indexing.reindex import reindex
+from rag_service.models.find import embedder_folder
+from rag_service.service import Service
 from rag_service.settings import Settings
-from rag_service.store import Store
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Edition, Passages, Store
+from rag_service.terms import terms_of
+from rag_service.types import Extracted, Span
 
 QUESTION = {"question": "What is port fortified with?"}
 
 
-class Halves:
-    """A library that cuts every text in two, as far as reindexing knows a library; `hears` of each text."""
+class Halves(Library):
+    """A library that cuts every text in two; `hears` of each text."""
 
-    def __init__(self, store: Store, hears: Any = None) -> None:
-        self._store, self._hears = store, hears
+    def __init__(self, store: Store, hears: Callable[[], object] = lambda: None) -> None:
+        self._store, self._hears, self._lock = store, hears, threading.Lock()
 
-    def write(self, extracted: Extracted, *where: Any) -> None:
-        if self._hears:
-            self._hears()
+    def passages(self, extracted: Extracted, *_: Any) -> Passages:
+        self._hears()
         middle = len(extracted.text) // 2
-        spans = [Span(0, middle), Span(middle, len(extracted.text))]
-        collection, document_id, name, size, origin, added_at, _ = where
-        self._store.add(collection, document_id, name, size, extracted, spans, unit(2, 3), "new", origin, added_at)
+        return cut(extracted.text, [Span(0, middle), Span(middle, len(extracted.text))], unit(2, 3))
 
 
-def test_what_changes_meanwhile_is_caught_up_with(store: Store, tmp_path: Path) -> None:
+def test_what_changes_meanwhile_is_caught_up_with(store: Store) -> None:
     for number in "123":
-        add(store, number, f"{number}.txt", embedder="old")
-    before = store.documents()
-    beside = tmp_path / "beside.db"
-    beside.write_text("left by a process that was killed")
+        put(store, number, f"{number}.txt", embedder="old")
+    old = store.view("c")
     job, changed = Job("reindex"), []
 
     def change() -> None:
         if not changed:
             changed.append(True)
-            add(store, "4", "1.txt", embedder="old")  # in place of document 1
+            put(store, "4", "1.txt", embedder="old")  # in place of document 1
             store.delete("c", "2")
 
-    reindex(store, beside, lambda new: Halves(new, change), lambda seen: store.take_over(beside, seen), job)  # type: ignore[arg-type, return-value]
+    reindex(store, Halves(store, change), edition("new", 80), job)
 
     assert [(document.id, document.name) for document in store.documents()] == [("4", "1.txt"), ("3", "3.txt")]
-    assert store.find("c", document_id="3") == before[2]
-    assert rows(store) == {"documents": 2, "chunks": 4, "vectors": 4, "tokens": 0, "full_text": 4}
-    stored = store.embedder()
-    assert stored is not None
-    assert stored.identity == "new"
-    assert job.seen().done == job.seen().total == 3  # 2 was gone before its turn
-    assert list(tmp_path.glob("beside*")) == []
-    numbers = [number for number, _ in store.search_text("c", ["wine"], 9)]
-    assert min(numbers) > 2**32  # none of the old ones: an index in memory cannot take a new passage for an old one
-    assert {store.passages([number])[number].text for number in numbers} <= {TEXT[:18], TEXT[18:]}
+    view = store.view("c")
+    assert (view.edition.embedder, view.edition.chunk_tokens) == ("new", 80)
+    assert job.seen().done == job.seen().total
+    numbers = [number for number, _ in store.lexical(view, terms_of("wine"), 9)]
+    assert {passage.text for passage in store.passages(view, numbers).values()} <= {TEXT[:18], TEXT[18:]}
+    index = Index(store, 4)
+    assert len(index.search(view, unit(2)[0], 9)) == 4
+    # A request that began before ends with the passages that it began with.
+    assert len(store.passages(old, store.passage_numbers(old).tolist())) == 4
 
 
-def test_a_gate_lets_many_pass_and_closes_when_they_have_left() -> None:
-    gate, order = Gate(), []
-    inside, leave = threading.Barrier(3), threading.Event()
+def test_old_passages_are_deleted_when_no_request_can_use_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, embedder="old")
+    old = store.view("c")
+    before = store.passage_numbers(old).tolist()
+    reindex(store, Halves(store), edition("new"), Job("reindex"))
 
-    def pass_through() -> None:
-        with gate.passing():
-            inside.wait(20)
-            leave.wait(20)
-            order.append("left")
-
-    passing = [threading.Thread(target=pass_through) for _ in "12"]
-    for thread in passing:
-        thread.start()
-    inside.wait(20)
-
-    def close() -> None:
-        with gate.closed():
-            order.append("closed")
-
-    closing = threading.Thread(target=close)
-    closing.start()
-    leave.set()
-    for thread in [*passing, closing]:
-        thread.join(20)
-    assert order == ["left", "left", "closed"]
-    with gate.passing(), Gate(patience=0.01).closed():
-        pass  # one that never leaves does not keep the gate open for ever
-    impatient = Gate(patience=0.01)
-    with impatient.passing(), impatient.closed():
+    store.sweep()
+    assert len(store.vectors(before)) == 2
+    monkeypatch.setattr("rag_service.store.sqlite._LONGEST_REQUEST", -1.0)
+    while store.sweep():
         pass
+
+    assert store.vectors(before) == {}
+    assert len(store.passage_numbers(store.view("c"))) == 2
+
+
+def test_a_reindexing_that_was_killed_goes_on_where_it_was(store: Store) -> None:
+    put(store, "1", "1.txt", embedder="old")
+    put(store, "2", "2.txt", embedder="old")
+    begun = store.begin_edition(edition("new"))
+    [(key, _), _] = store.lacking(begun)
+    content = store.content_of(key)
+    assert content is not None
+    store.put_passages(key, begun, Halves(store).passages(content))
+    cuts: list[int] = []
+
+    reindex(store, Halves(store, lambda: cuts.append(1)), edition("new"), Job("reindex"))
+
+    assert len(cuts) == 1
+    assert store.view("c").edition.id == begun.id
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +117,7 @@ def other_embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def service(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        client.app.state.runtime.loaded.wait(100)  # type: ignore[attr-defined]
+        client.app.state.service.loaded.wait(100)  # type: ignore[attr-defined]
         yield client
 
 
@@ -147,15 +143,15 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
         assert "reindex" in client.get("/readyz").json()["needs_reindex"]
         old = answer(client)["model"]["embedder"]
         half_way, go_on = threading.Event(), threading.Event()
-        write = Library.write
+        whole = Library.passages
 
-        def slow_write(library: Library, *where: Any, **more: Any) -> int:
-            if library._store is not client.app.state.runtime.store:  # type: ignore[attr-defined]
+        def slowly(library: Library, content: Extracted, wanted: Edition, *rest: Any) -> Passages:
+            if wanted.embedder != client.app.state.service.store.edition().embedder:  # type: ignore[attr-defined]
                 half_way.set()
                 go_on.wait(50)
-            return write(library, *where, **more)
+            return whole(library, content, wanted, *rest)
 
-        monkeypatch.setattr(Library, "write", slow_write)
+        monkeypatch.setattr(Library, "passages", slowly)
         job = client.post("/reindex").json()
         assert half_way.wait(100)
         assert answer(client)["model"]["embedder"] == old
@@ -170,7 +166,7 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
 
         asking = threading.Thread(target=ask_on)
         asking.start()
-        ended = finished(client.app.state.runtime.jobs, job["job"])  # type: ignore[attr-defined]
+        ended = finished(client.app.state.service.jobs, job["job"])  # type: ignore[attr-defined]
         assert answer(client)["model"]["embedder"] == str(other_embedder)
         stop.set()
         asking.join(50)
@@ -183,16 +179,16 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
         upload(client, ("late.txt", b"Cider is made from apples."))
 
     gone = settings.model_copy(update={"embedder": None})
-    monkeypatch.setattr(Library, "write", write)
+    monkeypatch.setattr(Library, "passages", whole)
     moved = other_embedder.with_name("moved")
     other_embedder.rename(moved)
     with service(gone) as client:  # the stored vectors' embedder cannot be had any more: only a reindex helps
         assert "reindex" in problem(client.get("/readyz"), 503)["hint"]
-        client.app.state.runtime.loaded.clear()  # type: ignore[attr-defined]
-        finished(client.app.state.runtime.jobs, client.post("/reindex").json()["job"])  # type: ignore[attr-defined]
+        client.app.state.service.loaded.clear()  # type: ignore[attr-defined]
+        finished(client.app.state.service.jobs, client.post("/reindex").json()["job"])  # type: ignore[attr-defined]
         wait_until_ready(client)
         assert answer(client)["model"]["embedder"] == old
         assert len(client.get("/documents").json()["documents"]) == 4
-        with closing(Runtime(settings.model_copy(update={"embedder": str(moved)}))) as other:
+        with closing(Service(settings.model_copy(update={"embedder": str(moved)}))) as other:
             other.reindex(Job("reindex"))  # by another process, as it were
         assert client.post("/ask", json=QUESTION).status_code == 503  # noticed at once, never a mix

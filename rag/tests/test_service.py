@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from test_loaders import pdf
+from pdf_files import pdf
 
-from rag_service.main import create_app
+from rag_service.app import create_app
 from rag_service.settings import Settings
 
 WINE = b"# Sulphur\n\nSulphur dioxide keeps wine from browning. Dry red wine may hold 150 milligrams per litre."
@@ -162,8 +162,8 @@ def test_collections_are_kept_apart(filled: TestClient) -> None:
     upload(filled, ("beer.txt", b"Beer holds 5 percent alcohol."), collection="beers")
 
     assert filled.get("/collections").json()["collections"] == [
-        {"name": "beers", "documents": 1},
-        {"name": "default", "documents": 1},
+        {"name": "beers", "documents": 1, "next": None, "previous": None},
+        {"name": "default", "documents": 1, "next": None, "previous": None},
     ]
     question = {"question": "How much alcohol does beer hold?", "collection": "beers"}
     assert filled.post("/ask", json=question).json()["citations"][0]["document"] == "beer.txt"
@@ -226,7 +226,7 @@ def test_another_sites_page_changes_nothing(site: str, client: TestClient) -> No
 
     problem(client.post("/documents", files=files, headers={"Sec-Fetch-Site": site}), 403)
     problem(client.post("/reindex", headers={"Sec-Fetch-Site": site}), 403)
-    assert client.get("/documents", headers={"Sec-Fetch-Site": site}).json() == {"documents": []}
+    assert client.get("/documents", headers={"Sec-Fetch-Site": site}).json() == {"documents": [], "next": None}
     own = client.post("/documents", data={"collection": "default"}, headers={"Sec-Fetch-Site": "same-origin"})
     problem(own, 422)
 
@@ -246,14 +246,14 @@ def test_a_fault_of_ours_tells_nothing_but_its_id(filled: TestClient, monkeypatc
     def broken(*_: object) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(filled.app.state.runtime.parts().answerer, "ask", broken)  # type: ignore[attr-defined]
+    monkeypatch.setattr(filled.app.state.service.parts().answerer, "ask", broken)  # type: ignore[attr-defined]
     response = filled.post("/ask", json={"question": "What?"})
 
     assert "secret" not in problem(response, 500)["detail"]
 
 
 def test_overload_is_refused_quickly_and_health_goes_on(filled: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = filled.app.state.runtime  # type: ignore[attr-defined]
+    runtime = filled.app.state.service  # type: ignore[attr-defined]
     inside, let_go = threading.Barrier(5), threading.Event()
 
     def slow(*_: object) -> list[object]:
@@ -303,7 +303,7 @@ def test_health_docs_and_metrics(filled: TestClient) -> None:
 def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:
     lost = settings.model_copy(update={"embedder": "no/such-model", "data_dir": settings.data_dir / "lost"})
     with TestClient(create_app(lost)) as client:
-        client.app.state.runtime.loaded.wait(100)  # type: ignore[attr-defined]
+        client.app.state.service.loaded.wait(100)  # type: ignore[attr-defined]
         assert client.get("/livez").status_code == 200
         body = problem(client.get("/readyz"), 503)
         assert "no/such-model" in body["detail"]

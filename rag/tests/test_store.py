@@ -7,168 +7,294 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
-from numpy.typing import NDArray
+from storing import TEXT, cut, edition, named, put, unit
 
-from rag_service.documents import Extracted, Span
-from rag_service.errors import OtherEmbedder, UnknownDocument
-from rag_service.index import Index
-from rag_service.store import Store
-
-TEXT = "Red wine is dry. White wine is sweet."
-SPANS = [Span(0, 16), Span(17, 37)]
-
-
-def unit(*directions: int) -> NDArray[numpy.float32]:
-    return numpy.eye(4, dtype=numpy.float32)[list(directions)]
+from rag_service.errors import OtherEmbedder, StoreDamaged, StoreFull, StoreTooNew, UnknownDocument
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Store, every_document
+from rag_service.store.sqlite import SqliteStore
+from rag_service.terms import terms_of
+from rag_service.types import Span
 
 
-def add(
-    store: Store, document_id: str = "1", name: str = "a.txt", *, collection: str = "c", embedder: str = "e"
-) -> None:
-    store.add(collection, document_id, name, 9, Extracted(TEXT), SPANS, unit(0, 1), embedder, signs=[b"one", b"two"])
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "store.db"
 
 
-def rows(store: Store) -> dict[str, int]:
-    with sqlite3.connect(store._path) as connection:
-        counts = {
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(path)) as opened:
+        yield opened
+
+
+def rows(path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("documents", "chunks", "vectors", "tokens", "full_text")
+            for table in ("documents", "names", "blocks", "chunks", "vectors")
         }
-    connection.close()
-    return counts
 
 
-def test_a_document_is_found_by_words_and_by_vector(store: Store) -> None:
-    add(store)
-    index = Index(store, 4)
+def names(store: Store, collection: str = "c") -> list[str]:
+    return [document.name for document in store.documents(collection)]
 
-    [(by_word, _)] = store.search_text("c", ["sweet"], 5)
-    [(by_vector, cosine), _] = index.search("c", unit(1)[0], 5)
+
+def test_a_document_is_found_by_words_and_by_vector(store: SqliteStore) -> None:
+    put(store)
+    index, view = Index(store, 4), store.view("c")
+
+    [(by_word, _)] = store.lexical(view, terms_of("sweet"), 5)
+    [(by_vector, cosine), _] = index.search(view, unit(1)[0], 5)
 
     assert by_word == by_vector
     assert cosine == pytest.approx(1.0)
-    passage = store.passages([by_word])[by_word]
+    passage = store.passages(view, [by_word])[by_word]
     assert passage.text == TEXT[passage.start : passage.end] == "White wine is sweet."
-    assert store.token_signs([by_word]) == {by_word: b"two"}
+    assert [(block.kind, block.start, block.end) for block in passage.blocks] == [("paragraph", 0, len(TEXT))]
+    assert store.vectors([by_word])[by_word].signs == b"Whi"
     assert store.text_between(by_word, 0, passage.start) == "Red wine is dry. "
+    assert store.text("c", "1", 4, 8) == "wine"
 
 
-def test_the_same_name_replaces_and_deleting_leaves_nothing(store: Store) -> None:
-    add(store, "1")
-    add(store, "2")
+def test_the_same_name_replaces_and_deleting_leaves_nothing(store: SqliteStore, path: Path) -> None:
+    put(store, "1")
+    put(store, "2")
     assert [document.id for document in store.documents("c")] == ["2"]
-    assert rows(store) == {"documents": 1, "chunks": 2, "vectors": 2, "tokens": 2, "full_text": 2}
+    assert rows(path) == {"documents": 1, "names": 1, "blocks": 1, "chunks": 2, "vectors": 2}
 
     store.delete("c", "2")
 
-    assert set(rows(store).values()) == {0}
-    with pytest.raises(UnknownDocument):
-        store.delete("c", "2")
-    with pytest.raises(UnknownDocument):
-        store.content("c", "2")
+    assert set(rows(path).values()) == {0}
+    assert store.collections() == {}
+    for ask in (store.delete, store.content, store.original):
+        with pytest.raises(UnknownDocument):
+            ask("c", "2")
 
 
-def test_the_index_forgets_what_the_store_forgot_even_by_another_process(store: Store) -> None:
+def test_a_content_with_two_names_is_there_as_long_as_one_of_them_holds_it(store: SqliteStore) -> None:
+    """`a.txt` and `b.txt` hold X; then `a.txt` changes: X is still `b.txt`'s."""
+    put(store, "X", "a.txt")
+    assert store.add_name("c", "b.txt", "X", None) is not None
+    put(store, "Y", "a.txt")
+
+    assert [(one.name, one.id) for one in store.documents("c")] == [("a.txt", "Y"), ("b.txt", "X")]
+    view = store.view("c")
+    found = store.passages(view, [number for number, _ in store.lexical(view, terms_of("sweet"), 9)])
+    assert {passage.document for passage in found.values()} == {"a.txt", "b.txt"}
+    store.remove_name("c", "b.txt")
+    assert names(store) == ["a.txt"]
+    assert store.add_name("c", "b.txt", "X", None) is None
+
+
+def test_the_index_forgets_what_the_store_forgot_even_by_another_process(store: SqliteStore, path: Path) -> None:
     index = Index(store, 4)
-    add(store, "1", "a.txt")
-    assert len(index.search("c", unit(0)[0], 5)) == 2
-    first = {number for number, _ in index.search("c", unit(0)[0], 5)}
-    other = Store(store._path)
+    put(store, "1", "a.txt")
+    first = {number for number, _ in index.search(store.view("c"), unit(0)[0], 5)}
+    assert len(first) == 2
+    with closing(SqliteStore(path)) as other:
+        put(other, "2", "a.txt")
 
-    add(other, "2", "a.txt")
-    other.close()
+    second = {number for number, _ in index.search(store.view("c"), unit(0)[0], 5)}
 
-    assert first.isdisjoint(number for number, _ in index.search("c", unit(0)[0], 5))
+    assert len(second) == 2
+    assert first.isdisjoint(second)
+    view = store.view("c")
     store.delete("c", "2")
-    assert index.search("c", unit(0)[0], 5) == []
-    assert index.size() == 0
+    assert index.search(view, unit(0)[0], 5) == []
 
 
-def test_collections_are_kept_apart(store: Store) -> None:
-    add(store, collection="one")
-    add(store, collection="two")
+def test_collections_share_a_content_and_nothing_else(store: SqliteStore, path: Path) -> None:
+    put(store, collection="one")
+    put(store, collection="two")
+    put(store, "2", "b.txt", collection="two")
     index = Index(store, 4)
 
-    assert store.collections() == {"one": 1, "two": 1}
-    one = {number for number, _ in index.search("one", unit(0)[0], 9)}
-    two = {number for number, _ in index.search("two", unit(0)[0], 9)}
-    assert len(one) == len(two) == 2
-    assert one.isdisjoint(two)
-    assert {number for number, _ in store.search_text("one", ["wine"], 9)} == one
-    assert index.search("three", unit(0)[0], 9) == []
+    assert store.collections() == {"one": 1, "two": 2}
+    assert rows(path)["documents"] == 2
+    assert len(index.search(store.view("one"), unit(0)[0], 9)) == 2
+    assert len(index.search(store.view("two"), unit(0)[0], 9)) == 4
+    store.delete("two", "1")
+    assert len(store.lexical(store.view("one"), terms_of("wine"), 9)) == 2
 
 
-def test_another_embedder_is_refused_until_the_store_is_empty(store: Store) -> None:
-    add(store, embedder="MiniLM")
+def test_one_collections_words_do_not_count_in_another(store: SqliteStore) -> None:
+    put(store)
+    alone = store.lexical(store.view("c"), terms_of("sweet"), 5)
+    for number in range(40):
+        put(store, f"x{number}", f"{number}.txt", collection="other")
+
+    assert store.lexical(store.view("c"), terms_of("sweet"), 5) == alone
+
+
+def test_another_embedder_is_refused_until_the_store_is_empty(store: SqliteStore) -> None:
+    put(store, embedder="MiniLM")
 
     with pytest.raises(OtherEmbedder, match="MiniLM"):
-        add(store, "2", "b.txt", embedder="other")
+        put(store, "2", "b.txt", embedder="other")
     assert len(store.documents()) == 1
 
     store.delete("c", "1")
-    add(store, embedder="other")
+    put(store, embedder="other")
 
 
-def test_a_failure_half_way_leaves_the_old_document(store: Store) -> None:
-    add(store, "1")
-    before = rows(store), store.generation()
+def test_documents_are_read_page_by_page(store: SqliteStore) -> None:
+    for number in range(5):
+        put(store, str(number), f"{number}.txt")
+    put(store, "9", "0.txt", collection="d")
+
+    assert [one.name for one in store.documents("c", after="1.txt", limit=2)] == ["2.txt", "3.txt"]
+    assert [one.collection for one in store.documents(None, after="c/3.txt")] == ["c", "d"]
+    assert len(list(every_document(store, "c"))) == 5
+
+
+def test_documents_are_chosen_by_name_and_by_metadata(store: SqliteStore) -> None:
+    for year in ("2023", "2024"):
+        content = named(f"{year}.txt", year)
+        store.put("c", content.__class__(**{**vars(content), "metadata": {"year": year}}), edition(),
+                  cut(TEXT, [Span(0, 16)], unit(0)))  # fmt: skip
+    view = store.view("c")
+
+    assert len(store.passages_of(view, ["2023.txt"], {})) == 1
+    assert store.passages_of(view, [], {"year": "2024"}) == store.passages_of(view, ["2024"], {})
+    assert store.passages_of(view, [], {"year": "1999"}) == store.passages_of(view, [], {'"': "x"}) == []
+    with pytest.raises(UnknownDocument):
+        store.passages_of(view, ["none.txt"], {})
+
+
+def test_a_failure_half_way_leaves_the_old_document(store: SqliteStore, path: Path) -> None:
+    put(store, "1")
+    before = rows(path), store.change()
 
     with pytest.raises(ValueError, match="zip"):
-        store.add("c", "2", "a.txt", 9, Extracted(TEXT), SPANS, unit(0), "e")
+        store.put("c", named(document_id="2"), edition(), cut(TEXT, [Span(0, 16), Span(17, 37)], unit(0)))
 
-    assert (rows(store), store.generation()) == before
+    assert (rows(path), store.change()) == before
     assert store.content("c", "1").text == TEXT
 
 
-def test_a_kill_half_way_leaves_the_old_document(store: Store, tmp_path: Path) -> None:
-    add(store, "1")
-    before = rows(store)
+def test_a_kill_half_way_leaves_the_old_document(store: SqliteStore, path: Path) -> None:
+    put(store, "1")
+    before = rows(path)
     dying = """
 import os, signal, sys
 from pathlib import Path
-from rag_service.documents import Extracted, Span
-from rag_service.store import Store
+from storing import cut, edition, named, unit
+from rag_service.terms import terms_of
+from rag_service.types import Span
+from rag_service.store.sqlite import SqliteStore
 class Dying(list):
     def __iter__(self):
-        yield __import__("numpy").ones(4, dtype="float32")
+        yield unit(0)[0]
         os.kill(os.getpid(), signal.SIGKILL)
-Store(Path(sys.argv[1])).add("c", "2", "a.txt", 9, Extracted("x y"), [Span(0, 1), Span(2, 3)], Dying(), "e")
+passages = cut("x y", [Span(0, 1), Span(2, 3)], Dying())
+SqliteStore(Path(sys.argv[1])).put("c", named("a.txt", "2", "x y"), edition(), passages)
 """
-    killed = subprocess.run([sys.executable, "-c", dying, str(store._path)], env={**os.environ, "PYTHONPATH": "."})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", "tests"])}
+    killed = subprocess.run([sys.executable, "-c", dying, str(path)], env=environment)
 
     assert killed.returncode == -signal.SIGKILL
-    again = Store(store._path)
-    assert rows(again) == before
-    assert again.find("c", name="a.txt").id == "1"  # type: ignore[union-attr]
-    again.close()
+    with closing(SqliteStore(path)) as again:
+        assert rows(path) == before
+        assert again.find("c", name="a.txt").id == "1"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    "words", [['"'], ["AND"], ["NOT", "NEAR"], ["a*"], ["text:"], ["^"], ["("], ["\x00"], ["';--"], []]
+    "terms", [['"'], ["AND"], ["NOT", "NEAR"], ["a*"], ["terms:"], ["^"], ["("], ["\x00"], ["';--"], []]
 )
-def test_no_word_is_read_as_query_language(words: list[str], store: Store) -> None:
-    add(store)
+def test_no_term_is_read_as_query_language(terms: list[str], store: SqliteStore) -> None:
+    put(store)
 
-    assert store.search_text("c", words, 5) == []
+    assert store.lexical(store.view("c"), terms, 5) == []
 
 
-def test_in_a_large_store_rare_words_count_and_common_ones_only_together(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+def test_in_a_large_store_rare_terms_count_and_common_ones_only_together(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_service.passages._MOST_ROWS", 5)
+    monkeypatch.setattr("rag_service.store.sqlite._MOST_ROWS", 5)
     texts = ["red wine", "dry wine", *["red paint"] * 5, *["dry paint"] * 5, *["wine wine wine"] * 5, "dry red wine"]
     ends = numpy.cumsum([len(text) + 1 for text in texts]).tolist()
     spans = [Span(end - 1 - len(text), end - 1) for text, end in zip(texts, ends, strict=True)]
-    store.add("c", "1", "a.txt", 9, Extracted(" ".join(texts)), spans, unit(*[0] * len(texts)), "e")
+    whole = " ".join(texts)
+    store.put("c", named(text=whole), edition(), cut(whole, spans, unit(*[0] * len(texts))))
+    view = store.view("c")
 
-    def found(*words: str) -> list[str]:
-        numbers = [number for number, _ in store.search_text("c", words, 50)]
-        return sorted(store.passages([number])[number].text for number in numbers)
+    def found(*terms: str) -> list[str]:
+        numbers = [number for number, _ in store.lexical(view, terms, 50)]
+        return sorted(passage.text for passage in store.passages(view, numbers).values())
 
-    assert found("paint", "dry", "red") == []  # no passage holds all three, and each is in too many
-    assert found("wine", "dry") == ["dry red wine", "dry wine"]
-    assert found("dry", "red", "wine", "nothing") == ["dry red wine"]
+    wine, dry, paint = terms_of("wine dry paint")
+    assert found(paint, dry, "red") == []  # no passage holds all three, and each is in too many
+    assert found(dry, "red", wine, "nothing") == ["dry red wine"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all, but long enough to be one", b"SQLite format 3\x00"])
+def test_a_store_that_cannot_be_read_says_so(content: bytes, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    with pytest.raises(StoreDamaged, match="cannot be read"):
+        SqliteStore(path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_releases_store_is_refused(path: Path) -> None:
+    SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(StoreTooNew, match="99"):
+        SqliteStore(path)
+
+
+def test_a_full_disk_is_named_and_changes_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store)
+    opened = SqliteStore._open
+
+    def on_a_full_disk(self: SqliteStore) -> sqlite3.Connection:
+        connection = opened(self)
+        connection.execute("PRAGMA max_page_count = 1")
+        return connection
+
+    monkeypatch.setattr(SqliteStore, "_open", on_a_full_disk)
+    store._idle.clear()
+    big = "wine " * 100_000
+
+    with pytest.raises(StoreFull, match="full"):
+        store.put("c", named("big.txt", "2", big), edition(), cut(big, [Span(0, 4)], unit(0)))
+    assert names(store) == ["a.txt"]
+
+
+def test_a_store_of_the_first_release_is_read(path: Path) -> None:
+    path.parent.mkdir()
+    script = (Path(__file__).parent / "data" / "store-1.sql").read_text()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+    with closing(SqliteStore(path)) as store:
+        assert store.collections() == {"default": 2, "other": 1}
+        assert names(store, "default") == ["cellar.md", "slopes.txt"]
+        content = store.content("default", store.find("default", name="cellar.md").id)  # type: ignore[union-attr]
+        assert [heading.title for heading in content.headings] == ["Cellars"]
+        view = store.view("default")
+        [(number, _)] = store.lexical(view, terms_of("miner"), 5)
+        assert store.passages(view, [number])[number].text.endswith("by a miner.")
+        assert Index(store, 4).search(view, store.vectors([number])[number].vector, 1)[0][0] == number
+        assert store.edition().embedder == "int8:sha256:old"  # type: ignore[union-attr]
+    with closing(SqliteStore(path)) as again:
+        assert again.collections() == {"default": 2, "other": 1}
+
+
+def test_every_write_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -> None:
+    with store._reading() as connection:
+        settings: dict[str, Any] = {
+            name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
+        }
+    assert settings == {"synchronous": 2, "journal_mode": "wal"}

@@ -13,7 +13,7 @@ from conftest import TINY_T5
 from test_command import served
 from test_generator import FACTS
 
-from rag_service.engines.generation import T5Generator
+from rag_service.models.generator import T5Generator
 from rag_service.settings import Settings
 
 QUESTION = "What is the capital of Narvia?"

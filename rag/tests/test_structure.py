@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from make_documents import docx, paragraph, table
+from collections.abc import Sequence
+
 from test_loaders import read
 
-from rag_service.chunking import chunk
-from rag_service.documents import Extracted, Heading
+from rag_service.indexing.chunk import chunk
 from rag_service.language import sentences
-from rag_service.loaders import Limits
+from rag_service.reading import Limits
+from rag_service.reading.blocks import Piece, Reading, assemble
+from rag_service.types import Extracted
 
 
 def titles(extracted: Extracted) -> list[tuple[int, str]]:
@@ -16,43 +18,6 @@ def titles(extracted: Extracted) -> list[tuple[int, str]]:
     for heading in extracted.headings:
         assert extracted.text[heading.start :].startswith(heading.title)
     return [(heading.level, heading.title) for heading in extracted.headings]
-
-
-def test_a_word_file_keeps_headings_paragraphs_lists_and_rows(limits: Limits) -> None:
-    body = (
-        paragraph("Wine", "Title")
-        + paragraph("Acids", "H1")
-        + "<w:p><w:r><w:t>Tartaric</w:t><w:tab/><w:t>acid</w:t></w:r><w:r><w:t> is strong.</w:t></w:r></w:p>"
-        + paragraph("Values", "Mine")
-        + table(
-            (paragraph("Acid"), paragraph("Taste")),
-            (paragraph("Malic"), paragraph("green") + paragraph("apple", "H1") + table((paragraph("in"),))),
-        )
-        + paragraph("one", "Items")
-        + paragraph("circular", "Loop")
-    )
-
-    extracted = read("a.docx", docx(body), limits)
-
-    assert extracted.text.split("\n\n") == [
-        "Wine", "Acids", "Tartaric acid is strong.", "Values", "Acid | Taste\nMalic | green apple in", "- one",
-        "circular",
-    ]  # fmt: skip
-    assert titles(extracted) == [(1, "Wine"), (1, "Acids"), (2, "Values")]
-
-
-def test_a_word_file_is_read_as_it_is_shown(limits: Limits) -> None:
-    body = (
-        "<w:p><w:ins><w:r><w:t>Inserted</w:t></w:r></w:ins><w:del><w:r><w:t>deleted</w:t></w:r></w:del></w:p>"
-        "<w:sdt><w:sdtContent><w:p><w:r><w:t>In a control.</w:t></w:r></w:p></w:sdtContent></w:sdt>"
-        '<w:p><w:r><w:t>Outer</w:t><mc:AlternateContent xmlns:mc="m"><mc:Choice><w:p><w:r><w:t>Box</w:t></w:r></w:p>'
-        "</mc:Choice><mc:Fallback><w:p><w:r><w:t>Twice</w:t></w:r></w:p></mc:Fallback></mc:AlternateContent></w:r></w:p>"
-    )
-    notes = b'<w:footnotes xmlns:w="x"><w:footnote><w:p><w:r><w:t>A note.</w:t></w:r></w:p></w:footnote></w:footnotes>'
-
-    extracted = read("a.docx", docx(body, word__footnotes=notes), limits)
-
-    assert extracted.text.split("\n\n") == ["Inserted", "In a control.", "Box", "Outer", "A note."]
 
 
 def test_a_table_as_text_says_its_header_in_each_row(limits: Limits) -> None:
@@ -70,29 +35,7 @@ def test_delimiters_and_headers_are_found(limits: Limits) -> None:
     assert read("a.tsv", b"sep=|\na|b\n1|2\n", limits).text == "a: 1 | b: 2"
     assert read("a.csv", b",name\n0,Riesling\n", limits).text == "0 | name: Riesling"
     assert read("a.csv", b"1,2\n3,4\n", limits).text == "1 | 2\n3 | 4"
-    assert read("a.csv", b"a,a\n3,4\n", limits).text == "a | a\n3 | 4"
     assert read("a.csv", b"only,one line\n", limits).text == "only | one line"
-
-
-def test_html_and_markdown_keep_headings_and_rows(limits: Limits) -> None:
-    page = (
-        b"<title>Wine</title><h1>Acids <i>of</i>\nwine</h1>x<h2>Values</h2><p hidden>no</p>"
-        b"<table><tr><th>Name<th>pH<tr><td><p>Malic</p><p>acid</p><td>3.4<br>low</table>"
-        b"<table><tr><td><h2>Layout</h2><p>one</p><p>two</p><table><tr><td>in<td>ner</table></table>&#1;forged"
-    )
-    html = read("a.html", page, limits)
-    assert html.text.split("\n\n") == [
-        "Wine", "Acids of wine", "x", "Values", "Name | pH\nMalic acid | 3.4 low", "Layout", "one", "two", "in | ner",
-        "forged",
-    ]  # fmt: skip
-    assert titles(html) == [(1, "Acids of wine"), (2, "Values"), (2, "Layout")]
-
-    source = (
-        b"Title\n==\nIntro\n\nSub\n---\n\n### Deep ###\n| a | b |\n|--|:-|\n| 1|2 |\n\n- item\n---\n\x01forged\n#\n"
-    )
-    markdown = read("a.md", source, limits)
-    assert markdown.text == "Title\n\nIntro\n\nSub\n\nDeep\n\na: 1 | b: 2\n\n- item\n\nforged #"
-    assert titles(markdown) == [(1, "Title"), (2, "Sub"), (3, "Deep")]
 
 
 def test_a_row_is_one_sentence_and_is_never_cut() -> None:
@@ -106,21 +49,48 @@ def test_a_row_is_one_sentence_and_is_never_cut() -> None:
 
 
 def test_a_passage_knows_the_headings_it_stands_under() -> None:
-    text = (
-        "Wine\n\nAcids\n\n"
-        + "Tartaric acid is strong. " * 8
-        + "\n\nMalic\n\n"
-        + "It is green. " * 8
-        + "\n\nBeer\n\n"
-        + "It is brewed. " * 8
-    )
-    headings = tuple(
-        Heading(level, text.index(title), title)
-        for level, title in ((1, "Wine"), (2, "Acids"), (3, "Malic"), (1, "Beer"))
-    )
+    parts = [
+        Piece("heading", "Wine", 1),
+        Piece("heading", "Acids", 2),
+        Piece("paragraph", "Tartaric acid is strong. " * 8),
+        Piece("heading", "Malic", 3),
+        Piece("paragraph", "It is green. " * 8),
+        Piece("heading", "Beer", 1),
+        Piece("paragraph", "It is brewed. " * 8),
+    ]
+    extracted = assemble(Reading(parts), 10_000)
 
-    spans = chunk(Extracted(text, headings=headings), lambda texts: [len(one.split()) for one in texts], 35, 0)
+    spans = chunk(extracted, lambda texts: [len(one.split()) for one in texts], 35, 0)
 
-    assert [(text[span.start : span.start + 4], span.heading) for span in spans] == [
+    assert [(extracted.text[span.start : span.start + 4], span.heading) for span in spans] == [
         ("Wine", "Wine > Acids"), ("Mali", "Wine > Acids > Malic"), ("Beer", "Beer"),
     ]  # fmt: skip
+
+
+def test_a_row_an_item_and_a_line_of_code_are_not_cut() -> None:
+    rows = [Piece("row", f"Valve: {number} | Checked: in the spring. Every year") for number in range(6)]
+    code = Piece("code", "\n".join(f"    step{number}(). wait().  # twice. Then go" for number in range(6)))
+    extracted = assemble(Reading([*rows, code]), 10_000)
+    lines = {line.strip() for line in extracted.text.split("\n") if line}
+
+    spans = chunk(extracted, lambda texts: [len(one.split()) for one in texts], 25, 10)
+
+    assert len(spans) > 2
+    for span in spans:
+        assert {line.strip() for line in extracted.text[span.start : span.end].split("\n") if line.strip()} <= lines
+
+
+def test_a_long_text_without_a_sentences_end_is_cut_in_one_pass() -> None:
+    """Each character is looked at a few times at most, however long the text is."""
+    looked = 0
+
+    def count(texts: Sequence[str]) -> list[int]:
+        nonlocal looked
+        looked += sum(map(len, texts))
+        return [len(one) // 5 for one in texts]
+
+    text = "wine and water " * 40_000
+    spans = chunk(Extracted(text), count, 160, 32)
+
+    assert "".join(text.split()) == "".join("".join(text[one.start : one.end].split()) for one in spans)
+    assert looked < 8 * len(text)

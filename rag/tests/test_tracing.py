@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from rag_service.app import create_app
 from rag_service.errors import BadSettings
-from rag_service.main import create_app
 from rag_service.settings import Settings
 
 
@@ -63,7 +63,7 @@ def ask(settings: Settings) -> str:
     """Asks one question of one document; the metrics after the service has ended."""
     app = create_app(settings)
     with TestClient(app) as client:
-        app.state.runtime.loaded.wait()
+        app.state.service.loaded.wait()
         text = b"The harbour of Velmar was dug in 1923 by prisoners."
         client.post("/documents", files={"files": ("velmar.md", text)}, data={"collection": "traced"})
         body = {"question": "When was the harbour of Velmar dug?", "collection": "traced"}

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from conftest import wait_until_ready
 from fastapi.testclient import TestClient
+from storing import library_over
 
-from rag_service.engines import Embedder
+from rag_service.app import create_app
 from rag_service.errors import BadSettings, NotReady
-from rag_service.ingestion import Library
-from rag_service.jobs import Jobs
-from rag_service.loaders import Limits
-from rag_service.main import create_app
+from rag_service.indexing.ingest import Library
+from rag_service.indexing.jobs import Jobs
+from rag_service.indexing.watch import Watcher
+from rag_service.models.engines import Embedder
+from rag_service.reading import Limits
 from rag_service.settings import Settings, read_settings
-from rag_service.store import Store
-from rag_service.watching import Watcher
+from rag_service.store.protocol import Store
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(store: Store, embedder: Embedder, limits: Limits) -> Library:
-    return Library(store, embedder, limits, 60, 10)
+    return library_over(store, embedder, limits)
 
 
 @pytest.fixture
@@ -51,9 +52,9 @@ def test_files_come_change_move_and_go(folder: Path, store: Store, watcher: Watc
     watcher.reconcile()
     assert names(store) == ["deep/beer.md", "port.txt"]
     assert (watcher.state.files, watcher.state.failed, watcher.state.error) == (2, (), None)
-    generation, jobs = store.generation(), len(watcher._jobs.all())
+    generation, jobs = store.change(), len(watcher._jobs.all())
     watcher.reconcile()
-    assert (store.generation(), len(watcher._jobs.all())) == (generation, jobs)  # nothing changed, nothing done
+    assert (store.change(), len(watcher._jobs.all())) == (generation, jobs)  # nothing changed, nothing done
 
     (folder / "port.txt").write_text("Port is fortified with grape spirit.")
     (folder / "deep" / "beer.md").rename(folder / "ale.md")
@@ -67,7 +68,7 @@ def test_files_come_change_move_and_go(folder: Path, store: Store, watcher: Watc
     (folder / "port.txt").unlink()
     watcher.reconcile()
     assert names(store) == ["ale.md"]
-    assert store.search_text("c", ["spirit"], 5) == []
+    assert store.lexical(store.view("c"), ["spirit"], 5) == []
 
 
 def test_what_was_removed_while_nobody_watched_is_forgotten_at_the_start(
@@ -90,7 +91,7 @@ def test_a_content_under_two_names_is_there_as_long_as_one_of_them(
     (folder / "a-copy.txt").write_text("Port is fortified with brandy.")
     watcher.reconcile()
     watcher.reconcile()
-    assert names(store) == ["a-copy.txt", "deep/beer.md"]
+    assert names(store) == ["a-copy.txt", "deep/beer.md", "port.txt"]
 
     (folder / "a-copy.txt").unlink()
     watcher.reconcile()

@@ -70,8 +70,8 @@ def test_a_folder_is_read_measured_and_followed(documents: Path, service: str) -
     (documents / "larger-than-a-request.md").write_text("The well is deep. " * 20_000)
     (documents.parent / "secret.md").write_text("The password of Halda is quicksilver.\n")
     (documents / "way-out.md").symlink_to(documents.parent / "secret.md")
-    done = dict.fromkeys(["run", "keep", "read", "evaluate"], "success")
-    assert refresh(collection="read", gate={"recall@4": 0.5}) == done | {"restore": "skipped"}
+    done = dict.fromkeys(["run", "copy", "read", "evaluate", "promote"], "success")
+    assert refresh(collection="read", gate={"recall@4": 0.5}) == done
     assert names(service, "read") == {"wells/halda.md", "wells/merrin.md", "wells/tolsa.md"}
     (documents / "wells" / "halda.md").unlink()
     (documents / "new.md").write_text("The mayor of Halda is Ines Corvo. She took office in 1999.\n")
@@ -86,11 +86,11 @@ def test_where_the_answers_miss_a_threshold_the_documents_are_what_they_were(doc
     before = names(service, "kept")
     (documents / "more.md").write_text("The mayor of Halda is Ines Corvo. She took office in 1999.\n")
     states = refresh(collection="kept", gate={"quotes": 0})  # at most no quote at all
-    assert states == {"keep": "success", "read": "success"} | dict.fromkeys(["run", "evaluate", "restore"], "failed")
+    assert (states["run"], states["evaluate"], states["promote"]) == ("failed", "failed", "upstream_failed")
     assert names(service, "kept") == before
 
 
-def test_what_the_service_refuses_is_told_and_taken_back(documents: Path, service: str, parts) -> None:
+def test_what_the_service_refuses_is_told_and_not_put_in_use(documents: Path, service: str, parts) -> None:
     states = refresh(collection="refused", gate={"beauty": 1})
     assert (states["run"], states["evaluate"]) == ("failed", "failed")
     library = parts("library")
@@ -166,5 +166,4 @@ def test_a_service_that_is_away_fails_before_anything_is_done(documents: Path, m
     with held_port() as port:
         monkeypatch.setenv("RAG_URL", f"http://127.0.0.1:{port}")
         states = refresh(collection="away")
-    assert (states["run"], states["keep"], states["restore"]) == ("failed", "failed", "failed")
-    assert states["read"] == "upstream_failed"
+    assert (states["run"], states["copy"], states["read"]) == ("failed", "failed", "upstream_failed")

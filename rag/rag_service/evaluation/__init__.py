@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy
 
-from rag_service.answering import Answerer, Draft, Retrieved, features
-from rag_service.documents import Answer, Hit, SearchOptions
+from rag_service.answering.answerer import Answerer, Draft, Retrieved
+from rag_service.answering.confidence import summary
 from rag_service.evaluation.measures import (
     Bin,
     Estimate,
+    Floats,
     auroc,
     calibration_error,
     contains,
@@ -24,6 +25,7 @@ from rag_service.evaluation.measures import (
     share,
 )
 from rag_service.evaluation.questions import Question
+from rag_service.types import Answer, Hit, SearchOptions
 
 _RANKS = (1, 3, 5)
 
@@ -31,12 +33,13 @@ _RANKS = (1, 3, 5)
 @dataclass(frozen=True)
 class Trial:
     """A question as it is asked: of one collection, or only of some `documents` of it (their ids). `answerable` says
-    whether those hold the answer."""
+    whether those hold the answer; `near_miss`, that they do not though the question looks as if they did."""
 
     question: Question
     collection: str
     answerable: bool
     documents: tuple[str, ...] = ()
+    near_miss: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,22 +71,26 @@ class Report:
     mlflow_run: str | None = None
 
 
-def trials(questions: Sequence[Question], collection: str, documents: Sequence[str]) -> list[Trial]:
-    """Each question as it is, and once more of all documents but the one that answers it, where there are others."""
+def trials(
+    questions: Sequence[Question], near_misses: Sequence[Question], collection: str, documents: Sequence[str]
+) -> list[Trial]:
+    """Each question as it is, once more of all documents but the one that answers it, where there are others, and the
+    near misses of all documents."""
     asked = [Trial(one, collection, True) for one in questions]
     for one in questions:
         others = tuple(document for document in documents if document != one.document_id)
         asked.extend([Trial(one, collection, False, others)] if others else [])
-    return asked
+    return [*asked, *(Trial(one, collection, False, near_miss=True) for one in near_misses)]
 
 
 def ask(answerer: Answerer, trial: Trial, top_k: int) -> Outcome:
     """One trial."""
-    hits: list[Hit] = []
+    found = Retrieved(())
 
     def tell(event: Retrieved | Draft) -> None:
+        nonlocal found
         if isinstance(event, Retrieved):
-            hits.extend(event.hits)
+            found = event
 
     question = trial.question
     options = SearchOptions(documents=trial.documents)
@@ -92,8 +99,8 @@ def ask(answerer: Answerer, trial: Trial, top_k: int) -> Outcome:
     return Outcome(
         trial=trial,
         answer=answer,
-        features=features(question.text, hits),
-        rank=next((rank for rank, hit in enumerate(hits, start=1) if _holds(hit, question)), None),
+        features=found.features,
+        rank=next((rank for rank, hit in enumerate(found.hits, start=1) if _holds(hit, question)), None),
         first_quote_holds=contains(" ".join(quotes[:1]), question.answers),
         quotes_hold=any(contains(quote, question.answers) for quote in quotes),
     )
@@ -107,11 +114,11 @@ def _holds(hit: Hit, question: Question) -> bool:
 
 def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> Report:
     """The figures. Those of finding and answering are over the questions that can be answered; those of abstaining and
-    of confidence are over all."""
+    of confidence are over all but the near misses, which have figures of their own."""
     good = [outcome for outcome in outcomes if outcome.trial.answerable]
-    labels = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
-    abstained = numpy.array([float(outcome.answer.abstained) for outcome in outcomes])
-    sure = numpy.array([outcome.answer.confidence for outcome in outcomes])
+    labels, abstained, sure = _columns([outcome for outcome in outcomes if not outcome.trial.near_miss])
+    near = [outcome for outcome in outcomes if outcome.trial.answerable or outcome.trial.near_miss]
+    near_labels, near_abstained, near_sure = _columns(near)
 
     def over_good(value: Callable[[Outcome], float]) -> Estimate | None:
         return estimate([numpy.array([float(value(outcome)) for outcome in good])], mean, seed)
@@ -129,8 +136,18 @@ def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> R
         "abstention_recall": estimate([abstained, 1 - labels], share, seed),
         "auroc": estimate([sure, labels], auroc, seed),
         "ece": estimate([sure, labels], calibration_error, seed),
+        "near_miss_auroc": estimate([near_sure, near_labels], auroc, seed),
+        "near_miss_withheld": estimate([near_abstained, 1 - near_labels], share, seed),
+        "answerable_withheld": estimate([near_abstained, near_labels], share, seed),
     }
     return Report(source, len(outcomes), len(good), top_k, seed, figures, tuple(reliability(sure, labels)))
+
+
+def _columns(outcomes: Sequence[Outcome]) -> tuple[Floats, Floats, Floats]:
+    """Whether each can be answered, whether it was not answered, and the confidence."""
+    labels = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
+    abstained = numpy.array([float(outcome.answer.abstained) for outcome in outcomes])
+    return labels, abstained, numpy.array([outcome.answer.confidence for outcome in outcomes])
 
 
 def _found_by(rank: int) -> Callable[[Outcome], float]:
@@ -138,8 +155,7 @@ def _found_by(rank: int) -> Callable[[Outcome], float]:
 
 
 def calibrated(outcomes: Sequence[Outcome]) -> list[float]:
-    """The weights of the confidence that fit these outcomes: the constant, then one for each feature."""
-    most = max(len(outcome.features) for outcome in outcomes)  # where nothing at all was found there are fewer
-    full = [outcome for outcome in outcomes if len(outcome.features) == most]
-    labels = numpy.array([float(outcome.trial.answerable) for outcome in full])
-    return fit_logistic(numpy.array([outcome.features for outcome in full]), labels)
+    """The weights of a collection's confidence that fit these outcomes: the constant, then one for each number of
+    `confidence.summary`."""
+    labels = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
+    return fit_logistic(numpy.array([summary(outcome.features) for outcome in outcomes]), labels)

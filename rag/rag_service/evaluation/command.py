@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rag_service.evaluation.gate import as_text, read_gate
-from rag_service.evaluation.running import Plan, evaluate_and_log
-from rag_service.runtime import Runtime
+from rag_service.evaluation.run import Plan, evaluate_and_log
+from rag_service.service import Service
 from rag_service.settings import Settings
 
 
@@ -35,9 +35,9 @@ def add_command(commands: Any) -> None:
 def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
     gate = read_gate(options.gate)
     plan = Plan(options.collection, options.count, options.top_k, options.seed, options.questions, options.calibrate)
-    with closing(Runtime(settings)) as runtime:
-        runtime.load()
-        report = evaluate_and_log(runtime, plan, gate, _step)
+    with closing(Service(settings)) as service:
+        service.load()
+        report = evaluate_and_log(service, plan, gate, _step)
     print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if options.json else as_text(report))
     for sentence in report.missed:
         print(sentence, file=sys.stderr)

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rag_service.documents import Extracted
+from rag_service.answering.sentences import candidates
 from rag_service.errors import BadQuestions
-from rag_service.language import content_stems, is_heading, paragraphs, sentences, word_spans
-from rag_service.loaders.text import tidy
+from rag_service.language import content_stems, sentences, word_spans, words
+from rag_service.reading.text import tidy
+from rag_service.search.opposites import CONTRARIES, number
+from rag_service.types import Extracted
 
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|(?<![\w.,])\d(?![\w.,])")
@@ -30,6 +32,8 @@ _FEWEST_WORDS, _MOST_WORDS = 8, 45
 # Chosen so that on half of XQuAD's articles the words of a made question and of a real one meet the right passage
 # equally often; on the other half they then do too (docs/answers.md).
 _REACH, _DROPPED, _FOREIGN = 8, 0.2, 0.4
+# What stands so near to the answer, in characters, may belong to it.
+_AROUND = 250
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def make_questions(documents: Sequence[tuple[str, Extracted]], count: int, seed:
     """
     source = random.Random(seed)  # noqa: S311 (a sample, no secret)
     made: list[Question] = []
-    sets = [_shuffled(_statements(content.text), source) for _, content in documents]
+    sets = [_shuffled(_statements(content), source) for _, content in documents]
     vocabularies = {document_id: _vocabulary(content.text) for document_id, content in documents}
     for turn in range(max((len(one) for one in sets), default=0)):
         for (document_id, content), places in source.sample(list(zip(documents, sets, strict=True)), len(sets)):
@@ -77,14 +81,57 @@ def _shuffled(places: Iterator[tuple[int, int]], source: random.Random) -> list[
     return found
 
 
-def _statements(text: str) -> Iterator[tuple[int, int]]:
-    for opening, closing in paragraphs(text):
-        if is_heading(text[opening:closing]):
-            continue
-        for start, end in sentences(text, opening, closing):
+def make_near_misses(
+    documents: Sequence[tuple[str, Extracted]], questions: Sequence[Question], seed: int
+) -> list[Question]:
+    """Of each question that has one, a near miss: a name, a number or a word with a contrary in it is replaced by
+    another of its kind that the sentence with the answer does not hold. They have no answer."""
+    source = random.Random(seed)  # noqa: S311 (a sample, no secret)
+    contents = dict(documents)
+    kinds = {one: _of_kinds(content.text) for one, content in documents}
+    made = []
+    for question in questions:
+        if question.document_id is not None:
+            text = contents[question.document_id].text
+            around = text[max(0, question.start - _AROUND) : question.end + _AROUND]
+            swapped = _swapped(question.text, kinds[question.document_id], set(words(around)), source)
+            made.extend([replace(question, text=swapped, answers=())] if swapped else [])
+    return made
+
+
+def _of_kinds(text: str) -> tuple[list[str], list[str]]:
+    """The names and the numbers of a text."""
+    names = [word for match in _NAME.finditer(text) for word in match.group().split() if word[0].isupper()]
+    return names, [match.group() for match in _NUMBER.finditer(text)]
+
+
+def _swapped(question: str, kinds: tuple[list[str], list[str]], near: set[str], source: random.Random) -> str | None:
+    names, numbers = kinds
+    ways = []
+    for place, (word, start, end) in enumerate(word_spans(question)):
+        others: Sequence[str] = sorted(CONTRARIES.get(word, ()))
+        if number(word):
+            others = numbers
+        elif place and question[start].isupper():
+            others = names
+        fit = [one for one in others if not near & set(words(one)) and one.lower() not in words(question)]
+        ways.extend([(start, end, source.choice(fit))] if fit else [])
+    if not ways:
+        return None
+    start, end, other = source.choice(ways)
+    return question[:start] + other + question[end:]
+
+
+def _statements(content: Extracted) -> Iterator[tuple[int, int]]:
+    text = content.text
+    for _, place, _ in candidates(text, content.blocks):
+        for start, end in sentences(text, *place):
             spans = word_spans(text[start:end])
-            plain = "?" not in text[start:end] and "|" not in text[start:end]
-            if plain and _FEWEST_WORDS <= len(spans) <= _MOST_WORDS and spans[0][0] not in _LEANING:
+            if (
+                "|" not in text[start:end]
+                and _FEWEST_WORDS <= len(spans) <= _MOST_WORDS
+                and spans[0][0] not in _LEANING
+            ):
                 yield start, end
 
 

@@ -9,7 +9,7 @@ import httpx2
 
 from rag_service.errors import TrackingFailed
 from rag_service.evaluation import Report
-from rag_service.experiments import experiment_id, rest
+from rag_service.telemetry.mlflow import experiment_id, rest
 
 _EXPERIMENT = "rag-evaluation"
 

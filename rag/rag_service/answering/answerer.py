@@ -1,0 +1,210 @@
+"""From a question to an answer that stands in the documents, or to the plain word that they do not answer it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rag_service.answering.answerable import parts_of
+from rag_service.answering.confidence import about, confidence, features
+from rag_service.answering.requests import SINGLE_FACTS, asks_for_list, asks_for_summary, items_around
+from rag_service.answering.sentences import Asked, Evidence, asked_of, quoted, ranked_sentences
+from rag_service.answering.support import supported
+from rag_service.errors import OtherEmbedder, UnknownDocument
+from rag_service.models.engines import Embedder, Generator
+from rag_service.search.retriever import Retriever
+from rag_service.store.protocol import Store
+from rag_service.types import Answer, Block, Citation, Encoded, Extracted, Hit, SearchOptions
+
+PROMPT = "question: {question} context: {context}"
+
+# So likely must it be that what was found is about the question's subject, if it is to be shown though it answers
+# nothing.
+_RELATED = 0.5
+_MOST_ITEMS = 50
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt that fits the generator's window, the hits that are in it, and the number that had to stay out."""
+
+    text: str
+    used: tuple[Hit, ...]
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """Told as soon as the passages are found and judged; `features` are those of `confidence`."""
+
+    hits: Sequence[Hit]
+    features: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Told while the generator writes: a piece of text that nothing has checked yet. It is no answer."""
+
+    text: str
+
+
+Tell = Callable[[Retrieved | Draft], None]
+
+
+class Answerer:
+    """Retrieval, evidence check, generation, support check. `generator` None: every answer is a quotation."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        generator: Generator | None,
+        retriever: Retriever,
+        store: Store,
+        threshold: float,
+    ) -> None:
+        self._embedder = embedder
+        self._generator = generator
+        self._retriever = retriever
+        self._store = store
+        self._threshold = threshold
+
+    def search(self, question: str, collection: str, top_k: int, options: SearchOptions | None = None) -> list[Hit]:
+        """The best passages. Raises EmptyCollection, UnknownDocument."""
+        return self._search(question, collection, top_k, options)[0]
+
+    def ask(
+        self,
+        question: str,
+        collection: str,
+        top_k: int,
+        tell: Tell | None = None,
+        options: SearchOptions | None = None,
+    ) -> Answer:
+        """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection,
+        UnknownDocument."""
+        started = time.perf_counter()
+        hits, encoded = self._search(question, collection, top_k, options)
+        retrieved = time.perf_counter()
+        asked = asked_of(question, encoded.tokens[0])
+        ranked = ranked_sentences(asked, hits, self._embedder)
+        values = features(asked, hits, ranked)
+        if tell:
+            tell(Retrieved(hits, values))
+        kept = self._store.recall(f"confidence {collection}")
+        sure = confidence(values, json.loads(kept) if kept else None)
+        related = about(values) >= _RELATED
+        if related and (asks_for_list(question) or asks_for_summary(question)):
+            answer = self._listed(collection, question, ranked, sure)
+        elif ranked and sure >= self._threshold:
+            answer = self._answer(asked, hits, ranked, sure, tell)
+        elif ranked and related:
+            answer = _related(asked, hits, ranked, sure)
+        else:
+            answer = _nothing(collection, sure)
+        ended = time.perf_counter()
+        timings = {"retrieval": retrieved - started, "answer": ended - retrieved, "total": ended - started}
+        return replace(answer, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()})
+
+    def _search(
+        self, question: str, collection: str, top_k: int, options: SearchOptions | None
+    ) -> tuple[list[Hit], Encoded]:
+        view = self._store.view(collection)
+        if view.edition.embedder != self._embedder.identity:
+            raise OtherEmbedder(view.edition.embedder, self._embedder.identity)
+        encoded = self._embedder.encode_question(question)
+        return self._retriever.find(view, question, encoded, top_k, options), encoded
+
+    def _content(self, collection: str, document_id: str) -> Extracted | None:
+        try:
+            return self._store.content(collection, document_id)
+        except UnknownDocument:  # deleted a moment ago
+            return None
+
+    def _answer(
+        self, asked: Asked, hits: Sequence[Hit], ranked: Sequence[Evidence], sure: float, tell: Tell | None
+    ) -> Answer:
+        prompt = build_prompt(asked.text, hits, self._generator) if self._generator else None
+        if self._generator is not None and prompt is not None and prompt.used:
+            written = self._generator.generate(prompt.text, (lambda text: tell(Draft(text))) if tell else None)
+            found = supported(written, asked.text, [one for one in ranked if one.hit in prompt.used])
+            if found:
+                text = " ".join(one.answer for one in found)
+                return Answer(text, False, "generator", sure, _citations(found), prompt.dropped)
+        dropped = prompt.dropped if prompt else 0
+        return Answer(ranked[0].quote, False, "extractive", sure, _citations(quoted(ranked)), dropped)
+
+    def _listed(self, collection: str, question: str, ranked: Sequence[Evidence], sure: float) -> Answer:
+        """The items of the section that speaks most of what is to be listed, or the plain word that there are none."""
+        near = quoted(ranked) if asks_for_list(question) else []
+        near.sort(key=lambda one: one.kind != "item")  # a sentence may stand above several lists
+        for one in near:
+            content = self._content(collection, one.hit.passage.document_id)
+            items = items_around(content, one.start)[:_MOST_ITEMS] if content else []
+            if content and len(items) > 1:
+                found = [_item(content.text, item, one) for item in items]
+                text = "\n".join(item.quote for item in found)
+                return Answer(text, False, "extractive", sure, _citations(found))
+        return Answer(SINGLE_FACTS, True, "none", sure, _citations(quoted(ranked)))
+
+
+def build_prompt(question: str, hits: Sequence[Hit], generator: Generator) -> Prompt:
+    """The prompt with as many passages as fit the window, best first. The question is never cut, a passage is in it
+    whole or not at all; one that does not fit is passed over for the next."""
+    used: list[Hit] = []
+    text = PROMPT.format(question=question, context="")
+    for hit in hits:
+        context = " ".join(one.passage.text for one in [*used, hit])
+        longer = PROMPT.format(question=question, context=context)
+        if generator.count(longer) <= generator.window:
+            used.append(hit)
+            text = longer
+    return Prompt(text, tuple(used), len(hits) - len(used))
+
+
+def _related(asked: Asked, hits: Sequence[Hit], ranked: Sequence[Evidence], sure: float) -> Answer:
+    """What the documents say of the subject, and which part of the question they do not meet."""
+    met, unmet = parts_of(asked, hits, ranked)
+    subject, missing = _enumerated(met) or "this subject", _enumerated(unmet)
+    ending = f"not of {missing}" if missing else "do not answer this question"
+    sentence = f"The documents speak of {subject}, but {ending}."
+    return Answer(sentence, True, "none", sure, _citations(quoted(ranked)), unmet=unmet)
+
+
+def _enumerated(parts: Sequence[str]) -> str:
+    quotes = [f"“{part}”" for part in parts]
+    return " and ".join([*filter(None, [", ".join(quotes[:-1])]), *quotes[-1:]])
+
+
+def _item(text: str, item: Block, evidence: Evidence) -> Evidence:
+    quote = text[item.start : item.end]
+    return replace(evidence, answer=quote, quote=quote, start=item.start)
+
+
+def _nothing(collection: str, sure: float) -> Answer:
+    sentence = f"The documents in the collection '{collection}' do not answer this question."
+    return Answer(sentence, True, "none", sure, ())
+
+
+def _citations(evidence: Sequence[Evidence]) -> tuple[Citation, ...]:
+    return tuple(dict.fromkeys(_citation(one) for one in evidence))
+
+
+def _citation(evidence: Evidence) -> Citation:
+    """With the page and the heading of the quote itself: a passage may begin on the page before."""
+    passage = evidence.hit.passage
+    before = [block for block in passage.blocks if block.start <= evidence.start]
+    headings = [block.label for block in before if block.kind == "heading" and block.start >= passage.start]
+    pages = [block.page for block in before if block.page is not None]
+    return Citation(
+        document=passage.document,
+        document_id=passage.document_id,
+        page=pages[-1] if pages else passage.page,
+        quote=evidence.quote,
+        start=evidence.start,
+        end=evidence.start + len(evidence.quote),
+        score=evidence.hit.score,
+        heading=headings[-1] if headings and headings[-1] else passage.heading,
+        contradicts=evidence.hit.contradicts,
+    )

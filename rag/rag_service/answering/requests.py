@@ -1,0 +1,50 @@
+"""Requests that are no question for a single fact: lists, and summaries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rag_service.types import Block, Extracted
+
+_LIST = re.compile(
+    r"^\W*(please |can you |could you )?(list\b|enumerate\b|(name|give|show|tell)\b.{0,20}\b(all|every|each)\b"
+    r"|(what|which) are (all|the different)\b|liste\b|zähle?\b.*\bauf\b|nenne?\b.{0,20}\balle\b|énumère|enumera)",
+    re.IGNORECASE,
+)
+_SUMMARY = re.compile(
+    r"^\W*(please |can you |could you )?(summari[sz]e\b|(give|write|make)\b.{0,30}\b(summary|overview)\b|sum up\b"
+    r"|what is .{0,40}\b(document|file|text)s? about\b"
+    r"|fasse\b.*\bzusammen\b|zusammenfassung\b|résume|resume\b|riassumi)",
+    re.IGNORECASE,
+)
+SINGLE_FACTS = (
+    "The service answers questions for single facts from the documents, and lists the items of a section. It does not "
+    "summarise, and found no section with items for this request. Ask for one fact, or name the section's subject."
+)
+
+
+def asks_for_list(question: str) -> bool:
+    return bool(_LIST.search(question))
+
+
+def asks_for_summary(question: str) -> bool:
+    return bool(_SUMMARY.search(question))
+
+
+def items_around(content: Extracted, start: int) -> list[Block]:
+    """The list items of the section in which the place lies, in order: from the heading before it to the next of its
+    level or higher. A table's rows where there is no item."""
+    section, level = (0, len(content.text)), 0
+    for one in content.blocks:
+        if one.kind == "heading" and one.start <= start:
+            section, level = (one.start, len(content.text)), one.level
+        elif one.kind == "heading" and one.level <= (level or one.level):
+            section = section[0], one.start
+            break
+    inside = [one for one in content.blocks if section[0] <= one.start < section[1]]
+    return _of_kind(inside, "item") or _of_kind(inside, "row")
+
+
+def _of_kind(blocks: Sequence[Block], kind: str) -> list[Block]:
+    return [one for one in blocks if one.kind == kind]

@@ -1,0 +1,146 @@
+"""Which sentences of the passages speak of the question, the one that speaks most of it first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy
+
+from rag_service.language import content_stems, sentences, words
+from rag_service.models.engines import Embedder
+from rag_service.search.maxsim import Places, Vectors, heard, likeness, signs, width_of
+from rag_service.types import Block, BlockKind, Hit, Part, TokenVectors
+
+# Measured on 612 questions (docs/answers.md): what a sentence's passage counts for beside the sentence itself, and what
+# the question's numbers in it do; how far behind the best sentence another one is still evidence (farther than numbers
+# bring it forward, so that the first is always quoted), and how many are at most.
+_BY_PASSAGE = 0.1
+_BY_NUMBERS = 0.07
+_WITHIN, _MOST_QUOTES = 0.12, 4
+_CLOSING_MARKS = "\"'”’»)] "
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question with its tokens that have a letter or a digit: `vectors` `(n, dimension)`, `places` `(n, 2)`."""
+
+    text: str
+    vectors: Vectors
+    places: Places
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An answer and the quote it stands on; `start` counts from the beginning of the document's text. `score`: how much
+    of the question the quote speaks of; `likes`, `(n,)`: each of the question's tokens, how like it is to the nearest
+    in the quote or its heading. `heading` is the heading's text where it stands in the passage, `kind`
+    that of the block it is of."""
+
+    answer: str
+    quote: str
+    start: int
+    hit: Hit
+    score: float = 0.0
+    heading: str = ""
+    kind: BlockKind = "paragraph"
+    likes: Vectors = field(default_factory=lambda: numpy.zeros(0, numpy.float32), compare=False, repr=False)
+
+
+def asked_of(question: str, tokens: TokenVectors) -> Asked:
+    """The question with what the embedder's `encode_question` gave for its tokens."""
+    spoken = heard(tokens.places, question)
+    return Asked(question, tokens.vectors[spoken], tokens.places[spoken])
+
+
+def coverage(question: str, text: str) -> float:
+    """The share of the question's subject words that the text holds, from 0 to 1; 0 where there is none."""
+    asked = content_stems(question)
+    return len(asked & content_stems(text)) / len(asked) if asked else 0.0
+
+
+def quoted(ranked: Sequence[Evidence]) -> list[Evidence]:
+    """The sentences to quote: the best, and those that are nearly as good; none of none."""
+    best = max((one.score for one in ranked), default=0.0)
+    return [one for one in ranked[:_MOST_QUOTES] if one.score >= best - _WITHIN]
+
+
+def ranked_sentences(asked: Asked, hits: Sequence[Hit], embedder: Embedder) -> list[Evidence]:
+    """The sentences of the hits, the one that speaks most of the question first: each token of the question looks for
+    its like among the sentence's, which the embedder saw in their passage, so that "it" is like what it stands for
+    (late interaction, as for passages, and by the same stored signs). The order, not the score, also heeds which of the
+    question's numbers a sentence holds: to the embedder, 1234 and 1239 are nearly the same."""
+    parts = [part for hit in hits for part in hit.parts]
+    tokens = dict(zip((part.passage for part in parts), _tokens(asked.vectors, parts, embedder), strict=True))
+    found: dict[tuple[str, int], Evidence] = {}  # passages overlap: each sentence once, with its better score
+    for hit in hits:
+        text, start = hit.passage.text, hit.passage.start
+        likes = numpy.concatenate([tokens[part.passage][0] for part in hit.parts], axis=1)
+        places = numpy.concatenate([tokens[part.passage][1] + part.passage.start - start for part in hit.parts])
+        for heading, place, kind in candidates(text, hit.passage.blocks, start):
+            nearest = _nearest(likes, places, [heading, place])
+            score = (float(nearest.mean()) if nearest.size else 0.0) + _BY_PASSAGE * hit.score
+            quote = text[slice(*place)]
+            title = text[slice(*heading)]
+            evidence = Evidence(quote, quote, start + place[0], hit, round(score, 4), title, kind, nearest)
+            key = hit.passage.document_id, evidence.start
+            if key not in found or found[key].score < evidence.score:
+                found[key] = evidence
+    numbers = _numbers(asked.text)
+    return sorted(found.values(), key=lambda one: -one.score - _BY_NUMBERS * _share(numbers, _numbers(one.quote)))
+
+
+def candidates(text: str, blocks: Sequence[Block], start: int = 0) -> Iterator[tuple[Place, Place, BlockKind]]:
+    """The places in the text of what could be an answer, each after that of its heading (or an empty one) and with the
+    kind of its block: a list item or a table's row as a whole, else sentences. Headings and questions answer nothing.
+    `start` is where the text begins in that which the blocks are of."""
+    heading = (0, 0)
+    for block in blocks:
+        place = max(block.start - start, 0), min(block.end - start, len(text))
+        if block.kind == "heading":
+            heading = place
+            continue
+        whole = block.kind in ("item", "row", "code")
+        for one in [place] if whole else sentences(text, *place):
+            if _states(text, one):
+                yield heading, one, block.kind
+    if not blocks:
+        yield from ((heading, place, "paragraph") for place in sentences(text) if _states(text, place))
+
+
+def _states(text: str, place: Place) -> bool:
+    said = text[slice(*place)]
+    return not said.rstrip(_CLOSING_MARKS).endswith(("?", "？", "؟")) and bool(content_stems(said))
+
+
+def _numbers(text: str) -> set[str]:
+    return {word for word in words(text) if word[0].isdigit()}
+
+
+def _share(wanted: set[str], found: set[str]) -> float:
+    return len(wanted & found) / len(wanted) if wanted else 0.0
+
+
+def _tokens(asked: Vectors, parts: Sequence[Part], embedder: Embedder) -> list[tuple[Vectors, Places]]:
+    """Of each passage how like its tokens are to the question's, `(n_question, n_tokens)`, and their places in it."""
+    texts = [part.passage.text for part in parts]
+    places = [one[heard(one, text)] for one, text in zip(embedder.places(texts), texts, strict=True)]
+    packed = [part.signs or b"" for part in parts]
+    # Stored without tokens, or replaced by another passage between two looks into the store.
+    unfit = [place for place, one in enumerate(packed) if len(one) != len(places[place]) * width_of(asked)]
+    if unfit:
+        encoded = embedder.encode_passages([texts[place] for place in unfit], urgent=True)
+        for place, tokens in zip(unfit, encoded.tokens, strict=True):
+            packed[place] = signs(tokens, texts[place])
+    return [(likeness(asked, one), where) for one, where in zip(packed, places, strict=True)]
+
+
+def _nearest(likes: Vectors, places: Places, within: Sequence[Place]) -> Vectors:
+    """Each of the question's tokens, its likeness to the nearest token within the places; empty where there is none."""
+    inside = numpy.zeros(len(places), dtype=bool)
+    for start, end in within:
+        inside |= (places[:, 0] >= start) & (places[:, 1] <= end)
+    nearest: Vectors = likes[:, inside].max(axis=1) if inside.any() and len(likes) else numpy.zeros(0, numpy.float32)
+    return nearest

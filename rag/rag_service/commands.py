@@ -1,0 +1,160 @@
+"""The command line's work: ingest, ask, reindex, collections. Each is a client of the application, which runs in this
+process, or at `--url`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rag_service.errors import LoadFailed
+from rag_service.indexing.ingest import files_under, read_file
+from rag_service.remote import Client, first_key, in_process, running
+from rag_service.settings import Settings
+
+_EXAMPLES = {
+    "ingest": "  python -m rag_service ingest manuals/ notes.pdf --collection pumps",
+    "ask": '  python -m rag_service ask "How much sulphur dioxide may red wine hold?"\n'
+    '  python -m rag_service ask "…" --json --url http://127.0.0.1:8001',
+    "collection": "  python -m rag_service collection list\n"
+    "  python -m rag_service collection next pumps      # a copy, pumps@next, to change and evaluate\n"
+    "  python -m rag_service ingest manuals/ --collection pumps@next\n"
+    "  python -m rag_service eval --collection pumps@next --gate recall@4=0.8\n"
+    "  python -m rag_service collection promote pumps   # or rollback, to undo it",
+}
+
+
+def add_commands(commands: Any) -> None:
+    """Puts this module's commands under the others."""
+    ingest = _command(commands, "ingest", "add files, or folders of files", _ingest)
+    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    ingest.add_argument("--collection", default="default")
+    ask = _command(commands, "ask", "ask one question", _ask)
+    ask.add_argument("question")
+    ask.add_argument("--top-k", type=int, default=4, choices=range(1, 21), metavar="1..20")
+    ask.add_argument("--collection", default="default")
+    ask.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+    _command(commands, "reindex", "make all passages again from the stored text", _reindex)
+    collection = _command(
+        commands, "collection", "list collections; copy, promote, roll back or delete one", _collection
+    )
+    collection.add_argument("action", choices=["list", "next", "promote", "rollback", "delete"])
+    collection.add_argument("name", nargs="?", default="default")
+
+
+def _command(commands: Any, name: str, says: str, run: Any) -> argparse.ArgumentParser:
+    examples = f"examples:\n{_EXAMPLES[name]}" if name in _EXAMPLES else None
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=says, description=says, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("--url", help="a running service, such as http://127.0.0.1:8001; else the store is opened")
+    command.set_defaults(run=run)
+    return command
+
+
+def client(settings: Settings, url: str | None, needs_generator: bool = False) -> AbstractContextManager[Client]:
+    """The application of a command. Without an answer to write, no generator is looked for."""
+    if url:
+        return running(url, first_key(settings.api_key_file))
+    from rag_service.app import create_app  # FastAPI takes half a second to import
+
+    changed: dict[str, object] = {"watch": None, "api_key_file": None}
+    changed |= {} if needs_generator else {"generator": "none"}
+    return in_process(create_app(settings.model_copy(update=changed)))
+
+
+class Bar:
+    """How far it is, on the terminal's last line; nothing where standard error is no terminal. Written out here: a
+    library that draws bars would come into the image for these lines alone."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def show(self, done: int, total: int, current: str | None, passages: int = 0, passages_total: int = 0) -> None:
+        if self._shown and total:
+            filled = int(30 * (done + passages / max(passages_total, 1)) / total)
+            line = f"[{'#' * filled}{'-' * (30 - filled)}] {done}/{total} {current or ''}"
+            line += f" ({passages}/{passages_total} passages)" if passages_total else ""
+            print(f"\r\x1b[K{line[:110]}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _ingest(settings: Settings, options: argparse.Namespace) -> int:
+    missing = [str(path) for path in options.paths if not path.exists()]
+    if missing:
+        print(f"There is no such file or folder: {', '.join(missing)}", file=sys.stderr)
+        return 2
+    files = list(files_under(options.paths))
+    counts = {"indexed": 0, "unchanged": 0, "failed": 0}
+    bar = Bar()
+    with client(settings, options.url) as service:
+        for number, (name, path) in enumerate(files, start=1):
+            bar.show(number - 1, len(files), name)
+            try:
+                data = read_file(path, settings.max_file_bytes)
+                verdict = _sent(service, options.collection, name, data, bar, number - 1, len(files))
+            except LoadFailed as failure:
+                verdict = {"verdict": "failed", "reason": failure.detail}
+            counts[verdict["verdict"]] += 1
+            why = f": {verdict['reason']}" if verdict.get("reason") else f" ({verdict['passages']} passages)"
+            bar.clear()
+            print(f"[{number}/{len(files)}] {name}  {verdict['verdict']}{why}", flush=True)
+            for warning in verdict.get("warnings", ()):
+                page = f"page {warning['page']}: " if warning["page"] else ""
+                print(f"    {page}{warning['detail']}", flush=True)
+    print(f"{len(files)} files: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    return 1 if counts["failed"] or not files else 0
+
+
+def _sent(service: Client, collection: str, name: str, data: bytes, bar: Bar, done: int, total: int) -> dict[str, Any]:
+    """The verdict on a file, which is added as a job: a long one would otherwise outlast any wait for an answer."""
+    files, where = {"files": (name, data)}, {"collection": collection}
+    job = service.call("POST", "/documents?background=true", files=files, data=where)
+    ended = service.follow(job, lambda seen: bar.show(done, total, name, seen["passages"], seen["passages_total"]))
+    verdict: dict[str, Any] = ended["documents"][0]
+    return verdict
+
+
+def _ask(settings: Settings, options: argparse.Namespace) -> int:
+    question = {"question": options.question, "collection": options.collection, "top_k": options.top_k}
+    with client(settings, options.url, needs_generator=True) as service:
+        answer = service.call("POST", "/ask", json=question)
+    if options.json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return 0
+    print(answer["answer"])
+    for number, citation in enumerate(answer["citations"], start=1):
+        page = f", page {citation['page']}" if citation["page"] else ""
+        print(f"\n[{number}] {citation['document']}{page}\n    {citation['quote']}")
+    return 0
+
+
+def _reindex(settings: Settings, options: argparse.Namespace) -> int:
+    bar = Bar()
+
+    def show(job: dict[str, Any]) -> None:
+        bar.show(job["done"], job["total"], job["current"], job["passages"], job["passages_total"])
+
+    with client(settings, options.url) as service:
+        job = service.follow(service.call("POST", "/reindex"), show)
+    bar.clear()
+    print(f"{job['done']} documents reindexed")
+    return 0
+
+
+def _collection(settings: Settings, options: argparse.Namespace) -> int:
+    with client(settings, options.url) as service:
+        if options.action == "delete":
+            service.call("DELETE", f"/collections/{options.name}")
+        elif options.action != "list":
+            service.call("POST", f"/collections/{options.name}/{options.action}")
+        for one in service.call("GET", "/collections")["collections"]:
+            others = [f"{one[key]} in {key}" for key in ("next", "previous") if one[key] is not None]
+            print(f"{one['name']}  {one['documents']} documents" + "".join(f", {other}" for other in others))
+    return 0

@@ -1,0 +1,127 @@
+"""An evaluation from beginning to end: which questions are asked of which collection, with which models."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rag_service.answering.answerer import Answerer
+from rag_service.errors import BadQuestions
+from rag_service.evaluation import Outcome, Report, Trial, ask, calibrated, report, trials
+from rag_service.evaluation.gate import missed
+from rag_service.evaluation.questions import Article, make_near_misses, make_questions, read_squad
+from rag_service.evaluation.tracking import log_run
+from rag_service.indexing.ingest import Library
+from rag_service.search.retriever import Retriever
+from rag_service.service import Service
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Store, every_document
+from rag_service.store.sqlite import SqliteStore
+
+_MOST_DOCUMENTS = 200
+_HALVES = ("first half", "second half")
+
+Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate: a collection by `count` questions made from it, or by those of a SQuAD `file`."""
+
+    collection: str = "default"
+    count: int = 150
+    top_k: int = 4
+    seed: int = 7
+    file: Path | None = None
+    calibrate: bool = False
+
+
+def evaluate_and_log(service: Service, plan: Plan, gate: Mapping[str, float], step: Step) -> Report:
+    """Evaluates, judges by the gate, and logs to MLflow where MLFLOW_TRACKING_URI is set. Raises what `evaluate`
+    raises, and TrackingFailed."""
+    made = evaluate(service, plan, step)
+    sentences = tuple(missed(made, gate))
+    address = service.settings.mlflow_tracking_uri
+    parameters = {"source": made.source, "top_k": plan.top_k, "seed": plan.seed}
+    parameters["embedder"] = service.parts().embedder.name
+    run = log_run(address, made, {name: str(value) for name, value in parameters.items()}) if address else None
+    return replace(made, passed=not sentences, missed=sentences, mlflow_run=run)
+
+
+def evaluate(service: Service, plan: Plan, step: Step) -> Report:
+    """Runs it; `step` hears how many of how many trials are done. With `calibrate` the confidence of the collection is
+    fitted to what came out, kept in the store and used from then on; the report is of before. Raises EmptyCollection,
+    BadQuestions."""
+    outcomes = outcomes_of(service, plan, step)
+    if plan.calibrate:
+        service.store.remember(f"confidence {plan.collection}", json.dumps(calibrated(outcomes)))
+    return report(outcomes, plan.file.name if plan.file else plan.collection, plan.top_k, plan.seed)
+
+
+def outcomes_of(service: Service, plan: Plan, step: Step) -> list[Outcome]:
+    """What came of each trial. Raises EmptyCollection, BadQuestions."""
+    if plan.file is None:
+        return _run(service.parts().answerer, trials_of(service.store, plan), plan, step)
+    with _asked_of_file(service, read_squad(plan.file), plan) as (answerer, asked):
+        return _run(answerer, asked, plan, step)
+
+
+def _run(answerer: Answerer, asked: Sequence[Trial], plan: Plan, step: Step) -> list[Outcome]:
+    if plan.calibrate and len({trial.answerable for trial in asked}) == 1:
+        reason = "a confidence is fitted to questions with and without an answer, for which it takes two documents"
+        raise BadQuestions(str(plan.file or plan.collection), reason)
+    outcomes = []
+    for number, trial in enumerate(asked, start=1):
+        outcomes.append(ask(answerer, trial, plan.top_k))
+        step(number, len(asked))
+    return outcomes
+
+
+def trials_of(store: Store, plan: Plan) -> list[Trial]:
+    """Questions made from the collection, each asked with and without its document. Raises EmptyCollection,
+    BadQuestions."""
+    store.view(plan.collection)
+    summaries = list({one.id: one for one in every_document(store, plan.collection)}.values())
+    spread = summaries[:: math.ceil(len(summaries) / _MOST_DOCUMENTS)]
+    contents = [(one.id, store.content(plan.collection, one.id)) for one in spread]
+    questions = make_questions(contents, plan.count, plan.seed)
+    if not questions:
+        raise BadQuestions(plan.collection, "its documents hold no sentence that a question could be made of")
+    near_misses = make_near_misses(contents, questions, plan.seed)
+    return trials(questions, near_misses, plan.collection, [one.id for one in summaries])
+
+
+@contextmanager
+def _asked_of_file(service: Service, articles: Sequence[Article], plan: Plan) -> Iterator[tuple[Answerer, list[Trial]]]:
+    """The file's own texts in a store that lasts as long as the evaluation. Its articles make two collections, so that
+    what is asked of the half that does not hold the answer cannot be answered."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rag-evaluation-") as folder,
+        closing(SqliteStore(Path(folder) / "store.db")) as store,
+    ):
+        library, answerer = _over(service, store)
+        asked: list[Trial] = []
+        for number, article in enumerate(articles):
+            own, other = _HALVES[number % 2], _HALVES[1 - number % 2]
+            verdict = library.add(f"{number}/{article.name}.txt", article.text.encode(), own)
+            if verdict.verdict == "failed":
+                raise BadQuestions(str(plan.file), f"{article.name}: {verdict.reason}")
+            for open_question in article.questions:
+                question = replace(open_question, document_id=verdict.document_id)
+                asked.append(Trial(question, own, bool(question.answers), near_miss=not question.answers))
+                if question.answers and len(articles) > 1:
+                    asked.append(Trial(question, other, False))
+        yield answerer, asked
+
+
+def _over(service: Service, store: Store) -> tuple[Library, Answerer]:
+    """The running service's models and settings over another store."""
+    parts = service.parts()
+    retriever = Retriever(Index(store, parts.embedder.dimension), store)
+    answerer = Answerer(parts.embedder, parts.generator, retriever, store, service.settings.threshold)
+    return service.library_over(store, parts.embedder), answerer

@@ -1,0 +1,196 @@
+"""HTTP to calls and back; no decisions here. Blocking calls are plain functions and so run in threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from rag_service.answering.answerer import Draft, Retrieved, Tell
+from rag_service.http.keys import granted
+from rag_service.http.page_files import PAGE_HEADERS, front_page
+from rag_service.http.reference import reference_page
+from rag_service.http.streaming import Event, event_line, event_stream
+from rag_service.service import Service
+from rag_service.types import Answer, Hit, SearchOptions, Weights
+
+router = APIRouter()
+
+# NAME@next is what a refresh writes to, NAME@previous what the name stood for before.
+Collection = Annotated[str, StringConstraints(pattern=r"^\w[\w .-]{0,63}(@next|@previous)?$")]
+LONGEST_QUESTION = 2000
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUESTION)]
+TopK = Annotated[int, Field(ge=1, le=20, strict=True)]
+Documents = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...],
+    Field(max_length=100, description="Search in these alone, by name or id; none: in all."),
+]
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)],
+        Annotated[str, StringConstraints(max_length=500)],
+    ],
+    Field(max_length=20, description='Search in documents alone that have these values, such as {"year": "2024"}.'),
+]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Ask(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
+    collection: Collection = "default"
+    top_k: TopK = 4
+    documents: Documents = ()
+    metadata: Metadata = {}
+
+
+class Shares(BaseModel):
+    """What a hit's place is made of: late interaction, cosine, BM25. For trying out; `/ask` uses the defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+    late: Share = Weights.late
+    dense: Share = Weights.dense
+    lexical: Share = Weights.lexical
+
+
+class Search(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    query: Question = Field(examples=["sulphur dioxide"])
+    collection: Collection = "default"
+    top_k: TopK = 4
+    documents: Documents = ()
+    metadata: Metadata = {}
+    weights: Shares = Shares()
+    depth: int = Field(
+        default=SearchOptions.depth, ge=1, le=200, description="So many of either search are compared more closely."
+    )
+
+    def options(self) -> SearchOptions:
+        return SearchOptions(self.documents, self.metadata, Weights(**self.weights.model_dump()), self.depth)
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+@router.post("/ask", response_model=None, responses={200: {"content": {"text/event-stream": {}}}})
+def ask(body: Ask, request: Request) -> dict[str, Any] | Response:
+    """An answer with verbatim quotes, or the plain word that the documents do not answer. With
+    `Accept: text/event-stream` as events: `retrieved`, `token`…, `answer`."""
+    work = answering(request, body.question, body.collection, body.top_k, SearchOptions(body.documents, body.metadata))
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return event_stream(request, work, lambda event: _lines(event, request))
+    return _shaped(work(None), request)
+
+
+def answering(
+    request: Request, question: str, collection: str, top_k: int, options: SearchOptions | None = None
+) -> Callable[[Tell | None], Answer]:
+    """The work of answering one question, in a place of its own. Raises NotGranted; the work raises what
+    `Service.work` and `ask` raise."""
+    granted(request).check(collection)
+
+    def work(tell: Tell | None) -> Answer:
+        state, began, hits = request.app.state, time.time_ns(), list[Hit]()
+
+        def tell_on(event: Retrieved | Draft) -> None:
+            if isinstance(event, Retrieved):
+                hits.extend(event.hits)
+            if tell is not None:
+                tell(event)
+
+        told = tell_on if state.traces is not None else tell  # nobody listens: nothing is told
+        with state.metrics.working.track_inprogress():
+            answer = service_of(request).work(lambda p: p.answerer.ask(question, collection, top_k, told, options))
+        state.metrics.answered(answer)
+        if state.traces is not None:
+            state.traces.asked(question, collection, hits, answer, began)
+        return answer
+
+    return work
+
+
+@router.post("/search")
+def search(body: Search, request: Request) -> dict[str, Any]:
+    """The passages nearest to a query, with how each search ranked them and the query's words in them."""
+    granted(request).check(body.collection)
+    hits = service_of(request).work(
+        lambda parts: parts.answerer.search(body.query, body.collection, body.top_k, body.options())
+    )
+    return {"hits": [_hit(hit) for hit in hits]}
+
+
+@router.get("/livez")
+@router.get("/health", include_in_schema=False)
+@router.get("/healthz", include_in_schema=False)
+@router.get("/ping", include_in_schema=False)
+async def livez() -> dict[str, str]:
+    """200 as long as the process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> dict[str, Any]:
+    """200 once the models are loaded; says which, and why there is no generator if there is none."""
+    service = service_of(request)
+    parts = service.parts()
+    return {
+        "status": "ready",
+        "embedder": parts.embedder.name,
+        "generator": parts.generator.name if parts.generator else None,
+        "without_generator": parts.without_generator,
+        "needs_reindex": service.needs_reindex,
+        "uploads": int(request.app.state.metrics.uploads()),
+        "watch": asdict(service.watcher.state) if service.watcher else None,
+    }
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+def page() -> Response:
+    """The page for people."""
+    return front_page()
+
+
+@router.get("/docs", include_in_schema=False)
+def docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(reference_page(request.app.openapi()), headers=PAGE_HEADERS)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    return JSONResponse(request.app.openapi())
+
+
+def _shaped(answer: Answer, request: Request) -> dict[str, Any]:
+    parts = service_of(request).parts()
+    model = {"embedder": parts.embedder.name, "generator": parts.generator.name if parts.generator else None}
+    return {**asdict(answer), "model": model, "request_id": request.scope["request_id"]}
+
+
+def _lines(event: Event, request: Request) -> Iterator[str]:
+    """The tokens that are no draft, joined, are the answer's text; nothing has checked the drafts."""
+    if isinstance(event, Retrieved):
+        yield event_line({"hits": [_hit(hit) for hit in event.hits]}, "retrieved")
+    elif isinstance(event, Draft):
+        yield event_line({"text": event.text, "draft": True}, "token")
+    else:
+        yield event_line({"text": event.answer, "draft": False}, "token")
+        yield event_line(_shaped(event, request), "answer")
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    shaped = asdict(hit)
+    del shaped["parts"]
+    return {**shaped.pop("passage"), **shaped}

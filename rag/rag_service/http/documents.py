@@ -1,0 +1,239 @@
+"""HTTP to calls and back for documents and collections."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from threading import BoundedSemaphore
+from typing import IO, Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rag_service.errors import TooManyFiles, TooManyUploads
+from rag_service.http.ask import Collection, Metadata, service_of
+from rag_service.http.keys import Grant, granted
+from rag_service.http.problems import problem_of
+from rag_service.indexing.jobs import Job
+from rag_service.service import Service
+from rag_service.store.protocol import NEXT, PREVIOUS
+
+router = APIRouter()
+
+Running = Annotated[Service, Depends(service_of)]
+Granted = Annotated[Grant, Depends(granted)]
+_METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
+
+
+class UploadPool:
+    """Lets so many uploads in at once, before their bodies are read; the next is refused, and questions go on."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._places = BoundedSemaphore(limit)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/documents"):
+            await self._app(scope, receive, send)
+            return
+        if not self._places.acquire(blocking=False):
+            scope["app"].state.metrics.refused(TooManyUploads.title)
+            await problem_of(Request(scope), TooManyUploads(self._limit))(scope, receive, send)
+            return
+        metrics = scope["app"].state.metrics
+        try:
+            with metrics.uploading.track_inprogress():
+                await self._app(scope, receive, send)
+        finally:
+            self._places.release()
+
+
+@router.post("/documents")
+def add_documents(
+    service: Running,
+    grant: Granted,
+    response: Response,
+    files: Annotated[list[UploadFile], File()],
+    collection: Annotated[Collection, Form()] = "default",
+    metadata: Annotated[str, Form(description='Strings that searches can ask for, such as {"year": "2024"}.')] = "",
+    background: Annotated[bool, Query()] = False,
+) -> dict[str, Any]:
+    """Adds files; a verdict for each: indexed, unchanged or failed with the reason, and with warnings of what was not
+    read. With `background=true` the answer comes at once, with status 202 and a job: GET /jobs/{job} shows how far it
+    is, and the verdicts as they fall."""
+    grant.check(collection)
+    if len(files) > service.settings.max_files:
+        raise TooManyFiles(len(files), service.settings.max_files)
+    if collection.endswith(PREVIOUS):
+        service.store.view(collection)  # raises where it is not there; where it is, it is a state to go back to
+        raise _invalid("collection", "a state to go back to is not changed: use the collection itself, or @next")
+    facts = _facts(metadata)
+    library = service.parts().library
+    most = service.settings.max_file_bytes + 1  # one byte more tells that a file is too large
+    if background:
+        response.status_code = 202
+        return {"collection": collection, **_added_later(service, files, collection, facts, most)}
+    verdicts = [
+        library.add(file.filename or "unnamed", file.file.read(most), collection, metadata=facts) for file in files
+    ]
+    return {"collection": collection, "documents": [asdict(verdict) for verdict in verdicts]}
+
+
+def _facts(metadata: str) -> dict[str, str]:
+    try:
+        return _METADATA.validate_json(metadata) if metadata.strip() else {}
+    except ValidationError as error:
+        raise _invalid("metadata", str(error.errors()[0]["msg"])) from error
+
+
+def _invalid(field: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("body", field), "msg": message, "type": "value_error"}])
+
+
+def _added_later(
+    service: Service, files: Sequence[UploadFile], collection: str, metadata: Mapping[str, str], most: int
+) -> dict[str, Any]:
+    held = ExitStack()
+    copies: list[tuple[str, IO[bytes]]] = []
+
+    def work(job: Job) -> None:
+        with held:
+            job.expects(len(copies))
+            for name, copy in copies:
+                job.works_on(name)
+                copy.seek(0)
+                library = service.parts().library
+                verdict = library.add(name, copy.read(most), collection, metadata=metadata, on_passages=job.on_passages)
+                job.ends_step(verdict)
+
+    with ExitStack() as on_refusal:
+        on_refusal.push(held)
+        for file in files:  # copied: the request's own files end with it
+            copy = held.enter_context(tempfile.TemporaryFile(dir=service.settings.data_dir))
+            shutil.copyfileobj(file.file, copy)
+            copies.append((file.filename or "unnamed", copy))
+        progress = service.jobs.start("ingest", work)
+        on_refusal.pop_all()
+    return asdict(progress)
+
+
+@router.get("/documents")
+def list_documents(
+    service: Running,
+    grant: Granted,
+    collection: Annotated[Collection | None, Query()] = None,
+    after: Annotated[str, Query(max_length=400)] = "",
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> dict[str, Any]:
+    """The documents of a collection, or of all, by name, at most `limit`. Where there are more, `next` is what to give
+    as `after` to get them."""
+    if collection is not None:
+        grant.check(collection)
+    found = service.store.documents(collection, after, limit)
+    last = found[-1] if len(found) == limit else None
+    more = last and (last.name if collection else f"{last.collection}/{last.name}")
+    seen = [asdict(document) for document in found if grant.sees(document.collection)]
+    return {"documents": seen, "next": more}
+
+
+@router.get("/documents/{document_id}")
+def get_document(
+    document_id: str, service: Running, grant: Granted, collection: Annotated[Collection, Query()] = "default"
+) -> dict[str, Any]:
+    """A document's extracted text, which every quote's offsets refer to, its blocks, pages, headings and warnings."""
+    grant.check(collection)
+    content = service.store.content(collection, document_id)
+    summary = service.store.find(collection, document_id=document_id)
+    shaped = {**asdict(content), "headings": [asdict(heading) for heading in content.headings]}
+    own = asdict(summary) if summary else {}
+    return {**own, **shaped, "metadata": {**content.metadata, **own.get("metadata", {})}}
+
+
+@router.get("/documents/{document_id}/text")
+def get_text(
+    document_id: str,
+    service: Running,
+    grant: Granted,
+    collection: Annotated[Collection, Query()] = "default",
+    start: Annotated[int, Query(ge=0)] = 0,
+    end: Annotated[int, Query(ge=0)] = 4000,
+) -> dict[str, Any]:
+    """A part of a document's extracted text: what stands around a quote."""
+    grant.check(collection)
+    text = service.store.text(collection, document_id, start, max(start, end))
+    return {"text": text, "start": start, "end": start + len(text)}
+
+
+@router.delete("/documents/{document_id}", status_code=204)
+def delete_document(
+    document_id: str, service: Running, grant: Granted, collection: Annotated[Collection, Query()] = "default"
+) -> Response:
+    """Removes a document with all its names from a collection."""
+    grant.check(collection)
+    summary = service.store.find(collection, document_id=document_id)
+    if summary is not None and summary.id == document_id and summary.origin is not None:
+        service.refuse_watched(collection)
+    service.store.delete(collection, document_id)
+    return Response(status_code=204)
+
+
+@router.get("/collections")
+def list_collections(service: Running, grant: Granted) -> dict[str, Any]:
+    """The collections that hold documents; `next`: the documents of a refresh that is not in use yet, `previous`: those
+    that a rollback would bring back."""
+    counts = service.store.collections()
+    names = [name for name in counts if not name.endswith((NEXT, PREVIOUS)) and grant.sees(name)]
+    return {
+        "collections": [
+            {
+                "name": name,
+                "documents": counts[name],
+                "next": counts.get(name + NEXT),
+                "previous": counts.get(name + PREVIOUS),
+            }
+            for name in names
+        ]
+    }
+
+
+@router.delete("/collections/{collection}", status_code=204)
+def delete_collection(collection: Collection, service: Running, grant: Granted) -> Response:
+    """Deletes a collection with all its documents, and what a rollback would bring back."""
+    grant.check(collection)
+    service.refuse_watched(collection)
+    service.store.drop(collection)
+    return Response(status_code=204)
+
+
+@router.post("/collections/{collection}/next", status_code=201)
+def begin_next(collection: Collection, service: Running, grant: Granted) -> dict[str, Any]:
+    """Copies a collection to NAME@next, in place of an earlier copy: add, remove and evaluate documents there, while
+    the collection answers as before. It costs no embedding: a content is stored once."""
+    grant.check(collection)
+    return {"collection": service.store.begin_next(collection).collection}
+
+
+@router.post("/collections/{collection}/promote")
+def promote_next(collection: Collection, service: Running, grant: Granted) -> dict[str, Any]:
+    """Lets the collection be what NAME@next is, in one step. What others have added to the collection or removed from
+    it since the copy was made stays added or removed. What it was before is kept as NAME@previous."""
+    grant.check(collection)
+    service.refuse_watched(collection)
+    service.store.promote_next(collection)
+    return {"collection": collection, "documents": service.store.collections().get(collection, 0)}
+
+
+@router.post("/collections/{collection}/rollback")
+def roll_back(collection: Collection, service: Running, grant: Granted) -> dict[str, Any]:
+    """Lets the collection be what it was before the last promotion, in one step; a second time undoes that."""
+    grant.check(collection)
+    service.refuse_watched(collection)
+    service.store.roll_back(collection)
+    return {"collection": collection, "documents": service.store.collections().get(collection, 0)}

@@ -1,0 +1,163 @@
+"""OpenAI's chat protocol, so that existing chat front ends and clients connect. A collection is a model there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, StringConstraints, field_validator
+
+from rag_service.errors import EmptyCollection
+from rag_service.http.ask import LONGEST_QUESTION, Collection, TopK, answering, service_of
+from rag_service.http.keys import granted
+from rag_service.http.streaming import Event, event_line, event_stream
+from rag_service.types import Answer, Citation
+
+router = APIRouter(prefix="/v1")
+
+Text = Annotated[str, StringConstraints(max_length=10_000_000)]  # with any constraint, half a character is refused
+
+
+class TextPart(BaseModel):
+    """A part of a message. Only text is understood."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class Message(BaseModel):
+    """One turn of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content).strip()
+        return (self.content or "").strip()
+
+
+class StreamOptions(BaseModel):
+    """Whether the stream ends with a chunk that counts tokens."""
+
+    include_usage: bool = False
+
+
+class Conversation(BaseModel):
+    """What else the protocol offers (temperature, tools, …) is taken and has no effect: nothing is sampled here."""
+
+    model: Collection = Field(examples=["default"])
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    top_k: TopK = 4
+
+    @field_validator("messages")
+    @classmethod
+    def _has_a_question(cls, messages: list[Message]) -> list[Message]:
+        length = len(_question(messages))
+        if not 1 <= length <= LONGEST_QUESTION:
+            wanted = f"1 to {LONGEST_QUESTION:,} characters"
+            raise ValueError(f"the last user message is the question: {wanted}, here {length:,}")
+        return messages
+
+
+def _question(messages: list[Message]) -> str:
+    return next((message.text for message in reversed(messages) if message.role == "user"), "")
+
+
+@router.post("/chat/completions", responses={200: {"content": {"text/event-stream": {}}}})
+def complete(body: Conversation, request: Request) -> Response:
+    """Answers the last user message, as `/ask` does; the model is the collection. Earlier turns are not read."""
+    question = _question(body.messages)
+    work = answering(request, question, body.model, body.top_k)
+    reply = _Reply(request, body, question)
+    if body.stream:
+        return event_stream(request, work, reply.lines)
+    return JSONResponse(reply.whole(work(None)))
+
+
+@router.get("/models")
+def list_models(request: Request) -> dict[str, Any]:
+    """The collections that hold documents and that the key is for, as models."""
+    names = service_of(request).store.collections()
+    return {"object": "list", "data": [_model(name) for name in names if granted(request).sees(name)]}
+
+
+@router.get("/models/{name}")
+def get_model(name: str, request: Request) -> dict[str, Any]:
+    """One collection, as a model."""
+    granted(request).check(name)
+    known = service_of(request).store.collections()
+    if name not in known:
+        raise EmptyCollection(name[:80], sorted(known))
+    return _model(name)
+
+
+def _model(collection: str) -> dict[str, Any]:
+    return {"id": collection, "object": "model", "created": 0, "owned_by": "rag_service"}
+
+
+class _Reply:
+    """An answer in the protocol's shapes, whole or as chunks."""
+
+    def __init__(self, request: Request, body: Conversation, question: str) -> None:
+        self._head = {"id": f"chatcmpl-{request.scope['request_id']}", "created": int(time.time()), "model": body.model}
+        self._count = service_of(request).parts().embedder.count
+        self._question = question
+        self._with_usage = body.stream_options is not None and body.stream_options.include_usage
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        """A completion."""
+        message = {"role": "assistant", "content": reply_text(answer), "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        usage = self._usage(answer)
+        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage, **_added(answer)}
+
+    def lines(self, event: Event) -> Iterator[str]:
+        """The chunks of an event. Only the checked answer is sent: what a chat front end has shown stays shown."""
+        if not isinstance(event, Answer):
+            return
+        for piece in _pieces(event):
+            yield self._chunk({"role": "assistant", "content": piece})
+        yield self._chunk({}, "stop", **_added(event))
+        if self._with_usage:
+            chunk = {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": self._usage(event)}
+            yield event_line(chunk)
+        yield "data: [DONE]\n\n"
+
+    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None, **added: Any) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        return event_line({**self._head, "object": "chat.completion.chunk", "choices": [choice], **added})
+
+    def _usage(self, answer: Answer) -> dict[str, int]:
+        asked, said = self._count([self._question, reply_text(answer)])
+        return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def reply_text(answer: Answer) -> str:
+    """The answer with its sources below it, as plain text."""
+    return "".join(_pieces(answer))
+
+
+def _pieces(answer: Answer) -> Iterator[str]:
+    yield answer.answer
+    for number, citation in enumerate(answer.citations, start=1):
+        yield ("\n\nSources:" if number == 1 else "") + f"\n[{number}] {_source(citation, answer)}"
+
+
+def _source(citation: Citation, answer: Answer) -> str:
+    place = citation.document + (f", page {citation.page}" if citation.page else "")
+    return place if citation.quote in answer.answer else f"{place}: “{citation.quote}”"
+
+
+def _added(answer: Answer) -> dict[str, Any]:
+    """What the protocol has no field for; its clients pass added fields on."""
+    shaped = asdict(answer)
+    return {name: shaped[name] for name in ("citations", "abstained", "answered_by", "confidence")}

@@ -1,0 +1,77 @@
+"""Long work over HTTP: jobs, reindexing, evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from rag_service.evaluation.gate import check_gate
+from rag_service.evaluation.run import Plan, evaluate_and_log
+from rag_service.http.ask import Collection, TopK
+from rag_service.http.documents import Granted, Running
+from rag_service.indexing.jobs import Job
+
+router = APIRouter()
+
+
+class Evaluation(BaseModel):
+    """`gate`: the least that each figure must reach (the most for `ece` and `quotes`)."""
+
+    model_config = ConfigDict(extra="forbid")
+    collection: Collection = "default"
+    count: Annotated[int, Field(ge=1, le=2000, strict=True)] = 150
+    top_k: TopK = 4
+    seed: Annotated[int, Field(ge=0, strict=True)] = 7
+    calibrate: bool = False
+    gate: dict[Annotated[str, StringConstraints(max_length=80)], float] = Field(
+        default_factory=dict, examples=[{"answer_containment": 0.8}]
+    )
+
+
+@router.get("/jobs")
+def list_jobs(
+    service: Running,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """Long work that runs or has ended since the start, the newest first, without verdicts."""
+    return {"jobs": [asdict(progress) for progress in service.jobs.all()[offset : offset + limit]]}
+
+
+@router.get("/jobs/{job}")
+def get_job(job: str, service: Running) -> dict[str, Any]:
+    """How far a job is: `state` running, done, failed or cancelled; `done` of `total`; `current`, with its `passages`
+    of `passages_total`; a verdict for each file."""
+    return asdict(service.jobs.find(job))
+
+
+@router.delete("/jobs/{job}")
+def cancel_job(job: str, service: Running) -> dict[str, Any]:
+    """Lets a job end after the step that it is at; what it has done so far stays."""
+    return asdict(service.jobs.cancel(job))
+
+
+@router.post("/reindex", status_code=202)
+def reindex(service: Running) -> dict[str, Any]:
+    """Makes all passages again from the stored text, with the embedder and passage size of the settings. A job; the old
+    passages answer until it has ended."""
+    return asdict(service.start_reindex())
+
+
+@router.post("/evaluations", status_code=202)
+def start_evaluation(body: Evaluation, service: Running, grant: Granted) -> dict[str, Any]:
+    """Asks a collection questions that are made from its own documents. A job; when GET /jobs/{job} says `done`, its
+    `result` has the `figures`, and in `missed` a sentence for each threshold that was not met."""
+    grant.check(body.collection)
+    service.parts()
+    service.store.view(body.collection)
+    gate = check_gate(body.gate)
+    plan = Plan(body.collection, body.count, body.top_k, body.seed, calibrate=body.calibrate)
+
+    def work(job: Job) -> None:
+        job.gives(asdict(evaluate_and_log(service, plan, gate, job.reaches)))
+
+    return asdict(service.jobs.start("evaluate", work))

@@ -1,0 +1,46 @@
+// One answer as /ask gives it: what it says, where that comes from, and how sure it is. Nothing is made to look surer.
+
+import { bar, element } from "./dom.js";
+import { opener } from "./passages.js";
+import { count, percent, place } from "./words.js";
+
+/** What is said: the kind of the answer first, so that a quotation is never taken for the model's own words. */
+export function answerView(answer) {
+  const [label, explained] = kindOf(answer);
+  return [
+    element("p", { class: `kind ${answer.answered_by}` }, label),
+    element("p", { class: "said", dir: "auto" }, answer.answer),
+    element("p", { class: "hint" }, explained),
+  ];
+}
+
+function kindOf(answer) {
+  const { generator } = answer.model;
+  if (answer.abstained && answer.citations.length) return ["Related, but not an answer", "What the documents say nearest to it is below."];
+  if (answer.abstained) return ["Not answered", "Nothing in the passages below is sure enough to be an answer."];
+  if (answer.answered_by === "generator") return ["Written by the model, found in the documents", "The sentence that it stands on is below."];
+  if (!generator) return ["Quoted word for word", "The service runs without a generator: it quotes the sentence that answers best."];
+  return ["Quoted word for word", "What the model wrote does not stand in the documents, so the best sentence is quoted instead."];
+}
+
+/** Its sources, each of which opens the document, and how sure the evidence is. */
+export function sourcesView(answer, collection) {
+  const quotes = answer.citations.map((citation) => {
+    const head = element("p", { class: "source" }, opener(citation, collection), " ", element("span", { class: "hint" }, place(citation)));
+    const against = citation.contradicts.length ? [element("p", { class: "hint warning" }, `Contradicted by ${citation.contradicts.join(", ")}`)] : [];
+    return element("li", {}, head, element("blockquote", { dir: "auto" }, citation.quote), ...against);
+  });
+  const title = quotes.length > 1 ? "Sources, the best first" : "Sources";
+  const list = quotes.length ? [element("h3", {}, title), element("ol", { class: "sources" }, ...quotes)] : [];
+  return [...list, ...sureness(answer)];
+}
+
+function sureness(answer) {
+  const said = `${percent(answer.confidence)} sure that the passages hold the answer`;
+  const facts = [`Answered in ${Math.round(answer.timings_ms.total)} ms`];
+  if (answer.dropped_passages) facts.push(`${count(answer.dropped_passages, "passage")} did not fit the model's window and went unread`);
+  return [
+    element("p", { class: "sure" }, bar(answer.confidence), element("span", {}, said)),
+    element("p", { class: "hint" }, `${facts.join(". ")}.`),
+  ];
+}

@@ -1,0 +1,78 @@
+// The page's frame: which view is shown, whether the service is ready, and which collection everything refers to.
+
+import { startAsking } from "./ask.js";
+import { showCollections } from "./collections.js";
+import { startConfirming } from "./confirm.js";
+import { startDocuments } from "./documents.js";
+import { byId } from "./dom.js";
+import { lookForOthers } from "./jobs.js";
+import { startReader } from "./reader.js";
+import { startReindexing } from "./reindexing.js";
+import { startSearching } from "./search.js";
+import { getJson, keepKey } from "./service.js";
+import { startSettings } from "./settings.js";
+import { startUploading } from "./upload.js";
+import { startVersions } from "./versions.js";
+
+const LOOK_AGAIN_MS = 2000;
+const VIEWS = ["ask", "search", "documents"];
+
+/** Shows the view that the address names; an address that names none, such as the skip link's, changes nothing. */
+function showView(moved) {
+  const named = location.hash.slice(1);
+  if (!VIEWS.includes(named) && moved) return;
+  const chosen = VIEWS.includes(named) ? named : VIEWS[0];
+  for (const view of VIEWS) {
+    byId(view).hidden = view !== chosen;
+    const link = document.querySelector(`nav a[href="#${view}"]`);
+    if (view === chosen) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const heading = byId(chosen).querySelector("h1");
+  document.title = `${heading.textContent} – Question answering`;
+  if (moved) heading.focus();
+}
+
+/** Waits for the models, and says meanwhile what the service says. */
+async function waitUntilReady() {
+  try {
+    const { embedder, generator, sent_to: host, without_generator: why, needs_reindex: stale } = await getJson("readyz");
+    byId("not-ready").hidden = true;
+    byId("needs-reindex").hidden = !stale;
+    byId("needs-reindex").textContent = stale ?? "";
+    byId("models").textContent = `Embedder: ${embedder}. Generator: ${generator ?? `none. ${why}`}${
+      host ? `. Questions and passages are sent to ${host}.` : ""
+    }`;
+  } catch (problem) {
+    byId("not-ready").hidden = false;
+    byId("not-ready-title").textContent = problem.title;
+    byId("not-ready-text").textContent = `${problem.detail} ${problem.hint}`;
+    setTimeout(waitUntilReady, LOOK_AGAIN_MS);
+  }
+}
+
+/** Asks for the key where the service asks for one; with it, everything is loaded again. */
+function startKey() {
+  document.addEventListener("keywanted", () => (byId("key").hidden = false));
+  byId("key").addEventListener("submit", (event) => {
+    event.preventDefault();
+    keepKey(byId("key-field").value.trim());
+    location.reload();
+  });
+}
+
+startKey();
+startReader();
+startConfirming();
+startAsking();
+startSearching();
+startSettings().catch(() => {}); // a search works without
+startDocuments();
+startUploading();
+startVersions();
+startReindexing(waitUntilReady);
+lookForOthers();
+window.addEventListener("hashchange", () => showView(true));
+showView(false);
+waitUntilReady();
+showCollections().catch(() => {}); // what is wrong is said by what waits for the service to be ready

@@ -1,0 +1,74 @@
+"""An answer told while it comes about, as server-sent events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from rag_service.answering.answerer import Draft, Retrieved, Tell
+from rag_service.http.problems import problem_of
+from rag_service.types import Answer
+
+Event = Retrieved | Draft | Answer
+
+# Proxies such as nginx would otherwise hold the events back until the answer is whole.
+_HEADERS = {"X-Accel-Buffering": "no"}
+
+log = logging.getLogger(__name__)
+
+
+def event_stream(
+    request: Request, work: Callable[[Tell], Answer], lines: Callable[[Event], Iterator[str]]
+) -> StreamingResponse:
+    """A response that sends the lines of each event of `work`. What goes wrong before the first event is raised, and so
+    becomes an ordinary refusal; after it, the problem is the last event, named `error`."""
+    events = follow(work)
+    first = next(events)
+
+    def sent() -> Iterator[str]:
+        try:
+            for event in chain([first], events):
+                yield from lines(event)
+        except Exception as error:  # whatever it is: the reader has a 200 already, and would only see the stream end
+            log.exception("request %s broke while it was answered", request.scope["request_id"])
+            yield event_line(json.loads(bytes(problem_of(request, error).body)), "error")
+
+    return StreamingResponse(sent(), media_type="text/event-stream", headers=_HEADERS)
+
+
+def follow(work: Callable[[Tell], Answer]) -> Iterator[Event]:
+    """What `work` tells, each at once, and at the end the answer; raises what it raises.
+
+    The work has a thread of its own and always comes to its end there: whatever it holds is given back, also when the
+    reader has gone away.
+    """
+    told: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            told.put(work(told.put))
+        except Exception as error:  # whatever it is, it is raised again where the reader is
+            told.put(error)
+
+    threading.Thread(target=run, name="streamed-answer", daemon=True).start()
+    while True:
+        event = told.get()
+        if isinstance(event, Exception):
+            raise event
+        yield event
+        if isinstance(event, Answer):
+            return
+
+
+def event_line(data: Any, name: str | None = None) -> str:
+    """One server-sent event. JSON has no bare line break, so the data is always one line."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"

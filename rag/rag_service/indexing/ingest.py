@@ -1,0 +1,144 @@
+"""A file becomes a stored document: read, cut, embedded, written. Each file gets a verdict; none stops the others."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy
+
+from rag_service.errors import LoadFailed, OtherEmbedder
+from rag_service.indexing.chunk import chunk
+from rag_service.language import language_of
+from rag_service.models.engines import Embedder
+from rag_service.reading import KINDS, Limits, extract, kind_of
+from rag_service.search.maxsim import signs
+from rag_service.store.protocol import Edition, Named, Passages, Store
+from rag_service.terms import terms_of
+from rag_service.types import Extracted, Verdict
+
+log = logging.getLogger(__name__)
+
+# Is called with a long file's progress: passages embedded, passages in all.
+OnPassages = Callable[[int, int], None]
+_AT_ONCE = 128
+# Files of these kinds are kept, so that their pages can be shown.
+_KEPT_KINDS = frozenset(("pdf",))
+
+
+class Library:
+    """Adds files to the store. Files are read beside each other; embedding takes the machine's cores in turn."""
+
+    def __init__(self, store: Store, embedder: Embedder, limits: Limits, wanted: Edition) -> None:
+        """`wanted`: the edition that an empty store begins with."""
+        self._store = store
+        self._embedders = {embedder.identity: embedder}
+        self._limits = limits
+        self._wanted = wanted
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        name: str,
+        data: bytes,
+        collection: str,
+        origin: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        on_passages: OnPassages | None = None,
+    ) -> Verdict:
+        """Adds one file, or says why not; `origin` is the watched folder that it comes from. Raises only what
+        concerns every file, such as OtherEmbedder."""
+        name = clean_name(name)
+        document_id = hashlib.sha256(data).hexdigest()
+        self._edition()
+        before = self._store.find(collection, name=name)
+        known = None if metadata else self._store.add_name(collection, name, document_id, origin)
+        if known is not None:  # stored already, under whichever name
+            same = before is not None and before.id == document_id
+            return Verdict(
+                name, "unchanged" if same else "indexed", document_id, known.passages, warnings=known.warnings
+            )
+        try:
+            extracted = extract(name, data, self._limits)
+            original = data if kind_of(name, data) in _KEPT_KINDS else None
+        except LoadFailed as failure:
+            log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
+            return Verdict(name, "failed", code=failure.code, reason=failure.detail)
+        named = Named(name, document_id, len(data), extracted, origin, metadata or {}, original)
+        with self._lock:
+            edition = self._edition()
+            passages = self.passages(extracted, edition, on_passages)
+            self._store.put(collection, named, edition, passages)
+        log.info("%s indexed in %s: %d passages", name, collection, len(passages.spans))
+        return Verdict(name, "indexed", document_id, len(passages.spans), warnings=extracted.warnings)
+
+    def passages(self, extracted: Extracted, edition: Edition, on_passages: OnPassages | None = None) -> Passages:
+        """A text cut and embedded as the edition says."""
+        embedder = self._embedders[edition.embedder]
+        limit = min(edition.chunk_tokens, embedder.limit)
+        spans = chunk(extracted, embedder.count, limit, min(edition.overlap_tokens, limit // 2))
+        texts = [extracted.text[span.start : span.end] for span in spans]
+        vectors, packed = [], []
+        for start in range(0, len(texts) or 1, _AT_ONCE):
+            if on_passages is not None:
+                on_passages(start, len(texts))
+            some = texts[start : start + _AT_ONCE]
+            encoded = embedder.encode_passages(some)
+            vectors.append(encoded.vectors)
+            packed += [signs(tokens, text) for tokens, text in zip(encoded.tokens, some, strict=True)]
+        language = language_of(extracted.text)
+        return Passages(spans, numpy.concatenate(vectors), packed, [terms_of(text, language) for text in texts])
+
+    def use_also(self, embedder: Embedder) -> None:
+        """Embeds with this one too, for the edition that is its own."""
+        self._embedders[embedder.identity] = embedder
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is added meanwhile."""
+        with self._lock:
+            yield
+
+    def _edition(self) -> Edition:
+        """The store's edition, else the one to begin with. Raises OtherEmbedder."""
+        edition = self._store.edition() or self._wanted
+        if edition.embedder not in self._embedders:
+            raise OtherEmbedder(edition.embedder, self._wanted.embedder)
+        return edition
+
+
+def clean_name(name: str) -> str:
+    """A file's name as a relative path without `..`, control characters or backslashes; at most 255 characters."""
+    name = re.sub(r"[\x00-\x1f\x7f]", "", name.encode("utf-8", "replace").decode()).replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    return "/".join(parts)[-255:] or "unnamed"
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """A file's content, or as much of it as shows that it is larger than `most` bytes. Raises LoadFailed."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise LoadFailed("unreadable", f"The file cannot be opened ({error.strerror}).") from error
+
+
+def files_under(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Each file with the name that it is stored by. A folder gives the files of known types in it, at any depth, named
+    by their place in the folder. Left out are hidden ones, and links that lead out of it: what they show may be
+    anything on this machine. A file that is named itself is given whatever its type."""
+    for path in paths:
+        if not path.is_dir():
+            yield path.name, path
+            continue
+        inside = path.resolve()
+        for file in sorted(path.rglob("*")):
+            place = file.relative_to(path)
+            hidden = any(part.startswith(".") for part in place.parts)
+            if file.is_file() and not hidden and file.suffix.lower() in KINDS and file.resolve().is_relative_to(inside):
+                yield place.as_posix(), file

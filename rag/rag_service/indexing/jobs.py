@@ -1,0 +1,182 @@
+"""Long work that somebody wants to watch: each job runs in a thread, and its progress can be read at any time."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rag_service.errors import JobCancelled, RagError, TooManyJobs, UnknownJob
+from rag_service.types import Verdict
+
+log = logging.getLogger(__name__)
+
+_KEPT = 100  # the last jobs that have ended
+_AT_ONCE = 8
+# A watched folder may hold any number of files; the newest verdicts are enough to look at.
+_VERDICTS = 1000
+
+
+State = Literal["running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job at one moment. `done` of `total` steps; `current` is what it works on, of which so many `passages` of
+    `passages_total` are embedded; `error` says why it failed, `result` what came out
+    where that is more than verdicts."""
+
+    job: str
+    kind: str
+    started_at: str
+    state: State = "running"
+    done: int = 0
+    total: int = 0
+    current: str | None = None
+    passages: int = 0
+    passages_total: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    documents: tuple[Verdict, ...] = ()
+    error: str | None = None
+    result: dict[str, Any] | None = None
+    ended_at: str | None = None
+
+
+class Job:
+    """What the work tells of itself, step by step."""
+
+    def __init__(self, kind: str, show: Callable[[Progress], None] | None = None) -> None:
+        self._show = show or (lambda _: None)
+        self._lock = threading.Lock()
+        self._verdicts: deque[Verdict] = deque(maxlen=_VERDICTS)
+        self._counts: Counter[str] = Counter()
+        self._progress = Progress(secrets.token_hex(8), kind, _now())
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Lets the work end at its next step."""
+        self._cancelled = True
+
+    def seen(self, with_verdicts: bool = True) -> Progress:
+        """How far it is."""
+        with self._lock:
+            documents = tuple(self._verdicts) if with_verdicts else ()
+            return replace(self._progress, counts=dict(self._counts), documents=documents)
+
+    def expects(self, total: int) -> None:
+        """There are so many steps."""
+        self._change(total=total)
+
+    def works_on(self, name: str) -> None:
+        """The next step has begun."""
+        self._change(current=name, passages=0, passages_total=0)
+
+    def on_passages(self, passages: int, total: int) -> None:
+        """How far the step is."""
+        self._change(passages=passages, passages_total=total)
+
+    def ends_step(self, verdict: Verdict | None = None) -> None:
+        """A step is over, with this verdict if it was a file."""
+        with self._lock:
+            if verdict is not None:
+                self._verdicts.append(verdict)
+                self._counts[verdict.verdict] += 1
+            self._progress = replace(self._progress, done=self._progress.done + 1, current=None)
+            self._show(self._progress)
+
+    def reaches(self, done: int, total: int) -> None:
+        """So many of so many steps are over."""
+        self._change(done=done, total=total)
+
+    def gives(self, result: dict[str, Any]) -> None:
+        """What came out, for whoever asks for the job."""
+        self._change(result=result)
+
+    def ends(self, error: str | None = None) -> None:
+        """It is over, well, cancelled or with an error."""
+        state: State = "cancelled" if self._cancelled else "failed" if error else "done"
+        with self._lock:
+            self._progress = replace(self._progress, state=state, error=error, current=None, ended_at=_now())
+            self._show(self._progress)
+
+    def _change(self, **changes: Any) -> None:
+        if self._cancelled:
+            raise JobCancelled
+        with self._lock:
+            self._progress = replace(self._progress, **changes)
+            self._show(self._progress)
+
+
+class Jobs:
+    """Those that run and the last that ended. Nothing is kept across a restart: the store tells what is there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+
+    def start(self, kind: str, work: Callable[[Job], None]) -> Progress:
+        """Runs `work` in a thread of its own. Raises TooManyJobs."""
+        job = self._added(kind)
+        threading.Thread(target=_run, args=(job, work), name=kind, daemon=True).start()
+        return job.seen()
+
+    def run(self, kind: str, work: Callable[[Job], None], show: Callable[[Progress], None] | None = None) -> Progress:
+        """Runs `work` here and comes back when it has ended, well or not; `show` hears of every step. Raises
+        TooManyJobs."""
+        job = self._added(kind, show)
+        _run(job, work)
+        return job.seen()
+
+    def _added(self, kind: str, show: Callable[[Progress], None] | None = None) -> Job:
+        job = Job(kind, show)
+        with self._lock:
+            ended = [key for key, one in self._jobs.items() if one.seen(False).state != "running"]
+            if len(self._jobs) - len(ended) >= _AT_ONCE:
+                raise TooManyJobs(_AT_ONCE)
+            for key in ended[: max(0, len(ended) - _KEPT + 1)]:
+                del self._jobs[key]
+            self._jobs[job.seen().job] = job
+        return job
+
+    def find(self, job: str) -> Progress:
+        """One job with its verdicts. Raises UnknownJob."""
+        with self._lock:
+            found = self._jobs.get(job)
+        if found is None:
+            raise UnknownJob(job)
+        return found.seen()
+
+    def cancel(self, job: str) -> Progress:
+        """Lets a job end at its next step; what it has done so far stays. Raises UnknownJob."""
+        with self._lock:
+            found = self._jobs.get(job)
+        if found is None:
+            raise UnknownJob(job)
+        found.cancel()
+        return found.seen()
+
+    def all(self) -> list[Progress]:
+        """Every known job without its verdicts, the newest first."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        return [job.seen(False) for job in reversed(jobs)]
+
+
+def _run(job: Job, work: Callable[[Job], None]) -> None:
+    try:
+        work(job)
+        job.ends()
+    except RagError as error:
+        job.ends(None if isinstance(error, JobCancelled) else f"{error.detail} {error.hint}".strip())
+    except Exception as error:  # a thread's error would otherwise be lost, and the job run for ever
+        log.exception("a job broke")
+        job.ends(f"The work broke ({type(error).__name__}). The service's log has the details.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

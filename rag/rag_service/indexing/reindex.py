@@ -1,0 +1,55 @@
+"""The stored text cut and embedded again, in an edition beside the one that answers, until it takes its place."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rag_service.errors import AlreadyReindexing
+from rag_service.indexing.ingest import Library
+from rag_service.indexing.jobs import Job
+from rag_service.store.protocol import Edition, Store
+
+# After so many rounds of catching up with what was added meanwhile, nothing is added during the last one.
+_ROUNDS = 3
+
+
+@contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Nobody else reindexes meanwhile, in whichever process. Raises AlreadyReindexing."""
+    with (data_dir / "reindex.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyReindexing from error
+        yield
+
+
+def reindex(store: Store, library: Library, wanted: Edition, job: Job) -> None:
+    """Makes all passages again in the wanted edition, then lets every collection answer with it. A reindexing that was
+    killed goes on where it was. `library` knows the edition's embedder."""
+    edition = store.begin_edition(wanted)
+    done = 0
+    for _ in range(_ROUNDS):
+        done += _catch_up(store, library, edition, job, done)
+        if store.use_edition(edition):
+            return
+    while True:
+        with library.paused():
+            done += _catch_up(store, library, edition, job, done)
+            if store.use_edition(edition):  # else another process has added a document at this very moment
+                return
+
+
+def _catch_up(store: Store, library: Library, edition: Edition, job: Job, done: int) -> int:
+    lacking = store.lacking(edition)
+    job.expects(done + len(lacking))
+    for key, name in lacking:
+        job.works_on(name)
+        content = store.content_of(key)
+        if content is not None:  # else it was deleted a moment ago
+            store.put_passages(key, edition, library.passages(content, edition, job.on_passages))
+        job.ends_step()
+    return len(lacking)

@@ -1,0 +1,62 @@
+"""What a model must do, whatever runs it; `embedding` and `generation` do it on CTranslate2.
+
+`folders` finds the files, `conversion` makes of them what CTranslate2 loads, `batching` puts together what waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy
+from numpy.typing import NDArray
+
+from rag_service.types import Encoded
+
+Vectors = NDArray[numpy.float32]
+
+
+class Embedder(Protocol):
+    """Turns text into vectors. `identity` changes when the vectors do; `limit` is the longest text in tokens,
+    special tokens not counted; `dimension` the length of a vector."""
+
+    identity: str
+    name: str
+    limit: int
+    dimension: int
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text, special tokens not counted."""
+
+    def places(self, texts: Sequence[str]) -> list[NDArray[numpy.int32]]:
+        """Of each passage where its tokens stand, as `encode_passages` tells it with their vectors."""
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """`(n_texts, dimension)` float32, unit rows. For texts that a question waits for."""
+
+    def embed_question(self, question: str) -> Vectors:
+        """`(dimension,)` float32, of length one."""
+
+    def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
+        """What `embed_passages` gives, with the vectors of the texts' tokens out of the same pass. For texts that
+        are being ingested questions go before them; `urgent` ones belong to a question."""
+
+    def encode_question(self, question: str) -> Encoded:
+        """What `embed_question` gives as the only row, with the vectors of the question's tokens."""
+
+
+class Generator(Protocol):
+    """Writes an answer to a prompt. `window` is the longest prompt in tokens, special tokens counted."""
+
+    name: str
+    window: int
+
+    def count(self, prompt: str) -> int:
+        """The prompt's tokens, special tokens counted."""
+
+    def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
+        """The answer, without special tokens. The prompt must fit the window. `tell` gets the text piece by piece as
+        it is written, from another thread; the pieces joined are the answer, white space around it apart."""
+
+    def generate_each(self, prompts: Sequence[str]) -> list[str]:
+        """An answer to each prompt, worked on together."""

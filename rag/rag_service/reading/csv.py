@@ -1,0 +1,160 @@
+"""Tables as text (.csv, .tsv): each row a line of its own that says its header's names with the values."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise, zip_longest
+
+from rag_service.reading.blocks import MOST_BLOCKS, Piece, Reading
+from rag_service.reading.characters import flat
+from rag_service.reading.encoding import decode, replaced
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE = 200  # lines that the delimiter and the header are found by
+_MOST_PREAMBLE = 15  # rows of titles over a header
+_MISSING = frozenset(("", "-", "--", "?", "na", "n/a", "nan", "null", "none", "nil", "."))
+_NUMBER = re.compile(r"[-+(]?\s?[$€£¥]?\s?[-+]?\d[\d.,'\s]*(?:[eE][-+]?\d+)?\s?[%€$£°]?\)?")
+# Numbers that name columns: years, also with a month or a quarter, dates, and 1, 2, 3.
+_PERIOD = re.compile(
+    r"(?:1[5-9]|20)\d\d(?:[-/. ]?(?:Q[1-4]|H[12]|M?\d{1,2}))?|(?:Q[1-4]|H[12]|\d{1,2})[-/. ](?:1[5-9]|20)\d\d|"
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+)
+_COMMENT = re.compile(r"#(?![,;\t|]).*")
+_ADDRESS = re.compile(r"https?://|\S+@\S+\.")
+_SENTENCE = re.compile(r"https?://|\S+@\S+\.|.{100}|.*[.!]\s|.{20,}[.!]$")
+
+
+def read(data: bytes, text_bytes: int) -> Reading:
+    """The rows of a table, after what stands over it. Raises LoadFailed."""
+    text = decode(data)
+    return Reading(table(text), replaced(text))
+
+
+def table(source: str, delimiter: str = "") -> list[Piece]:
+    """The rows, each as `name: value | name: value` without its empty cells; where the columns have no names as
+    `value | value`. Comments and titles over the header are paragraphs. `delimiter`: what parts cells; "" finds it."""
+    csv.field_size_limit(max(len(source), 1))  # the text as a whole is bounded already
+    source = re.sub(r"\r\n?", "\n", source.replace("\x00", "")).strip("\n")
+    if told := re.match(r"sep=(.)\n", source):  # a spreadsheet's own word for it
+        source, delimiter = source[told.end() :], told[1]
+    comments, lines = _without_comments(source.split("\n"))
+    reader = _reader(lines, delimiter)
+    sample = list(islice(_filled(reader.rows(lines)), _SAMPLE))
+    width = Counter(map(len, sample)).most_common(1)[0][0] if sample else 0
+    preamble = _preamble(sample, width)
+    names = sample[preamble] if _is_header(sample[preamble : preamble + 1], sample[preamble + 1 :]) else []
+    if comments and not names:  # the last one may be the header
+        last = next(_filled(reader.rows([comments[-1].lstrip("# ")])), [])
+        if len(last) == width > 1 and _is_header([last], sample[preamble:]):
+            names, comments = last, comments[:-1]
+    above = [*(line.lstrip("# ") for line in comments), *(" | ".join(filter(None, row)) for row in sample[:preamble])]
+    rows = islice(_filled(reader.rows(lines)), preamble, MOST_BLOCKS + 1)  # with one more the text is refused
+    pieces = [Piece("paragraph", words) for words in above if words]
+    return pieces + [_piece(names, row) for row in rows if row != names]
+
+
+def _without_comments(lines: list[str]) -> tuple[list[str], list[str]]:
+    """The comments over a table, and its lines."""
+    count = next((at for at, line in enumerate(lines) if not _COMMENT.fullmatch(line)), 0)
+    return (lines[:count], lines[count:]) if count <= len(lines) / 2 or count < _MOST_PREAMBLE else ([], lines)
+
+
+def _filled(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    for row in rows:
+        cells = [flat(cell) for cell in row]
+        if any(cells):
+            yield cells
+
+
+class _Dialect:
+    """How a file parts and quotes its cells, and how sure that is: which share of its rows has as many cells as most,
+    and which share of the cells holds no other delimiter."""
+
+    def __init__(self, lines: list[str], delimiter: str, quoted: bool) -> None:
+        self.delimiter, self.quoted = delimiter, quoted
+        self._escaped = any('\\"' in line for line in lines) and not any('""' in line for line in lines)
+        rows = [row for row in self.rows(lines) if row]
+        widths = Counter(map(len, rows))
+        self.width, count = max(widths.items(), key=lambda item: (item[0] > 1, item[1]), default=(1, 0))
+        cells = [cell for row in rows if len(row) == self.width for cell in row]
+        clean = sum(not re.search(r"[;\t|]|\d,\d.*,\d", cell) or bool(_NUMBER.fullmatch(cell)) for cell in cells)
+        share = (count / max(len(rows), 1)) * (1 + clean / max(len(cells), 1)) / 2 if self.width > 1 else 0.0
+        swallowed = any(line.count(delimiter) == self.width - 1 for cell in cells for line in cell.split("\n")[1:])
+        self.score = (round(share / (2 if swallowed and not self._is_strict(lines) else 1), 2), quoted, self.width)
+
+    def rows(self, lines: list[str], strict: bool = False) -> Iterator[list[str]]:
+        return csv.reader(
+            (line + "\n" for line in lines),  # with their ends: a quoted cell may go on in the next line
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            escapechar="\\" if self._escaped and self.quoted else None,
+            doublequote=not self._escaped,
+            strict=strict,
+        )
+
+    def _is_strict(self, lines: list[str]) -> bool:
+        """Whether each quotation mark that closes a cell stands at its end."""
+        try:
+            deque(self.rows(lines, strict=True), maxlen=0)
+        except csv.Error:
+            return False
+        return True
+
+
+def _reader(lines: list[str], delimiter: str) -> _Dialect:
+    """The likeliest dialect. Whether quotation marks enclose cells or are just characters, one of the last lines may
+    tell: they are all looked at."""
+    sample = lines[:_SAMPLE]
+    delimiters = delimiter or _DELIMITERS
+    best = max((_Dialect(sample, one, True) for one in delimiters), key=lambda dialect: dialect.score)
+    if not any('"' in line for line in lines):
+        return best
+    return max((_Dialect(lines, best.delimiter, quoted) for quoted in (True, False)), key=lambda one: one.score)
+
+
+def _preamble(sample: list[list[str]], width: int) -> int:
+    """How many rows of titles or notes stand over the table: less than half filled, before one that is."""
+    for at, row in enumerate(sample[: _MOST_PREAMBLE + 1]):
+        if sum(map(bool, row)) >= max(width / 2, 1 if width < 3 else 2):
+            return at if len(row) > 1 or width == 1 else at + 1
+    return 0
+
+
+def _is_header(first: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> bool:
+    """Whether a row names the columns: where values are numbers, its cells are none; where they are texts, its own do
+    not come again."""
+    row = first[0] if first else []
+    body = [other for other in body if other != row]  # files that were put together repeat their header
+    columns = [
+        (name, [other[at] for other in body if at < len(other) and other[at].lower() not in _MISSING])
+        for at, name in enumerate(row)
+        if name
+    ]
+    counted = [name for name, _ in columns if name.isdecimal()]
+    steps = {int(after) - int(before) for before, after in pairwise(counted)} == {1}  # columns 1, 2, 3
+    periods = [one for one in columns if _PERIOD.fullmatch(one[0]) or (steps and one[0] in counted)]
+    texts = [one for one in columns if one not in periods and not _NUMBER.fullmatch(one[0])]
+    if not body or not texts or len(texts) + len(periods) < len(columns) or len(columns) < len(row) / 2:
+        return False
+    if any(name in values for name, values in texts):
+        return False
+    if any(values and all(map(_PERIOD.fullmatch, values)) for _, values in periods):
+        return False
+    if periods or any(_numeric(values) for _, values in texts):
+        return not any(map(_ADDRESS.match, row))
+    return len(row) > 1 and len({name for name, _ in texts}) == len(texts) and not any(map(_SENTENCE.match, row))
+
+
+def _numeric(values: Sequence[str]) -> bool:
+    return bool(values) and sum(bool(_NUMBER.fullmatch(value)) for value in values) >= 0.8 * len(values)
+
+
+def _piece(names: Sequence[str], row: Sequence[str]) -> Piece:
+    if not names:
+        return Piece("row", " | ".join(row).rstrip(" |"))
+    cells = [(name, value) for name, value in islice(zip_longest(names, row, fillvalue=""), len(row)) if value]
+    words = " | ".join(f"{name}: {value}" if name else value for name, value in cells)
+    return Piece("row", words, names=tuple(name for name, _ in cells if name))

@@ -1,0 +1,215 @@
+"""Markdown as it is shown: by CommonMark with tables, footnotes and the like, then read as the page it makes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from mdit_py_plugins.admon import admon_plugin
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.footnote import footnote_plugin
+from mdit_py_plugins.tasklists import tasklists_plugin
+from selectolax.lexbor import LexborHTMLParser
+
+from rag_service.reading import text
+from rag_service.reading.blocks import Piece, Reading
+from rag_service.reading.characters import flat
+from rag_service.reading.html import titled
+from rag_service.reading.html_pieces import pieces_of
+
+_BAR = "\ue001"  # for a bar in a code span, which would end the cell of a table
+_FREE_BAR = re.compile(r"(?<!\\)\|")
+_CODE_SPAN = re.compile(r"(?<![`\\])(`{1,3})(?!`)([^`\n]{1,500})(?<!`)\1(?!`)")
+_FRONT = re.compile(r"\s*(---|\+\+\+)[ \t]*\n(.*?\n)?(?:\1|\.\.\.)[ \t]*(?:\n|$)", re.S)
+_FRONT_LINE = re.compile(r"[\w.\"'-][\w .\"'-]*[:=](?:\s|$)|\s|#|-\s|[\]})]|\[|$")
+_ENTRY = re.compile(r"[\"']?([\w.-][\w .-]*?)[\"']?\s*:(?:[ \t]+(.*))?$")
+_HEADING_ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.][^{}\n]*\}\s*$")
+_WIKI_LINK = re.compile(r"(!?)\[\[(?!\s)([^\[\]\n|]{1,200})(?:\|([^\[\]\n]{1,200}))?\]\]")
+_PICTURE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|pdf|mp[34]|webm)$", re.I)
+# Names of a programming language between two underscores each, which are no emphasis.
+_DUNDER = re.compile(
+    r"__(?:[A-Za-z]\w{0,40}?__(?=\.\w|\()|(?:all|author|call|class|dict|doc|enter|eq|exit|file|future|getattr|getitem|hash|"
+    r"init|iter|len|main|name|new|next|package|path|post_init|repr|setattr|slots|str|version|FILE|LINE)__)"
+)
+_FACTOR_BEFORE = re.compile(r"(?:\d|\)|(?:^|[^\w])[A-Za-z])$")
+_FACTOR_AFTER = re.compile(r"\*{1,2}(?=\d|\(|[A-Za-z](?!\w))")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)([^>]*?)/?>", re.S)
+_TAGS = frozenset(
+    (
+        "a abbr acronym address article aside audio b bdi bdo big blockquote body br button canvas caption center cite "
+        "code col colgroup data dd del details dfn dialog div dl dt em embed fieldset figcaption figure font footer "
+        "form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label legend li link main map mark "
+        "math menu meta meter nav noscript object ol optgroup option output p param picture pre progress q rp rt ruby "
+        "s samp script section select small source span strike strong style sub summary sup svg table tbody td "
+        "template textarea tfoot th thead time title tr track tt u ul var video wbr"
+    ).split()
+)
+_WITH_FLAGS = frozenset("audio button details dialog img input ol option select textarea video".split())
+# What hides all that follows where it is not closed.
+_HIDING = frozenset(
+    (
+        "audio canvas del dialog head iframe math noscript object rp rt s script select strike style svg template "
+        "textarea title video"
+    ).split()
+)
+_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
+
+
+def read(data: bytes, text_bytes: int) -> Reading:
+    """The pieces of a file, after its title where its front matter has one. Raises LoadFailed: not text, too large."""
+    facts, source = split_front_matter(re.sub(r"\r\n?", "\n", text.decode(data)))
+    page = _parser().render(_CODE_SPAN.sub(lambda span: _FREE_BAR.sub(_BAR, span[0]), source))
+    pieces = pieces_of(LexborHTMLParser(page.replace(_BAR, "|")), text_bytes)
+    described = facts.get("description", "")
+    if described and not any(described in flat(piece.text) for piece in pieces):
+        pieces.insert(0, Piece("paragraph", described))
+    return Reading(titled(pieces, facts.get("title", "")), metadata=facts)
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    for plugin in (footnote_plugin, deflist_plugin, tasklists_plugin, admon_plugin):
+        parser.use(plugin)
+    parser.add_render_rule("footnote_anchor", lambda *_: "")
+    parser.inline.ruler.before("link", "wiki_link", _wiki_link)
+    parser.inline.ruler.before("emphasis", "no_emphasis", _no_emphasis)
+    parser.core.ruler.before("inline", "as_written", _as_written)
+    parser.core.ruler.push("as_shown", _as_shown)
+    return parser
+
+
+def _wiki_link(state: StateInline, silent: bool) -> bool:
+    """[[page|words]] is shown as its words, an embedded picture as nothing."""
+    found = _WIKI_LINK.match(state.src, state.pos) if state.src[state.pos] in "![" else None
+    if found is None:
+        return False
+    if not silent:
+        is_picture = found[1] and _PICTURE.search(found[2])
+        state.push("text", "", 0).content = "" if is_picture else found[3] or found[2]
+    state.pos = found.end()
+    return True
+
+
+def _no_emphasis(state: StateInline, silent: bool) -> bool:
+    """__init__.py and 2**10 are written as they are meant."""
+    mark = state.src[state.pos]
+    found = None
+    if mark == "_":
+        found = _DUNDER.match(state.src, state.pos)
+    elif mark == "*" and _FACTOR_BEFORE.search(state.src[max(0, state.pos - 2) : state.pos]):
+        found = _FACTOR_AFTER.match(state.src, state.pos)
+    if found is None:
+        return False
+    if not silent:
+        state.push("text", "", 0).content = found[0]
+    state.pos = found.end()
+    return True
+
+
+def _as_written(state: StateCore) -> None:
+    """Headings without their attributes; numbers of list items as they are written, unless all are the same."""
+    lists: list[list[Token]] = []
+    for place, token in enumerate(state.tokens):
+        if token.type == "heading_open":
+            inline = state.tokens[place + 1]
+            inline.content = _HEADING_ATTRIBUTES.sub("", inline.content)
+        elif token.type in ("ordered_list_open", "bullet_list_open"):
+            lists.append([])
+        elif token.type == "list_item_open":
+            lists[-1].append(token)
+        elif token.type in ("ordered_list_close", "bullet_list_close"):
+            items = lists.pop()
+            if token.type == "ordered_list_close" and len({item.info for item in items}) > 1:
+                for item in items:
+                    item.attrSet("value", item.info)
+
+
+def _as_shown(state: StateCore) -> None:
+    """What looks like a tag but is none stays; so do lines of a table without a header. What a tag hides ends with its
+    block."""
+    for token in state.tokens:
+        if token.type == "html_block":
+            token.content += "".join(f"</{tag}>" for tag in _HIDING if _is_open(tag, token.content))
+        for place, child in enumerate(token.children or ()):
+            if child.type == "html_inline" and not _is_tag(child.content, token.children or ()):
+                child.type = "text"
+            elif child.type == "softbreak" and token.content.startswith("|"):
+                child.type = "hardbreak"
+            elif child.type == "softbreak" and _joins(token.children or (), place):
+                child.type, child.content = "text", ""
+
+
+def _is_open(tag: str, source: str) -> bool:
+    openings = re.findall(rf"<{tag}(?=[\s>])", source, re.I)
+    return len(openings) > len(re.findall(rf"</{tag}\s*>", source, re.I))
+
+
+def _is_tag(words: str, line: Sequence[Token]) -> bool:
+    """Whether words between angle brackets are a tag of HTML, not a placeholder or a type."""
+    tag = _TAG.fullmatch(words)
+    if tag is None:
+        return True  # a comment or a declaration
+    name, attributes = tag[2].lower(), tag[3].strip()
+    if name not in _TAGS or (attributes and "=" not in attributes and name not in _WITH_FLAGS):
+        return False
+    return bool(tag[1]) or name not in _HIDING or any(f"</{name}" in other.content.lower() for other in line)
+
+
+def _joins(line: Sequence[Token], place: int) -> bool:
+    """Whether a line ends and the next begins in a script that is written without spaces."""
+    if not 0 < place < len(line) - 1:
+        return False
+    return bool(_WIDE.match(line[place - 1].content[-1:]) and _WIDE.match(line[place + 1].content[:1]))
+
+
+def split_front_matter(source: str) -> tuple[dict[str, str], str]:
+    """What the head of a file between lines of --- or +++ says, by name, and the source without it."""
+    front = _FRONT.match(source)
+    if front is None:
+        return {}, source
+    head = front[2] or ""
+    if front[1] == "+++":
+        try:
+            facts = {key: _shown(value) for key, value in tomllib.loads(head).items()}
+        except tomllib.TOMLDecodeError:
+            return {}, source
+    elif head.strip() and not head.startswith("\n") and all(_FRONT_LINE.match(line) for line in head.split("\n")):
+        facts = _entries(head)
+    else:
+        return {}, source
+    return {key: value for key, value in facts.items() if value}, source[front.end() :]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_shown, value)))
+    return "" if isinstance(value, dict) else flat(str(value))
+
+
+def _entries(head: str) -> dict[str, str]:
+    """The entries of YAML's plain kind: words, lists of words, and words over several lines; what is nested is not
+    read."""
+    facts: dict[str, str] = {}
+    key = ""
+    for line in head.split("\n"):
+        entry = _ENTRY.match(line)
+        if entry:
+            key, value = entry[1], (entry[2] or "").strip()
+            value = re.sub(r"^[|>][+-]?\d?$|^(?:null|~)$|\s+#.*$", "", value) if value[:1] not in ("'", '"') else value
+            value = ", ".join(map(_unquoted, value[1:-1].split(","))) if value[:1] == "[" else _unquoted(value)
+            facts[key] = value
+        elif key and (item := re.match(r"\s*-\s+([^:]+)$", line)):
+            facts[key] += (", " if facts[key] else "") + _unquoted(item[1])
+        elif key and line.startswith((" ", "\t")) and not _ENTRY.match(line.strip()):
+            facts[key] = f"{facts[key]} {line.strip()}".strip()
+    return facts
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value

@@ -1,0 +1,245 @@
+"""The parts of office files that are archives (.docx, .pptx, .xlsx, .odt): found by relationships, and their XML read
+within bounds."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+from xml.parsers import expat
+
+from rag_service.errors import LoadFailed
+
+# Markup is many times its text; beyond this it is no document but an attempt to fill the memory.
+_MARKUP_FOR_TEXT = 32
+_DEEPEST = 256
+# Elements and attributes that only say how text looks, or mark a place: together half of all, and of no use here.
+_UNUSED = frozenset(
+    "lang sz szCs color spacing ind jc proofErr bookmarkStart bookmarkEnd kern tcW tcBorders lastRenderedPageBreak "
+    "noProof bCs iCs widowControl autoSpaceDE autoSpaceDN adjustRightInd tabs rPrChange pPrChange".split()
+)
+_UNUSED_ATTRIBUTES = ("rsid", "paraId", "textId")
+_OF_TEXT = frozenset(
+    ("t", "instrText", "v", "text", "lastModifiedBy", "title", "creator", "created", "modified", "subject")
+)
+
+
+@dataclass(slots=True)
+class Element:
+    """An element without its namespace: all that is read from these files is told apart by its name alone."""
+
+    tag: str
+    attributes: dict[str, str]
+    children: list[Any] = field(default_factory=list)  # elements, text, and what a handler put in an element's place
+
+    def elements(self) -> list[Element]:
+        return [one for one in self.children if type(one) is Element]
+
+    def child(self, *path: str) -> Element | None:
+        """The first child of this name, and of that one its first child of the next name."""
+        found: Element | None = self
+        for tag in path:
+            if found is None:
+                return None
+            for one in found.children:
+                if type(one) is Element and one.tag == tag:
+                    found = one
+                    break
+            else:
+                return None
+        return found
+
+    def value(self, *path: str) -> str | None:
+        """The attribute `val` of what `child` finds; "" where it has none, None where there is no such child."""
+        found = self.child(*path)
+        return None if found is None else found.attributes.get("val", "")
+
+    def is_on(self, *path: str) -> bool | None:
+        """Whether a property is set; None where it is not said."""
+        value = self.value(*path)
+        return None if value is None else is_true(value)
+
+    def descendants(self, tag: str) -> Iterator[Element]:
+        for one in self.elements():
+            if one.tag == tag:
+                yield one
+            yield from one.descendants(tag)
+
+    def text(self) -> str:
+        """All text in it, in order."""
+        return "".join(one if isinstance(one, str) else one.text() for one in self.children)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """That one part uses another; `kind` is the last step of the relationship's type, such as "footnotes"."""
+
+    identity: str
+    kind: str
+    part: str
+    external: bool
+
+
+class Package:
+    """The parts of an archive. All methods raise LoadFailed: damaged, encrypted, too large."""
+
+    def __init__(self, archive: zipfile.ZipFile, text_bytes: int) -> None:
+        self._archive = archive
+        self._left = self._limit = _MARKUP_FOR_TEXT * text_bytes
+        # The names of parts ignore case, and some programs write the strokes of another system.
+        self._names = {name.replace("\\", "/").lower(): name for name in archive.namelist()}
+
+    def __contains__(self, part: str) -> bool:
+        return part.lower() in self._names
+
+    def names(self) -> Iterable[str]:
+        """The names of all parts, in small letters."""
+        return self._names
+
+    def opening(self, part: str) -> bytes:
+        """A part's first bytes, 64 KiB at most."""
+        return next(self._pieces(part), b"")
+
+    def relations(self, part: str = "") -> list[Relation]:
+        """Which parts a part uses, in order; "" stands for the file as a whole."""
+        folder, name = posixpath.split(part)
+        place = posixpath.join(folder, "_rels", f"{name}.rels")
+        if place not in self:
+            return []
+        return [_relation(one, folder) for one in self.tree(place).elements() if one.tag == "Relationship"]
+
+    def main(self) -> str:
+        """The part that the file is about, as the file says; "" where it says none that exists."""
+        for relation in self.relations():
+            if relation.kind == "officeDocument" and relation.part in self:
+                return relation.part
+        return "word/document.xml" if "word/document.xml" in self else ""
+
+    def content(self, part: str) -> bytes:
+        """A part's bytes."""
+        return b"".join(self._pieces(part))
+
+    def tree(self, part: str, texts: frozenset[str] | None = _OF_TEXT) -> Element:
+        """A part as its outermost element, with the text of elements of these names; None: of all."""
+        return self.stream(part, (), (), lambda element, around: element, texts)
+
+    def stream(
+        self,
+        part: str,
+        whole: tuple[str, ...],
+        others: tuple[str, ...],
+        handler: Callable[[Element, list[Element]], Any],
+        texts: frozenset[str] | None = _OF_TEXT,
+    ) -> Element:
+        """A part's outermost element, in which each element of these names was replaced, as soon as it ended, by what
+        `handler` returns for it and the elements around it; by nothing for None. Those in a `whole` one are left. Text
+        is kept in elements of the names `texts`, None: in all."""
+        root = Element("", {})
+        around = [root]
+        inside = 0
+
+        def started(name: str, attributes: dict[str, str]) -> None:
+            nonlocal inside
+            if len(around) > _DEEPEST:
+                raise LoadFailed("damaged", "The file nests its elements too deeply. Save it again.")
+            tag = _local(name)
+            inside += tag in whole
+            kept = {key: value for name, value in attributes.items() if (key := _attribute(name))} if attributes else {}
+            around.append(Element(tag, kept))
+
+        def ended(_: str) -> None:
+            nonlocal inside
+            element: Any = around.pop()
+            inside -= element.tag in whole
+            if not inside and (element.tag in whole or element.tag in others):
+                element = handler(element, around)
+            if element is not None and (type(element) is not Element or element.tag not in _UNUSED):
+                around[-1].children.append(element)
+
+        def said(words: str) -> None:
+            if texts is None or around[-1].tag in texts:
+                around[-1].children.append(words)
+
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = started, ended
+        parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = said, _refuse_entities
+        for piece in self._pieces(part):
+            parser.Parse(piece)
+        parser.Parse(b"", True)
+        return next(iter(root.elements()), root)
+
+    def _pieces(self, part: str) -> Iterator[bytes]:
+        entry = self._archive.getinfo(self._names[part.lower()])
+        if entry.flag_bits & 1:
+            raise LoadFailed("encrypted", "The file is encrypted. Save it without a password, then add it again.")
+        # Other methods inflate without a bound, and the format does not know them.
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise LoadFailed("damaged", "The file is packed in a way that Office does not know. Save it again.")
+        with self._archive.open(entry) as stream:
+            while piece := stream.read(65536):
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise LoadFailed("too large", f"The file unpacks to more than {self._limit:,} bytes. Split it.")
+                yield piece
+
+
+@contextmanager
+def opened(data: bytes, text_bytes: int) -> Iterator[Package]:
+    """The parts of a file; whatever is wrong with its archive or its XML is raised as LoadFailed `damaged`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            yield Package(archive, text_bytes)
+    # zipfile raises NotImplementedError for versions and flags of the format that it does not know, and ValueError for
+    # a place before the file's beginning.
+    except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError, ValueError) as error:
+        raise LoadFailed("damaged", f"The file is damaged ({type(error).__name__}). Save it again.") from error
+
+
+def properties(package: Package) -> dict[str, str]:
+    """What the file says of itself: title, author, subject, created, modified."""
+    found: dict[str, str] = {}
+    for relation in package.relations():
+        if relation.kind == "core-properties" and relation.part in package:
+            for one in package.tree(relation.part).elements():
+                name = "author" if one.tag == "creator" else one.tag
+                if name in ("title", "author", "subject", "created", "modified") and one.text().strip():
+                    found[name] = one.text().strip()
+    return found
+
+
+def is_true(value: str) -> bool:
+    """Whether a property with this value is set; one without a value is."""
+    return value.lower() not in ("0", "false", "off", "none")
+
+
+def _relation(element: Element, folder: str) -> Relation:
+    said = element.attributes
+    external = said.get("TargetMode") == "External"
+    target = said.get("Target", "").replace("\\", "/")
+    # A target that begins with a stroke counts from the archive's root; normpath keeps two strokes.
+    part = target if external else posixpath.normpath(posixpath.join("/", folder, unquote(target))).lstrip("/")
+    return Relation(said.get("Id", ""), said.get("Type", "").rsplit("/", 1)[-1], part, external)
+
+
+@lru_cache(1000)  # there are few names, each written many times
+def _local(name: str) -> str:
+    return name.rsplit(" ", 1)[-1]
+
+
+@lru_cache(1000)
+def _attribute(name: str) -> str:
+    """Its local name; with "r:" before it where it refers to a relation, for an element may have an `id` besides."""
+    space, _, local = name.rpartition(" ")
+    return "" if local.startswith(_UNUSED_ATTRIBUTES) else f"r:{local}" if space.endswith("/relationships") else local
+
+
+def _refuse_entities(*_: object) -> None:
+    raise LoadFailed("damaged", "The file declares entities, as no office program does. Save it again.")

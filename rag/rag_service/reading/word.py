@@ -1,0 +1,508 @@
+"""Word files (.docx), streamed out of their archive: headings, paragraphs, items with their numbers, tables as rows,
+notes where they are referred to.
+
+Written here and not left to python-docx: that one builds every part in memory, pictures too, brings lxml along, and
+leaves out what stands in content controls and in tracked insertions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+
+from rag_service.errors import LoadFailed
+from rag_service.reading.blocks import Piece, Reading
+from rag_service.reading.drawings import chart_pieces, diagram_pieces, picture_pieces
+from rag_service.reading.equations import equation, equation_field
+from rag_service.reading.ooxml import Element, Package, Relation, opened, properties
+from rag_service.reading.symbols import in_text, symbol
+from rag_service.reading.word_styles import Numbering, Styles, written
+from rag_service.reading.word_tables import Cell, Row, is_bold, table_pieces
+from rag_service.types import ReadingWarning
+
+_LEFT_OUT = frozenset(("del", "moveFrom", "rt", "Fallback"))
+_MARKS = {"tab": " ", "ptab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes", "commentReference": "comments"}
+_LEAVES = frozenset(("t", "sym", "ruby", "oMath", "drawing", "pict", "object", *_MARKS, *_NOTES))
+_CODE_STYLE = re.compile(r"(?i)(source ?code|code( block)?|html preformatted|preformatted text|verbatim|listing)")
+_BULLET = re.compile(r"[•●▪◦‣➢]\s+")
+# What is left of a page's number in a header or footer.
+_PAGE_NUMBER = re.compile(
+    r"(?i)[\W\d]{,9}(page|seite|strana|strona|página|pagina|p)?[\W\d]{,9}(of|von|de|z|di)?[\W\d]{,9}"
+)
+_CHUNKS = {".html": "html", ".htm": "html", ".xhtml": "html", ".txt": "text", ".docx": "word"}
+
+
+def read(data: bytes, text_bytes: int) -> Reading:
+    """The blocks of a Word file. Raises LoadFailed: damaged, encrypted, too large, only pictures, unknown type."""
+    with opened(data, text_bytes) as package:
+        main = package.main()
+        if not main:
+            raise LoadFailed("unknown type", "The file is an archive, not a document. Add the files in it.")
+        body = _Body(_Document(package, main, text_bytes), main)
+        pieces = body.read()
+        pictures = any(relation.kind == "image" for relation in package.relations(main))
+        if pictures and not any(piece.text.strip() for piece in pieces):
+            raise LoadFailed(
+                "only pictures", "The Word file holds pictures but no text. Run text recognition (OCR) on it."
+            )
+        return Reading(pieces, tuple(body.document.warnings), properties(package))
+
+
+@dataclass
+class _Document:
+    """What the parts of a file share."""
+
+    package: Package
+    main: str
+    left: int  # bytes of text that may still come
+    warnings: list[ReadingWarning] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.limit = self.left
+        self.relations = self.package.relations(self.main)
+        self.styles = Styles(self.root("styles"))
+        self.numbering = Numbering(self.root("numbering"), self.styles)
+        self.notes = {kind: self._notes(kind) for kind in _NOTES.values()}
+        self.diagrams = [one.part for one in self.relations if one.kind == "diagramData"]
+
+    def root(self, kind: str) -> Element | None:
+        """The part of this kind that the main part uses."""
+        parts = (one.part for one in self.relations if one.kind == kind and not one.external)
+        part = next((one for one in parts if one in self.package), None)
+        return self.package.tree(part) if part else None
+
+    def _notes(self, kind: str) -> dict[str, Element]:
+        root = self.root(kind)
+        notes = (one for one in root.elements() if one.attributes.get("type", "normal") == "normal") if root else ()
+        return {one.attributes.get("id", ""): one for one in notes}
+
+    def take(self, words: str) -> str:
+        """The same words, counted. Raises LoadFailed `too large`."""
+        self.left -= len(words)
+        if self.left < 0:
+            raise LoadFailed("too large", f"The file's text is larger than {self.limit:,} bytes. Split the file.")
+        return words
+
+    def warn(self, detail: str) -> None:
+        warning = ReadingWarning("not read", detail)
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+
+@dataclass
+class _Field:
+    """A field whose end has not come: first its code, then its result."""
+
+    code: str = ""
+    in_code: bool = True
+    mark: str = ""  # what a form's field shows without a result
+    shown: bool = True
+    has_result: bool = False
+
+
+@dataclass(frozen=True)
+class _Run:
+    font: str = ""
+    hidden: bool = False
+    raised: bool = False
+
+
+@dataclass
+class _Line:
+    """A paragraph's words so far, and what comes after it: notes, text boxes, descriptions of pictures."""
+
+    run: _Run
+    words: list[str] = field(default_factory=list)
+    after: list[Piece] = field(default_factory=list)
+    raised: bool = False
+
+
+class _Body:
+    """Reads one part: the main one, a header or a footer."""
+
+    def __init__(self, document: _Document, part: str) -> None:
+        self.document = document
+        self._part = part
+        self._is_margin = part != document.main
+        self._relations = {one.identity: one for one in document.package.relations(part)}
+        self._pieces: list[Piece] = []
+        self._fields: list[_Field] = []
+        self._held = ""  # words of a paragraph whose end was deleted: they begin the next one
+        self._margins: dict[str, list[str]] = {"headerReference": [], "footerReference": []}
+        self._counts = dict.fromkeys(_NOTES.values(), 0)
+
+    def read(self) -> list[Piece]:
+        """All pieces in order: headers first, footers last, each once."""
+        others = ("tbl", "altChunk", "subDoc", "sectPr", "oMath")
+        self.document.package.stream(self._part, ("p", "tr"), others, self._streamed)
+        self._flush()
+        if self._is_margin:
+            return self._pieces
+        for part in self.document.diagrams[:]:
+            self._pieces += self._diagram(part)
+        margins = {kind: self._margin(parts) for kind, parts in self._margins.items()}
+        return margins["headerReference"] + self._pieces + margins["footerReference"]
+
+    def _streamed(self, element: Element, around: list[Element]) -> Row | None:
+        if any(one.tag in _LEFT_OUT or _is_placeholder(one) for one in around):
+            return None
+        if element.tag == "tr":
+            return self._row(element)
+        self._block(element)
+        return None
+
+    def _block(self, element: Element) -> None:
+        if element.tag == "p":
+            self._paragraph(element)
+        elif element.tag == "tbl":
+            self._table(element)
+        elif element.tag == "altChunk":
+            self._chunk(element.attributes.get("r:id", ""))
+        elif element.tag == "subDoc":
+            self.document.warn("A sub-document that the file only refers to is not read. Add it as a file of its own.")
+        elif element.tag == "sectPr":
+            self._section(element)
+        elif element.tag == "oMath":
+            self._pieces.append(Piece("paragraph", self.document.take(equation(element))))
+        elif element.tag == "AlternateContent":
+            self._blocks(_chosen(element))
+        elif element.tag not in _LEFT_OUT and not _is_placeholder(element):
+            self._blocks(element.elements())
+
+    def _blocks(self, elements: Iterable[Element]) -> None:
+        for element in elements:
+            self._block(element)
+
+    def _inside(self, elements: Iterable[Element]) -> list[Piece]:
+        """The pieces of a text of its own within the text: of a cell, a note, a text box."""
+        outer = self._pieces, self._fields, self._held
+        self._pieces, self._fields, self._held = [], [], ""
+        self._blocks(elements)
+        self._flush()
+        inner = self._pieces
+        self._pieces, self._fields, self._held = outer
+        return inner
+
+    def _flush(self) -> None:
+        if self._held:
+            self._pieces.append(Piece("paragraph", self._held))
+            self._held = ""
+
+    # Paragraphs
+
+    def _paragraph(self, element: Element) -> None:
+        said = element.child("pPr")
+        style = self.document.styles.of(said)
+        hidden = self.document.styles.is_on(style, "rPr", "vanish")
+        line = _Line(_Run(hidden=hidden))
+        self._inline(element, line, line.run)
+        words = self._held + "".join(line.words)
+        self._held = ""
+        if said and _ends_deleted(said):
+            self._held = words
+        elif not hidden:
+            self._pieces.append(self._piece(words, style, said))
+        self._pieces += line.after
+        if said and (section := said.child("sectPr")):
+            self._section(section)
+
+    def _piece(self, words: str, style: str, said: Element | None) -> Piece:
+        level = self.document.styles.heading_level(style, said)
+        label, depth = self.document.numbering.label(style, said) or ("", 0)
+        if level is not None:
+            return Piece("heading", words, level, "" if label == "-" else label)
+        if label:
+            return Piece("item", words, depth, label)
+        if bullet := _BULLET.match(words):
+            return Piece("item", words[bullet.end() :], 1, "-")
+        if _CODE_STYLE.fullmatch(self.document.styles.name(style)):
+            return Piece("code", words, joined="\n" if self._pieces and self._pieces[-1].kind == "code" else None)
+        return Piece("paragraph", words.strip())
+
+    def _inline(self, parent: Element, line: _Line, run: _Run) -> None:
+        for one in parent.elements():
+            if one.tag == "r":
+                self._inline(one, line, self._run(one, line.run))
+            elif one.tag in _LEAVES:
+                if not run.hidden and self._is_shown():
+                    self._leaf(one, line, run)
+            elif one.tag == "fldChar":
+                self._field_mark(one, line, run)
+            elif one.tag == "instrText":
+                if self._fields:
+                    self._fields[-1].code += one.text()
+            elif one.tag == "fldSimple":
+                self._fields.append(_Field(one.attributes.get("instr", "")))
+                self._begin_result()
+                self._inline(one, line, run)
+                self._end_field(line, run)
+            elif one.tag == "AlternateContent":
+                for chosen in _chosen(one):
+                    self._inline(Element("r", {}, [chosen]), line, run)
+            elif one.tag == "sdt" and (box := one.child("sdtPr", "checkbox")):
+                self._say(line, run, "☒" if box.is_on("checked") else "☐")
+            elif not (one.tag in _LEFT_OUT or one.tag.endswith("Pr") or _is_placeholder(one)):
+                self._inline(one, line, run)
+
+    def _run(self, element: Element, around: _Run) -> _Run:
+        said = element.child("rPr")
+        if said is None:
+            return around
+        style = said.value("rStyle") or ""
+        hidden, raised = said.is_on("vanish"), said.value("vertAlign")
+        if style and hidden is None:
+            hidden = self.document.styles.is_on(style, "rPr", "vanish") or None
+        if style and raised is None:
+            raised = self.document.styles.value(style, "rPr", "vertAlign")
+        fonts = said.child("rFonts")
+        font = fonts.attributes.get("ascii", "") if fonts else ""
+        return _Run(font, around.hidden if hidden is None else hidden, raised == "superscript")
+
+    def _leaf(self, element: Element, line: _Line, run: _Run) -> None:
+        tag = element.tag
+        if tag == "t":
+            # A line end in the source is a blank; a line's own end is an element.
+            self._say(line, run, in_text(run.font, re.sub(r"\s", " ", element.text())))
+        elif tag in _MARKS:
+            self._say(line, run, _MARKS[tag])
+        elif tag == "sym":
+            code = element.attributes.get("char", "")
+            self._say(line, run, symbol(element.attributes.get("font", ""), int(code, 16)) if code else "")
+        elif tag == "oMath":
+            self._say(line, run, equation(element).strip())
+        elif tag == "ruby":
+            for base in element.elements():
+                if base.tag == "rubyBase":
+                    self._inline(base, line, run)
+        elif tag in _NOTES:
+            line.after += self._note(_NOTES[tag], element.attributes.get("id", ""))
+        else:
+            self._graphic(element, line)
+
+    def _say(self, line: _Line, run: _Run, words: str) -> None:
+        if run.hidden or not self._is_shown() or not words:
+            return
+        if (
+            run.raised
+            and not line.raised
+            and re.fullmatch(r"[+−-]?\d+", words)
+            and "".join(line.words[-1:])[-1:].isalnum()
+        ):
+            words = "^" + words  # 10 to the 6th is not 106
+        line.raised = run.raised
+        line.words.append(self.document.take(words))
+        for one in self._fields:
+            one.has_result = True
+
+    # Fields
+
+    def _is_shown(self) -> bool:
+        return not any(one.in_code or not one.shown for one in self._fields)
+
+    def _field_mark(self, element: Element, line: _Line, run: _Run) -> None:
+        kind = element.attributes.get("fldCharType")
+        if kind == "begin":
+            self._fields.append(_Field(mark=_form_mark(element.child("ffData"))))
+        elif kind == "separate" and self._fields:
+            self._begin_result()
+        elif kind == "end" and self._fields:
+            self._end_field(line, run)
+
+    def _begin_result(self) -> None:
+        one = self._fields[-1]
+        one.in_code = False
+        numbers = re.match(r"\s*(PAGE|NUMPAGES|SECTIONPAGES|STYLEREF)\b", one.code, re.IGNORECASE)
+        one.shown = not (self._is_margin and numbers)
+
+    def _end_field(self, line: _Line, run: _Run) -> None:
+        one = self._fields.pop()
+        if one.mark:
+            self._say(line, run, "" if one.has_result else one.mark)
+        elif not one.has_result and re.match(r"\s*EQ\b", one.code, re.IGNORECASE):
+            self._say(line, run, equation_field(one.code))
+        elif not one.has_result and (sign := re.match(r'\s*SYMBOL\s+(\d{1,5})(?:.*\\f\s+"?([^"\\]+))?', one.code)):
+            self._say(line, run, symbol((sign[2] or "").strip(), int(sign[1])))
+
+    # What stands outside of the lines
+
+    def _note(self, kind: str, identity: str) -> list[Piece]:
+        """A note, the first time that it is referred to."""
+        note = self.document.notes[kind].pop(identity, None)
+        if note is None:
+            return []
+        self._counts[kind] += 1
+        count = self._counts[kind]
+        label = (
+            "Comment:" if kind == "comments" else f"[{count if kind == 'footnotes' else written(count, 'lowerRoman')}]"
+        )
+        return [Piece("note", _lines(self._inside(note.elements())), label=label)]
+
+    def _graphic(self, element: Element, line: _Line) -> None:
+        for one in element.elements():
+            if one.tag == "AlternateContent":
+                for chosen in _chosen(one):
+                    self._graphic(Element("", {}, [chosen]), line)
+            elif one.tag == "txbxContent":
+                line.after += self._inside(one.elements())
+            elif one.tag == "graphicData" and one.attributes.get("uri", "").endswith("/diagram"):
+                line.after += self._diagram(self._target(one.child("relIds"), "r:dm"))
+            elif one.tag == "chart":
+                line.after += self._chart(self._target(one, "r:id"))
+            elif one.tag == "OLEObject":
+                program = one.attributes.get("ProgID", "another program").split(".")[0]
+                self.document.warn(f"An embedded object ({program}) is not read. Add it as a file of its own.")
+            else:
+                line.after += self._description(one)
+                self._graphic(one, line)
+
+    def _description(self, element: Element) -> list[Piece]:
+        if element.tag == "textpath" and not self._is_margin:
+            return [Piece("paragraph", self.document.take(element.attributes.get("string", "")))]
+        names = ("descr", "title") if element.tag == "docPr" else ("alt",)
+        words = next((said for name in names if (said := element.attributes.get(name))), "")
+        return picture_pieces(self.document.take(words)) if element.tag in ("docPr", "shape") else []
+
+    def _target(self, element: Element | None, attribute: str) -> str:
+        relation = self._relations.get(element.attributes.get(attribute, "")) if element else None
+        return relation.part if relation else ""
+
+    def _diagram(self, part: str) -> list[Piece]:
+        """The words of a diagram (SmartArt), once; "" stands for the first that is left."""
+        part = part or next(iter(self.document.diagrams), "")
+        if part not in self.document.diagrams or part not in self.document.package:
+            return []
+        self.document.diagrams.remove(part)
+        return self._taken(diagram_pieces(self.document.package.tree(part)))
+
+    def _chart(self, part: str) -> list[Piece]:
+        return self._taken(chart_pieces(self.document.package.tree(part))) if part in self.document.package else []
+
+    def _taken(self, pieces: list[Piece]) -> list[Piece]:
+        for piece in pieces:
+            self.document.take(piece.text)
+        return pieces
+
+    def _chunk(self, identity: str) -> None:
+        """A file of another kind that Word would take in as it opens this one."""
+        relation = self._relations.get(identity)
+        if relation is None or relation.external or relation.part not in self.document.package:
+            self.document.warn("A part that the file refers to is missing in it. Save the file again in Word.")
+            return
+        kind, data = _chunk(relation, self.document.package.content(relation.part))
+        if kind:
+            reader = importlib.import_module(f"rag_service.reading.{kind}")
+            options = ("all",) if kind == "html" else ()
+            self._pieces += reader.read(data, self.document.left, *options).pieces
+        else:
+            name = posixpath.basename(relation.part)
+            self.document.warn(f"The part {name} is of a type that is not read. Save the file again in Word.")
+
+    def _section(self, element: Element) -> None:
+        for one in element.elements():
+            first_page = one.attributes.get("type") == "first" and not element.is_on("titlePg")
+            if one.tag in self._margins and not first_page and not self._is_margin:
+                part = self._target(one, "r:id")
+                if part and part not in self._margins[one.tag]:
+                    self._margins[one.tag].append(part)
+
+    def _margin(self, parts: list[str]) -> list[Piece]:
+        found: dict[str, Piece] = {}
+        for part in parts:
+            if part in self.document.package:
+                for piece in _Body(self.document, part).read():
+                    words = " ".join(piece.text.split())
+                    if not re.fullmatch(
+                        r"(?i)\W*(page|seite|strana|strona|página|pagina)?\W*(of|von|de|z|di)?\W*", words
+                    ):
+                        found.setdefault(words, Piece("note", piece.text, label=piece.label))
+        return list(found.values())
+
+    # Tables
+
+    def _table(self, element: Element) -> None:
+        rows = list(self._rows(element))
+        self._pieces += table_pieces(rows, element.child("tblPr"), self.document.styles)
+
+    def _rows(self, parent: Element) -> Iterator[Row]:
+        for one in parent.children:
+            if isinstance(one, Row):
+                yield one
+            elif one.tag == "tr" and (row := self._row(one)):
+                yield row
+            elif one.tag not in ("tr", *_LEFT_OUT):
+                yield from self._rows(one)
+
+    def _row(self, element: Element) -> Row | None:
+        """None: the row is deleted or hidden."""
+        said = element.child("trPr") or Element("trPr", {})
+        if said.child("del") or said.is_on("hidden"):
+            return None
+        before = said.value("gridBefore") or ""
+        cells = [self._cell(one) for one in _cells(element)]
+        return Row(cells, min(int(before), 64) if before.isdigit() else 0, bool(said.is_on("tblHeader")))
+
+    def _cell(self, element: Element) -> Cell:
+        said = element.child("tcPr") or Element("tcPr", {})
+        span, merged = said.value("gridSpan") or "", said.value("vMerge")
+        goes_on = merged is not None and merged != "restart"
+        pieces = [] if said.child("cellDel") else self._inside(element.elements())
+        return Cell(pieces, min(int(span), 64) if span.isdigit() else 1, goes_on, is_bold(element))
+
+
+def _ends_deleted(paragraph: Element) -> bool:
+    """Whether the next paragraph goes on in this one's line: its end is deleted, or it is a large initial letter."""
+    marks = paragraph.child("rPr")
+    frame = paragraph.child("framePr")
+    dropped = frame.attributes.get("dropCap", "none") != "none" if frame else False
+    return dropped or bool(marks and (marks.child("del") or marks.child("moveFrom")))
+
+
+def _is_placeholder(element: Element) -> bool:
+    return element.tag == "sdt" and bool(element.is_on("sdtPr", "showingPlcHdr"))
+
+
+def _chosen(element: Element) -> list[Element]:
+    """What a reader that knows all alternatives shows."""
+    choice = element.child("Choice") or element.child("Fallback")
+    return choice.elements() if choice else []
+
+
+def _form_mark(data: Element | None) -> str:
+    """What a form's field shows: a box, or the chosen entry of a list."""
+    if data and (box := data.child("checkBox")):
+        checked = box.is_on("checked")
+        return "☒" if (box.is_on("default") if checked is None else checked) else "☐"
+    if data and (choices := data.child("ddList")):
+        entries = [one.attributes.get("val", "") for one in choices.elements() if one.tag == "listEntry"]
+        chosen = choices.value("result") or choices.value("default") or "0"
+        return entries[int(chosen)] if chosen.isdigit() and int(chosen) < len(entries) else ""
+    return ""
+
+
+def _chunk(relation: Relation, data: bytes) -> tuple[str, bytes]:
+    """Which reader reads a part, "" for none, and the bytes that it takes."""
+    suffix = posixpath.splitext(relation.part)[1].lower()
+    if suffix in (".mht", ".mhtml") or data[:200].lstrip().lower().startswith(b"mime-version:"):
+        page = message_from_bytes(data, policy=policy.default).get_body(("html", "plain"))
+        words = page.get_payload(decode=True) if page else None
+        return ("html", words) if isinstance(words, bytes) else ("", b"")
+    if data[:100].lstrip().lower().startswith((b"<html", b"<!doctype html")):
+        return "html", data
+    return ("word" if data.startswith(b"PK\x03\x04") else _CHUNKS.get(suffix, "")), data
+
+
+def _cells(row: Element) -> Iterator[Element]:
+    for one in row.elements():
+        if one.tag == "tc":
+            yield one
+        elif one.tag not in _LEFT_OUT:
+            yield from _cells(one)
+
+
+def _lines(pieces: list[Piece]) -> str:
+    return "\n".join(f"{piece.label} {piece.text}".strip() for piece in pieces if piece.text.strip())

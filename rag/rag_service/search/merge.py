@@ -1,0 +1,139 @@
+"""Hits that belong together become one: neighbours in a document are joined, copies of a passage are dropped. Near
+copies that contradict each other are both kept, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Any
+
+from rag_service.language import content_stems, word_spans, words
+from rag_service.search.opposites import NEGATIONS, contrary, number
+from rag_service.types import Hit
+
+# So long may joined passages be, in characters: about 450 tokens, which a generator's window of 512 still takes.
+LONGEST = 2000
+# Between two neighbours stands white space alone; more of it than this is looked at for nothing.
+_WIDEST_GAP = 100
+# Copies: so much of all groups of three words are in both (Broder, On the resemblance of documents, 1997), and every
+# number is: two versions of a rule that differ in nothing but a limit say different things.
+COPY = 0.9
+# Near copies: this share of the words is in both, in the same order. What takes the place of so few words is the same
+# statement with another word; more is another statement.
+_NEAR_COPY = 0.8
+_MOST_REPLACED = 3
+
+# Gives `text[start:end]` of the document that the passage with this number is of.
+TextBetween = Callable[[int, int, int], str]
+
+
+def gathered(ranked: Iterable[Hit], top_k: int, text_between: TextBetween) -> list[Hit]:
+    """At most `top_k` hits, best first, of which no two are neighbours that fit one hit, or copies of each other. No
+    more of `ranked` is asked for once there are so many."""
+    kept: list[Hit] = []
+    for hit in ranked:
+        twin = next((place for place, other in enumerate(kept) if copies(hit.passage.text, other.passage.text)), None)
+        if twin is not None:
+            names = dict.fromkeys([*kept[twin].also_in, hit.passage.document])
+            names.pop(kept[twin].passage.document, None)
+            kept[twin] = replace(kept[twin], also_in=tuple(names))
+        elif not _join(kept, hit, text_between):
+            kept.append(hit)
+        if len(kept) == top_k:
+            break
+    return [replace(hit, contradicts=_contradicting(hit, kept)) for hit in kept]
+
+
+def copies(one: str, other: str) -> bool:
+    """Whether two passages say the same in nearly the same words."""
+    (first, its_numbers), (second, other_numbers) = _said(one), _said(other)
+    alike = its_numbers == other_numbers and len(first & second) >= COPY * len(first | second)
+    return alike and not contradict(one, other)
+
+
+def contradict(one: str, other: str) -> bool:
+    """Whether two passages are nearly equal and differ in a number, a name, a negation or a word and its contrary."""
+    first, second = [[text[start:end] for _, start, end in word_spans(text)] for text in (one, other)]
+    small, large = sorted((len(first), len(second)))
+    if small < _NEAR_COPY * large or len({*first} & {*second}) < _NEAR_COPY / 2 * len({*first} | {*second}):
+        return False
+    matcher = SequenceMatcher(None, [word.lower() for word in first], [word.lower() for word in second], autojunk=False)
+    changes = [(first[a:b], second[c:d]) for kind, a, b, c, d in matcher.get_opcodes() if kind != "equal"]
+    return matcher.ratio() >= _NEAR_COPY and any(_turned(here, there) for here, there in changes)
+
+
+def _turned(here: Sequence[str], there: Sequence[str]) -> bool:
+    """Whether the words that stand here in place of those there make it another statement."""
+    ours, theirs = [{word.lower() for word in side} for side in (here, there)]
+    if bool(ours & NEGATIONS) != bool(theirs & NEGATIONS):
+        return len(ours | theirs) <= _MOST_REPLACED
+    if not 0 < max(len(here), len(there)) <= _MOST_REPLACED or not here or not there:
+        return False
+    numbers = [{number(word) for word in side} - {None} for side in (ours, theirs)]
+    names = all(word[0].isupper() and content_stems(word) for word in (*here, *there))
+    return numbers[0] != numbers[1] or names or any(contrary(one, other) for one in ours for other in theirs)
+
+
+def _contradicting(hit: Hit, others: Sequence[Hit]) -> tuple[str, ...]:
+    """The other documents that say the contrary of the hit."""
+    mine, said = hit.passage.document_id, hit.passage.text
+    found = (one.passage for one in others if one.passage.document_id != mine)
+    return tuple(dict.fromkeys(one.document for one in found if contradict(said, one.text)))
+
+
+@lru_cache(maxsize=256)
+def _said(text: str) -> tuple[frozenset[tuple[str, ...]], frozenset[str]]:
+    """The groups of three words of a text, and the words with a digit in it."""
+    spoken = words(text)
+    groups = (tuple(spoken[start : start + 3]) for start in range(max(1, len(spoken) - 2)))
+    return frozenset(groups), frozenset(word for word in spoken if any(map(str.isdigit, word)))
+
+
+def _join(kept: list[Hit], hit: Hit, text_between: TextBetween) -> bool:
+    """Joins the hit with a kept neighbour, and the outcome with further ones, in the place of the best of them."""
+    joined, position = hit, len(kept)
+    while True:
+        for place, other in enumerate(kept):
+            better, worse = (other, joined) if place < position else (joined, other)
+            both = _joined(better, worse, text_between)
+            if both is not None:
+                joined, position = both, min(place, position)
+                del kept[place]
+                break
+        else:
+            if joined is not hit:
+                kept.insert(position, joined)
+            return joined is not hit
+
+
+def _joined(better: Hit, other: Hit, text_between: TextBetween) -> Hit | None:
+    """Both as one hit, or None where they are no neighbours or too long together."""
+    first, second = sorted((better.passage, other.passage), key=lambda passage: (passage.start, passage.end))
+    end = max(first.end, second.end)
+    if first.document_id != second.document_id or end - first.start > LONGEST:
+        return None
+    gap = second.start - first.end
+    between = text_between(first.chunk_id, first.end, second.start) if 0 < gap <= _WIDEST_GAP else ""
+    if gap > 0 and not between.isspace():
+        return None
+    text = first.text + between + second.text[max(0, -gap) :]
+    blocks = tuple(sorted({*first.blocks, *second.blocks}, key=lambda block: block.start))
+    passage = replace(first, chunk_id=better.passage.chunk_id, end=end, text=text, blocks=blocks)
+    return replace(
+        better,
+        passage=passage,
+        similarity=max(better.similarity, other.similarity),
+        late_interaction=_best(max, better.late_interaction, other.late_interaction),
+        dense_rank=_best(min, better.dense_rank, other.dense_rank),
+        lexical_rank=_best(min, better.lexical_rank, other.lexical_rank),
+        also_in=tuple(dict.fromkeys([*better.also_in, *other.also_in])),
+        parts=(*better.parts, *other.parts),
+    )
+
+
+def _best(choose: Callable[..., Any], one: Any, other: Any) -> Any:
+    """The better of two numbers, either of which may be None."""
+    known = [number for number in (one, other) if number is not None]
+    return choose(known) if known else None

@@ -1,0 +1,127 @@
+"""Finding passages: by meaning and by words, then compared more closely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from rag_service.language import content_stems, content_words, language_of, stem, word_spans
+from rag_service.search.maxsim import interaction, spoken
+from rag_service.search.merge import gathered
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Store, Stored, View
+from rag_service.terms import terms_of
+from rag_service.types import Encoded, Hit, Part, Passage, SearchOptions, Term
+
+Ranked = Sequence[tuple[int, float]]
+Scores = Mapping[int, float]
+
+# A question has at most some hundred words; more only cost time.
+_MOST_TERMS = 100
+# A page marks so many words of a hit at most.
+_MOST_MARKED = 200
+
+
+class Retriever:
+    """Two stages: both searches name candidates, the token-level comparison and the terms' weight put them in order."""
+
+    def __init__(self, index: Index, store: Store) -> None:
+        self._index = index
+        self._store = store
+
+    def find(
+        self, view: View, question: str, encoded: Encoded, top_k: int, options: SearchOptions | None = None
+    ) -> list[Hit]:
+        """The best passages, best first, at most `top_k`, neighbours joined and copies dropped. `encoded` is what the
+        embedder's `encode_question` gave. Raises UnknownDocument where the options name a document that is not there.
+        """
+        options = options or SearchOptions()
+        chosen = options.documents or options.metadata
+        only = self._store.passages_of(view, options.documents, options.metadata) if chosen else None
+        depth = max(options.depth, top_k)
+        vector = encoded.vectors[0]
+        language = language_of(question)
+        terms = terms_of(" ".join(content_words(question, language)[:_MOST_TERMS]), language)
+        with ThreadPoolExecutor(1, "lexical") as aside:  # neither search holds the interpreter: each has a core
+            by_terms = aside.submit(self._store.lexical, view, terms, depth, only)
+            dense = self._index.search(view, vector, depth, only)
+            lexical = by_terms.result()
+        # What was deleted a moment ago, and is still in the index, has no vector in the store any more.
+        stored = self._store.vectors(list(dict.fromkeys(number for number, _ in [*dense, *lexical])))
+        similarity = {number: float(one.vector @ vector) for number, one in stored.items()}
+        compared = interaction(spoken(encoded.tokens[0], question), [one.signs for one in stored.values()])
+        late = dict(zip(stored, compared.tolist(), strict=True))
+        lexical_scores = {number: score for number, score in lexical if number in stored}
+        weights = options.weights
+        fused = fuse([(weights.late, late), (weights.dense, similarity), (weights.lexical, lexical_scores)])
+        found = _Found(view, stored, similarity, late, _ranks(dense), _ranks(lexical))
+        asked = content_stems(question, language)
+        return [
+            replace(hit, terms=matched(asked, hit.passage, language))
+            for hit in gathered(self._hits(found, fused, top_k), top_k, self._store.text_between)
+        ]
+
+    def _hits(self, found: _Found, fused: Ranked, count: int) -> Iterator[Hit]:
+        """The hits, best first; their words are read `count` at a time, as neighbours and copies become one hit."""
+        passages: dict[int, Passage] = {}
+        for place, (number, score) in enumerate(fused):
+            if place % count == 0:
+                some = [one for one, _ in fused[place : place + count]]
+                passages.update(self._store.passages(found.view, some))
+            if number in passages:
+                yield Hit(
+                    passage=passages[number],
+                    score=round(score, 4),
+                    similarity=round(found.similarity[number], 4),
+                    dense_rank=found.dense_ranks.get(number),
+                    lexical_rank=found.lexical_ranks.get(number),
+                    late_interaction=round(found.late[number], 4),
+                    parts=(Part(passages[number], found.stored[number].signs),),
+                )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of the candidates, by their numbers."""
+
+    view: View
+    stored: Mapping[int, Stored]
+    similarity: Scores
+    late: Scores
+    dense_ranks: Mapping[int, int]
+    lexical_ranks: Mapping[int, int]
+
+
+def fuse(parts: Sequence[tuple[float, Scores]]) -> list[tuple[int, float]]:
+    """Several kinds of scores as one, best first, from 0 to 1; each comes with its weight.
+
+    Each kind is scaled to 0..1 over the passages that have such a score, 0 for the others; then the weighted mean. A
+    kind that found nothing has no weight.
+    """
+    heard = [(weight, _scaled(scores)) for weight, scores in parts if weight > 0 and scores]
+    total = sum(weight for weight, _ in heard)
+    numbers = dict.fromkeys(number for _, scores in parts for number in scores)
+    fused = {
+        number: sum(weight * scores.get(number, 0.0) for weight, scores in heard) / total if heard else 0.0
+        for number in numbers
+    }
+    return sorted(fused.items(), key=lambda item: (-item[1], item[0]))
+
+
+def matched(asked: set[str], passage: Passage, language: str = "en") -> tuple[Term, ...]:
+    """The places of the question's words in a passage, whatever their ending, in order; `asked` are their stems."""
+    text, start = passage.text, passage.start
+    found = [place for place in word_spans(text, language) if stem(place[0], language) in asked]
+    return tuple(Term(text[first:last], start + first, start + last) for _, first, last in found[:_MOST_MARKED])
+
+
+def _scaled(scores: Scores) -> dict[int, float]:
+    low, high = min(scores.values()), max(scores.values())
+    if high == low:
+        return dict.fromkeys(scores, 1.0)
+    return {number: (score - low) / (high - low) for number, score in scores.items()}
+
+
+def _ranks(found: Ranked) -> dict[int, int]:
+    return {number: rank for rank, (number, _) in enumerate(found, start=1)}

@@ -1,0 +1,225 @@
+"""The FAISS index: derived from the store's vectors, held in memory, brought up to date before each search."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy
+
+from rag_service.store.protocol import Change, Numbers, Store, Vectors, View
+
+# Up to so many vectors are compared one by one, as half floats: a third of the time that whole ones take. Beyond, only
+# those in the lists nearest to the question are, of so many lists, and so many of them; in lists a number takes one
+# byte. All measured: docs/decisions.md.
+FLAT_LIMIT = 100_000
+LISTS = 1024
+PROBES = 24
+# FAISS asks for at least 39 vectors a list to learn where lists belong; more of them changed nothing.
+_LEARN_FROM = 64
+_AT_ONCE = 10_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    """The index of one state, as it was after the store's change `change`. `kept`: the cache has it so."""
+
+    view: View
+    index: Any
+    change: int
+    kept: bool = False
+    rebuilding: threading.Thread | None = None
+
+
+class Index:
+    """Inner-product search, one FAISS index for each state: of all while it is small, by lists when it is large.
+
+    FAISS searches are safe beside each other but not beside a change; one lock keeps both apart. An index that has
+    grown large is rebuilt in the background, and the old one answers until the new one is there.
+    """
+
+    def __init__(self, store: Store, dimension: int, cache: Path | None = None, flat_limit: int = FLAT_LIMIT) -> None:
+        """`cache` is a folder where large indexes are kept, so that the next start need not learn their lists."""
+        self._store = store
+        self._dimension = dimension
+        self._flat_limit = flat_limit
+        self._cache = _Cache(cache, dimension, store.store_id()) if cache else None
+        self._lock = threading.Lock()
+        self._held: dict[int, _Held] = {}
+
+    def search(
+        self, view: View, question: Vectors, count: int, only: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """The nearest passages, best first: number and cosine, to about three places. `question` is `(dimension,)`
+        float32, of length one; `only`: among these passages and no other."""
+        with self._lock:
+            index = self._current(view).index
+            chosen = None if only is None else faiss.IDSelectorBatch(numpy.array(only, dtype=numpy.int64))
+            scores, ids = index.search(question.reshape(1, -1), count, params=_parameters(index, chosen))
+        return [(int(number), float(score)) for number, score in zip(ids[0], scores[0], strict=True) if number != -1]
+
+    def size(self, view: View) -> int:
+        """The number of passages after bringing the index up to date."""
+        with self._lock:
+            return int(self._current(view).index.ntotal)
+
+    def close(self) -> None:
+        """Waits for a rebuilding, and keeps what changed of the large indexes for the next start."""
+        for rebuilding in [held.rebuilding for held in self._held.values()]:
+            if rebuilding is not None:  # it may end, and be None, at any moment
+                rebuilding.join()
+        with self._lock:
+            for held in self._held.values():
+                if self._cache is not None and not held.kept and not _is_flat(held.index):
+                    self._cache.write(held.view.state, held.index)
+                    held.kept = True
+            if self._cache is not None:
+                self._cache.forget_all_but(self._held)
+
+    def _current(self, view: View) -> _Held:
+        """The index of the view's state, after taking over what changed in the store, by whichever process."""
+        change = self._store.change()  # read first: a change in between shows as a higher number at the next search
+        held = self._held.get(view.state)
+        changes = self._store.changes(view.state, held.change) if held and held.change != change else []
+        if held is None or changes is None:
+            held = self._held[view.state] = self._made(view, change)
+            self._forget_others()
+        for one in changes or []:
+            self._follow(held, one)
+        held.change = change
+        if _is_flat(held.index) and held.index.ntotal > self._flat_limit and held.rebuilding is None:
+            held.rebuilding = threading.Thread(target=self._rebuild, args=(held,), name="rebuild-index", daemon=True)
+            held.rebuilding.start()
+        return held
+
+    def _follow(self, held: _Held, change: Change) -> None:
+        held.index.remove_ids(faiss.IDSelectorRange(change.first, change.last + 1))
+        if not change.removed:
+            self._fill(held.index, numpy.arange(change.first, change.last + 1, dtype=numpy.int64))
+        held.kept = False
+
+    def _forget_others(self) -> None:
+        """Lets go of the states that no name stands for any more."""
+        named = {self._store.view(name).state for name in self._store.collections()}
+        for state in self._held.keys() - named:
+            del self._held[state]
+
+    def _made(self, view: View, change: int) -> _Held:
+        """The kept index of a large collection, brought up to date, else a new one."""
+        numbers = self._store.passage_numbers(view)
+        kept = self._cache.read(view.state) if self._cache and len(numbers) > self._flat_limit else None
+        if kept is not None:
+            there = numpy.sort(_numbers_in(kept))
+            gone = numpy.setdiff1d(there, numbers, assume_unique=True)
+            if len(gone):
+                kept.remove_ids(gone)
+            new = numpy.setdiff1d(numbers, there, assume_unique=True)
+            self._fill(kept, new)
+            return _Held(view, kept, change, kept=not len(gone) and not len(new))
+        if len(numbers) <= self._flat_limit:
+            halves = faiss.ScalarQuantizer.QT_fp16
+            index = faiss.IndexIDMap2(faiss.IndexScalarQuantizer(self._dimension, halves, faiss.METRIC_INNER_PRODUCT))
+        else:
+            index = self._lists(numbers)
+        self._fill(index, numbers)
+        return _Held(view, index, change)
+
+    def _lists(self, numbers: Numbers) -> Any:
+        """An empty index of lists that has learnt from a sample of the vectors where its lists belong."""
+        count = min(LISTS, max(1, len(numbers) // _LEARN_FROM))
+        index = faiss.index_factory(self._dimension, f"IVF{count},SQ8", faiss.METRIC_INNER_PRODUCT)
+        sample = numpy.random.default_rng(0).permutation(numbers)[: count * _LEARN_FROM]
+        index.train(numpy.stack([one.vector for one in self._store.vectors(sample.tolist()).values()]))
+        return index
+
+    def _fill(self, index: Any, numbers: Numbers) -> None:
+        for start in range(0, len(numbers), _AT_ONCE):
+            stored = self._store.vectors(numbers[start : start + _AT_ONCE].tolist())
+            if stored:
+                vectors = numpy.stack([one.vector for one in stored.values()])
+                index.add_with_ids(vectors, numpy.array(list(stored), dtype=numpy.int64))
+
+    def _rebuild(self, held: _Held) -> None:
+        """Replaces an index that has grown large. What changes meanwhile is taken over afterwards."""
+        try:
+            change = self._store.change()
+            numbers = self._store.passage_numbers(held.view)
+            index = self._lists(numbers)
+            self._fill(index, numbers)
+            with self._lock:
+                held.index, held.change, held.kept = index, change, False
+            log.info("the index of %s compares by lists now: %d passages", held.view.collection, len(numbers))
+        except Exception:  # the old index still answers; the next change tries again
+            log.exception("the index of %s could not be rebuilt", held.view.collection)
+        finally:
+            held.rebuilding = None
+
+
+class _Cache:
+    """Large indexes as files. What does not match, or was damaged, is not read."""
+
+    def __init__(self, folder: Path, dimension: int, store: str) -> None:
+        self._folder = folder
+        self._facts = {"store": store, "dimension": dimension, "faiss": faiss.__version__}
+
+    def read(self, state: int) -> Any | None:
+        """The kept index of a state, if there is one that is whole."""
+        index, description = self._paths(state)
+        try:
+            if json.loads(description.read_text()) == self._described(index):
+                return faiss.read_index(str(index))
+        except (OSError, ValueError, RuntimeError):
+            log.info("no usable index is kept for state %d", state)
+        return None
+
+    def write(self, state: int, content: Any) -> None:
+        """Keeps an index. A kill half-way leaves the old one, or one that does not match and is not read."""
+        index, description = self._paths(state)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = index.with_suffix(".part")
+        faiss.write_index(content, str(partial))
+        partial.replace(index)
+        partial.write_text(json.dumps(self._described(index)))
+        partial.replace(description)
+
+    def forget_all_but(self, states: Collection[int]) -> None:
+        """Deletes the files of other states."""
+        for file in self._folder.glob("*.*"):
+            if file.stem not in map(str, states):
+                file.unlink()
+
+    def _paths(self, state: int) -> tuple[Path, Path]:
+        return self._folder / f"{state}.faiss", self._folder / f"{state}.json"
+
+    def _described(self, index: Path) -> dict[str, Any]:
+        with index.open("rb") as file:
+            return {**self._facts, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _is_flat(index: Any) -> bool:
+    return isinstance(index, faiss.IndexIDMap2)
+
+
+def _parameters(index: Any, chosen: Any) -> Any:
+    # FAISS's annotations know nothing of the keywords that its classes take.
+    if _is_flat(index):
+        return faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+    # Few of the chosen passages may lie in the nearest lists: then all lists are looked through.
+    return faiss.SearchParametersIVF(nprobe=PROBES if chosen is None else index.nlist, sel=chosen)  # type: ignore[call-arg]
+
+
+def _numbers_in(index: Any) -> Numbers:
+    """The numbers of the passages in an index of lists."""
+    lists = index.invlists
+    sizes = [(place, lists.list_size(place)) for place in range(index.nlist)]
+    parts = [faiss.rev_swig_ptr(lists.get_ids(place), size).copy() for place, size in sizes if size]
+    return numpy.concatenate(parts) if parts else numpy.zeros(0, dtype=numpy.int64)

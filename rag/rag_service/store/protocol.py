@@ -1,0 +1,207 @@
+"""What a store must do, whatever keeps it: documents, their passages in editions, and names for states.
+
+A content is stored once. A collection is a name for a state: which documents under which names, in which edition. A
+request takes a `View` when it begins and keeps it, whatever moves meanwhile. Every method is one transaction, and what
+it has acknowledged outlives a power cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy
+from numpy.typing import NDArray
+
+from rag_service.types import DocumentSummary, Extracted, Passage, Span
+
+Vectors = NDArray[numpy.float32]
+Numbers = NDArray[numpy.int64]
+
+NEXT, PREVIOUS = "@next", "@previous"
+
+
+@dataclass(frozen=True)
+class Edition:
+    """How passages are made. `found` is the name and revision that the embedder was found by."""
+
+    embedder: str
+    found: tuple[str | None, str]
+    chunk_tokens: int
+    overlap_tokens: int
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """A collection as it is at one moment, for as long as a request takes."""
+
+    collection: str
+    state: int
+    edition: Edition
+
+
+@dataclass(frozen=True)
+class Named:
+    """A document's content under a name, of a file of `size` bytes. `origin` is the watched folder that it comes from,
+    if it does; `original` the file itself, where it is kept."""
+
+    name: str
+    id: str
+    size: int
+    extracted: Extracted
+    origin: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    original: bytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Passages:
+    """A content's passages in an edition: places, `vectors` `(n, dimension)` float32 unit rows, the signs of each one's
+    tokens, and the terms that each is found by."""
+
+    spans: Sequence[Span]
+    vectors: Vectors
+    signs: Sequence[bytes]
+    terms: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A passage's vectors: `vector` `(dimension,)` float32, and the signs of its tokens."""
+
+    vector: Vectors
+    signs: bytes
+
+
+@dataclass(frozen=True)
+class Change:
+    """Passages `first` to `last` came into a state, or were removed from it."""
+
+    first: int
+    last: int
+    removed: bool
+
+
+class Store(Protocol):
+    """See the module."""
+
+    def store_id(self) -> str:
+        """What distinguishes this store from every other; a passage's number is only ever one passage's in it."""
+
+    # Collections.
+    def view(self, collection: str) -> View:
+        """Raises EmptyCollection."""
+
+    def collections(self) -> dict[str, int]:
+        """Each collection with its number of documents. A collection is there as long as it holds one."""
+
+    def drop(self, collection: str) -> None:
+        """Deletes a collection with what was kept of it. Raises EmptyCollection."""
+
+    def begin_next(self, collection: str) -> View:
+        """A copy of the collection, called NAME@next, in place of an earlier one. Raises EmptyCollection."""
+
+    def promote_next(self, collection: str) -> View:
+        """Lets the name stand for NAME@next from now on; what others changed in the collection since the copy was made
+        is kept. What it stood for before is NAME@previous. Raises EmptyCollection."""
+
+    def roll_back(self, collection: str) -> View:
+        """Exchanges the collection and NAME@previous. Raises EmptyCollection."""
+
+    # Editions.
+    def edition(self) -> Edition | None:
+        """The edition that answers; None in an empty store."""
+
+    def begin_edition(self, edition: Edition) -> Edition:
+        """Begins another edition beside the one that answers, or goes on with one that was begun."""
+
+    def lacking(self, edition: Edition) -> list[tuple[int, str]]:
+        """The documents without passages in this edition: the store's own key and a name of each."""
+
+    def content_of(self, key: int) -> Extracted | None:
+        """The content with this key; None where it was deleted meanwhile."""
+
+    def put_passages(self, key: int, edition: Edition, passages: Passages) -> None:
+        """Stores a document's passages in an edition; without effect where the document was deleted."""
+
+    def use_edition(self, edition: Edition) -> bool:
+        """Lets every collection answer with this edition from now on; False where a document lacks it still."""
+
+    def sweep(self) -> bool:
+        """Deletes a part of what no name stands for any more, and no request can still use; True where more is left."""
+
+    # Documents.
+    def put(self, collection: str, named: Named, edition: Edition, passages: Passages) -> None:
+        """Adds a document whole, in place of one of the same name. Raises OtherEmbedder where the collection's edition
+        is another embedder's; then nothing has changed."""
+
+    def add_name(self, collection: str, name: str, document_id: str, origin: str | None) -> DocumentSummary | None:
+        """Lets a name stand for a content that is stored already, in whichever collection; None where it is not."""
+
+    def delete(self, collection: str, document_id: str) -> None:
+        """Removes a document with all its names from a collection. Raises UnknownDocument."""
+
+    def remove_name(self, collection: str, name: str) -> None:
+        """Removes a name, and the document where that was its last; without effect where it is not there."""
+
+    def documents(self, collection: str | None = None, after: str = "", limit: int = 1000) -> list[DocumentSummary]:
+        """Names by collection and name, of one collection or of all; `after`: those behind this `collection/name`."""
+
+    def find(self, collection: str, *, document_id: str = "", name: str = "") -> DocumentSummary | None:
+        """The document with this id, else with this name, if there is one."""
+
+    def content(self, collection: str, document_id: str) -> Extracted:
+        """Raises UnknownDocument."""
+
+    def text(self, collection: str, document_id: str, start: int, end: int) -> str:
+        """`text[start:end]` of a document. Raises UnknownDocument."""
+
+    def original(self, collection: str, document_id: str) -> bytes | None:
+        """The file itself, where it is kept. Raises UnknownDocument."""
+
+    # Searching.
+    def change(self) -> int:
+        """A number that is higher after every change, whichever process made it."""
+
+    def changes(self, state: int, since: int) -> list[Change] | None:
+        """What changed in a state after the change `since`; None where that is no longer known."""
+
+    def passage_numbers(self, view: View) -> Numbers:
+        """The numbers of the view's passages, in order."""
+
+    def passages_of(self, view: View, documents: Sequence[str], metadata: Mapping[str, str]) -> list[int]:
+        """The numbers of all passages of these documents, given by name or id, none: of all, that have these metadata.
+        Raises UnknownDocument."""
+
+    def lexical(
+        self, view: View, terms: Sequence[str], count: int, only: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """The passages that hold any of the terms, best first: number and BM25 score (higher is better)."""
+
+    def vectors(self, numbers: Sequence[int]) -> dict[int, Stored]:
+        """The vectors of these passages. What was deleted meanwhile is left out."""
+
+    def passages(self, view: View, numbers: Sequence[int]) -> dict[int, Passage]:
+        """These passages with their words and blocks. What was deleted meanwhile is left out."""
+
+    def text_between(self, number: int, start: int, end: int) -> str:
+        """`text[start:end]` of the document that the passage is of; empty where it is no longer there."""
+
+    # What is remembered of a collection.
+    def recall(self, key: str) -> str | None:
+        """What was kept under this key."""
+
+    def remember(self, key: str, value: str) -> None:
+        """Keeps a value under a key."""
+
+    def close(self) -> None: ...
+
+
+def every_document(store: Store, collection: str) -> Iterator[DocumentSummary]:
+    """The documents of a collection by name, read page by page."""
+    page = store.documents(collection)
+    while page:
+        yield from page
+        page = store.documents(collection, after=page[-1].name)

@@ -1,0 +1,59 @@
+"""What the service counts about itself, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from rag_service.types import Answer
+
+_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # seconds
+
+
+class Metrics:
+    """Counters in a registry of their own, so that two applications in one process never share them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "rag_requests_total", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "rag_request_seconds", "Time to answer a request, by route.", ["route"], registry=self.registry
+        )
+        self._answers = Counter(
+            "rag_answers_total", "Answers by who gave them; none: abstained.", ["answered_by"], registry=self.registry
+        )
+        self._stages = Histogram(
+            "rag_stage_seconds", "Time of a question's stages.", ["stage"], registry=self.registry, buckets=_BUCKETS
+        )
+        self._refusals = Counter(
+            "rag_refusals_total", "Requests that were refused, by the problem's title.", ["why"], registry=self.registry
+        )
+        self._traces_lost = Counter(
+            "rag_traces_lost_total", "Traces that the tracking server did not take.", registry=self.registry
+        )
+        self.uploading = Gauge("rag_uploads_working", "Uploads that are being read.", registry=self.registry)
+        self.working = Gauge("rag_questions_working", "Questions that are worked on.", registry=self.registry)
+
+    def uploads(self) -> float:
+        """Uploads that are being read."""
+        return sum(sample.value for metric in self.uploading.collect() for sample in metric.samples)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Counts one request."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def answered(self, answer: Answer) -> None:
+        """Counts one answer, and how long its stages took."""
+        self._answers.labels(answer.answered_by).inc()
+        for stage, milliseconds in answer.timings_ms.items():
+            self._stages.labels(stage).observe(milliseconds / 1000)
+
+    def refused(self, title: str) -> None:
+        """Counts one refusal; titles are the classes of errors.py, never made up from what was asked."""
+        self._refusals.labels(title).inc()
+
+    def traces_lost(self, count: int) -> None:
+        """Counts traces that could not be sent."""
+        self._traces_lost.inc(count)
