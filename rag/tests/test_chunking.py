@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -86,3 +87,36 @@ def test_a_passage_is_on_the_page_where_it_begins(embedder: BertEmbedder) -> Non
     spans = chunk(Extracted(f"{one}\n\n{two}", pages=pages), embedder.count, 90, 0)
 
     assert [span.page for span in spans] == [1, 2]
+
+
+def by_words(texts: Sequence[str]) -> list[int]:
+    return [len(one.split()) for one in texts]
+
+
+def passages(pieces: list[Piece], limit: int, overlap: int = 0) -> list[str]:
+    extracted = assemble(Reading(pieces), 100_000)
+    return [extracted.text[span.start : span.end] for span in chunk(extracted, by_words, limit, overlap)]
+
+
+@pytest.mark.parametrize("lead", [Piece("heading", "White", 1), Piece("paragraph", "You need:")])
+def test_what_leads_to_the_next_block_opens_its_passage(lead: Piece) -> None:
+    long = "Wine is red and wine is white and wine is old too."
+
+    cut = passages([Piece("paragraph", "Beer is brown."), lead, Piece("item", long)], 14)
+
+    assert cut == ["Beer is brown.", f"{lead.text}\n\n{long}"]
+
+
+def test_sentences_end_as_the_documents_language_ends_them() -> None:
+    pieces = [Piece("paragraph", "Die Pumpe läuft am 4. Mai und nicht am 5. Juni. Sie steht dann im Keller.")]
+
+    assert passages(pieces, 12) == ["Die Pumpe läuft am 4. Mai und nicht am 5. Juni.", "Sie steht dann im Keller."]
+
+
+def test_a_row_that_does_not_fit_is_cut_between_its_cells() -> None:
+    row = " | ".join(f"name{number}: some value" for number in range(9))
+
+    cut = passages([Piece("row", row)], 20)
+
+    assert len(cut) > 1
+    assert all(part.startswith("name") for part in cut)

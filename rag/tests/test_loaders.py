@@ -58,10 +58,19 @@ def test_a_reader_without_enough_memory_fails_alone(limits: Limits) -> None:
     assert failure("a.pdf", pdf("text"), tight).code in ("damaged", "too much memory")
 
 
-def test_a_reader_that_takes_too_long_is_ended(limits: Limits) -> None:
-    hasty = Limits(limits.file_bytes, seconds=0.001, memory_bytes=limits.memory_bytes, text_bytes=limits.text_bytes)
+def test_a_reader_that_takes_too_much_processor_time_is_ended(limits: Limits) -> None:
+    hasty = Limits(100 * limits.file_bytes, seconds=1, memory_bytes=limits.memory_bytes, text_bytes=limits.text_bytes)
 
-    assert failure("a.txt", b"text", hasty).code == "too slow"
+    caught = failure("a.txt", b"ab cd\n" * 1_500_000, hasty)
+
+    assert caught.code == "too slow"
+    assert "processor time" in caught.detail
+
+
+def test_a_reader_that_only_waits_is_ended_later(limits: Limits) -> None:
+    hasty = Limits(limits.file_bytes, seconds=0.0001, memory_bytes=limits.memory_bytes, text_bytes=limits.text_bytes)
+
+    assert "too busy" in failure("a.txt", b"text", hasty).detail
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from rag_service.answering.sentences import candidates
 from rag_service.errors import BadQuestions
 from rag_service.language import content_stems, sentences, word_spans, words
-from rag_service.reading.text import tidy
+from rag_service.reading.characters import clean
 from rag_service.search.opposites import CONTRARIES, number
 from rag_service.types import Extracted
 
@@ -190,9 +190,10 @@ def _article(article: dict[str, Any], number: int) -> Article:
     text = ""
     for paragraph in article["paragraphs"]:
         text += "\n\n" if text else ""
-        context = tidy(str(paragraph["context"]))
+        context = clean(str(paragraph["context"]), keep_lines=True)
         for entry in paragraph["qas"]:
-            answers = tuple(dict.fromkeys(tidy(str(answer["text"])) for answer in entry.get("answers", [])))
+            stored = (clean(str(answer["text"]), keep_lines=True) for answer in entry.get("answers", []))
+            answers = tuple(dict.fromkeys(stored))
             place = _nearest(context, answers[0], int(entry["answers"][0]["answer_start"])) if answers else 0
             start = len(text) + place
             end = start + len(answers[0]) if answers else start

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rag_service.language import sentences
+from rag_service.language import language_of, sentences
 from rag_service.types import Block, Extracted, Span
 
 # Text without spaces or full stops (a long number, a language written without blanks) is first cut at this length.
@@ -21,12 +21,14 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 @dataclass(frozen=True)
 class _Piece:
-    """A sentence, or a part of one that is too long: its place, its tokens, and whether a paragraph opens with it."""
+    """A sentence, or a part of one that is too long: its place, its tokens, whether a passage may well open with it,
+    and whether it leads to what follows: a heading, or "You need:"."""
 
     start: int
     end: int
     tokens: int
     opens: bool
+    leads: bool = False
 
 
 def chunk(extracted: Extracted, count: CountTokens, limit: int, overlap: int) -> list[Span]:
@@ -50,25 +52,26 @@ def chunk(extracted: Extracted, count: CountTokens, limit: int, overlap: int) ->
 
 
 def _pieces(extracted: Extracted, count: CountTokens, limit: int) -> list[_Piece]:
-    """Sentences, items, rows and lines, in order. None opens a passage that follows a heading: that stays with it."""
-    text = extracted.text
-    places: list[tuple[int, int, bool]] = []
-    after_heading = False
+    """Sentences, items, rows and lines, in order. None opens a passage that follows a heading or the words that lead
+    to a list: that stays with it."""
+    text, language = extracted.text, language_of(extracted.text)
+    found: list[_Piece] = []
+    led = False
     for block in extracted.blocks or (Block("paragraph", 0, len(text)),):
-        opens = not after_heading
-        for first, last in _units(text, block):
-            for place in _short_enough(text, first, last):
-                places.append((*place, opens))
+        opens = not led
+        led = block.kind == "heading" or (block.kind == "paragraph" and text[block.end - 1 : block.end] in ":：")
+        for first, last in _units(text, block, language):
+            for start, end in _short_enough(text, first, last):
+                found.append(_Piece(start, end, 0, opens, led and end == block.end))
                 opens = False
-        after_heading = block.kind == "heading"
-    counts = count([text[start:end] for start, end, _ in places]) if places else []
+    counts = count([text[piece.start : piece.end] for piece in found]) if found else []
     pieces: list[_Piece] = []
-    for (start, end, opens), tokens in zip(places, counts, strict=True):
-        pieces.extend(_halved(text, _Piece(start, end, tokens, opens), count, limit))
+    for piece, tokens in zip(found, counts, strict=True):
+        pieces.extend(_halved(text, replace(piece, tokens=tokens), count, limit))
     return pieces
 
 
-def _units(text: str, block: Block) -> Iterator[tuple[int, int]]:
+def _units(text: str, block: Block, language: str) -> Iterator[tuple[int, int]]:
     """What is not cut while it fits a passage: a heading, an item or a row as a whole, a line of code, a sentence."""
     if block.kind in ("heading", "item", "row"):
         yield block.start, block.end
@@ -76,7 +79,7 @@ def _units(text: str, block: Block) -> Iterator[tuple[int, int]]:
         for line in _LINE.finditer(text, block.start, block.end):
             yield line.span()
     else:
-        yield from sentences(text, block.start, block.end)
+        yield from sentences(text, block.start, block.end, language)
 
 
 def _short_enough(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -89,6 +92,9 @@ def _short_enough(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _blank_before(text: str, start: int, end: int) -> int:
+    """Where to cut: behind the last cell of a row, else at the last blank, else at the end."""
+    if (bar := text.rfind(" | ", start + 1, end)) > (start + end) / 2:
+        return bar + len(" |")
     blanks = [blank.start() for blank in _BLANK.finditer(text, start, end)]
     return blanks[-1] if blanks and blanks[-1] > start else end
 
@@ -106,21 +112,25 @@ def _halved(text: str, piece: _Piece, count: CountTokens, limit: int) -> list[_P
     cut = _blank_before(text, piece.start, (piece.start + piece.end) // 2)
     rest = _behind_blanks(text, cut, piece.end)
     left_tokens, right_tokens = count([text[piece.start : cut], text[rest : piece.end]])
-    left = _Piece(piece.start, cut, left_tokens, piece.opens)
-    right = _Piece(rest, piece.end, right_tokens, False)
+    left = replace(piece, end=cut, tokens=left_tokens, leads=False)
+    right = replace(piece, start=rest, tokens=right_tokens, opens=False)
     return _halved(text, left, count, limit) + _halved(text, right, count, limit)
 
 
 def _last_that_fits(pieces: Sequence[_Piece], first: int, limit: int) -> int:
-    """The last piece of the passage that opens with `first`: full, or earlier at a paragraph if half full."""
+    """The last piece of the passage that opens with `first`: full, or earlier at a paragraph if half full, or before
+    what leads to the next."""
     total, last, paragraph_end = pieces[first].tokens, first, None
     while last + 1 < len(pieces) and total + pieces[last + 1].tokens <= limit:
         if pieces[last + 1].opens and total >= limit / 2:
             paragraph_end = last
         last += 1
         total += pieces[last].tokens
-    ends_well = last + 1 == len(pieces) or pieces[last + 1].opens
-    return last if ends_well or paragraph_end is None else paragraph_end
+    if last + 1 == len(pieces) or pieces[last + 1].opens:
+        return last
+    if paragraph_end is not None:
+        return paragraph_end
+    return next((at for at in range(last, first - 1, -1) if not pieces[at].leads), last)
 
 
 def _next_first(pieces: Sequence[_Piece], first: int, last: int, overlap: int) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -35,6 +37,7 @@ KINDS = {
     ".rst": "text",
     ".csv": "csv",
     ".tsv": "csv",
+    ".tab": "csv",
 }
 # How files of other types begin, which are told by name whatever theirs says.
 _NOT_READ = {
@@ -62,12 +65,14 @@ _NOT_READ = {
 _OFFICE = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf")  # what they hold is told by their reader
 # How a page begins, after its byte mark, an XML declaration and comments.
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype\s+)?html\b", re.I | re.S)
+# A child waits while others work; its processor time is what a file is judged by.
+_PATIENCE = 10
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take: its own size, the child's seconds and address space, and the text that comes out; and
-    how much of an HTML page is read, its main content or all."""
+    """What one file may take: its own size, the child's processor seconds and address space, and the text that comes
+    out; and how much of an HTML page is read, its main content or all."""
 
     file_bytes: int
     seconds: float
@@ -104,7 +109,7 @@ def extract(name: str, data: bytes, limits: Limits) -> Extracted:
     """The text of a file, read in a child process.
 
     Raises LoadFailed with one of the codes: empty, too large, unknown type, encrypted, damaged, only pictures,
-    not text, too slow, too much memory.
+    not text, encoding not known, too slow, too much memory.
     """
     if len(data) > limits.file_bytes:
         raise LoadFailed("too large", f"The file has {len(data):,} bytes; at most {limits.file_bytes:,} are read.")
@@ -131,7 +136,7 @@ def extracted(fields: dict[str, Any]) -> Extracted:
 
 def _run_child(kind: str, data: bytes, limits: Limits) -> dict[str, Any]:
     command = [sys.executable, "-B", "-P", "-m", "rag_service.reading", kind]
-    command += [str(limits.memory_bytes), str(int(limits.seconds) + 1), str(limits.text_bytes)]
+    command += [str(limits.memory_bytes), str(ceil(limits.seconds)), str(limits.text_bytes)]
     command += [limits.html] if kind == "html" else []
     # Nothing of the service's environment reaches the child: it needs no setting and must see no secret.
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath, "LANG": "C.UTF-8"}
@@ -140,11 +145,15 @@ def _run_child(kind: str, data: bytes, limits: Limits) -> dict[str, Any]:
         given.seek(0)
         try:
             child = subprocess.run(
-                command, stdin=given, stdout=taken, stderr=subprocess.DEVNULL, env=environment, timeout=limits.seconds
-            )
+                command, stdin=given, stdout=taken, stderr=subprocess.DEVNULL, env=environment,
+                timeout=_PATIENCE * limits.seconds,
+            )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            reason = f"The file could not be read within {limits.seconds:g} seconds."
-            raise LoadFailed("too slow", reason) from error
+            reason = f"The file was not read within {_PATIENCE * limits.seconds:g} seconds: this machine is too busy."
+            raise LoadFailed("too slow", f"{reason} Add it again later.") from error
+        if child.returncode == -signal.SIGXCPU:
+            reason = f"Reading the file takes more than {limits.seconds:g} seconds of processor time. Split the file."
+            raise LoadFailed("too slow", reason)
         if child.returncode != 0:
             raise LoadFailed("damaged", "Reading the file broke its reader, or needed more memory than allowed.")
         taken.seek(0)

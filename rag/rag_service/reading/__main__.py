@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     kind, options = arguments[0], arguments[4:]
     memory, seconds, text_bytes = (int(value) for value in arguments[1:4])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))  # the end where the service died and cannot end it
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # SIGXCPU tells it from other ends
     # JSON may write a character with six bytes, and a block takes about a hundred; the kernel holds the output file to
     # this whatever a parser does.
     resource.setrlimit(resource.RLIMIT_FSIZE, (6 * text_bytes + 64 * 1024 * 1024,) * 2)

@@ -69,11 +69,12 @@ _CONTROL = re.compile("[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff\ufffd]")
 def decode(data: bytes) -> str:
     """Text from bytes: by their mark, as UTF-8, UTF-16 or UTF-32, else in the likeliest encoding. Bytes that have no
     meaning in it become U+FFFD. Raises LoadFailed `not text` and `encoding not known`."""
-    readings = (read(data) for read in (_marked, _wide, _seven_bit, _utf8, _guessed))
-    text = next(reading for reading in readings if reading is not None)
-    if len(_CONTROL.findall(text)) > 1 + len(text) / 100:
+    readings = (read(data) for read in (_marked, _wide, _seven_bit, _utf8))
+    text = next((reading for reading in readings if reading is not None), None)
+    shown = data.decode("ascii", "ignore") if text is None else text
+    if len(_CONTROL.findall(shown)) > 1 + len(shown) / 100:
         raise LoadFailed("not text", "The file's bytes are not text, whatever its name says.")
-    return text
+    return _guessed(data) if text is None else text
 
 
 def replaced(text: str) -> tuple[ReadingWarning, ...]:
@@ -81,7 +82,7 @@ def replaced(text: str) -> tuple[ReadingWarning, ...]:
     count = text.count("\ufffd")
     if not count:
         return ()
-    return (ReadingWarning("characters replaced", f"{count:,} damaged characters were replaced by {chr(0xFFFD)}."),)
+    return (ReadingWarning("characters replaced", f"Damaged characters, shown as {chr(0xFFFD)}: {count:,}."),)
 
 
 def _marked(data: bytes) -> str | None:

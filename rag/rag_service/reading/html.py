@@ -11,7 +11,7 @@ from typing import Any
 from selectolax.lexbor import LexborHTMLParser
 
 from rag_service.errors import LoadFailed
-from rag_service.reading import text
+from rag_service.reading import encoding
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
 from rag_service.reading.html_main import boilerplate
@@ -61,11 +61,11 @@ def decode(data: bytes) -> tuple[str, tuple[ReadingWarning, ...]]:
     named = _LABELLED.search(data[:4096])
     label = _encoding(named[1].decode("ascii").lower()) if named else ""
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or not label:
-        return text.decode(data), ()
+        return encoding.decode(data), ()
     unmarked = data.decode("utf-8", "replace")
     replaced = unmarked.count("\ufffd")
     if label == "utf-8" and len(_BEYOND_ASCII.findall(unmarked)) < replaced:
-        return text.decode(data), ()  # hardly anything in it is UTF-8 but the label
+        return encoding.decode(data), ()  # hardly anything in it is UTF-8 but the label
     if label != "utf-8" and (replaced or not _ONE_BYTE.match(label)):
         unmarked = data.decode(label, "replace")
         replaced = unmarked.count("\ufffd")

@@ -16,9 +16,9 @@ from mdit_py_plugins.footnote import footnote_plugin
 from mdit_py_plugins.tasklists import tasklists_plugin
 from selectolax.lexbor import LexborHTMLParser
 
-from rag_service.reading import text
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
+from rag_service.reading.encoding import decode
 from rag_service.reading.html import titled
 from rag_service.reading.html_pieces import pieces_of
 
@@ -62,7 +62,7 @@ _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
 
 def read(data: bytes, text_bytes: int) -> Reading:
     """The pieces of a file, after its title where its front matter has one. Raises LoadFailed: not text, too large."""
-    facts, source = split_front_matter(re.sub(r"\r\n?", "\n", text.decode(data)))
+    facts, source = split_front_matter(re.sub(r"\r\n?", "\n", decode(data)))
     page = _parser().render(_CODE_SPAN.sub(lambda span: _FREE_BAR.sub(_BAR, span[0]), source))
     pieces = pieces_of(LexborHTMLParser(page.replace(_BAR, "|")), text_bytes)
     described = facts.get("description", "")

@@ -12,9 +12,7 @@ from textwrap import dedent
 
 from rag_service.reading import csv
 from rag_service.reading.blocks import Piece, Reading
-from rag_service.reading.characters import clean
-from rag_service.reading.encoding import decode as decode  # other readers take it from here
-from rag_service.reading.encoding import replaced
+from rag_service.reading.encoding import decode, replaced
 
 Lines = Sequence[str]
 
@@ -369,8 +367,3 @@ def _width(line: str) -> int:
 
 def _is_wide(character: str) -> bool:
     return unicodedata.east_asian_width(character) in "WF"
-
-
-def tidy(text: str) -> str:
-    """A text as it is stored."""
-    return clean(text, keep_lines=True)
