@@ -37,7 +37,7 @@ class Good:
     question: str
 
 
-@cache  # the same bytes each time: a PDF's writer gives each one an identity of its own
+@cache  # the same bytes each time: a PDF's writer assigns each file a new identity
 def good_files() -> list[Good]:
     """Files among the bad ones that must be indexed and found."""
     return [

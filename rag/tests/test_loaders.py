@@ -15,7 +15,7 @@ from rag_service.types import Extracted
 
 
 def read(name: str, data: bytes, limits: Limits) -> Extracted:
-    """What the child process reads, which must be what its reader gives here."""
+    """What the child process reads, which must be what its reader returns here."""
     extracted = extract(name, data, limits)
     reader = import_module(f"rag_service.reading.{kind_of(name, data)}")
     assert assemble(reader.read(data, limits.text_bytes), limits.text_bytes) == extracted

@@ -193,7 +193,8 @@ def test_one_bad_byte_is_replaced_and_reported() -> None:
     read = page("<meta charset=utf-8><p>Größe, naïve, façade ".encode() + b"\xff" + b" and more.")
 
     assert read.text == "Größe, naïve, façade \ufffd and more."
-    assert [warning.code for warning in read.warnings] == ["characters"]
+    assert [warning.code for warning in read.warnings] == ["characters replaced"]
+    assert page("<p>Größe, naïve, façade ".encode() + b"\xff" + b" and more.").warnings == read.warnings
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -144,6 +144,12 @@ def test_title_and_description_are_said_once() -> None:
     assert document(f"{front}# Pump manual\n\nHow it works").text == "Pump manual\n\nHow it works"
 
 
+def test_a_damaged_character_is_reported() -> None:
+    [warning] = assemble(read("Größe, naïve, façade ".encode() + b"\xff", MOST), MOST).warnings
+
+    assert warning.code == "characters replaced"
+
+
 def test_html_around_markdown_hides_nothing_that_follows() -> None:
     read = document("<div align=center>\n\n# Pump\n\n</div>\n\n<iframe src=x>\n\nAfter.\n\n<title>\n\nLast.")
 
@@ -151,7 +157,7 @@ def test_html_around_markdown_hides_nothing_that_follows() -> None:
 
 
 @pytest.mark.parametrize(
-    "marks", ["**a ", "[", "![", "_a ", "__a", "`a", "<!--", "- [a](", "[[", "1*a", "<b ", "> ", "~~a ", "[^a]"]
+    "marks", ["<s>", "**a ", "[", "![", "_a ", "__a", "`a", "<!--", "- [a](", "[[", "1*a", "<b ", "> ", "~~a ", "[^a]"]
 )
 def test_a_line_of_nothing_but_marks_is_read_within_the_limit(marks: str, limits: Limits) -> None:
-    extract("a.md", b"x " + marks.encode() * (20_000 // len(marks)), limits)
+    extract("a.md", b"x " + marks.encode() * (30_000 // len(marks)), limits)

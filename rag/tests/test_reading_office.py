@@ -77,6 +77,7 @@ def test_an_encrypted_opendocument_file_says_so() -> None:
         ("letter.txt", docx(paragraph("Kvass is brewed.")), "Kvass is brewed."),
         ("text.bin", opendocument("text", "<text:p>The pump is green.</text:p>"), "The pump is green."),
         ("rich.doc", b"{\\rtf1 The pump is green.}", "The pump is green."),
+        ("fragment.rtf", b"{\\pard \\f0 The pump is green.\\par}", "The pump is green."),
         ("plain.docx", b"The pump is green.", "The pump is green."),
         ("mail.eml", b"From: a@b.org\nSubject: Pump\n\nIt is green.", "Pump\n\nFrom: a@b.org\n\nIt is green."),
         ("page.mht", b"Subject: Pump\nContent-Type: text/html\n\n<p>Green.</p>", "Pump\n\nGreen."),
@@ -218,6 +219,14 @@ def test_an_opendocument_text_keeps_headings_numbers_notes_and_rows() -> None:
     assert reading.pieces[0].level == 2
 
 
+def test_after_z_letters_of_an_opendocument_list_count_on_or_repeat() -> None:
+    body = items("x").replace("<text:list-item>", '<text:list-item text:start-value="28">')
+    lettered = LEVEL.format(1, "a", "", ")")
+    for level, label in ((lettered, "ab)"), (lettered.replace("/>", ' style:num-letter-sync="true"/>'), "bb)")):
+        style = f'<text:list-style style:name="L">{level}</text:list-style>'
+        assert read(opendocument("text", body, style)) == [f"{label} x"]
+
+
 def test_hidden_words_and_raised_numbers_of_an_opendocument_text() -> None:
     styles = (
         '<style:style style:name="H"><style:text-properties text:display="none"/></style:style>'
@@ -285,7 +294,7 @@ def test_a_book_is_read_in_the_order_of_its_spine() -> None:
     assert reading.metadata == {"title": "Acids", "author": "Eva"}
 
 
-def test_a_mail_gives_its_head_its_text_and_the_names_of_attachments() -> None:
+def test_a_mail_is_read_with_its_head_and_the_names_of_its_attachments() -> None:
     source = (
         "From: =?utf-8?q?J=C3=B3zef?= <j@example.org>\nTo: eva@example.org\nDate: Mon, 1 Jan 2024 10:00:00 +0100\n"
         "Subject: Pump\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n"
@@ -325,7 +334,7 @@ def test_what_is_no_mail_or_encrypted_says_so() -> None:
         mail.read(b"Subject: x\nContent-Type: application/pkcs7-mime\n\nMIIB", LARGE)
 
 
-def test_a_notebook_gives_text_code_and_output() -> None:
+def test_a_notebook_is_read_as_text_code_and_output() -> None:
     cells = [
         {"cell_type": "markdown", "source": ["# Pumps\n", "\n", "They are green."]},
         {

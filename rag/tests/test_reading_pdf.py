@@ -250,7 +250,7 @@ def test_a_table_without_a_header_keeps_the_places_of_empty_cells() -> None:
     assert [text for _, text in blocks_of(rows)] == ["Lid | steel | new", "Rim | | old", "Cap | brass | old"]
 
 
-def test_lines_that_each_begin_anew_stay_lines() -> None:
+def test_lines_that_each_begin_with_a_capital_stay_lines() -> None:
     items = [f"Item {row} costs {7 * row} euro and weighs {3 * row} kg" for row in range(12)]
 
     assert blocks_of(lines(60, 700, *items)) == [("row", item) for item in items]

@@ -370,13 +370,16 @@ def test_files_within_the_file_are_read_or_named() -> None:
         ("a.html", page),
         ("a.txt", b"Three years."),
         ("a.docx", docx(paragraph("Three years."))),
+        ("a.rtf", b"{\\rtf1 Three years.}"),
+        ("a.dat", b"MIME-Version: 1.0\nContent-Type: text/html\n\n" + page),
         ("a.mht", b"MIME-Version: 1.0\nContent-Type: text/html\n\n" + page),
     ):
         assert [one.text for one in chunk(name, content).pieces if one.text.strip()] == ["Three years."], name
 
-    [warning] = chunk("a.rtf", b"{\\rtf1 x}").warnings
-    assert warning.code == "not read"
-    assert "a.rtf" in warning.detail
+    for name, content in (("a.bin", b"x"), ("a.docx", docx(paragraph("cut off"))[:-60])):
+        [warning] = chunk(name, content).warnings
+        assert warning.code == "not read"
+        assert name in warning.detail
 
 
 def test_an_embedded_object_is_named_in_a_warning() -> None:

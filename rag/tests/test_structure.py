@@ -30,14 +30,6 @@ def test_a_table_as_text_says_its_header_in_each_row(limits: Limits) -> None:
         assert read("a.csv", source.encode(encoding), limits).text == expected
 
 
-def test_delimiters_and_headers_are_found(limits: Limits) -> None:
-    assert read("a.csv", b"a\tb\n1,5\t2\n", limits).text == "a: 1,5 | b: 2"
-    assert read("a.tsv", b"sep=|\na|b\n1|2\n", limits).text == "a: 1 | b: 2"
-    assert read("a.csv", b",name\n0,Riesling\n", limits).text == "0 | name: Riesling"
-    assert read("a.csv", b"1,2\n3,4\n", limits).text == "1 | 2\n3 | 4"
-    assert read("a.csv", b"only,one line\n", limits).text == "only | one line"
-
-
 def test_a_row_is_one_sentence_and_is_never_cut() -> None:
     rows = [f"name: Wine {number} | note: Dry. Very fresh | year: 19{number:02}" for number in range(40)]
     text = "Values\n\n" + "\n".join(rows) + "\n\nAfter. That."

@@ -39,7 +39,7 @@ KINDS = {
     ".tsv": "csv",
     ".tab": "csv",
 }
-# How files of other types begin, which are told by name whatever theirs says.
+# How files begin that are not read, whatever their names say, and what they are.
 _NOT_READ = {
     b"\x89PNG": "a PNG picture; run text recognition (OCR) on it and add the PDF",
     b"\xff\xd8\xff": "a JPEG picture; run text recognition (OCR) on it and add the PDF",
@@ -62,7 +62,7 @@ _NOT_READ = {
     b"\x7fELF": "a program",
     b"MZ\x90": "a program",
 }
-_OFFICE = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf")  # what they hold is told by their reader
+_OFFICE = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf")  # their reader finds out which program wrote them
 # How a page begins, after its byte mark, an XML declaration and comments.
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype\s+)?html\b", re.I | re.S)
 # A child waits while others work; its processor time is what a file is judged by.
@@ -82,7 +82,7 @@ class Limits:
 
 
 def kind_of(name: str, data: bytes) -> str:
-    """Which loader reads a file: by its first bytes where they tell, else by its name's suffix.
+    """The module that reads a file: by its first bytes where they decide, else by its name's suffix.
 
     Raises LoadFailed `unknown type`.
     """
@@ -96,13 +96,16 @@ def kind_of(name: str, data: bytes) -> str:
             raise LoadFailed("unknown type", f"The file is {what}.")
     if _PAGE.match(opening):
         return "html"
+    if opening.lower().startswith(b"mime-version:"):
+        return "mail"
     kind = KINDS.get(PurePosixPath(name).suffix.lower())
     if kind is None:
         known = ", ".join(sorted(KINDS))
         raise LoadFailed("unknown type", f"Files of this type are not read. Known types: {known}.")
-    if kind in ("pdf", "office"):
-        return "text"  # whatever its name says; if it is no text either, that is its verdict
-    return kind
+    if kind not in ("pdf", "office"):
+        return kind
+    # Rich Text may lack its beginning. Anything else is read as text; if it is no text either, that is its verdict.
+    return "office" if name.lower().endswith(".rtf") and b"\\par" in data else "text"
 
 
 def extract(name: str, data: bytes, limits: Limits) -> Extracted:
@@ -120,17 +123,12 @@ def extract(name: str, data: bytes, limits: Limits) -> Extracted:
         raise LoadFailed(answer["code"], answer["reason"])
     if not answer["text"].strip():
         raise LoadFailed("empty", "The file holds no text.")
-    return extracted(answer)
-
-
-def extracted(fields: dict[str, Any]) -> Extracted:
-    """What was written as JSON, as it was."""
     return Extracted(
-        fields["text"],
-        tuple(Block(**{**one, "names": tuple(one["names"])}) for one in fields["blocks"]),
-        tuple(Page(**one) for one in fields["pages"]),
-        tuple(ReadingWarning(**one) for one in fields["warnings"]),
-        fields["metadata"],
+        answer["text"],
+        tuple(Block(**{**one, "names": tuple(one["names"])}) for one in answer["blocks"]),
+        tuple(Page(**one) for one in answer["pages"]),
+        tuple(ReadingWarning(**one) for one in answer["warnings"]),
+        answer["metadata"],
     )
 
 

@@ -1,4 +1,4 @@
-"""What a reader gives, piece by piece, put together to the text that is stored, with each block's place in it."""
+"""A reader's pieces become the text that is stored, with each block's place in it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,28 @@ class Piece:
 
 @dataclass(frozen=True)
 class Reading:
-    """All that a reader gives: pieces in order, what was not read or is doubtful, and facts of the file itself, such
+    """A reader's result: pieces in order, what was not read or is doubtful, and facts of the file itself, such
     as its title. `pages`: how many pages it has, also those without text; None: it has none."""
 
     pieces: Sequence[Piece]
     warnings: tuple[ReadingWarning, ...] = ()
     metadata: dict[str, str] | None = None
     pages: int | None = None
+
+
+class TextBudget:
+    """How much text a file may still yield. A reader counts by it what it makes of a few bytes, such as repeated
+    cells, before that fills the memory."""
+
+    def __init__(self, text_bytes: int) -> None:
+        self.left = self._limit = text_bytes
+
+    def take(self, words: str, times: int = 1) -> str:
+        """The same words, counted. Raises LoadFailed `too large`."""
+        self.left -= len(words.encode("utf-8", "surrogatepass")) * times
+        if self.left < 0:
+            raise LoadFailed("too large", f"The file's text is larger than {self._limit:,} bytes. Split the file.")
+        return words
 
 
 def assemble(reading: Reading, text_bytes: int) -> Extracted:
@@ -53,7 +68,8 @@ def assemble(reading: Reading, text_bytes: int) -> Extracted:
     blocks: list[Block] = []
     starts: dict[int, int] = {}  # page -> where its first block begins
     open_ones: list[tuple[int, str]] = []  # the headings that hold: level and title
-    length = size = 0
+    length = 0
+    budget = TextBudget(text_bytes)
     for piece in reading.pieces:
         words = _shown(piece)
         if not words:
@@ -62,9 +78,7 @@ def assemble(reading: Reading, text_bytes: int) -> Extracted:
         gap = (piece.joined or "") if joins else _gap(blocks, piece.kind)
         start = length + len(gap)
         length = start + len(words)
-        size += len((gap + words).encode())
-        if size > text_bytes:
-            raise LoadFailed("too large", f"The file's text is larger than {text_bytes:,} bytes. Split the file.")
+        budget.take(gap + words)
         if len(blocks) == MOST_BLOCKS:
             raise LoadFailed("too large", f"The file has over {MOST_BLOCKS:,} paragraphs and rows. Split the file.")
         parts += [gap, words]

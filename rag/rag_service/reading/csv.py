@@ -6,11 +6,12 @@ import csv
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise, zip_longest
+from itertools import islice, pairwise
 
 from rag_service.reading.blocks import MOST_BLOCKS, Piece, Reading
 from rag_service.reading.characters import flat
 from rag_service.reading.encoding import decode, replaced
+from rag_service.reading.tables import row_pieces
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 200  # lines that the delimiter and the header are found by
@@ -38,8 +39,8 @@ def table(source: str, delimiter: str = "") -> list[Piece]:
     `value | value`. Comments and titles over the header are paragraphs. `delimiter`: what parts cells; "" finds it."""
     csv.field_size_limit(max(len(source), 1))  # the text as a whole is bounded already
     source = re.sub(r"\r\n?", "\n", source.replace("\x00", "")).strip("\n")
-    if told := re.match(r"sep=(.)\n", source):  # a spreadsheet's own word for it
-        source, delimiter = source[told.end() :], told[1]
+    if declared := re.match(r"sep=(.)\n", source):  # as Excel reads it
+        source, delimiter = source[declared.end() :], declared[1]
     comments, lines = _without_comments(source.split("\n"))
     reader = _reader(lines, delimiter)
     sample = list(islice(_filled(reader.rows(lines)), _SAMPLE))
@@ -53,7 +54,7 @@ def table(source: str, delimiter: str = "") -> list[Piece]:
     above = [*(line.lstrip("# ") for line in comments), *(" | ".join(filter(None, row)) for row in sample[:preamble])]
     rows = islice(_filled(reader.rows(lines)), preamble, MOST_BLOCKS + 1)  # with one more the text is refused
     pieces = [Piece("paragraph", words) for words in above if words]
-    return pieces + [_piece(names, row) for row in rows if row != names]
+    return pieces + row_pieces((_fitted(row, len(names)) for row in rows if row != names), names)
 
 
 def _without_comments(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -105,8 +106,8 @@ class _Dialect:
 
 
 def _reader(lines: list[str], delimiter: str) -> _Dialect:
-    """The likeliest dialect. Whether quotation marks enclose cells or are just characters, one of the last lines may
-    tell: they are all looked at."""
+    """The likeliest dialect. Whether quotation marks enclose cells or are just characters may show in one of the
+    last lines only: all are looked at."""
     sample = lines[:_SAMPLE]
     delimiters = delimiter or _DELIMITERS
     best = max((_Dialect(sample, one, True) for one in delimiters), key=lambda dialect: dialect.score)
@@ -152,9 +153,7 @@ def _numeric(values: Sequence[str]) -> bool:
     return bool(values) and sum(bool(_NUMBER.fullmatch(value)) for value in values) >= 0.8 * len(values)
 
 
-def _piece(names: Sequence[str], row: Sequence[str]) -> Piece:
-    if not names:
-        return Piece("row", " | ".join(row).rstrip(" |"))
-    cells = [(name, value) for name, value in islice(zip_longest(names, row, fillvalue=""), len(row)) if value]
-    words = " | ".join(f"{name}: {value}" if name else value for name, value in cells)
-    return Piece("row", words, names=tuple(name for name, _ in cells if name))
+def _fitted(row: list[str], width: int) -> list[str]:
+    """A row up to its last value, and as wide as the names of the columns."""
+    filled = max(at for at, cell in enumerate(row, 1) if cell)
+    return row[:filled] + [""] * (width - filled)

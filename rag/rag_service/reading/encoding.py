@@ -1,4 +1,4 @@
-"""Bytes become text: their encoding is found, and a guess is taken only if it gives words."""
+"""Bytes become text: their encoding is found, and a guess is taken only if it makes words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rag_service.language import function_words
 from rag_service.types import ReadingWarning
 
 # UTF-32's mark begins like UTF-16's and so comes first.
-_BYTE_MARKS = {
+BYTE_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -71,10 +71,17 @@ def decode(data: bytes) -> str:
     meaning in it become U+FFFD. Raises LoadFailed `not text` and `encoding not known`."""
     readings = (read(data) for read in (_marked, _wide, _seven_bit, _utf8))
     text = next((reading for reading in readings if reading is not None), None)
-    shown = data.decode("ascii", "ignore") if text is None else text
-    if len(_CONTROL.findall(shown)) > 1 + len(shown) / 100:
+    if text is not None:
+        return checked(text)
+    checked(data.decode("ascii", "ignore"))
+    return checked(_guessed(data))
+
+
+def checked(text: str) -> str:
+    """The same text. Raises LoadFailed `not text` where too much of it are control characters or damaged ones."""
+    if len(_CONTROL.findall(text)) > 1 + len(text) / 100:
         raise LoadFailed("not text", "The file's bytes are not text, whatever its name says.")
-    return _guessed(data) if text is None else text
+    return text
 
 
 def replaced(text: str) -> tuple[ReadingWarning, ...]:
@@ -86,7 +93,7 @@ def replaced(text: str) -> tuple[ReadingWarning, ...]:
 
 
 def _marked(data: bytes) -> str | None:
-    encoding = next((name for mark, name in _BYTE_MARKS.items() if data.startswith(mark)), None)
+    encoding = next((name for mark, name in BYTE_MARKS.items() if data.startswith(mark)), None)
     return data.decode(encoding, "replace") if encoding else None
 
 

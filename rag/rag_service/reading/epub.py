@@ -62,5 +62,5 @@ def _chapters(package: Package, book: Element, place: str) -> Iterator[str]:
 
 def _chapter(page: bytes, text_bytes: int) -> list[Piece]:
     """A chapter's text, without the title of its page: that is the book's, or said again in the text."""
-    source, _ = html.decode(_CLOSED.sub(rb"<\1\2></\1>", page))
+    source = html.decode(_CLOSED.sub(rb"<\1\2></\1>", page))
     return pieces_of(LexborHTMLParser(source), text_bytes)

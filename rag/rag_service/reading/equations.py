@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rag_service.reading.characters import flat
 from rag_service.reading.ooxml import Element
 
 _PAIRS = {"(": ")", "[": "]", "{": "}", "|": "|", "‖": "‖", "⌊": "⌋", "⌈": "⌉", "〈": "〉", "⟨": "⟩"}
@@ -118,9 +119,10 @@ def mathml(element: Element) -> str:
     """An equation in MathML, as OpenDocument and pages have them."""
     if element.tag in ("annotation", "annotation-xml"):
         return ""
-    parts = [mathml(one) for one in element.elements()]
-    if not parts:
+    inner = element.elements()
+    if not inner:
         return element.text().strip()
+    parts = list(filter(None, map(mathml, inner)))
     if element.tag == "mfrac" and len(parts) == 2:
         return f"{_grouped(parts[0])}/{_grouped(parts[1])}"
     if element.tag in ("msup", "mover") and len(parts) == 2:
@@ -128,17 +130,17 @@ def mathml(element: Element) -> str:
     if element.tag in ("msub", "munder") and len(parts) == 2:
         return f"{_grouped(parts[0])}_{_grouped(parts[1])}"
     if element.tag in ("msubsup", "munderover") and len(parts) == 3:
-        return f"{parts[0]}{_indices(parts[1], parts[2])}"
+        return f"{_grouped(parts[0])}{_indices(parts[1], parts[2])}"
     if element.tag == "mroot" and len(parts) == 2:
         return _rooted(parts[1], parts[0])
     return _rooted("", "".join(parts)) if element.tag == "msqrt" else "".join(parts)
 
 
 def equation_field(code: str) -> str:
-    r"""The formula of a field such as `EQ \f(1,2)`: 1/2. Phonetic guides, which are written so too, give the words
+    r"""The formula of a field such as `EQ \f(1,2)`: 1/2. Phonetic guides, which are written so too, become the words
     without their reading."""
     words, _ = _field_part(re.sub(r"^\s*EQ\b", "", code, flags=re.IGNORECASE), 0, "")
-    return " ".join(words.split())
+    return flat(words)
 
 
 def _field_part(code: str, at: int, until: str) -> tuple[str, int]:

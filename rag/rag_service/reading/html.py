@@ -16,7 +16,6 @@ from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
 from rag_service.reading.html_main import boilerplate
 from rag_service.reading.html_pieces import pieces_of
-from rag_service.types import ReadingWarning
 
 # What browsers take these labels for: encoding.spec.whatwg.org, "Names and labels".
 _AS_BROWSERS_DO = {
@@ -43,7 +42,7 @@ _NAMED_BY = {  # what is known of a page -> the names of the meta elements that 
 def read(data: bytes, text_bytes: int, content: str = "main") -> Reading:
     """The pieces of a page. `content`: "main" leaves out menus, adverts and what else stands around the page's own
     text, "all" does not. Raises LoadFailed: empty, not text, too large."""
-    source, warnings = decode(data)
+    source = decode(data)
     tree = LexborHTMLParser(source)
     facts = _facts(tree)
     pieces = pieces_of(tree, text_bytes, boilerplate(tree) if content == "main" else ())
@@ -52,27 +51,23 @@ def read(data: bytes, text_bytes: int, content: str = "main") -> Reading:
         pieces = [Piece("paragraph", part) for part in re.split(r"\n\s*\n", article)]
     if not pieces:
         raise LoadFailed("empty", _why_empty(tree))
-    return Reading(titled(pieces, facts.get("title", "")), warnings, facts)
+    return Reading(titled(pieces, facts.get("title", "")), encoding.replaced(source), facts)
 
 
-def decode(data: bytes) -> tuple[str, tuple[ReadingWarning, ...]]:
-    """The source as text: by its byte mark, as UTF-8, by the encoding it names, else as plain text would be; and a
-    warning where bytes had to be replaced. Raises LoadFailed `not text`."""
+def decode(data: bytes) -> str:
+    """The source as text: by its byte mark, as UTF-8, by the encoding it names, else as plain text would be. Raises
+    LoadFailed `not text`, `encoding not known`."""
     named = _LABELLED.search(data[:4096])
     label = _encoding(named[1].decode("ascii").lower()) if named else ""
-    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or not label:
-        return encoding.decode(data), ()
-    unmarked = data.decode("utf-8", "replace")
-    replaced = unmarked.count("\ufffd")
-    if label == "utf-8" and len(_BEYOND_ASCII.findall(unmarked)) < replaced:
-        return encoding.decode(data), ()  # hardly anything in it is UTF-8 but the label
-    if label != "utf-8" and (replaced or not _ONE_BYTE.match(label)):
-        unmarked = data.decode(label, "replace")
-        replaced = unmarked.count("\ufffd")
-    if replaced > 1 + len(unmarked) / 100:
-        raise LoadFailed("not text", "The file's bytes are not text, whatever its name says.")
-    warning = ReadingWarning("characters", f"{replaced} characters could not be read; they are shown as \ufffd.")
-    return unmarked, (warning,) if replaced else ()
+    if not label or data.startswith(tuple(encoding.BYTE_MARKS)):
+        return encoding.decode(data)
+    source = data.decode("utf-8", "replace")
+    damaged = source.count("\ufffd")
+    if label == "utf-8" and len(_BEYOND_ASCII.findall(source)) < damaged:
+        return encoding.decode(data)  # hardly anything in it is UTF-8 but the label
+    if label != "utf-8" and (damaged or not _ONE_BYTE.match(label)):
+        source = data.decode(label, "replace")
+    return encoding.checked(source)
 
 
 def _encoding(label: str) -> str:

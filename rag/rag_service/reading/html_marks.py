@@ -1,4 +1,4 @@
-"""What a page shows by its place or its form, written in plain characters: powers, formulas, numbers of list items."""
+"""What a page shows by its place or its form, written in plain characters: powers, formulas."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import re
 from selectolax.lexbor import LexborNode
 
 from rag_service.reading.characters import flat
+from rag_service.reading.equations import mathml
+from rag_service.reading.ooxml import Element
 
 _COUNTED = re.compile(r"(?:\d|\b[IVXLCDM]+|\b[Nn])$")
-_BETWEEN = {"msup": "^", "mover": "^", "msub": "_", "munder": "_", "mfrac": "/"}
-_ROMAN = (
-    (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
-    (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
-)  # fmt: skip
 _DEEPEST = 30  # formulas in formulas
 
 
@@ -33,38 +30,12 @@ def subscript(words: str, before: str) -> str:
     return f"_{words}" if words[:1].isdigit() and before[-1:].isdigit() else words
 
 
-def formula(node: LexborNode, depth: int = 0) -> str:
-    """A formula in one line: x^2, 1/2, √2."""
+def formula(node: LexborNode) -> str:
+    """A formula in MathML in one line: x^2, 1/2, √2."""
+    return mathml(_element(node, 0))
+
+
+def _element(node: LexborNode, depth: int) -> Element:
     if node.tag == "-text" or depth > _DEEPEST:
-        return flat(node.text())
-    if (node.tag or "").startswith("annotation"):
-        return ""
-    parts = [part for child in node.iter(include_text=True) if (part := formula(child, depth + 1))]
-    if node.tag in _BETWEEN:
-        return _BETWEEN[node.tag].join(_grouped(part) for part in parts)
-    if node.tag in ("msubsup", "munderover") and len(parts) == 3:
-        return "{}_{}^{}".format(*map(_grouped, parts))
-    if node.tag == "msqrt":
-        return "√" + _grouped("".join(parts))
-    return "".join(parts)
-
-
-def _grouped(part: str) -> str:
-    return part if re.fullmatch(r"[\w.,]*|\W|\(.*\)", part) else f"({part})"
-
-
-def numeral(number: int, kind: str) -> str:
-    """A list item's number, as `type` of the list says: 1, a, A, i or I."""
-    if kind in ("i", "I") and 0 < number < 4000:
-        shown = ""
-        for value, letters in _ROMAN:
-            shown += letters * (number // value)
-            number %= value
-        return shown if kind == "i" else shown.upper()
-    if kind in ("a", "A") and number > 0:
-        shown = ""
-        while number:
-            number, letter = divmod(number - 1, 26)
-            shown = chr(ord(kind) + letter) + shown
-        return shown
-    return str(number)
+        return Element("", {}, [flat(node.text())])
+    return Element(node.tag or "", {}, [_element(child, depth + 1) for child in node.iter(include_text=True)])

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from rag_service.errors import LoadFailed
-from rag_service.reading.blocks import Piece
+from rag_service.reading.blocks import Piece, TextBudget
 from rag_service.reading.characters import flat
-from rag_service.reading.html_marks import formula, numeral, subscript, superscript
+from rag_service.reading.html_marks import formula, subscript, superscript
 from rag_service.reading.html_tables import Cell, Table
+from rag_service.reading.list_numbers import list_number
 from rag_service.types import BlockKind
 
 Attributes = dict[str, str | None]
@@ -129,7 +129,7 @@ class _List:
         if not self.kind:
             return "-"
         self.number = _integer(value, self.number)
-        label = f"{numeral(self.number, self.kind)}."
+        label = f"{list_number(self.number, self.kind)}."
         self.number += self.step
         return label
 
@@ -162,7 +162,7 @@ class _Walk:
 
     def __init__(self, text_bytes: int, left_out: Collection[int], hidden: Collection[str], layout: set[int]) -> None:
         self.pieces: list[Piece] = []
-        self._room = text_bytes
+        self._budget = TextBudget(text_bytes)
         self._left_out, self._hidden, self._layout = left_out, hidden, layout
         self._words: list[str] = []
         self._outer: list[list[str]] = []  # what was written outside of the heading, cell, term or code that is open
@@ -192,9 +192,7 @@ class _Walk:
         self._flush()
 
     def _add(self, piece: Piece) -> None:
-        self._room -= len(piece.text)
-        if self._room < 0:
-            raise LoadFailed("too large", "The page's text is larger than the allowed size. Split the page.")
+        self._budget.take(piece.text)
         if self._alt and self.pieces and self.pieces[-1].text == self._alt and piece.text.startswith(self._alt):
             self.pieces.pop()  # a picture's caption says again what stands in its place
         self.pieces.append(piece)

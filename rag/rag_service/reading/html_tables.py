@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rag_service.reading.blocks import Piece
+from rag_service.reading.tables import joined_names, row_pieces
 
 _WIDEST = 256  # columns; cells beyond stand side by side without their spans
 
@@ -39,7 +40,7 @@ class Table:
 
     def pieces(self) -> Iterator[Piece]:
         """A row piece for each row with words, with the names of its columns. A header that no row follows is a row."""
-        names: tuple[str, ...] = ()
+        names: list[str] = []
         unused: list[list[Cell]] = []  # header rows that no row of values has followed yet
         is_wide = any(len(cells) > 1 for cells in self.rows)
         is_first = True
@@ -56,8 +57,8 @@ class Table:
             else:
                 is_first = False
                 if unused:
-                    names, unused = _names(unused), []
-                yield _named(row, names) if any(names) else _plain(row)
+                    names, unused = joined_names([[cell.words for cell in header] for header in unused]), []
+                yield from row_pieces([[cell.words for cell in row]], names) if any(names) else [_plain(row)]
         yield from (_plain(header) for header in unused)
 
     def _grid(self) -> Iterator[list[Cell]]:
@@ -95,19 +96,6 @@ def _is_header(row: Sequence[Cell], is_first: bool) -> bool:
     """Whether all cells are header cells but an empty one in the corner; bold ones are in the first row alone."""
     corner, *others = row
     return all(cell.is_header or (is_first and cell.is_bold) for cell in (others if not corner.words else row))
-
-
-def _names(headers: Sequence[Sequence[Cell]]) -> tuple[str, ...]:
-    """Each column's name: what its header cells say, from above down."""
-    width = max(map(len, headers))
-    columns = [[row[column].words for row in headers if column < len(row)] for column in range(width)]
-    return tuple(" ".join(word for word in dict.fromkeys(words) if word) for words in columns)
-
-
-def _named(row: Sequence[Cell], names: tuple[str, ...]) -> Piece:
-    named = zip(row, [*names, *[""] * len(row)], strict=False)
-    words = (f"{name}: {cell.words}" if name else cell.words for cell, name in named if cell.words)
-    return Piece("row", " | ".join(words), names=names)
 
 
 def _plain(row: Sequence[Cell]) -> Piece:

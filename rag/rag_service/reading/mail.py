@@ -9,7 +9,7 @@ from email.message import EmailMessage, Message
 from selectolax.lexbor import LexborHTMLParser
 
 from rag_service.errors import LoadFailed
-from rag_service.reading import html, text
+from rag_service.reading import encoding, html, text
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
 from rag_service.reading.html_pieces import pieces_of
@@ -20,14 +20,26 @@ _HEAD = {"subject": "Subject", "from": "From", "to": "To", "cc": "Cc", "date": "
 
 def read(data: bytes, text_bytes: int) -> Reading:
     """The head and the text of a mail. Raises LoadFailed `damaged`, `encrypted`."""
-    message = message_from_bytes(_in_bytes(data).lstrip(b"\xef\xbb\xbf\r\n"), policy=policy.default)
-    assert isinstance(message, EmailMessage)
+    message = _parsed(data)
     if not any(name in message for name in _HEAD):
         raise LoadFailed("damaged", "The file is no mail: it has no line such as 'From:' or 'Subject:'. Save it again.")
     if message.get_content_type() in ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"):
         raise LoadFailed("encrypted", "The mail is encrypted. Save it without encryption, then add it again.")
     facts = {name: words for name in _HEAD if (words := _header(message, name))}
     return letter(facts, list(_body(message, text_bytes)), list(_attachments(message)))
+
+
+def body_of(data: bytes, text_bytes: int) -> list[Piece]:
+    """The text of a mail, or of a page that is saved as one, without its head."""
+    return list(_body(_parsed(data), text_bytes))
+
+
+def _parsed(data: bytes) -> EmailMessage:
+    if b"\x00" in data[:100]:  # some programs save mails as UTF-16
+        data = encoding.decode(data).encode()
+    message = message_from_bytes(data.lstrip(b"\xef\xbb\xbf\r\n"), policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
 
 
 def letter(facts: dict[str, str], body: Sequence[Piece], attachments: Sequence[str]) -> Reading:
@@ -45,15 +57,6 @@ def _header(message: EmailMessage, name: str) -> str:
         return flat(str(message.get(name, "")))
     except (ValueError, IndexError, AttributeError, TypeError):  # what the standard library says to a broken header
         return ""
-
-
-def _in_bytes(data: bytes) -> bytes:
-    """A mail as it was sent; some programs save mails as UTF-16."""
-    if b"\x00" not in data[:100]:
-        return data
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace").encode()
-    return data.decode("utf-16-le" if data[1:2] == b"\x00" else "utf-16-be", "replace").encode()
 
 
 def _body(message: EmailMessage, text_bytes: int) -> Iterator[Piece]:
@@ -74,13 +77,11 @@ def _pieces(part: Message, text_bytes: int) -> Sequence[Piece]:
     if not isinstance(data, bytes) or not data.strip():
         return []
     try:
-        data = data.decode(part.get_content_charset() or "utf-8").encode()
-        words = data.decode()
+        words = encoding.checked(data.decode(part.get_content_charset() or "utf-8"))
     except (LookupError, UnicodeError):  # it is not in the encoding that it names: its bytes decide
-        words = html.decode(data)[0]
-    if part.get_content_type() == "text/html":
-        return pieces_of(LexborHTMLParser(words), text_bytes)
-    return text.read(data, text_bytes).pieces
+        words = html.decode(data)
+    is_page = part.get_content_type() == "text/html"
+    return pieces_of(LexborHTMLParser(words), text_bytes) if is_page else text.pieces(words)
 
 
 def _attachments(message: EmailMessage) -> Iterator[str]:

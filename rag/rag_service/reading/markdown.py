@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
@@ -18,7 +19,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
-from rag_service.reading.encoding import decode
+from rag_service.reading.encoding import decode, replaced
 from rag_service.reading.html import titled
 from rag_service.reading.html_pieces import pieces_of
 
@@ -57,18 +58,20 @@ _HIDING = frozenset(
         "textarea title video"
     ).split()
 )
+_HIDING_TAG = re.compile(rf"<(/?)({'|'.join(_HIDING)})(?=[\s>])")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
 
 
 def read(data: bytes, text_bytes: int) -> Reading:
     """The pieces of a file, after its title where its front matter has one. Raises LoadFailed: not text, too large."""
-    facts, source = split_front_matter(re.sub(r"\r\n?", "\n", decode(data)))
+    decoded = decode(data)
+    facts, source = split_front_matter(re.sub(r"\r\n?", "\n", decoded))
     page = _parser().render(_CODE_SPAN.sub(lambda span: _FREE_BAR.sub(_BAR, span[0]), source))
     pieces = pieces_of(LexborHTMLParser(page.replace(_BAR, "|")), text_bytes)
     described = facts.get("description", "")
     if described and not any(described in flat(piece.text) for piece in pieces):
         pieces.insert(0, Piece("paragraph", described))
-    return Reading(titled(pieces, facts.get("title", "")), metadata=facts)
+    return Reading(titled(pieces, facts.get("title", "")), replaced(decoded), facts)
 
 
 def _parser() -> MarkdownIt:
@@ -134,9 +137,10 @@ def _as_shown(state: StateCore) -> None:
     block."""
     for token in state.tokens:
         if token.type == "html_block":
-            token.content += "".join(f"</{tag}>" for tag in _HIDING if _is_open(tag, token.content))
+            token.content += "".join(f"</{tag}>" for tag in _unclosed(token.content))
+        closed = {child.content[2:].rstrip(" >").lower() for child in token.children or () if child.content[:2] == "</"}
         for place, child in enumerate(token.children or ()):
-            if child.type == "html_inline" and not _is_tag(child.content, token.children or ()):
+            if child.type == "html_inline" and not _is_tag(child.content, closed):
                 child.type = "text"
             elif child.type == "softbreak" and token.content.startswith("|"):
                 child.type = "hardbreak"
@@ -144,20 +148,24 @@ def _as_shown(state: StateCore) -> None:
                 child.type, child.content = "text", ""
 
 
-def _is_open(tag: str, source: str) -> bool:
-    openings = re.findall(rf"<{tag}(?=[\s>])", source, re.I)
-    return len(openings) > len(re.findall(rf"</{tag}\s*>", source, re.I))
+def _unclosed(source: str) -> list[str]:
+    """The tags in a block of HTML that hide what follows and are not closed in it."""
+    counts: Counter[str] = Counter()
+    for stroke, tag in _HIDING_TAG.findall(source.lower()):
+        counts[tag] += -1 if stroke else 1
+    return [tag for tag, count in counts.items() if count > 0]
 
 
-def _is_tag(words: str, line: Sequence[Token]) -> bool:
-    """Whether words between angle brackets are a tag of HTML, not a placeholder or a type."""
+def _is_tag(words: str, closed: Collection[str]) -> bool:
+    """Whether words between angle brackets are a tag of HTML, not a placeholder or a type. `closed`: the tags that are
+    closed in the same line."""
     tag = _TAG.fullmatch(words)
     if tag is None:
         return True  # a comment or a declaration
     name, attributes = tag[2].lower(), tag[3].strip()
     if name not in _TAGS or (attributes and "=" not in attributes and name not in _WITH_FLAGS):
         return False
-    return bool(tag[1]) or name not in _HIDING or any(f"</{name}" in other.content.lower() for other in line)
+    return bool(tag[1]) or name not in _HIDING or name in closed
 
 
 def _joins(line: Sequence[Token], place: int) -> bool:

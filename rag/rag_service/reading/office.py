@@ -10,7 +10,7 @@ from typing import Any
 
 from rag_service.errors import LoadFailed
 from rag_service.reading.blocks import Piece, Reading
-from rag_service.reading.ooxml import Package, opened
+from rag_service.reading.ooxml import Package, encrypted, opened
 from rag_service.reading.sheets import sheet_pieces
 from rag_service.reading.tables import is_header, row_pieces
 
@@ -25,7 +25,7 @@ _TYPES = {
     "rtf": ("application/rtf", "a Rich Text file (.rtf)", "DOCX or PDF"),
 }
 _VISIO = "a Visio drawing; save it as PDF"
-# Names of streams in files of Office's old kind; the first that is found tells.
+# Names of streams in files of Office's old kind; the first that is found decides.
 _STREAMS = {
     "EncryptedPackage": "encrypted", "WordDocument": "doc", "PowerPoint Document": "ppt", "__substg1.0_": "msg",
     "Workbook": "xls", "Book": "xls", "VisioDocument": _VISIO,
@@ -49,11 +49,11 @@ def read(data: bytes, text_bytes: int) -> Reading:
     if data.startswith(_OLE):
         kind = next((kind for name, kind in _STREAMS.items() if name.encode("utf-16-le") in data), "")
         if kind == "encrypted":
-            raise LoadFailed("encrypted", "The file is encrypted. Save it without a password, then add it again.")
+            raise encrypted()
         if kind not in _TYPES:
             raise _not_read(kind or "of an old kind of Office; save it as PDF")
         return _read_by_kreuzberg(kind, data)
-    return _read_by_kreuzberg("rtf", data)
+    return _read_by_kreuzberg("rtf", data if data.startswith(b"{\\rtf") else b"{\\rtf1\\ansi " + data + b"}")
 
 
 def _read_archive(data: bytes, text_bytes: int) -> Reading:
@@ -73,7 +73,7 @@ def _kind(package: Package) -> str:
     if "mimetype" in package:
         said = package.content("mimetype").decode("ascii", "replace").strip()
         if "META-INF/manifest.xml" in package and b"encryption-data" in package.content("META-INF/manifest.xml"):
-            raise LoadFailed("encrypted", "The file is encrypted. Save it without a password, then add it again.")
+            raise encrypted()
         kind = _MIME_TYPES.get(said.removesuffix("-template").removesuffix("-master"))
         return kind or f"of the type {said[:80]}; save it as PDF"
     main = package.main()
@@ -134,9 +134,8 @@ def _message(nodes: list[dict[str, Any]], facts: dict[str, Any]) -> Reading:
     head = {"subject": facts.get("subject"), "from": facts.get("from_email"), "date": facts.get("created_at")}
     head |= {"to": ", ".join(facts.get("to_emails") or ()), "cc": ", ".join(facts.get("cc_emails") or ())}
     body = "\n\n".join(str(one["content"]["text"]) for one in nodes if one["content"]["node_type"] == "paragraph")
-    pieces = text.read(body.encode(), len(body)).pieces
     said = {name: str(words) for name, words in head.items() if words}
-    return mail.letter(said, pieces, [str(one) for one in facts.get("attachments") or ()])
+    return mail.letter(said, text.pieces(body), [str(one) for one in facts.get("attachments") or ()])
 
 
 def _pieces(nodes: list[dict[str, Any]]) -> Iterator[Piece]:
@@ -201,7 +200,7 @@ def _table(grid: dict[str, Any], page: int | None) -> Iterator[Piece]:
     if rows and len(rows[0]) == 1:  # a frame around a text
         yield from (Piece("paragraph", row[0].strip(), page=page) for row in rows)
         return
-    headed = is_header(rows, told=bool(rows) and len(rows[0]) > 2)
+    headed = is_header(rows, marked=bool(rows) and len(rows[0]) > 2)
     yield from row_pieces(rows[headed:], rows[0] if headed else (), page)
 
 

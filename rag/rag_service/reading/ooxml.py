@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from rag_service.errors import LoadFailed
+from rag_service.reading.blocks import TextBudget
 
 # Markup is many times its text; beyond this it is no document but an attempt to fill the memory.
 _MARKUP_FOR_TEXT = 32
@@ -33,7 +34,7 @@ _OF_TEXT = frozenset(
 
 @dataclass(slots=True)
 class Element:
-    """An element without its namespace: all that is read from these files is told apart by its name alone."""
+    """An element without its namespace: the local names in these files are enough to distinguish what is read."""
 
     tag: str
     attributes: dict[str, str]
@@ -93,6 +94,7 @@ class Package:
     def __init__(self, archive: zipfile.ZipFile, text_bytes: int) -> None:
         self._archive = archive
         self._left = self._limit = _MARKUP_FOR_TEXT * text_bytes
+        self.text = TextBudget(text_bytes)
         # The names of parts ignore case, and some programs write the strokes of another system.
         self._names = {name.replace("\\", "/").lower(): name for name in archive.namelist()}
 
@@ -179,7 +181,7 @@ class Package:
     def _pieces(self, part: str) -> Iterator[bytes]:
         entry = self._archive.getinfo(self._names[part.lower()])
         if entry.flag_bits & 1:
-            raise LoadFailed("encrypted", "The file is encrypted. Save it without a password, then add it again.")
+            raise encrypted()
         # Other methods inflate without a bound, and the format does not know them.
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise LoadFailed("damaged", "The file is packed in a way that Office does not know. Save it again.")
@@ -189,6 +191,14 @@ class Package:
                 if self._left < 0:
                     raise LoadFailed("too large", f"The file unpacks to more than {self._limit:,} bytes. Split it.")
                 yield piece
+
+
+def encrypted() -> LoadFailed:
+    return LoadFailed("encrypted", "The file is encrypted. Save it without a password, then add it again.")
+
+
+def only_pictures() -> LoadFailed:
+    return LoadFailed("only pictures", "The file holds pictures but no text. Run text recognition (OCR) on it.")
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from rag_service.errors import LoadFailed
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.drawings import picture_pieces
 from rag_service.reading.equations import mathml
-from rag_service.reading.ooxml import Element, Package, opened
+from rag_service.reading.list_numbers import list_number
+from rag_service.reading.ooxml import Element, Package, only_pictures, opened
 from rag_service.reading.sheets import sheet_pieces
+from rag_service.reading.slides import slide_pieces
 from rag_service.reading.tables import is_header, joined_names, row_pieces
-from rag_service.reading.word_styles import written
 
 _OF_MATH = frozenset("mi mn mo mtext ms".split())
 _FACTS = {"title": "title", "subject": "subject", "initial-creator": "author", "creation-date": "created",
@@ -21,7 +22,6 @@ _FACTS = {"title": "title", "subject": "subject", "initial-creator": "author", "
 _LEFT_OUT = frozenset(
     "tracked-changes ruby-text hidden-text placeholder page-number page-count note-citation forms".split()
 )
-_FORMATS = {"1": "decimal", "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _MOST_REPEATED = 1000  # cells; a file says with a few bytes that millions are the same
 
 
@@ -30,12 +30,12 @@ def read(data: bytes, text_bytes: int) -> Reading:
     with opened(data, text_bytes) as package:
         if "content.xml" not in package:
             raise LoadFailed("damaged", "The OpenDocument file has no part with its content. Save it again.")
-        reader = _Reader(package, text_bytes)
+        reader = _Reader(package)
         pieces = reader.read()
         if not any(piece.text.strip() for piece in pieces) and any(
             name.startswith("pictures/") for name in package.names()
         ):
-            raise LoadFailed("only pictures", "The file holds pictures but no text. Run text recognition (OCR) on it.")
+            raise only_pictures()
         return Reading(pieces, metadata=_facts(package), pages=reader.page or None)
 
 
@@ -50,6 +50,7 @@ class _Level:
     """How the numbers of a list's level are written; `shown`: how many levels stand in one, as in 1.2."""
 
     how: str = ""
+    repeats_letters: bool = False
     before: str = ""
     after: str = ""
     shown: int = 1
@@ -66,9 +67,8 @@ class _List:
 
 
 class _Reader:
-    def __init__(self, package: Package, text_bytes: int) -> None:
+    def __init__(self, package: Package) -> None:
         self._package = package
-        self._left = self._limit = text_bytes
         self._pieces: list[Piece] = []
         self._after: list[Piece] = []
         self._styles: dict[str, Element] = {}
@@ -211,7 +211,7 @@ class _Reader:
             if one.tag == "object":
                 self._object(one.attributes.get("href", ""))
             elif one.tag in ("title", "desc"):
-                self._pieces += picture_pieces(self._take(one.text()), self.page or None)
+                self._pieces += picture_pieces(self._package.text.take(one.text()), self.page or None)
             elif one.tag != "image":
                 self._block(one)
 
@@ -220,7 +220,7 @@ class _Reader:
         if part in self._package:
             root = self._package.tree(part, _OF_MATH)
             if root.tag == "math":
-                self._pieces.append(Piece("paragraph", self._take(mathml(root))))
+                self._pieces.append(Piece("paragraph", self._package.text.take(mathml(root))))
 
     def _slide(self, page: Element) -> None:
         self.page += 1
@@ -235,9 +235,7 @@ class _Reader:
                 title = " ".join(piece.text for piece in self._inside([shape]))
             else:
                 rest += self._inside([shape])
-        if title.strip() or any(piece.text.strip() for piece in rest):
-            title = title.strip() or f"Slide {self.page}"
-            self._pieces += [Piece("heading", title, 1, page=self.page), *rest]
+        self._pieces += slide_pieces(title, rest, self.page)
 
     # Lines
 
@@ -270,13 +268,6 @@ class _Reader:
         position = self._property(style, "text-position") if one.tag == "span" else ""
         raised = position.startswith("super") or re.match(r"[1-9]", position)
         return f"^{words}" if raised and re.fullmatch(r"[+−-]?\d+", words) else words
-
-    def _take(self, words: str, times: int = 1) -> str:
-        """The same words, counted. Raises LoadFailed `too large`."""
-        self._left -= len(words) * times
-        if self._left < 0:
-            raise LoadFailed("too large", f"The file's text is larger than {self._limit:,} bytes. Split the file.")
-        return words
 
     def _property(self, style: str, name: str) -> str:
         """What a style or those that it is based on say of text; "" for nothing."""
@@ -311,7 +302,7 @@ class _Reader:
         marked = sum(is_head for _, is_head in rows)
         grid = self._grid([row for row, _ in rows], marked)
         headers = marked if marked < len(rows) else 0
-        headers = headers or int(is_header(grid, told=False))
+        headers = headers or int(is_header(grid, marked=False))
         self._pieces += row_pieces(grid[headers:], joined_names(grid[:headers]), self.page or None)
 
     def _grid(self, rows: list[Element], headers: int) -> list[list[str]]:
@@ -323,7 +314,7 @@ class _Reader:
                 times = min(_repeated(cell, "columns"), _MOST_REPEATED)
                 if cell.tag == "table-cell":
                     words = " ".join(f"{one.label} {one.text}".strip() for one in self._inside(cell.elements()))
-                    line += [self._take(words) for _ in range(times)]
+                    line += [self._package.text.take(words) for _ in range(times)]
                 elif cell.tag == "covered-table-cell":
                     line += [self._covered(grid, rows, line, number, headers)] * times
             grid.append(line)
@@ -349,7 +340,7 @@ class _Reader:
             while line and not line[-1]:
                 line.pop()
             times = min(_repeated(row, "rows"), _MOST_REPEATED) if line else 1
-            self._take("".join(line), times - 1)
+            self._package.text.take("".join(line), times - 1)
             grid += [line] * times
         self._pieces += sheet_pieces(table.attributes.get("name", ""), grid)
 
@@ -383,6 +374,7 @@ def _level(element: Element) -> _Level:
     said = element.attributes
     return _Level(
         how=said.get("num-format", ""),
+        repeats_letters=said.get("num-letter-sync") == "true",
         before=said.get("num-prefix", ""),
         after=said.get("num-suffix", ""),
         shown=int(said.get("display-levels", "1")),
@@ -400,7 +392,7 @@ def _label(levels: dict[int, _Level], counts: list[int]) -> str:
         return ""
     first = len(counts) - min(own.shown, len(counts))
     numbers = [
-        written(count, _FORMATS.get(levels[place].how, "decimal"))
+        list_number(count, levels[place].how, levels[place].repeats_letters)
         for place, count in enumerate(counts[first:], first + 1)
         if place in levels and levels[place].how
     ]

@@ -18,7 +18,8 @@ import pypdfium2.raw as pdfium
 from rag_service.errors import LoadFailed
 from rag_service.reading.blocks import Reading
 from rag_service.reading.characters import compatible, flat
-from rag_service.reading.layout import SIGN, Area, Line, Word, lines_of, pieces
+from rag_service.reading.layout import SIGN, Area, Line, Word, lines_of
+from rag_service.reading.layout_blocks import pieces
 from rag_service.types import ReadingWarning
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def read(data: bytes, text_bytes: int) -> Reading:
         raise _without_text(file, count)
     if attached := pdfium.FPDFDoc_GetAttachmentCount(document):
         file.warn("attachment", f"{attached} files are attached to the PDF; they are not read. Add them by themselves.")
-    return Reading(pieces(file.lines, _bookmarks(document)), file.told(), _metadata(document), count)
+    return Reading(pieces(file.lines, _bookmarks(document)), file.shown_warnings(), _metadata(document), count)
 
 
 def _open(data: bytes) -> PdfDocument:
@@ -155,8 +156,8 @@ class _File:
     def warn(self, code: str, detail: str, page: int | None = None) -> None:
         self.warnings.append(ReadingWarning(code, detail, page))
 
-    def told(self) -> tuple[ReadingWarning, ...]:
-        """The warnings, at most so many as a person reads."""
+    def shown_warnings(self) -> tuple[ReadingWarning, ...]:
+        """The warnings, at most as many as a person reads."""
         shown = self.warnings[:_MOST_WARNINGS]
         if more := len(self.warnings) - len(shown):
             shown.append(ReadingWarning("more", f"{more} warnings of other pages are left out."))
@@ -183,7 +184,7 @@ class _File:
             words = [*(flattened or words), *_unwritten(page, all_of_them=flattened is None)]
         kept = self._readable(words, number)
         if sum(len(word.text) for word, _ in kept) < 200:
-            self._tell_of_pictures(sheet, bool(kept), number)
+            self._warn_of_pictures(sheet, bool(kept), number)
         upright: dict[int, list[Word]] = defaultdict(list)
         for word, style in kept:
             upright[style.angle].append(word)
@@ -223,7 +224,7 @@ class _File:
             self.warn("unreadable characters", f"Page {number}: {lost} characters were left out: {_UNREADABLE}", number)
         return kept
 
-    def _tell_of_pictures(self, sheet: _Sheet, has_words: bool, number: int) -> None:
+    def _warn_of_pictures(self, sheet: _Sheet, has_words: bool, number: int) -> None:
         share = sheet.share_of_pictures()
         self.pictures |= share > 0
         self.drawings |= sheet.objects > 0
@@ -327,7 +328,7 @@ class _Sheet:
                 blank, start = False, last + 1
 
     def _characters(self) -> str:
-        """One character for each index: two for one beyond U+FFFF, which PDFium gives in UTF-16."""
+        """One character for each index: two for one beyond U+FFFF, which PDFium returns in UTF-16."""
         count = max(self._text.count_chars(), 0)
         written = (ctypes.c_ushort * (count + 1))()
         if pdfium.FPDFText_GetText(self._text, 0, count, written) == count + 1:

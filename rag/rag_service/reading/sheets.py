@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from rag_service.errors import LoadFailed
 from rag_service.reading.blocks import Piece, Reading
+from rag_service.reading.characters import flat
 from rag_service.reading.ooxml import Element, Package, opened, properties
-from rag_service.reading.tables import is_header, row_pieces
+from rag_service.reading.tables import is_header, is_number, row_pieces
 
 _WIDEST = 16_384  # columns of a sheet, as Excel has them
-_TITLE_ROWS = 5  # so many rows may stand above a table's header
+_TITLE_ROWS = 5  # how many rows may stand above a table's header
 _DATES = {14: "d", 15: "d", 16: "d", 17: "d", 18: "t", 19: "t", 20: "t", 21: "t", 22: "dt", 45: "t", 46: "t", 47: "t"}
 _PERCENT = {9: 0, 10: 2}
 
@@ -21,7 +21,7 @@ _PERCENT = {9: 0, 10: 2}
 def read(data: bytes, text_bytes: int) -> Reading:
     """The blocks of a workbook. Raises LoadFailed: damaged, encrypted, too large."""
     with opened(data, text_bytes) as package:
-        workbook = _Workbook(package, text_bytes)
+        workbook = _Workbook(package)
         return Reading([piece for one in workbook.sheets() for piece in one], metadata=properties(package))
 
 
@@ -57,7 +57,7 @@ def _header(block: Sequence[Sequence[str]]) -> int | None:
         count = sum(map(bool, row))
         if any(sum(map(bool, above)) >= count for above in block[:place]):
             break
-        if is_header(block[place:], told=count > 2 and not any(map(_is_number, row))):
+        if is_header(block[place:], marked=count > 2 and not any(map(is_number, row))):
             return place
     return None
 
@@ -67,16 +67,11 @@ def _title(row: Sequence[str]) -> Piece:
     return Piece("paragraph", cells[0]) if len(cells) == 1 else Piece("row", " | ".join(cells))
 
 
-def _is_number(cell: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?[\d.,\s]*\d%?", cell))
-
-
 class _Workbook:
     """The sheets of a workbook, with what they share: texts and formats of numbers."""
 
-    def __init__(self, package: Package, text_bytes: int) -> None:
+    def __init__(self, package: Package) -> None:
         self._package = package
-        self._left = text_bytes
         self._main = package.main()
         self._book = package.tree(self._main)
         self._relations = {one.identity: one for one in package.relations(self._main)}
@@ -134,11 +129,7 @@ class _Workbook:
             if cell.tag == "c":
                 place = min(_column(cell.attributes.get("r", "")) or len(cells), _WIDEST)
                 cells += [""] * (place - len(cells))
-                words = " ".join(self._value(cell).split())
-                self._left -= len(words)
-                if self._left < 0:
-                    raise LoadFailed("too large", "The workbook holds more text than is read. Split the file.")
-                cells.append(words)
+                cells.append(self._package.text.take(flat(self._value(cell))))
         return cells
 
     def _value(self, cell: Element) -> str:

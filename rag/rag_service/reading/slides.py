@@ -5,25 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from rag_service.errors import LoadFailed
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
 from rag_service.reading.drawings import chart_pieces, diagram_pieces, picture_pieces
 from rag_service.reading.equations import equation
-from rag_service.reading.ooxml import Element, Package, opened, properties
+from rag_service.reading.list_numbers import list_number
+from rag_service.reading.ooxml import Element, Package, only_pictures, opened, properties
 from rag_service.reading.tables import is_header, row_pieces
-from rag_service.reading.word_styles import written
 from rag_service.types import ReadingWarning
 
 _TITLES = ("title", "ctrTitle")
 _REPEATED = ("dt", "ftr", "sldNum", "hdr")  # placeholders of dates, footers and numbers
-_NUMBERS = {
-    "arabic": "decimal",
-    "alphaLc": "lowerLetter",
-    "alphaUc": "upperLetter",
-    "romanLc": "lowerRoman",
-    "romanUc": "upperRoman",
-}
+_NUMBERS = {"alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I"}
 
 
 def read(data: bytes, text_bytes: int) -> Reading:
@@ -42,10 +35,15 @@ def read(data: bytes, text_bytes: int) -> Reading:
             elif slide:
                 pieces += slide.pieces()
         if not pieces and any(one.kind == "image" for part in order for one in package.relations(part)):
-            raise LoadFailed(
-                "only pictures", "The slides hold pictures but no text. Run text recognition (OCR) on them."
-            )
+            raise only_pictures()
         return Reading(pieces, tuple(warnings), properties(package), len(order) or None)
+
+
+def slide_pieces(title: str, rest: Iterable[Piece], page: int) -> list[Piece]:
+    """A slide's title and the rest of it; without a title it is named by its number. Nothing for an empty slide."""
+    rest = [one for one in rest if one.text.strip()]
+    title = title.strip() or (f"Slide {page}" if rest else "")
+    return [Piece("heading", title, 1, page=page), *rest] if title else []
 
 
 class _Slide:
@@ -57,14 +55,12 @@ class _Slide:
         self.is_hidden = self._root.attributes.get("show") in ("0", "false")
 
     def pieces(self) -> list[Piece]:
-        """The title first, whatever stands above it; a slide without one is named by its number."""
+        """The title first, whatever stands above it; then what the slide shows and the remarks on it."""
         tree = self._root.child("cSld", "spTree")
         body = [piece for piece in self._shapes(tree) if piece.text.strip()] if tree else []
         title = next((one for one in body if one.kind == "heading"), None)
-        rest = [one for one in body if one is not title] + [one for one in self._remarks() if one.text.strip()]
-        if title is None and rest:
-            title = Piece("heading", f"Slide {self._page}", 1, page=self._page)
-        return [title, *rest] if title else []
+        rest = [one for one in body if one is not title]
+        return slide_pieces(title.text if title else "", [*rest, *self._remarks()], self._page)
 
     def _shapes(self, parent: Element) -> Iterator[Piece]:
         for one in parent.elements():
@@ -120,7 +116,7 @@ class _Slide:
                 if row.tag == "tr"
             ]
             said = table.child("tblPr")
-            headed = is_header(rows, told=said is not None and said.attributes.get("firstRow") in ("1", "true"))
+            headed = is_header(rows, marked=said is not None and said.attributes.get("firstRow") in ("1", "true"))
             yield from row_pieces(rows[headed:], rows[0] if headed else (), self._page)
         elif chart := data.child("chart"):
             yield from self._part(chart.attributes.get("r:id"), chart_pieces)
@@ -170,8 +166,7 @@ def _words(paragraph: Element) -> str:
 
 def _number(count: int, kind: str) -> str:
     """A number as a list of this kind shows it, such as `alphaLcParenR`."""
-    name = next((name for name in _NUMBERS if kind.startswith(name)), "arabic")
-    number = written(count, _NUMBERS[name])
+    number = list_number(count, _NUMBERS.get(kind[:7], "1"), repeats_letters=True)
     if kind.endswith("ParenBoth"):
         return f"({number})"
     return number + (")" if kind.endswith("ParenR") else "" if kind.endswith("Plain") else ".")

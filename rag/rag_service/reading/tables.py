@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from rag_service.reading.blocks import Piece
 from rag_service.reading.characters import flat
@@ -12,26 +13,26 @@ _LONGEST_NAME = 80
 _NUMBER = re.compile(r"[-+−]?[\d.,\s]*\d[\d.,\s]*%?")
 
 
-def row_pieces(grid: Sequence[Sequence[str]], names: Sequence[str] = (), page: int | None = None) -> list[Piece]:
-    """Each row as `name: value | name: value` without its empty cells; without names as `a | b`, where empty cells keep
-    their place. A row of a single cell under several names is shown as it is."""
+def row_pieces(grid: Iterable[Sequence[str]], names: Sequence[str] = (), page: int | None = None) -> list[Piece]:
+    """Each row as `name: value | name: value` without its empty cells, with the names of its values; without names as
+    `a | b`, where empty cells keep their place. A row of a single cell under several names is shown as it is."""
     pieces = []
     for row in grid:
         cells = [flat(cell) for cell in row]
         if not any(cells):
             continue
         if names and (len(row) > 1 or len(names) == 1):
-            named = zip([*names, *[""] * len(cells)], cells, strict=False)
-            words = " | ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
+            named = [(name, cell) for name, cell in zip_longest(names, cells, fillvalue="") if cell]
+            words = " | ".join(f"{name}: {cell}" if name else cell for name, cell in named)
         else:
-            words = " | ".join(cells)
-        pieces.append(Piece("row", words, names=tuple(names), page=page))
+            named, words = [], " | ".join(cells)
+        pieces.append(Piece("row", words, names=tuple(name for name, _ in named if name), page=page))
     return pieces
 
 
-def is_header(grid: Sequence[Sequence[str]], told: bool) -> bool:
-    """Whether a table's first row names its columns. `told`: its looks say so. Names are short and most of them differ;
-    without a word of the looks, a column whose values are numbers and whose first cell is none tells."""
+def is_header(grid: Sequence[Sequence[str]], marked: bool) -> bool:
+    """Whether a table's first row names its columns. Names are short and most of them differ. `marked`: the file shows
+    the row in another way than the others; else a column of numbers must stand under a cell that is none."""
     if len(grid) < 2:
         return False
     first, others = [flat(cell) for cell in grid[0]], grid[1:]
@@ -40,7 +41,15 @@ def is_header(grid: Sequence[Sequence[str]], told: bool) -> bool:
         return False
     if max(map(len, named)) > _LONGEST_NAME:
         return False
-    return told or (not any(map(_NUMBER.fullmatch, named)) and _contrasts(first, others))
+    if marked:
+        return True
+    paired = any(cell.endswith(":") for cell in named)  # the names of values beside them
+    return not paired and not any(map(is_number, named)) and _contrasts(first, others)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number or a percentage and nothing else."""
+    return bool(_NUMBER.fullmatch(cell))
 
 
 def _contrasts(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
@@ -52,7 +61,7 @@ def _contrasts(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
 
 
 def joined_names(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The names of columns that several rows of a header give together, such as "Depth 2020"."""
+    """The names of columns that the rows of a header say together, such as "Depth 2020"."""
     width = max(map(len, rows), default=0)
     columns = ([flat(row[place]) for row in rows if place < len(row)] for place in range(width))
     return [" ".join(dict.fromkeys(name for name in column if name)) for column in columns]

@@ -12,15 +12,17 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
 
 from rag_service.errors import LoadFailed
+from rag_service.reading import kind_of
 from rag_service.reading.blocks import Piece, Reading
+from rag_service.reading.characters import flat
 from rag_service.reading.drawings import chart_pieces, diagram_pieces, picture_pieces
 from rag_service.reading.equations import equation, equation_field
-from rag_service.reading.ooxml import Element, Package, Relation, opened, properties
+from rag_service.reading.list_numbers import list_number
+from rag_service.reading.ooxml import Element, Package, only_pictures, opened, properties
 from rag_service.reading.symbols import in_text, symbol
-from rag_service.reading.word_styles import Numbering, Styles, written
+from rag_service.reading.word_styles import Numbering, Styles
 from rag_service.reading.word_tables import Cell, Row, is_bold, table_pieces
 from rag_service.types import ReadingWarning
 
@@ -30,11 +32,8 @@ _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes", "com
 _LEAVES = frozenset(("t", "sym", "ruby", "oMath", "drawing", "pict", "object", *_MARKS, *_NOTES))
 _CODE_STYLE = re.compile(r"(?i)(source ?code|code( block)?|html preformatted|preformatted text|verbatim|listing)")
 _BULLET = re.compile(r"[•●▪◦‣➢]\s+")
-# What is left of a page's number in a header or footer.
-_PAGE_NUMBER = re.compile(
-    r"(?i)[\W\d]{,9}(page|seite|strana|strona|página|pagina|p)?[\W\d]{,9}(of|von|de|z|di)?[\W\d]{,9}"
-)
-_CHUNKS = {".html": "html", ".htm": "html", ".xhtml": "html", ".txt": "text", ".docx": "word"}
+# What is left of a page's number in a header or footer, without the fields that count.
+_PAGE_NUMBER = re.compile(r"(?i)\W*(page|seite|strana|strona|página|pagina)?\W*(of|von|de|z|di)?\W*")
 
 
 def read(data: bytes, text_bytes: int) -> Reading:
@@ -43,13 +42,11 @@ def read(data: bytes, text_bytes: int) -> Reading:
         main = package.main()
         if not main:
             raise LoadFailed("unknown type", "The file is an archive, not a document. Add the files in it.")
-        body = _Body(_Document(package, main, text_bytes), main)
+        body = _Body(_Document(package, main), main)
         pieces = body.read()
         pictures = any(relation.kind == "image" for relation in package.relations(main))
         if pictures and not any(piece.text.strip() for piece in pieces):
-            raise LoadFailed(
-                "only pictures", "The Word file holds pictures but no text. Run text recognition (OCR) on it."
-            )
+            raise only_pictures()
         return Reading(pieces, tuple(body.document.warnings), properties(package))
 
 
@@ -59,11 +56,9 @@ class _Document:
 
     package: Package
     main: str
-    left: int  # bytes of text that may still come
     warnings: list[ReadingWarning] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.limit = self.left
         self.relations = self.package.relations(self.main)
         self.styles = Styles(self.root("styles"))
         self.numbering = Numbering(self.root("numbering"), self.styles)
@@ -82,11 +77,7 @@ class _Document:
         return {one.attributes.get("id", ""): one for one in notes}
 
     def take(self, words: str) -> str:
-        """The same words, counted. Raises LoadFailed `too large`."""
-        self.left -= len(words)
-        if self.left < 0:
-            raise LoadFailed("too large", f"The file's text is larger than {self.limit:,} bytes. Split the file.")
-        return words
+        return self.package.text.take(words)
 
     def warn(self, detail: str) -> None:
         warning = ReadingWarning("not read", detail)
@@ -337,9 +328,7 @@ class _Body:
             return []
         self._counts[kind] += 1
         count = self._counts[kind]
-        label = (
-            "Comment:" if kind == "comments" else f"[{count if kind == 'footnotes' else written(count, 'lowerRoman')}]"
-        )
+        label = "Comment:" if kind == "comments" else f"[{count if kind == 'footnotes' else list_number(count, 'i')}]"
         return [Piece("note", _lines(self._inside(note.elements())), label=label)]
 
     def _graphic(self, element: Element, line: _Line) -> None:
@@ -393,14 +382,19 @@ class _Body:
         if relation is None or relation.external or relation.part not in self.document.package:
             self.document.warn("A part that the file refers to is missing in it. Save the file again in Word.")
             return
-        kind, data = _chunk(relation, self.document.package.content(relation.part))
-        if kind:
+        data, left = self.document.package.content(relation.part), self.document.package.text.left
+        try:
+            kind = kind_of(relation.part, data)
             reader = importlib.import_module(f"rag_service.reading.{kind}")
-            options = ("all",) if kind == "html" else ()
-            self._pieces += reader.read(data, self.document.left, *options).pieces
-        else:
+            if kind == "mail":  # a page that is saved as one
+                self._pieces += reader.body_of(data, left)
+            else:
+                self._pieces += reader.read(data, left, *(("all",) if kind == "html" else ())).pieces
+        except LoadFailed as failure:
+            if failure.code == "too large":
+                raise
             name = posixpath.basename(relation.part)
-            self.document.warn(f"The part {name} is of a type that is not read. Save the file again in Word.")
+            self.document.warn(f"The part {name} is not read: {failure.detail}")
 
     def _section(self, element: Element) -> None:
         for one in element.elements():
@@ -415,10 +409,8 @@ class _Body:
         for part in parts:
             if part in self.document.package:
                 for piece in _Body(self.document, part).read():
-                    words = " ".join(piece.text.split())
-                    if not re.fullmatch(
-                        r"(?i)\W*(page|seite|strana|strona|página|pagina)?\W*(of|von|de|z|di)?\W*", words
-                    ):
+                    words = flat(piece.text)
+                    if not _PAGE_NUMBER.fullmatch(words):
                         found.setdefault(words, Piece("note", piece.text, label=piece.label))
         return list(found.values())
 
@@ -482,18 +474,6 @@ def _form_mark(data: Element | None) -> str:
         chosen = choices.value("result") or choices.value("default") or "0"
         return entries[int(chosen)] if chosen.isdigit() and int(chosen) < len(entries) else ""
     return ""
-
-
-def _chunk(relation: Relation, data: bytes) -> tuple[str, bytes]:
-    """Which reader reads a part, "" for none, and the bytes that it takes."""
-    suffix = posixpath.splitext(relation.part)[1].lower()
-    if suffix in (".mht", ".mhtml") or data[:200].lstrip().lower().startswith(b"mime-version:"):
-        page = message_from_bytes(data, policy=policy.default).get_body(("html", "plain"))
-        words = page.get_payload(decode=True) if page else None
-        return ("html", words) if isinstance(words, bytes) else ("", b"")
-    if data[:100].lstrip().lower().startswith((b"<html", b"<!doctype html")):
-        return "html", data
-    return ("word" if data.startswith(b"PK\x03\x04") else _CHUNKS.get(suffix, "")), data
 
 
 def _cells(row: Element) -> Iterator[Element]:

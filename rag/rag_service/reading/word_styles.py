@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rag_service.reading.list_numbers import list_number
 from rag_service.reading.ooxml import Element, is_true
 from rag_service.reading.symbols import symbol
 
 _LEVELS = 9
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
-          (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
+_KINDS = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I"}
 # By name, which is English in Word's own files; without one by identity, which Word translates and writes in ASCII.
 _HEADING_STYLE = re.compile(
     r"(?i)(title|titel|titolo|tytu[łl]?|n[áa]?zev)|(?:heading|ü?berschrift|titre|t[ií]?tulo|titolo|nag[łl]?[óo]?wek|nadpis|"
@@ -225,28 +225,19 @@ def _shown(counts: list[int | None], levels: dict[int, _Level], level: int) -> s
         count = counts[at]
         if count is None:
             count = one.start if one else 1
-        return written(count, "decimal" if own.only_arabic or one is None else one.written)
+        return _written(count, "decimal" if own.only_arabic or one is None else one.written)
 
     return re.sub(r"%([1-9])", number, own.shown).strip()
 
 
-def written(number: int, how: str) -> str:
+def _written(number: int, how: str) -> str:
     """A number as a list of this kind (`w:numFmt`) shows it; in digits where the kind is not known."""
-    if how in ("lowerLetter", "upperLetter") and number > 0:
-        letters = chr(ord("a") + (number - 1) % 26) * min((number - 1) // 26 + 1, 30)
-        return letters.upper() if how == "upperLetter" else letters
-    if how in ("lowerRoman", "upperRoman") and 0 < number < 10_000:
-        roman = ""
-        for value, digits in _ROMAN:
-            roman += digits * (number // value)
-            number %= value
-        return roman.upper() if how == "upperRoman" else roman
     if how == "ordinal":
         ending = "th" if 10 < number % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
         return f"{number}{ending}"
     if how == "none":
         return ""
-    return f"{number:02}" if how == "decimalZero" else str(number)
+    return f"{number:02}" if how == "decimalZero" else list_number(number, _KINDS.get(how, "1"), repeats_letters=True)
 
 
 def _number(value: str | None, otherwise: int) -> int:
