@@ -58,7 +58,7 @@ class Library:
         return found
 
     def give(self, name: str, file: Path) -> dict[str, Any]:
-        """Adds a file, in place of one of the same name; gives its verdict. One that cannot be opened, or is
+        """Adds a file, in place of one of the same name, and returns its verdict. One that cannot be opened, or is
         larger than a request may be, has failed like any other that cannot be read."""
         try:
             content = file.open("rb")
@@ -79,7 +79,7 @@ class Library:
         self._call("DELETE", f"/documents/{document}", params={"collection": self.collection})
 
     def evaluate(self, questions: int, gate: Mapping[str, float]) -> dict[str, Any]:
-        """Has the service ask itself questions made from the collection; gives its report. Raises AirflowFailException
+        """Has the service ask itself questions made from the collection, and returns its report. Raises AirflowFailException
         where it cannot, and AirflowException where the service was restarted meanwhile."""
         wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
         job = self._call("POST", "/evaluations", json=wanted)
@@ -91,8 +91,8 @@ class Library:
             if tenth > logged:
                 logged = tenth
                 log.info("%s of %s questions asked", job["done"], job["total"])
-        if job["state"] == "failed":
-            raise AirflowFailException(f"The evaluation failed: {job['error']}")
+        if job["state"] != "done":
+            raise AirflowFailException(f"The evaluation was not finished ({job['state']}): {job['error']}")
         return dict(job["result"])
 
     def _job(self, job: str) -> Any:

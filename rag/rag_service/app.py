@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         if app.state.traces is not None:
             app.state.traces.close()
 
-    # FastAPI's own pages fetch their scripts from elsewhere; routes.docs needs nothing but this service.
+    # FastAPI's own pages fetch their scripts from elsewhere; /docs needs nothing but this service.
     app = FastAPI(
         title="Question answering", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )

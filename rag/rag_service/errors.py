@@ -20,7 +20,7 @@ RagError
 ├── JobCancelled          409  a job was cancelled; its own end, never an HTTP error
 ├── TooManyUploads        429  more uploads at once than the service takes
 ├── TooManyJobs           429  more jobs at once than the service takes
-├── AlreadyReindexing     409  the vectors are being made anew already
+├── AlreadyReindexing     409  the documents are being reindexed already
 ├── Watched               409  the collection is a watched folder's: the folder is the truth
 ├── StoreFull             507  the disk is full, or the store cannot be written
 ├── BadQuestions          422  a set of questions cannot be read, or none can be made
@@ -67,7 +67,7 @@ class OtherEmbedder(NotReady):
     def __init__(self, stored: str, current: str) -> None:
         super().__init__(
             f"The store's vectors were made by {stored}, but the embedder is now {current}. They cannot be compared.",
-            "Run `python -m rag_service reindex`, or POST /reindex: it makes the vectors anew from the stored text. "
+            "Run `python -m rag_service reindex`, or POST /reindex: it makes the vectors again from the stored text. "
             "Or set RAG_EMBEDDER (and RAG_EMBEDDER_REVISION) back.",
         )
 
@@ -92,7 +92,7 @@ class WrongKey(RagError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The request gives no key that is valid.",
+            "The request carries no valid key.",
             "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out.",
         )
         self.headers = {"WWW-Authenticate": 'Bearer realm="question answering"'}
@@ -201,7 +201,7 @@ class UnknownJob(RagError):
     def __init__(self, job: str) -> None:
         super().__init__(
             f"There is no job {job[:80]}.",
-            "GET /jobs lists them; a restart forgets them. GET /documents tells what is there.",
+            "GET /jobs lists them; a restart forgets them. GET /documents lists what is there.",
         )
 
 
@@ -232,7 +232,7 @@ class AlreadyReindexing(RagError):
     status, title = 409, "Reindexing already"
 
     def __init__(self) -> None:
-        super().__init__("The vectors are being made anew already.", "GET /jobs shows how far it is.")
+        super().__init__("The documents are being reindexed already.", "GET /jobs shows how far it is.")
 
 
 class Watched(RagError):

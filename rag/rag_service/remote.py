@@ -39,15 +39,16 @@ class Client:
         return answer
 
     def follow(self, job: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Asks for a job until it has ended, and shows each answer. Raises RagError with the reason where it failed."""
+        """Asks for a job until it has ended, and shows each answer. Raises RagError with the reason where it failed or
+        was cancelled."""
         wait = 0.02  # most files are small; long work is asked for less often
         while job["state"] == "running":
             time.sleep(wait)
             wait = min(1.5 * wait, 0.5)
             job = self.call("GET", f"/jobs/{job['job']}")
             show(job)
-        if job["state"] == "failed":
-            raise RagError(str(job["error"]))
+        if job["state"] != "done":
+            raise RagError(job["error"] or f"The job was {job['state']}.")
         return job
 
 

@@ -60,8 +60,8 @@ class Service:
         self._closing = threading.Event()
 
     def start(self) -> None:
-        """Loads the models in the background; `parts` raises NotReady until then. Deletes by and by what nothing needs
-        any more."""
+        """Loads the models in the background; `parts` raises NotReady until then. Also deletes in the background what
+        nothing needs any more."""
         threading.Thread(target=self._load_and_keep, name="load-models", daemon=True).start()
         threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
 
@@ -112,11 +112,15 @@ class Service:
         with only_one(self.settings.data_dir):
             embedder, serving = load_embedder(self.settings), next(iter(self._parts.values()), None)
             library = serving.library if serving else self.library_over(self.store, embedder)
+            if embedder.identity in self._parts:
+                embedder = self._parts[embedder.identity].embedder  # in memory once
             library.use_also(embedder)
             if serving is not None and embedder.identity not in self._parts:
                 parts = self._put_together(embedder, serving.generator, serving.without_generator, library)
                 self._parts = {**self._parts, embedder.identity: parts}
-            reindex(self.store, library, self._wanted(embedder), job)
+            wanted = self._wanted(embedder)
+            reindex(self.store, library, wanted, job)
+            library.use_only(embedder, wanted)
             self._forget_all_but(embedder)
 
     def parts(self) -> Parts:

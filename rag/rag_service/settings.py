@@ -13,7 +13,7 @@ from rag_service.errors import BadSettings
 from rag_service.health import DEFAULT_PORT
 
 MEGABYTE = 1024 * 1024
-_COLLECTION = r"\w[\w .-]{0,63}"
+COLLECTION = r"\w[\w .-]{0,63}"
 
 
 class Settings(BaseSettings):
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     @field_validator("watch")
     @classmethod
     def _watch_names_a_collection(cls, watch: str | None) -> str | None:
-        if watch is not None and not re.fullmatch(_COLLECTION, _folder_and_collection(watch)[1]):
+        if watch is not None and not re.fullmatch(COLLECTION, _folder_and_collection(watch)[1]):
             raise ValueError(
                 "must be a folder, or folder:collection with a collection of letters, digits, '.', '_', '-'"
             )

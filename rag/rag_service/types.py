@@ -64,7 +64,7 @@ class ReadingWarning:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a reader gives: the text that is stored and that every offset refers to, its blocks in order of place, its
+    """What a reader returns: the text that is stored and that every offset refers to, its blocks in order of place, its
     pages where it has any, warnings, and facts of the file itself, such as its title."""
 
     text: str
@@ -172,7 +172,7 @@ class Weights:
 @dataclass(frozen=True)
 class SearchOptions:
     """Where and how to search. `documents`: in these alone, by name or id; none: in all. `metadata`: in those alone
-    that have these values. `depth`: so many passages of either search are compared more closely."""
+    that have these values. `depth`: how many passages of either search are compared more closely."""
 
     documents: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -129,7 +129,7 @@ def test_a_key_for_some_collections_sees_and_changes_those_alone(front: Front, t
     everything, one = front(api_key_file=keys_in(tmp_path)), front(api_key_file=keys_in(tmp_path))
     everything.headers.update(bearer(ALL))
     one.headers.update(bearer(ONE))
-    for collection in ("wine", "secrets"):
+    for collection in ("wine", "secrets", "a secret"):
         added = everything.post("/documents", files={"files": ("a.txt", WINE)}, data={"collection": collection})
         assert added.status_code == 200
 
@@ -138,6 +138,8 @@ def test_a_key_for_some_collections_sees_and_changes_those_alone(front: Front, t
     assert [found["id"] for found in one.get("/v1/models").json()["data"]] == ["wine"]
     assert one.post("/ask", json={"question": "What keeps wine?", "collection": "wine"}).status_code == 200
     assert "secrets" not in one.post("/ask", json={"question": "x", "collection": "cellar notes"}).text
+    first = one.get("/documents", params={"limit": 1}).json()
+    assert ([found["collection"] for found in first["documents"]], first["next"]) == (["wine"], "wine/a.txt")
     there = {"collection": "secrets"}
     asked = {"model": "secrets", "messages": [{"role": "user", "content": "x"}]}
     for response in (
@@ -198,7 +200,7 @@ def test_the_command_line_sends_the_first_key(
     with served(settings.model_copy(update={"api_key_file": file, "data_dir": tmp_path / "data"})) as port:
         command = ["ingest", str(document), "--url", f"http://127.0.0.1:{port}"]
         assert main(command) == 1
-        assert "no key that is valid" in capsys.readouterr().err
+        assert "no valid key" in capsys.readouterr().err
         monkeypatch.setenv("RAG_API_KEY_FILE", str(file))
         assert main(command) == 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import wait_until_ready
 from fastapi.testclient import TestClient
-from storing import put, unit
+from storing import SPANS, TEXT, cut, edition, put, unit
 from test_service import problem
 
 from rag_service.app import create_app
@@ -57,6 +57,53 @@ def test_what_others_change_meanwhile_stays(store: Store) -> None:
     assert {passage.document for passage in found.values()} == {"2.txt", "4.txt"}
     dense = Index(store, 4).search(view, unit(0)[0], 20)
     assert {number for number, _ in dense} == set(found)
+
+
+def test_what_is_written_to_next_is_a_copy_even_without_asking_for_one(store: Store) -> None:
+    put(store, "1", "1.txt")
+    put(store, "2", "2.txt")
+    put(store, "1b", "1.txt", "c@next")
+    put(store, "3", "3.txt")
+
+    store.promote_next("c")
+
+    assert [one.id for one in store.documents("c")] == ["1b", "2", "3"]
+
+
+def test_what_others_deleted_meanwhile_does_not_come_again_even_the_last(store: Store) -> None:
+    put(store, "1", "1.txt")
+    store.begin_next("c")
+    put(store, "2", "2.txt", "c@next")
+    store.delete("c", "1")
+
+    store.promote_next("c")
+    assert names(store) == ["2.txt"]
+
+    put(store, "3", "3.txt")
+    store.begin_next("c")
+    store.delete("c@next", "2")
+    store.delete("c", "3")
+    store.promote_next("c")
+    assert store.collections() == {"c@previous": 1}
+
+
+def test_what_is_remembered_goes_with_the_state_and_not_into_another_edition(store: Store) -> None:
+    put(store)
+    store.remember(store.view("c"), "old")
+    store.begin_next("c")
+    assert store.recall(store.view("c@next")) == "old"
+    store.remember(store.view("c@next"), "new")
+
+    store.promote_next("c")
+    assert store.recall(store.view("c")) == "new"
+    store.roll_back("c")
+    assert store.recall(store.view("c")) == "old"
+
+    other = store.begin_edition(edition("other"))
+    for key, _ in store.lacking(other):
+        store.put_passages(key, other, cut(TEXT, SPANS, unit(0, 1)))
+    assert store.use_edition(other)
+    assert store.recall(store.view("c")) is None
 
 
 def test_a_request_ends_with_the_state_that_it_began_with(store: Store) -> None:
@@ -131,6 +178,8 @@ def test_a_refresh_over_http(client: TestClient, upload: Upload) -> None:
 
     problem(client.post("/collections/wines/promote"), 404)
     problem(client.post("/collections/none/next"), 404)
+    client.post("/collections/wines/next")
+    problem(client.post("/collections/wines@next/next"), 422)
     refused = client.post(
         "/documents", files=[("files", ("x.txt", b"X is a letter."))], data={"collection": "wines@previous"}
     )

@@ -164,7 +164,7 @@ def test_the_command_measures_calibrates_and_judges(filled: Path, capsys: pytest
     assert {name for name in first["figures"] if not name.startswith("recall@")} == FIGURES
     assert sum(one["count"] for one in first["reliability"]) == 16
     with closing(Service(read_settings())) as runtime:
-        weights = runtime.store.recall("confidence default")
+        weights = runtime.store.recall(runtime.store.view("default"))
     assert weights is not None
     assert len(json.loads(weights)) == 5
 
@@ -205,7 +205,7 @@ def test_one_document_alone_fits_a_confidence_by_its_near_misses(filled: Path) -
     assert main(["eval", "--collection", "alone", "--count", "12", "--calibrate"]) == 0
 
     with closing(Service(read_settings())) as runtime:
-        assert runtime.store.recall("confidence alone") is not None
+        assert runtime.store.recall(runtime.store.view("alone")) is not None
 
 
 def test_questions_are_made_from_no_more_documents_than_are_to_be_read(

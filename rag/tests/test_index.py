@@ -100,7 +100,7 @@ def test_an_index_that_grows_large_is_rebuilt_while_it_answers(store: Store) -> 
 
 def no_learning(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
-        raise AssertionError("the index was made anew")
+        raise AssertionError("the index was made again")
 
     monkeypatch.setattr(Index, "_lists", refused)
 
@@ -120,6 +120,19 @@ def test_the_kept_index_is_used_and_brought_up_to_date(
 
     assert size(again, store) == 605
     assert found(again, store, later[3]) == [604]
+
+
+def test_the_kept_index_outlives_a_run_that_does_not_search_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, "a", units(600, 1))
+    index = Index(store, DIMENSION, tmp_path / "cache", LIMIT)
+    size(index, store)
+    index.close()
+    Index(store, DIMENSION, tmp_path / "cache", LIMIT).close()
+    no_learning(monkeypatch)
+
+    assert size(Index(store, DIMENSION, tmp_path / "cache", LIMIT), store) == 600
 
 
 @pytest.mark.parametrize("damage", ["a flipped bit", "cut short", "another store", "no description", "no json"])

@@ -28,6 +28,7 @@ from rag_service.store.protocol import Edition, Passages, Store
 from rag_service.terms import terms_of
 from rag_service.types import Extracted, Span
 
+CONTENTS = ("port.txt", b"Port is fortified with brandy."), ("beer.txt", b"Beer is brewed.")
 QUESTION = {"question": "What is port fortified with?"}
 
 
@@ -135,7 +136,7 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
     settings = settings.model_copy(update={"data_dir": tmp_path / "data"})
     with service(settings) as client:
         wait_until_ready(client)
-        upload(client, ("port.txt", b"Port is fortified with brandy."), ("beer.txt", b"Beer is brewed."))
+        upload(client, *CONTENTS)
         before = client.get("/documents").json()
 
     changed = settings.model_copy(update={"embedder": str(other_embedder)})
@@ -176,6 +177,10 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
         assert client.get("/readyz").json()["needs_reindex"] is None
         after = client.get("/documents").json()["documents"]
         assert [one for one in after if one["name"] != "new.txt"] == before["documents"]
+        for document in client.get("/documents").json()["documents"]:
+            client.delete(f"/documents/{document['id']}")
+        upload(client, *CONTENTS)  # an emptied store begins with the new embedder, not with the old one
+        assert answer(client)["model"]["embedder"] == str(other_embedder)
         upload(client, ("late.txt", b"Cider is made from apples."))
 
     gone = settings.model_copy(update={"embedder": None})
@@ -188,7 +193,7 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
         finished(client.app.state.service.jobs, client.post("/reindex").json()["job"])  # type: ignore[attr-defined]
         wait_until_ready(client)
         assert answer(client)["model"]["embedder"] == old
-        assert len(client.get("/documents").json()["documents"]) == 4
+        assert len(client.get("/documents").json()["documents"]) == 3
         with closing(Service(settings.model_copy(update={"embedder": str(moved)}))) as other:
             other.reindex(Job("reindex"))  # by another process, as it were
         assert client.post("/ask", json=QUESTION).status_code == 503  # noticed at once, never a mix

@@ -309,3 +309,21 @@ def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:
         assert "no/such-model" in body["detail"]
         assert "RAG_EMBEDDER" in body["hint"]
         problem(client.post("/ask", json={"question": "What?"}), 503)
+
+
+def test_metadata_of_an_unchanged_file_are_changed_without_reading_it_again(
+    filled: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown() -> dict[str, str]:
+        return dict(filled.get("/documents").json()["documents"][0]["metadata"])
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was read again")
+
+    monkeypatch.setattr("rag_service.indexing.ingest.extract", never)
+    sent = filled.post("/documents", files=[("files", ("wine.md", WINE))], data={"metadata": '{"year": "2024"}'})
+    assert [one["verdict"] for one in sent.json()["documents"]] == ["unchanged"]
+    assert shown() == {"year": "2024"}
+    upload(filled, ("wine.md", WINE))
+    assert shown() == {"year": "2024"}
+    assert filled.post("/search", json={"query": "wine", "metadata": {"year": "2024"}}).json()["hits"]

@@ -74,7 +74,7 @@ def test_the_same_name_replaces_and_deleting_leaves_nothing(store: SqliteStore, 
 
     assert set(rows(path).values()) == {0}
     assert store.collections() == {}
-    for ask in (store.delete, store.content, store.original):
+    for ask in (store.delete, store.content):
         with pytest.raises(UnknownDocument):
             ask("c", "2")
 
@@ -151,7 +151,12 @@ def test_documents_are_read_page_by_page(store: SqliteStore) -> None:
     put(store, "9", "0.txt", collection="d")
 
     assert [one.name for one in store.documents("c", after="1.txt", limit=2)] == ["2.txt", "3.txt"]
-    assert [one.collection for one in store.documents(None, after="c/3.txt")] == ["c", "d"]
+    put(store, "9", "deep/9.txt", collection="d")
+    assert [one.collection for one in store.documents(None, after="c/3.txt")] == ["c", "d", "d"]
+    assert [one.name for one in store.documents(None, after="c/3.txt", limit=2)] == ["4.txt", "0.txt"]
+    assert [one.name for one in store.documents(["d", "e"])] == ["0.txt", "deep/9.txt"]
+    put(store, "9", "last.txt", collection="d")
+    assert [one.name for one in store.documents(None, after="d/deep/9.txt")] == ["last.txt"]
     assert len(list(every_document(store, "c"))) == 5
 
 

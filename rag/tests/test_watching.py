@@ -181,3 +181,16 @@ def test_a_watched_folder_is_named_with_its_collection(monkeypatch: pytest.Monke
     monkeypatch.setenv("RAG_WATCH", "/srv/papers:../x")
     with pytest.raises(BadSettings, match="RAG_WATCH"):
         read_settings()
+
+
+def test_a_watched_content_is_not_deleted_by_its_other_name(settings: Settings, folder: Path, tmp_path: Path) -> None:
+    watching = settings.model_copy(update={"data_dir": tmp_path / "data", "watch": f"{folder}:cellar"})
+    with TestClient(create_app(watching)) as client:
+        wait_until_ready(client)
+        where = {"collection": "cellar"}
+        until(lambda: len(client.get("/documents", params=where).json()["documents"]) == 2)
+        [added] = client.post(
+            "/documents", files={"files": ("a.txt", (folder / "port.txt").read_bytes())}, data=where
+        ).json()["documents"]
+
+        assert client.delete(f"/documents/{added['document_id']}", params=where).status_code == 409

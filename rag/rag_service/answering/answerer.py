@@ -15,7 +15,7 @@ from rag_service.answering.support import supported
 from rag_service.errors import OtherEmbedder, UnknownDocument
 from rag_service.models.engines import Embedder, Generator
 from rag_service.search.retriever import Retriever
-from rag_service.store.protocol import Store
+from rag_service.store.protocol import Store, View
 from rag_service.types import Answer, Block, Citation, Encoded, Extracted, Hit, SearchOptions
 
 PROMPT = "question: {question} context: {context}"
@@ -72,7 +72,7 @@ class Answerer:
 
     def search(self, question: str, collection: str, top_k: int, options: SearchOptions | None = None) -> list[Hit]:
         """The best passages. Raises EmptyCollection, UnknownDocument."""
-        return self._search(question, collection, top_k, options)[0]
+        return self._search(question, collection, top_k, options)[1]
 
     def ask(
         self,
@@ -85,14 +85,14 @@ class Answerer:
         """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection,
         UnknownDocument."""
         started = time.perf_counter()
-        hits, encoded = self._search(question, collection, top_k, options)
+        view, hits, encoded = self._search(question, collection, top_k, options)
         retrieved = time.perf_counter()
         asked = asked_of(question, encoded.tokens[0])
         ranked = ranked_sentences(asked, hits, self._embedder)
         values = features(asked, hits, ranked)
         if tell:
             tell(Retrieved(hits, values))
-        kept = self._store.recall(f"confidence {collection}")
+        kept = self._store.recall(view)
         sure = confidence(values, json.loads(kept) if kept else None)
         related = about(values) >= _RELATED
         if related and (asks_for_list(question) or asks_for_summary(question)):
@@ -109,12 +109,12 @@ class Answerer:
 
     def _search(
         self, question: str, collection: str, top_k: int, options: SearchOptions | None
-    ) -> tuple[list[Hit], Encoded]:
+    ) -> tuple[View, list[Hit], Encoded]:
         view = self._store.view(collection)
         if view.edition.embedder != self._embedder.identity:
             raise OtherEmbedder(view.edition.embedder, self._embedder.identity)
         encoded = self._embedder.encode_question(question)
-        return self._retriever.find(view, question, encoded, top_k, options), encoded
+        return view, self._retriever.find(view, question, encoded, top_k, options), encoded
 
     def _content(self, collection: str, document_id: str) -> Extracted | None:
         try:

@@ -57,9 +57,10 @@ def evaluate(service: Service, plan: Plan, step: Step) -> Report:
     """Runs it; `step` hears how many of how many trials are done. With `calibrate` the confidence of the collection is
     fitted to what came out, kept in the store and used from then on; the report is of before. Raises EmptyCollection,
     BadQuestions."""
+    view = service.store.view(plan.collection) if plan.calibrate else None
     outcomes = outcomes_of(service, plan, step)
-    if plan.calibrate:
-        service.store.remember(f"confidence {plan.collection}", json.dumps(calibrated(outcomes)))
+    if view is not None:
+        service.store.remember(view, json.dumps(calibrated(outcomes)))
     return report(outcomes, plan.file.name if plan.file else plan.collection, plan.top_k, plan.seed)
 
 

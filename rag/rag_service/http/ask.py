@@ -18,12 +18,15 @@ from rag_service.http.page_files import PAGE_HEADERS, front_page
 from rag_service.http.reference import reference_page
 from rag_service.http.streaming import Event, event_line, event_stream
 from rag_service.service import Service
+from rag_service.settings import COLLECTION
+from rag_service.store.protocol import NEXT, PREVIOUS
 from rag_service.types import Answer, Hit, SearchOptions, Weights
 
 router = APIRouter()
 
 # NAME@next is what a refresh writes to, NAME@previous what the name stood for before.
-Collection = Annotated[str, StringConstraints(pattern=r"^\w[\w .-]{0,63}(@next|@previous)?$")]
+Collection = Annotated[str, StringConstraints(pattern=rf"^{COLLECTION}({NEXT}|{PREVIOUS})?$")]
+Name = Annotated[str, StringConstraints(pattern=f"^{COLLECTION}$")]
 LONGEST_QUESTION = 2000
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUESTION)]
 TopK = Annotated[int, Field(ge=1, le=20, strict=True)]
@@ -68,7 +71,10 @@ class Search(BaseModel):
     metadata: Metadata = {}
     weights: Shares = Shares()
     depth: int = Field(
-        default=SearchOptions.depth, ge=1, le=200, description="So many of either search are compared more closely."
+        default=SearchOptions.depth,
+        ge=1,
+        le=200,
+        description="Passages of either search that are compared more closely.",
     )
 
     def options(self) -> SearchOptions:
@@ -106,9 +112,9 @@ def answering(
             if tell is not None:
                 tell(event)
 
-        told = tell_on if state.traces is not None else tell  # nobody listens: nothing is told
+        listener = tell_on if state.traces is not None else tell
         with state.metrics.working.track_inprogress():
-            answer = service_of(request).work(lambda p: p.answerer.ask(question, collection, top_k, told, options))
+            answer = service_of(request).work(lambda p: p.answerer.ask(question, collection, top_k, listener, options))
         state.metrics.answered(answer)
         if state.traces is not None:
             state.traces.asked(question, collection, hits, answer, began)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rag_service.errors import TooManyFiles, TooManyUploads
-from rag_service.http.ask import Collection, Metadata, service_of
+from rag_service.http.ask import Collection, Metadata, Name, service_of
 from rag_service.http.keys import Grant, granted
 from rag_service.http.problems import problem_of
 from rag_service.indexing.jobs import Job
@@ -32,7 +32,7 @@ _METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
 
 
 class UploadPool:
-    """Lets so many uploads in at once, before their bodies are read; the next is refused, and questions go on."""
+    """Lets `limit` uploads in at once, before their bodies are read; the next is refused, and questions go on."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -43,11 +43,11 @@ class UploadPool:
         if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/documents"):
             await self._app(scope, receive, send)
             return
+        metrics = scope["app"].state.metrics
         if not self._places.acquire(blocking=False):
-            scope["app"].state.metrics.refused(TooManyUploads.title)
+            metrics.refused(TooManyUploads.title)
             await problem_of(Request(scope), TooManyUploads(self._limit))(scope, receive, send)
             return
-        metrics = scope["app"].state.metrics
         try:
             with metrics.uploading.track_inprogress():
                 await self._app(scope, receive, send)
@@ -62,7 +62,10 @@ def add_documents(
     response: Response,
     files: Annotated[list[UploadFile], File()],
     collection: Annotated[Collection, Form()] = "default",
-    metadata: Annotated[str, Form(description='Strings that searches can ask for, such as {"year": "2024"}.')] = "",
+    metadata: Annotated[
+        str,
+        Form(description='Strings that searches can ask for, such as {"year": "2024"}.'),
+    ] = "",
     background: Annotated[bool, Query()] = False,
 ) -> dict[str, Any]:
     """Adds files; a verdict for each: indexed, unchanged or failed with the reason, and with warnings of what was not
@@ -76,7 +79,7 @@ def add_documents(
         raise _invalid("collection", "a state to go back to is not changed: use the collection itself, or @next")
     facts = _facts(metadata)
     library = service.parts().library
-    most = service.settings.max_file_bytes + 1  # one byte more tells that a file is too large
+    most = service.settings.max_file_bytes + 1  # one byte more shows that a file is too large
     if background:
         response.status_code = 202
         return {"collection": collection, **_added_later(service, files, collection, facts, most)}
@@ -86,9 +89,9 @@ def add_documents(
     return {"collection": collection, "documents": [asdict(verdict) for verdict in verdicts]}
 
 
-def _facts(metadata: str) -> dict[str, str]:
+def _facts(metadata: str) -> dict[str, str] | None:
     try:
-        return _METADATA.validate_json(metadata) if metadata.strip() else {}
+        return _METADATA.validate_json(metadata) if metadata.strip() else None
     except ValidationError as error:
         raise _invalid("metadata", str(error.errors()[0]["msg"])) from error
 
@@ -98,7 +101,7 @@ def _invalid(field: str, message: str) -> RequestValidationError:
 
 
 def _added_later(
-    service: Service, files: Sequence[UploadFile], collection: str, metadata: Mapping[str, str], most: int
+    service: Service, files: Sequence[UploadFile], collection: str, metadata: Mapping[str, str] | None, most: int
 ) -> dict[str, Any]:
     held = ExitStack()
     copies: list[tuple[str, IO[bytes]]] = []
@@ -132,15 +135,15 @@ def list_documents(
     after: Annotated[str, Query(max_length=400)] = "",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
-    """The documents of a collection, or of all, by name, at most `limit`. Where there are more, `next` is what to give
-    as `after` to get them."""
+    """The documents of a collection, or of all, by name, at most `limit`. Where there may be more, `next` is the
+    `after` of the next page."""
     if collection is not None:
         grant.check(collection)
-    found = service.store.documents(collection, after, limit)
+    seen = [name for name in service.store.collections() if grant.sees(name)] if grant.collections is not None else None
+    found = service.store.documents(collection or seen, after, limit)
     last = found[-1] if len(found) == limit else None
     more = last and (last.name if collection else f"{last.collection}/{last.name}")
-    seen = [asdict(document) for document in found if grant.sees(document.collection)]
-    return {"documents": seen, "next": more}
+    return {"documents": [asdict(document) for document in found], "next": more}
 
 
 @router.get("/documents/{document_id}")
@@ -178,7 +181,7 @@ def delete_document(
     """Removes a document with all its names from a collection."""
     grant.check(collection)
     summary = service.store.find(collection, document_id=document_id)
-    if summary is not None and summary.id == document_id and summary.origin is not None:
+    if summary is not None and summary.origin is not None:
         service.refuse_watched(collection)
     service.store.delete(collection, document_id)
     return Response(status_code=204)
@@ -213,7 +216,7 @@ def delete_collection(collection: Collection, service: Running, grant: Granted) 
 
 
 @router.post("/collections/{collection}/next", status_code=201)
-def begin_next(collection: Collection, service: Running, grant: Granted) -> dict[str, Any]:
+def begin_next(collection: Name, service: Running, grant: Granted) -> dict[str, Any]:
     """Copies a collection to NAME@next, in place of an earlier copy: add, remove and evaluate documents there, while
     the collection answers as before. It costs no embedding: a content is stored once."""
     grant.check(collection)
@@ -221,7 +224,7 @@ def begin_next(collection: Collection, service: Running, grant: Granted) -> dict
 
 
 @router.post("/collections/{collection}/promote")
-def promote_next(collection: Collection, service: Running, grant: Granted) -> dict[str, Any]:
+def promote_next(collection: Name, service: Running, grant: Granted) -> dict[str, Any]:
     """Lets the collection be what NAME@next is, in one step. What others have added to the collection or removed from
     it since the copy was made stays added or removed. What it was before is kept as NAME@previous."""
     grant.check(collection)
@@ -231,7 +234,7 @@ def promote_next(collection: Collection, service: Running, grant: Granted) -> di
 
 
 @router.post("/collections/{collection}/rollback")
-def roll_back(collection: Collection, service: Running, grant: Granted) -> dict[str, Any]:
+def roll_back(collection: Name, service: Running, grant: Granted) -> dict[str, Any]:
     """Lets the collection be what it was before the last promotion, in one step; a second time undoes that."""
     grant.check(collection)
     service.refuse_watched(collection)

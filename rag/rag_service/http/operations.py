@@ -72,6 +72,6 @@ def start_evaluation(body: Evaluation, service: Running, grant: Granted) -> dict
     plan = Plan(body.collection, body.count, body.top_k, body.seed, calibrate=body.calibrate)
 
     def work(job: Job) -> None:
-        job.gives(asdict(evaluate_and_log(service, plan, gate, job.reaches)))
+        job.returns(asdict(evaluate_and_log(service, plan, gate, job.reaches)))
 
     return asdict(service.jobs.start("evaluate", work))

@@ -37,7 +37,7 @@ def document(status: int, title: str, detail: str, hint: str, request_id: str) -
 
 
 def problem_of(request: Request, error: Exception) -> JSONResponse:
-    """The answer for an error of ours, or for a fault: that one tells nothing but where to look."""
+    """The answer for an error of ours, or for a fault: that one says only where to look."""
     if isinstance(error, EmptyCollection):  # it names the others: those that the key is for
         error = EmptyCollection(error.collection, [name for name in error.others if granted(request).sees(name)])
     if isinstance(error, RagError):

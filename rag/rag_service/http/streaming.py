@@ -1,4 +1,4 @@
-"""An answer told while it comes about, as server-sent events."""
+"""An answer as server-sent events, while it is being made."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def event_stream(
 
 
 def follow(work: Callable[[Tell], Answer]) -> Iterator[Event]:
-    """What `work` tells, each at once, and at the end the answer; raises what it raises.
+    """What `work` reports, each at once, and at the end the answer; raises what it raises.
 
     The work has a thread of its own and always comes to its end there: whatever it holds is given back, also when the
     reader has gone away.
     """
-    told: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+    reported: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            told.put(work(told.put))
+            reported.put(work(reported.put))
         except Exception as error:  # whatever it is, it is raised again where the reader is
-            told.put(error)
+            reported.put(error)
 
     threading.Thread(target=run, name="streamed-answer", daemon=True).start()
     while True:
-        event = told.get()
+        event = reported.get()
         if isinstance(event, Exception):
             raise event
         yield event

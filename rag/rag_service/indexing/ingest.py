@@ -16,7 +16,7 @@ from rag_service.errors import LoadFailed, OtherEmbedder
 from rag_service.indexing.chunk import chunk
 from rag_service.language import language_of
 from rag_service.models.engines import Embedder
-from rag_service.reading import KINDS, Limits, extract, kind_of
+from rag_service.reading import KINDS, Limits, extract
 from rag_service.search.maxsim import signs
 from rag_service.store.protocol import Edition, Named, Passages, Store
 from rag_service.terms import terms_of
@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 # Is called with a long file's progress: passages embedded, passages in all.
 OnPassages = Callable[[int, int], None]
 _AT_ONCE = 128
-# Files of these kinds are kept, so that their pages can be shown.
-_KEPT_KINDS = frozenset(("pdf",))
 
 
 class Library:
@@ -51,13 +49,13 @@ class Library:
         metadata: Mapping[str, str] | None = None,
         on_passages: OnPassages | None = None,
     ) -> Verdict:
-        """Adds one file, or says why not; `origin` is the watched folder that it comes from. Raises only what
-        concerns every file, such as OtherEmbedder."""
+        """Adds one file, or says why not; `origin` is the watched folder that it comes from. Without `metadata`, those
+        of an unchanged file stay. Raises only what concerns every file, such as OtherEmbedder."""
         name = clean_name(name)
         document_id = hashlib.sha256(data).hexdigest()
         self._edition()
         before = self._store.find(collection, name=name)
-        known = None if metadata else self._store.add_name(collection, name, document_id, origin)
+        known = self._store.add_name(collection, name, document_id, origin, metadata)
         if known is not None:  # stored already, under whichever name
             same = before is not None and before.id == document_id
             return Verdict(
@@ -65,11 +63,10 @@ class Library:
             )
         try:
             extracted = extract(name, data, self._limits)
-            original = data if kind_of(name, data) in _KEPT_KINDS else None
         except LoadFailed as failure:
             log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
             return Verdict(name, "failed", code=failure.code, reason=failure.detail)
-        named = Named(name, document_id, len(data), extracted, origin, metadata or {}, original)
+        named = Named(name, document_id, len(data), extracted, origin, metadata or {})
         with self._lock:
             edition = self._edition()
             passages = self.passages(extracted, edition, on_passages)
@@ -96,7 +93,11 @@ class Library:
 
     def use_also(self, embedder: Embedder) -> None:
         """Embeds with this one too, for the edition that is its own."""
-        self._embedders[embedder.identity] = embedder
+        self._embedders = {**self._embedders, embedder.identity: embedder}
+
+    def use_only(self, embedder: Embedder, wanted: Edition) -> None:
+        """Embeds with this one alone from now on; an empty store begins with the edition `wanted`."""
+        self._embedders, self._wanted = {embedder.identity: embedder}, wanted
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -129,9 +130,9 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def files_under(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    """Each file with the name that it is stored by. A folder gives the files of known types in it, at any depth, named
-    by their place in the folder. Left out are hidden ones, and links that lead out of it: what they show may be
-    anything on this machine. A file that is named itself is given whatever its type."""
+    """Each file with the name that it is stored by. Of a folder, the files of known types in it, at any depth, named by
+    their place in the folder. Left out are hidden ones, and links that lead out of it: what they show may be anything
+    on this machine. A file that is named itself is included whatever its type."""
     for path in paths:
         if not path.is_dir():
             yield path.name, path

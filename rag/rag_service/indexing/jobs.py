@@ -27,9 +27,9 @@ State = Literal["running", "done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class Progress:
-    """A job at one moment. `done` of `total` steps; `current` is what it works on, of which so many `passages` of
-    `passages_total` are embedded; `error` says why it failed, `result` what came out
-    where that is more than verdicts."""
+    """A job at one moment. `done` of `total` steps; `current` is what it works on, of which `passages` of
+    `passages_total` are embedded; `error` says why it failed, `result` what came out where that is more than verdicts.
+    """
 
     job: str
     kind: str
@@ -48,7 +48,7 @@ class Progress:
 
 
 class Job:
-    """What the work tells of itself, step by step."""
+    """What the work reports of itself, step by step."""
 
     def __init__(self, kind: str, show: Callable[[Progress], None] | None = None) -> None:
         self._show = show or (lambda _: None)
@@ -69,7 +69,7 @@ class Job:
             return replace(self._progress, counts=dict(self._counts), documents=documents)
 
     def expects(self, total: int) -> None:
-        """There are so many steps."""
+        """The number of steps is known."""
         self._change(total=total)
 
     def works_on(self, name: str) -> None:
@@ -90,10 +90,10 @@ class Job:
             self._show(self._progress)
 
     def reaches(self, done: int, total: int) -> None:
-        """So many of so many steps are over."""
+        """`done` of `total` steps are over."""
         self._change(done=done, total=total)
 
-    def gives(self, result: dict[str, Any]) -> None:
+    def returns(self, result: dict[str, Any]) -> None:
         """What came out, for whoever asks for the job."""
         self._change(result=result)
 
@@ -113,7 +113,7 @@ class Job:
 
 
 class Jobs:
-    """Those that run and the last that ended. Nothing is kept across a restart: the store tells what is there."""
+    """Those that run and the last that ended. Nothing is kept across a restart: the store shows what is there."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

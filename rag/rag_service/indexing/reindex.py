@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from rag_service.errors import AlreadyReindexing
@@ -12,7 +13,7 @@ from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job
 from rag_service.store.protocol import Edition, Store
 
-# After so many rounds of catching up with what was added meanwhile, nothing is added during the last one.
+# Rounds of catching up with what was added meanwhile. After them, nothing is added during a round.
 _ROUNDS = 3
 
 
@@ -32,14 +33,12 @@ def reindex(store: Store, library: Library, wanted: Edition, job: Job) -> None:
     killed goes on where it was. `library` knows the edition's embedder."""
     edition = store.begin_edition(wanted)
     done = 0
-    for _ in range(_ROUNDS):
+    for rounds in count(1):
         done += _catch_up(store, library, edition, job, done)
-        if store.use_edition(edition):
-            return
-    while True:
-        with library.paused():
-            done += _catch_up(store, library, edition, job, done)
-            if store.use_edition(edition):  # else another process has added a document at this very moment
+        with library.paused():  # a document that is being embedded would otherwise be of the edition before
+            if rounds > _ROUNDS:
+                done += _catch_up(store, library, edition, job, done)
+            if store.use_edition(edition):  # else a document was added at this very moment
                 return
 
 

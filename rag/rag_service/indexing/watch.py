@@ -18,7 +18,7 @@ from rag_service.types import DocumentSummary, Verdict
 
 log = logging.getLogger(__name__)
 
-# Changes come by notice; this look at all files is for what is never told, such as on a network drive.
+# Changes are reported by the system; this look at all files is for those that are not, such as on a network drive.
 _LOOK_EVERY_MS = 60_000
 _TRY_AGAIN_SECONDS = 5.0
 _SHOWN = 20
@@ -51,7 +51,7 @@ class Watcher:
     def __init__(
         self, folder: Path, collection: str, store: Store, library: Callable[[], Library], jobs: Jobs, most_bytes: int
     ) -> None:
-        """`library` gives the one to add with, or raises NotReady."""
+        """`library` returns the one to add with, or raises NotReady."""
         self._folder = folder
         self._collection = collection
         self._origin = str(folder)
@@ -115,9 +115,9 @@ class Watcher:
             verdict = Verdict(name, "failed", code=failure.code, reason=failure.detail)
         if verdict.verdict == "failed":
             # What the file said before is nowhere in the folder any more.
-            for document in self._ours():
-                if document.name == name:
-                    self._forget(document)
+            before = self._store.find(self._collection, name=name)
+            if before is not None and before.origin == self._origin:
+                self._forget(before)
         self._seen[name] = _Seen(stamp, verdict)
         return verdict
 
@@ -156,14 +156,12 @@ class Watcher:
                 ):
                     self.reconcile()
             except Exception as error:  # whatever it is, the watching goes on and says why it cannot see
-                told = (
-                    f"{error.detail} {error.hint}"
-                    if isinstance(error, RagError)
-                    else f"{type(error).__name__}: {error}"
-                )
-                if told != self.state.error:
-                    log.warning("the watched folder cannot be followed: %s", told)
-                self.state = Watched(self._origin, self._collection, len(self._seen), error=told)
+                why = f"{type(error).__name__}: {error}"
+                if isinstance(error, RagError):
+                    why = f"{error.detail} {error.hint}"
+                if why != self.state.error:
+                    log.warning("the watched folder cannot be followed: %s", why)
+                self.state = Watched(self._origin, self._collection, len(self._seen), error=why)
                 self._stop.wait(_TRY_AGAIN_SECONDS)
 
 

@@ -29,7 +29,7 @@ class Embedder(Protocol):
         """The number of tokens of each text, special tokens not counted."""
 
     def places(self, texts: Sequence[str]) -> list[NDArray[numpy.int32]]:
-        """Of each passage where its tokens stand, as `encode_passages` tells it with their vectors."""
+        """Of each passage where its tokens stand, as `encode_passages` returns it with their vectors."""
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         """`(n_texts, dimension)` float32, unit rows. For texts that a question waits for."""
@@ -38,11 +38,11 @@ class Embedder(Protocol):
         """`(dimension,)` float32, of length one."""
 
     def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
-        """What `embed_passages` gives, with the vectors of the texts' tokens out of the same pass. For texts that
+        """What `embed_passages` returns, with the vectors of the texts' tokens out of the same pass. For texts that
         are being ingested questions go before them; `urgent` ones belong to a question."""
 
     def encode_question(self, question: str) -> Encoded:
-        """What `embed_question` gives as the only row, with the vectors of the question's tokens."""
+        """What `embed_question` returns as the only row, with the vectors of the question's tokens."""
 
 
 class Generator(Protocol):

@@ -16,9 +16,9 @@ import numpy
 
 from rag_service.store.protocol import Change, Numbers, Store, Vectors, View
 
-# Up to so many vectors are compared one by one, as half floats: a third of the time that whole ones take. Beyond, only
-# those in the lists nearest to the question are, of so many lists, and so many of them; in lists a number takes one
-# byte. All measured: docs/decisions.md.
+# Up to FLAT_LIMIT vectors are compared one by one, as half floats: a third of the time that whole ones take. Beyond,
+# they stand in LISTS lists, one byte a number, and those of the PROBES lists nearest to the question are compared. All
+# measured: docs/decisions.md.
 FLAT_LIMIT = 100_000
 LISTS = 1024
 PROBES = 24
@@ -83,7 +83,7 @@ class Index:
                     self._cache.write(held.view.state, held.index)
                     held.kept = True
             if self._cache is not None:
-                self._cache.forget_all_but(self._held)
+                self._cache.forget_all_but(self._named())
 
     def _current(self, view: View) -> _Held:
         """The index of the view's state, after taking over what changed in the store, by whichever process."""
@@ -93,25 +93,28 @@ class Index:
         if held is None or changes is None:
             held = self._held[view.state] = self._made(view, change)
             self._forget_others()
-        for one in changes or []:
-            self._follow(held, one)
+        if changes:
+            self._follow(held, changes)
         held.change = change
         if _is_flat(held.index) and held.index.ntotal > self._flat_limit and held.rebuilding is None:
             held.rebuilding = threading.Thread(target=self._rebuild, args=(held,), name="rebuild-index", daemon=True)
             held.rebuilding.start()
         return held
 
-    def _follow(self, held: _Held, change: Change) -> None:
-        held.index.remove_ids(faiss.IDSelectorRange(change.first, change.last + 1))
-        if not change.removed:
-            self._fill(held.index, numpy.arange(change.first, change.last + 1, dtype=numpy.int64))
+    def _follow(self, held: _Held, changes: Sequence[Change]) -> None:
+        """At once, as FAISS looks through the whole index for what is to be removed."""
+        there = {number: not one.removed for one in changes for number in range(one.first, one.last + 1)}
+        held.index.remove_ids(numpy.array(list(there), dtype=numpy.int64))
+        self._fill(held.index, numpy.array([number for number in there if there[number]], dtype=numpy.int64))
         held.kept = False
 
     def _forget_others(self) -> None:
         """Lets go of the states that no name stands for any more."""
-        named = {self._store.view(name).state for name in self._store.collections()}
-        for state in self._held.keys() - named:
+        for state in self._held.keys() - self._named():
             del self._held[state]
+
+    def _named(self) -> set[int]:
+        return {self._store.view(name).state for name in self._store.collections()}
 
     def _made(self, view: View, change: int) -> _Held:
         """The kept index of a large collection, brought up to date, else a new one."""
@@ -158,7 +161,7 @@ class Index:
             with self._lock:
                 held.index, held.change, held.kept = index, change, False
             log.info("the index of %s compares by lists now: %d passages", held.view.collection, len(numbers))
-        except Exception:  # the old index still answers; the next change tries again
+        except Exception:  # the old index still answers; the next search tries again
             log.exception("the index of %s could not be rebuilt", held.view.collection)
         finally:
             held.rebuilding = None

@@ -7,7 +7,7 @@ it has acknowledged outlives a power cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,7 +45,7 @@ class View:
 @dataclass(frozen=True)
 class Named:
     """A document's content under a name, of a file of `size` bytes. `origin` is the watched folder that it comes from,
-    if it does; `original` the file itself, where it is kept."""
+    if it does."""
 
     name: str
     id: str
@@ -53,7 +53,6 @@ class Named:
     extracted: Extracted
     origin: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    original: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +136,16 @@ class Store(Protocol):
         """Adds a document whole, in place of one of the same name. Raises OtherEmbedder where the collection's edition
         is another embedder's; then nothing has changed."""
 
-    def add_name(self, collection: str, name: str, document_id: str, origin: str | None) -> DocumentSummary | None:
-        """Lets a name stand for a content that is stored already, in whichever collection; None where it is not."""
+    def add_name(
+        self,
+        collection: str,
+        name: str,
+        document_id: str,
+        origin: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> DocumentSummary | None:
+        """Lets a name stand for a content that is stored already, in whichever collection; None where it is not.
+        Without `metadata`, those of a name that stands for it already stay."""
 
     def delete(self, collection: str, document_id: str) -> None:
         """Removes a document with all its names from a collection. Raises UnknownDocument."""
@@ -146,20 +153,21 @@ class Store(Protocol):
     def remove_name(self, collection: str, name: str) -> None:
         """Removes a name, and the document where that was its last; without effect where it is not there."""
 
-    def documents(self, collection: str | None = None, after: str = "", limit: int = 1000) -> list[DocumentSummary]:
-        """Names by collection and name, of one collection or of all; `after`: those behind this `collection/name`."""
+    def documents(
+        self, collections: str | Collection[str] | None = None, after: str = "", limit: int = 1000
+    ) -> list[DocumentSummary]:
+        """Names by collection and name, of one collection, of several, or of all. `after`: those behind this name of
+        the one collection, else behind this `collection/name`."""
 
     def find(self, collection: str, *, document_id: str = "", name: str = "") -> DocumentSummary | None:
-        """The document with this id, else with this name, if there is one."""
+        """The document with this id or, where none is given, with this name, if there is one. Of several names of an
+        id, one that comes from a watched folder."""
 
     def content(self, collection: str, document_id: str) -> Extracted:
         """Raises UnknownDocument."""
 
     def text(self, collection: str, document_id: str, start: int, end: int) -> str:
         """`text[start:end]` of a document. Raises UnknownDocument."""
-
-    def original(self, collection: str, document_id: str) -> bytes | None:
-        """The file itself, where it is kept. Raises UnknownDocument."""
 
     # Searching.
     def change(self) -> int:
@@ -189,12 +197,10 @@ class Store(Protocol):
     def text_between(self, number: int, start: int, end: int) -> str:
         """`text[start:end]` of the document that the passage is of; empty where it is no longer there."""
 
-    # What is remembered of a collection.
-    def recall(self, key: str) -> str | None:
-        """What was kept under this key."""
+    # What is remembered of a state. It is copied, promoted and deleted with it; another edition begins without.
+    def recall(self, view: View) -> str | None: ...
 
-    def remember(self, key: str, value: str) -> None:
-        """Keeps a value under a key."""
+    def remember(self, view: View, value: str) -> None: ...
 
     def close(self) -> None: ...
 

@@ -7,10 +7,9 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,28 @@ import numpy
 
 from rag_service.errors import EmptyCollection, OtherEmbedder, StoreDamaged, StoreFull, UnknownDocument
 from rag_service.store.protocol import NEXT, PREVIOUS, Change, Edition, Named, Numbers, Passages, Stored, View
-from rag_service.store.sqlite_schema import make_words, open_file, words_table
+from rag_service.store.sqlite_schema import open_file, words_table
+from rag_service.store.sqlite_states import (
+    chunks_of,
+    copy_to_next,
+    drop_if_empty,
+    edition_of,
+    log_change,
+    merge,
+    new_state,
+    remove_name,
+    rename,
+    retire,
+    set_name,
+    view_of,
+)
 from rag_service.types import READER_VERSION, Block, DocumentSummary, Extracted, Page, Passage, ReadingWarning
 
-# Each passage that a query matches takes one to three microseconds; the words of so many are looked at.
+# The passages that a query may match: each takes one to three microseconds.
 _MOST_ROWS = 1500
 _MOST_IDLE = 8
 _MOST_CHANGES = 100_000
-# A request that began with a state may take so long, in seconds; its passages stay until then.
+# Seconds that a request may take: the passages of the state that it began with stay until then.
 _LONGEST_REQUEST = 120.0
 _AT_ONCE = 200  # documents or passages that one step of sweeping deletes
 _ONE_OF = " (SELECT value FROM json_each(?))"
@@ -62,7 +75,7 @@ class SqliteStore:
 
     def view(self, collection: str) -> View:
         with self._reading() as connection:
-            return self._view(connection, collection)
+            return _view(connection, collection)
 
     def collections(self) -> dict[str, int]:
         with self._reading() as connection:
@@ -75,42 +88,36 @@ class SqliteStore:
 
     def drop(self, collection: str) -> None:
         with self._writing() as connection:
-            self._view(connection, collection)
+            _view(connection, collection)
             for name in (collection, collection + NEXT, collection + PREVIOUS):
-                _retire(connection, name)
-            _log(connection, None)
+                retire(connection, name)
+            log_change(connection, None)
 
     def begin_next(self, collection: str) -> View:
         with self._writing() as connection:
-            view = self._view(connection, collection)
-            base = _new_state(connection, view.edition.id, copy_of=view.state, words=False)
-            connection.execute("UPDATE states SET retired = 0 WHERE id = ?", (base,))
-            state = _new_state(connection, view.edition.id, copy_of=view.state)
-            connection.execute("UPDATE states SET base = ? WHERE id = ?", (base, state))
-            _retire(connection, collection + NEXT)
-            connection.execute("INSERT INTO collections VALUES (?, ?)", (collection + NEXT, state))
-            _log(connection, state)
-        return View(collection + NEXT, state, view.edition)
+            return copy_to_next(connection, _view(connection, collection))
 
     def promote_next(self, collection: str) -> View:
         with self._writing() as connection:
-            after = self._view(connection, collection + NEXT)
-            before = self._known(connection, collection)
+            after = _view(connection, collection + NEXT)
+            before = view_of(connection, collection)
+            merge(connection, before, after)
             if before is not None:
-                _merge(connection, before.state, after)
-                _retire(connection, collection + PREVIOUS)
-                _rename(connection, collection, collection + PREVIOUS)
-            _rename(connection, collection + NEXT, collection)
-            _log(connection, None)
-        return View(collection, after.state, after.edition)
+                retire(connection, collection + PREVIOUS)
+                rename(connection, collection, collection + PREVIOUS)
+            rename(connection, collection + NEXT, collection)
+            promoted = replace(after, collection=collection)
+            drop_if_empty(connection, promoted)
+            log_change(connection, None)
+        return promoted
 
     def roll_back(self, collection: str) -> View:
         with self._writing() as connection:
-            view = self._view(connection, collection + PREVIOUS)
-            _rename(connection, collection, collection + " ")
-            _rename(connection, collection + PREVIOUS, collection)
-            _rename(connection, collection + " ", collection + PREVIOUS)
-            _log(connection, None)
+            view = _view(connection, collection + PREVIOUS)
+            rename(connection, collection, collection + " ")
+            rename(connection, collection + PREVIOUS, collection)
+            rename(connection, collection + " ", collection + PREVIOUS)
+            log_change(connection, None)
         return View(collection, view.state, view.edition)
 
     # Editions
@@ -120,12 +127,12 @@ class SqliteStore:
             if not connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone():
                 return None
             current = _fact(connection, "edition")
-            return _edition(connection, int(current)) if current else None
+            return edition_of(connection, int(current)) if current else None
 
     def begin_edition(self, edition: Edition) -> Edition:
         with self._writing() as connection:
             last = connection.execute("SELECT max(id) FROM editions").fetchone()[0]
-            begun = _edition(connection, last) if last and str(last) != _fact(connection, "edition") else None
+            begun = edition_of(connection, last) if last and str(last) != _fact(connection, "edition") else None
             if begun is not None and replace(begun, found=edition.found, id=0) == edition:
                 return begun
             return _new_edition(connection, edition)
@@ -141,7 +148,7 @@ class SqliteStore:
     def put_passages(self, key: int, edition: Edition, passages: Passages) -> None:
         with self._writing() as connection:
             row = connection.execute("SELECT text FROM documents WHERE key = ?", (key,)).fetchone()
-            if row and not _has_chunks(connection, key, edition.id):
+            if row and not chunks_of(connection, key, edition.id):
                 _put_chunks(connection, key, row[0], edition, passages)
 
     def use_edition(self, edition: Edition) -> bool:
@@ -149,14 +156,14 @@ class SqliteStore:
             if _lacking(connection, edition):
                 return False
             for name, old in connection.execute("SELECT name, state FROM collections").fetchall():
-                state = _new_state(connection, edition.id, copy_of=old)
+                state = new_state(connection, edition.id, copy_of=old)
                 connection.execute("UPDATE collections SET state = ? WHERE name = ?", (state, name))
                 connection.execute(
                     "UPDATE states SET base = (SELECT base FROM states WHERE id = ?) WHERE id = ?", (old, state)
                 )
                 connection.execute("UPDATE states SET retired = ? WHERE id = ?", (time.time(), old))
             connection.execute("INSERT OR REPLACE INTO facts VALUES ('edition', ?)", (str(edition.id),))
-            _log(connection, None)
+            log_change(connection, None)
         return True
 
     def sweep(self) -> bool:
@@ -193,7 +200,7 @@ class SqliteStore:
     def put(self, collection: str, named: Named, edition: Edition, passages: Passages) -> None:
         extracted = named.extracted
         with self._writing() as connection:
-            state, edition = self._state_to_write(connection, collection, edition)
+            view = _view_to_write(connection, collection, edition)
             key = _key(connection, named.id)
             if key is None:
                 key = connection.execute(
@@ -213,82 +220,84 @@ class SqliteStore:
                         for one in extracted.blocks
                     ],
                 )
-                if named.original is not None:
-                    connection.execute("INSERT INTO originals VALUES (?, ?)", (key, named.original))
             assert key is not None
-            if not _has_chunks(connection, key, edition.id):
-                _put_chunks(connection, key, extracted.text, edition, passages)
-            _set_name(connection, state, edition.id, named.name, key, named.origin, dict(named.metadata))
+            if not chunks_of(connection, key, view.edition.id):
+                _put_chunks(connection, key, extracted.text, view.edition, passages)
+            set_name(connection, view, named.name, key, named.origin, named.metadata)
 
-    def add_name(self, collection: str, name: str, document_id: str, origin: str | None) -> DocumentSummary | None:
+    def add_name(
+        self,
+        collection: str,
+        name: str,
+        document_id: str,
+        origin: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> DocumentSummary | None:
         with self._reading() as connection:  # most often nothing is to be done, and nobody need wait
-            key = _key(connection, document_id)
-            there = self._found(connection, collection, name=name)
-        if key is None or (there is not None and there.id == document_id and there.origin == origin):
-            return there if key is not None else None
+            if _key(connection, document_id) is None:
+                return None
+            there = _found(connection, collection, name=name)
+        same = there is not None and there.id == document_id
+        kept = there.metadata if there is not None and same and metadata is None else metadata or {}
+        if same and there is not None and (there.origin, there.metadata) == (origin, kept):
+            return there
         with self._writing() as connection:
             key, current = _key(connection, document_id), _fact(connection, "edition")
-            if key is None or current is None or not _has_chunks(connection, key, int(current)):
+            if key is None or current is None or not chunks_of(connection, key, int(current)):
                 return None
-            state, edition = self._state_to_write(connection, collection, _edition(connection, int(current)))
-            _set_name(connection, state, edition.id, name, key, origin, {})
-            return self._found(connection, collection, name=name)
+            view = _view_to_write(connection, collection, edition_of(connection, int(current)))
+            set_name(connection, view, name, key, origin, kept)
+            return _found(connection, collection, name=name)
 
     def delete(self, collection: str, document_id: str) -> None:
         with self._writing() as connection:
-            view = self._known(connection, collection)
-            names = (
-                view
-                and connection.execute(
-                    "SELECT n.name FROM names n JOIN documents d ON d.key = n.document WHERE n.state = ? AND d.id = ?",
-                    (view.state, document_id),
-                ).fetchall()
-            )
-            if not view or not names:
+            view = view_of(connection, collection)
+            names = connection.execute(
+                "SELECT n.name FROM documents d JOIN names n ON n.document = d.key WHERE n.state = ? AND d.id = ?",
+                (view.state if view else None, document_id),
+            ).fetchall()
+            if view is None or not names:
                 raise UnknownDocument(document_id, collection)
             for (name,) in names:
-                _remove_name(connection, view.state, view.edition.id, name)
-            _drop_if_empty(connection, collection, view.state)
+                remove_name(connection, view, name)
+            drop_if_empty(connection, view)
 
     def remove_name(self, collection: str, name: str) -> None:
         with self._writing() as connection:
-            view = self._known(connection, collection)
+            view = view_of(connection, collection)
             if view is not None:
-                _remove_name(connection, view.state, view.edition.id, name)
-                _drop_if_empty(connection, collection, view.state)
+                remove_name(connection, view, name)
+                drop_if_empty(connection, view)
 
-    def documents(self, collection: str | None = None, after: str = "", limit: int = 1000) -> list[DocumentSummary]:
-        behind, _, name = after.rpartition("/") if collection is None else (collection, "", after)
+    def documents(
+        self, collections: str | Collection[str] | None = None, after: str = "", limit: int = 1000
+    ) -> list[DocumentSummary]:
+        one = isinstance(collections, str)
+        behind, _, name = (collections, "", after) if one else after.partition("/")
+        among = "" if collections is None else " AND c.name IN" + _ONE_OF
+        chosen = [] if collections is None else [json.dumps([collections] if one else list(collections))]
         with self._reading() as connection:
             rows = connection.execute(
-                _SUMMARY
-                + " WHERE (? IS NULL OR c.name = ?) AND (c.name, n.name) > (?, ?) ORDER BY c.name, n.name LIMIT ?",
-                (collection, collection, behind, name, limit),
+                f"{_SUMMARY} WHERE (c.name, n.name) > (?, ?){among} ORDER BY c.name, n.name LIMIT ?",
+                (behind, name, *chosen, limit),
             ).fetchall()
         return [_summary(row) for row in rows]
 
     def find(self, collection: str, *, document_id: str = "", name: str = "") -> DocumentSummary | None:
         with self._reading() as connection:
-            return self._found(connection, collection, document_id, name)
+            return _found(connection, collection, document_id, name)
 
     def content(self, collection: str, document_id: str) -> Extracted:
         with self._reading() as connection:
-            content = _content(connection, self._document(connection, collection, document_id))
-        if content is None:
-            raise UnknownDocument(document_id, collection)
+            content = _content(connection, _document(connection, collection, document_id))
+        assert content is not None  # both were read in one transaction
         return content
 
     def text(self, collection: str, document_id: str, start: int, end: int) -> str:
         with self._reading() as connection:
-            key = self._document(connection, collection, document_id)
+            key = _document(connection, collection, document_id)
             query = "SELECT substr(text, ?, ?) FROM documents WHERE key = ?"
             return str(connection.execute(query, (start + 1, end - start, key)).fetchone()[0])
-
-    def original(self, collection: str, document_id: str) -> bytes | None:
-        with self._reading() as connection:
-            key = self._document(connection, collection, document_id)
-            row = connection.execute("SELECT data FROM originals WHERE document = ?", (key,)).fetchone()
-        return row[0] if row else None
 
     # Searching
 
@@ -391,13 +400,14 @@ class SqliteStore:
 
     # What is remembered
 
-    def recall(self, key: str) -> str | None:
+    def recall(self, view: View) -> str | None:
         with self._reading() as connection:
-            return _fact(connection, f"remembered {key}")
+            row = connection.execute("SELECT remembered FROM states WHERE id = ?", (view.state,)).fetchone()
+        return row[0] if row else None
 
-    def remember(self, key: str, value: str) -> None:
+    def remember(self, view: View, value: str) -> None:
         with self._writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (f"remembered {key}", value))
+            connection.execute("UPDATE states SET remembered = ? WHERE id = ?", (value, view.state))
 
     # Connections and transactions
 
@@ -408,80 +418,88 @@ class SqliteStore:
         return connection
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = self._open()
-        at_rest = False
+        done = False
         try:
+            connection.execute(begin)
             yield connection
-            at_rest = not connection.in_transaction
+            connection.execute("COMMIT")
+            done = True
         except sqlite3.DatabaseError as error:
             raise _explained(error, self._path) from error
         finally:
-            if at_rest and len(self._idle) < _MOST_IDLE:
+            if done and len(self._idle) < _MOST_IDLE:
                 self._idle.append(connection)
             else:
                 connection.close()  # an open transaction is rolled back
 
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The store as it is at the first statement, whatever is written meanwhile."""
+        return self._transaction("BEGIN")
+
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: everything or nothing."""
-        with self._lock, self._reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        """Everything or nothing."""
+        with self._lock, self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
-            connection.execute("COMMIT")  # where it is not reached, closing the connection rolls back
 
-    # Within a transaction
 
-    def _known(self, connection: sqlite3.Connection, collection: str) -> View | None:
-        row = connection.execute(
-            "SELECT s.id, s.edition FROM collections c JOIN states s ON s.id = c.state WHERE c.name = ?", (collection,)
-        ).fetchone()
-        return View(collection, row[0], _edition(connection, row[1])) if row else None
+# Within a transaction
 
-    def _view(self, connection: sqlite3.Connection, collection: str) -> View:
-        view = self._known(connection, collection)
-        if view is None:
-            others = [row[0] for row in connection.execute("SELECT name FROM collections ORDER BY name")]
-            raise EmptyCollection(collection, others)
+
+def _view(connection: sqlite3.Connection, collection: str) -> View:
+    view = view_of(connection, collection)
+    if view is None:
+        others = [row[0] for row in connection.execute("SELECT name FROM collections ORDER BY name")]
+        raise EmptyCollection(collection, others)
+    return view
+
+
+def _view_to_write(connection: sqlite3.Connection, collection: str, edition: Edition) -> View:
+    """The collection, which is made where it is not there; NAME@next always as a copy of NAME, so that a promotion
+    knows what was changed in either."""
+    current = _fact(connection, "edition")
+    anything = connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone()
+    stored = edition_of(connection, int(current)) if current and anything else None
+    if stored is not None and stored.embedder != edition.embedder:
+        raise OtherEmbedder(stored.embedder, edition.embedder)
+    if stored is None:
+        stored = _new_edition(connection, edition)
+        connection.execute("INSERT OR REPLACE INTO facts VALUES ('edition', ?)", (str(stored.id),))
+    if (view := view_of(connection, collection)) is not None:
         return view
+    if collection.endswith(NEXT) and (live := view_of(connection, collection.removesuffix(NEXT))) is not None:
+        return copy_to_next(connection, live)
+    state = new_state(connection, stored.id)
+    connection.execute("INSERT INTO collections VALUES (?, ?)", (collection, state))
+    return View(collection, state, stored)
 
-    def _state_to_write(self, connection: sqlite3.Connection, collection: str, edition: Edition) -> tuple[int, Edition]:
-        view = self._known(connection, collection)
-        current = _fact(connection, "edition")
-        anything = connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone()
-        stored = _edition(connection, int(current)) if current and anything else None
-        if stored is not None and stored.embedder != edition.embedder:
-            raise OtherEmbedder(stored.embedder, edition.embedder)
-        if stored is None:
-            stored = _new_edition(connection, edition)
-            connection.execute("INSERT OR REPLACE INTO facts VALUES ('edition', ?)", (str(stored.id),))
-        if view is not None:
-            return view.state, view.edition
-        state = _new_state(connection, stored.id)
-        connection.execute("INSERT INTO collections VALUES (?, ?)", (collection, state))
-        return state, stored
 
-    def _found(
-        self, connection: sqlite3.Connection, collection: str, document_id: str = "", name: str = ""
-    ) -> DocumentSummary | None:
-        row = connection.execute(
-            _SUMMARY + " WHERE c.name = ? AND (d.id = ? OR n.name = ?) ORDER BY d.id = ? DESC, n.name LIMIT 1",
-            (collection, document_id, name, document_id),
-        ).fetchone()
-        return _summary(row) if row else None
+def _found(
+    connection: sqlite3.Connection, collection: str, document_id: str = "", name: str = ""
+) -> DocumentSummary | None:
+    """A name that comes from a watched folder first."""
+    # Two statements, as neither index serves both.
+    which, value = ("d.id", document_id) if document_id else ("n.name", name)
+    row = connection.execute(
+        f"{_SUMMARY} WHERE c.name = ? AND {which} = ? ORDER BY n.origin IS NULL, n.name LIMIT 1", (collection, value)
+    ).fetchone()
+    return _summary(row) if row else None
 
-    def _document(self, connection: sqlite3.Connection, collection: str, document_id: str) -> int:
-        row = connection.execute(
-            "SELECT d.key FROM collections c JOIN names n ON n.state = c.state JOIN documents d ON d.key = n.document "
-            "WHERE c.name = ? AND d.id = ? LIMIT 1",
-            (collection, document_id),
-        ).fetchone()
-        if row is None:
-            raise UnknownDocument(document_id, collection)
-        return int(row[0])
+
+def _document(connection: sqlite3.Connection, collection: str, document_id: str) -> int:
+    row = connection.execute(
+        "SELECT d.key FROM documents d JOIN names n ON n.document = d.key JOIN collections c ON c.state = n.state "
+        "WHERE c.name = ? AND d.id = ? LIMIT 1",
+        (collection, document_id),
+    ).fetchone()
+    if row is None:
+        raise UnknownDocument(document_id, collection)
+    return int(row[0])
 
 
 _BLOCKS = 'SELECT kind, "start", "end", page, level, label, names FROM blocks'
@@ -523,64 +541,12 @@ def _fact(connection: sqlite3.Connection, name: str) -> str | None:
     return row[0] if row else None
 
 
-def _edition(connection: sqlite3.Connection, number: int) -> Edition:
-    embedder, found, chunk_tokens, overlap_tokens = connection.execute(
-        "SELECT embedder, found, chunk_tokens, overlap_tokens FROM editions WHERE id = ?", (number,)
-    ).fetchone()
-    name, revision = json.loads(found)
-    return Edition(embedder, (name, revision), chunk_tokens, overlap_tokens, number)
-
-
 def _new_edition(connection: sqlite3.Connection, edition: Edition) -> Edition:
     number = connection.execute(
         "INSERT INTO editions (embedder, found, chunk_tokens, overlap_tokens) VALUES (?, ?, ?, ?)",
         (edition.embedder, json.dumps(edition.found), edition.chunk_tokens, edition.overlap_tokens),
     ).lastrowid
     return replace(edition, id=int(number or 0))
-
-
-def _new_state(connection: sqlite3.Connection, edition: int, copy_of: int | None = None, words: bool = True) -> int:
-    """A state with the names of another; with its passages' terms too, where somebody will search it."""
-    state = int(connection.execute("INSERT INTO states (edition) VALUES (?)", (edition,)).lastrowid or 0)
-    if copy_of is not None:
-        connection.execute(
-            "INSERT INTO names SELECT ?, name, document, origin, metadata, added_at FROM names WHERE state = ?",
-            (state, copy_of),
-        )
-    if words:
-        make_words(connection, state)
-        connection.execute(
-            f"INSERT INTO {words_table(state)} (rowid, terms) SELECT c.id, c.terms FROM "
-            "(SELECT DISTINCT document FROM names WHERE state = ?) n "
-            "JOIN chunks c ON c.document = n.document AND c.edition = ?",
-            (state, edition),
-        )
-    return state
-
-
-def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
-    connection.execute("UPDATE collections SET name = ? WHERE name = ?", (new, old))
-
-
-def _retire(connection: sqlite3.Connection, name: str) -> None:
-    """Takes a collection's name away; its state is deleted when no request can still use it."""
-    row = connection.execute("DELETE FROM collections WHERE name = ? RETURNING state", (name,)).fetchone()
-    if row:
-        connection.execute("UPDATE states SET retired = ?, base = NULL WHERE id = ?", (time.time(), row[0]))
-
-
-def _drop_if_empty(connection: sqlite3.Connection, name: str, state: int) -> None:
-    if not connection.execute("SELECT 1 FROM names WHERE state = ? LIMIT 1", (state,)).fetchone():
-        _retire(connection, name)
-
-
-def _log(
-    connection: sqlite3.Connection, state: int | None, chunks: tuple[int, int] | None = None, removed: bool = False
-) -> None:
-    first, last = chunks or (None, None)
-    connection.execute(
-        'INSERT INTO changes (state, "first", "last", removed) VALUES (?, ?, ?, ?)', (state, first, last, removed)
-    )
 
 
 def _key(connection: sqlite3.Connection, document_id: str) -> int | None:
@@ -598,18 +564,6 @@ def _lacking(connection: sqlite3.Connection, edition: Edition) -> list[tuple[int
         "(SELECT 1 FROM chunks WHERE document = d.key AND edition = ?) GROUP BY d.key ORDER BY 2",
         (edition.id,),
     ).fetchall()
-
-
-def _has_chunks(connection: sqlite3.Connection, key: int, edition: int) -> bool:
-    return _chunks(connection, key, edition) is not None
-
-
-def _chunks(connection: sqlite3.Connection, key: int, edition: int) -> tuple[int, int] | None:
-    """The first and the last passage of a document in an edition; they were stored at once, so all between are too."""
-    first, last = connection.execute(
-        "SELECT min(id), max(id) FROM chunks WHERE document = ? AND edition = ?", (key, edition)
-    ).fetchone()
-    return None if first is None else (first, last)
 
 
 def _put_chunks(connection: sqlite3.Connection, key: int, text: str, edition: Edition, passages: Passages) -> None:
@@ -631,62 +585,6 @@ def _put_chunks(connection: sqlite3.Connection, key: int, text: str, edition: Ed
             ),
         ).lastrowid
         connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (chunk, vector.tobytes(), signs))
-
-
-def _set_name(
-    connection: sqlite3.Connection, state: int, edition: int, name: str, key: int, origin: str | None,
-    metadata: dict[str, str],
-) -> None:  # fmt: skip
-    """Lets a name of a state stand for a content; the index and the words of the state follow."""
-    there = connection.execute("SELECT 1 FROM names WHERE state = ? AND document = ?", (state, key)).fetchone()
-    added_at = datetime.now(UTC).isoformat(timespec="seconds")
-    before = connection.execute("SELECT document FROM names WHERE state = ? AND name = ?", (state, name)).fetchone()
-    if before and before[0] != key:
-        _remove_name(connection, state, edition, name)
-    connection.execute(
-        "INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?, ?, ?)",
-        (state, name, key, origin, json.dumps(metadata), added_at),
-    )
-    chunks = _chunks(connection, key, edition)
-    if there or chunks is None:
-        _log(connection, state)
-        return
-    connection.execute(
-        f"INSERT INTO {words_table(state)} (rowid, terms) SELECT id, terms FROM chunks "
-        "WHERE document = ? AND edition = ?",
-        (key, edition),
-    )
-    _log(connection, state, chunks)
-
-
-def _remove_name(connection: sqlite3.Connection, state: int, edition: int, name: str) -> None:
-    row = connection.execute(
-        "DELETE FROM names WHERE state = ? AND name = ? RETURNING document", (state, name)
-    ).fetchone()
-    if row is None:
-        return
-    [key] = row
-    if connection.execute("SELECT 1 FROM names WHERE state = ? AND document = ?", (state, key)).fetchone():
-        _log(connection, state)
-        return
-    chunks = _chunks(connection, key, edition)
-    if chunks:
-        connection.execute(f"DELETE FROM {words_table(state)} WHERE rowid BETWEEN ? AND ?", chunks)
-        _log(connection, state, chunks, removed=True)
-    if not connection.execute("SELECT 1 FROM names WHERE document = ?", (key,)).fetchone():
-        connection.execute("DELETE FROM documents WHERE key = ?", (key,))  # no state of any collection holds it
-
-
-def _merge(connection: sqlite3.Connection, live: int, after: View) -> None:
-    """Brings what others changed in the live state, since `after` was copied from it, into `after`."""
-    base = connection.execute("SELECT base FROM states WHERE id = ?", (after.state,)).fetchone()[0]
-    names = "SELECT name, document, origin, metadata FROM names WHERE state = ?"
-    for name, key, origin, metadata in connection.execute(f"{names} EXCEPT {names}", (live, base)).fetchall():
-        _set_name(connection, after.state, after.edition.id, name, key, origin, json.loads(metadata))
-    gone = "SELECT name FROM names WHERE state = ? EXCEPT SELECT name FROM names WHERE state = ?"
-    for (name,) in connection.execute(gone, (base, live)).fetchall():
-        _remove_name(connection, after.state, after.edition.id, name)
-    connection.execute("UPDATE states SET base = NULL WHERE id = ?", (after.state,))
 
 
 def _query(connection: sqlite3.Connection, table: str, terms: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rag_service.errors import StoreDamaged, StoreTooNew
+from rag_service.terms import terms_of
 
 VERSION = 2
 
@@ -23,7 +24,8 @@ CREATE TABLE editions (
 -- A state is what a collection's name stands for: which documents under which names, in which edition. `base` is the
 -- state that a copy was made from, as it was then; `retired` is when the last name left it, in seconds of the epoch.
 CREATE TABLE states (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, edition INTEGER NOT NULL REFERENCES editions, base INTEGER, retired REAL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, edition INTEGER NOT NULL REFERENCES editions, base INTEGER, retired REAL,
+    remembered TEXT
 );
 CREATE TABLE collections (name TEXT PRIMARY KEY, state INTEGER NOT NULL UNIQUE REFERENCES states);
 -- A content is stored once, whatever its names; `id` is the digest of the file's bytes.
@@ -32,7 +34,6 @@ CREATE TABLE documents (
     characters INTEGER NOT NULL, pages TEXT NOT NULL, warnings TEXT NOT NULL, metadata TEXT NOT NULL,
     UNIQUE (id, reader)
 );
-CREATE TABLE originals (document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, data BLOB NOT NULL);
 CREATE TABLE names (
     state INTEGER NOT NULL REFERENCES states ON DELETE CASCADE, name TEXT NOT NULL,
     document INTEGER NOT NULL REFERENCES documents, origin TEXT, metadata TEXT NOT NULL, added_at TEXT NOT NULL,
@@ -112,10 +113,13 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _from_version_1(connection: sqlite3.Connection) -> None:
     """The first version kept a text for each collection, no blocks but headings, and one full text for all."""
-    old = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(documents)")}
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) == VERSION:  # another process was quicker
+        connection.execute("ROLLBACK")
+        return
+    old = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(documents)")}
     for trigger in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         connection.execute(f'DROP TRIGGER "{trigger[0]}"')
     connection.execute("DROP INDEX IF EXISTS chunks_of_document")
@@ -134,8 +138,6 @@ def _from_version_1(connection: sqlite3.Connection) -> None:
 
 
 def _copy_version_1(connection: sqlite3.Connection, has_tokens: bool, has_headings: bool, has_origin: bool) -> None:
-    from rag_service.terms import terms_of
-
     embedder = connection.execute("SELECT value FROM old_facts WHERE name = 'embedder'").fetchone()[0]
     found = connection.execute("SELECT value FROM old_facts WHERE name = ?", (f"found {embedder}",)).fetchone()
     connection.execute(
@@ -174,8 +176,6 @@ def _copy_version_1(connection: sqlite3.Connection, has_tokens: bool, has_headin
 
 
 def _copy_chunks(connection: sqlite3.Connection, key: int, has_tokens: bool) -> None:
-    from rag_service.terms import terms_of
-
     joined = "LEFT JOIN old_tokens t ON t.chunk = c.id" if has_tokens else ""
     rows = connection.execute(
         f'SELECT c.id, c."start", c."end", c.page, c.heading, v.vector, {"t.signs" if has_tokens else "NULL"} '
