@@ -368,6 +368,15 @@ def test_the_first_sheet_of_a_spreadsheet_or_the_one_that_is_named(
         locate(tmp_path / "broken.xlsx")
 
 
+def test_a_cell_of_a_spreadsheet_is_named_by_its_own_row(load: Load, tmp_path: Path, table: pd.DataFrame) -> None:
+    rows = table.astype(object)
+    gaps = pd.DataFrame([[""] * len(rows.columns)] * 2, columns=rows.columns)
+    rows.loc[rows.index[-1], "one"] = "abc"
+    path = spreadsheet(tmp_path / "book.xlsx", {"rows": pd.concat([gaps, rows])})
+    with pytest.raises(ValueProblem, match=f"row {len(rows) + 3}, column 'one': expected a number, found 'abc'"):
+        load(path)
+
+
 def test_a_row_keeps_its_side_when_rows_are_added(load: Load, table: pd.DataFrame) -> None:
     before = load(table.iloc[:300]).part("test")["__hash"]
     after = load(table).part("test")["__hash"]

@@ -90,7 +90,7 @@ def test_a_person_brings_a_version_back(model: Model) -> None:
     assert model.rollback("2") == {"action": "rolled_back", "version": "2", "previous": "1"}
     assert model.promote()["action"] == "unchanged"
     assert model.rollback("2")["action"] == "unchanged"
-    with pytest.raises(ConfigError, match="no version 99"):
+    with pytest.raises(ConfigError, match="no version '99'"):
         model.rollback("99")
 
 

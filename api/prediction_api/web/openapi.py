@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from prediction_api.http.keys import is_open
 from prediction_api.models.catalog import Catalog
@@ -74,9 +75,11 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
         schema["components"]["schemas"]["Features"] = row_schema(contract)
     for path, body in _bodies(contract).items():
         schema["paths"][path]["post"]["requestBody"] = body
+    reachable = {route.path for route in app.routes if isinstance(route, APIRoute)}
+    of_model = {path: calls for path, calls in schema["paths"].items() if f"/models/{{name}}{path}" in reachable}
     for name, entry in catalog.entries.items():
         if live and entry.live and name != live.name:
-            _add_model(schema, name, entry.live.predictor.contract)
+            _add_model(schema, name, entry.live.predictor.contract, of_model)
     if keyed:
         schema["components"]["securitySchemes"] = _KEY_SCHEMES
     in_path = {"name": {"enum": [live.name]}, "version": {"enum": [live.version]}} if live else {}
@@ -94,10 +97,7 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
     return schema
 
 
-_OF_MODEL = ("/predict", "/predict/batch", "/explain", "/feedback", "/invocations", "/model", "/history")
-
-
-def _add_model(schema: Json, name: str, contract: Contract) -> None:
+def _add_model(schema: Json, name: str, contract: Contract, of_model: Json) -> None:
     """Adds the calls of one more model, with its own features."""
     known = schema["components"]["schemas"]
     component = f"Features_{re.sub('[^A-Za-z0-9.-]', '_', name)}"
@@ -105,8 +105,8 @@ def _add_model(schema: Json, name: str, contract: Contract) -> None:
         component += "_"
     known[component] = row_schema(contract) | {"title": component}
     bodies = _bodies(contract, component)
-    for path in _OF_MODEL:
-        calls = copy.deepcopy(schema["paths"][path])
+    for path, model_calls in of_model.items():
+        calls = copy.deepcopy(model_calls)
         for method, call in calls.items():
             call["operationId"] = f"{component}_{method}_{path.replace('/', '_').strip('_')}"
             call["summary"] = f"{call['summary']} ({name})"

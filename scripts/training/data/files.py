@@ -105,8 +105,7 @@ def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
     """File, line and cells of each row of text or of a spreadsheet."""
     for file in source.files if source.format != "parquet" else ():
         if source.format == "xlsx":
-            for number, cells in islice(enumerate(_sheet_rows(file, source.sheet), 1), 1, None):
-                yield file, number, cells
+            yield from ((file, number, cells) for number, cells in islice(_sheet_rows(file, source.sheet), 1, None))
             continue
         with _text(file) as stream:
             reader = csv.reader(stream, delimiter=source.separator)
@@ -236,8 +235,8 @@ def _text(file: Path) -> io.TextIOWrapper:
     return io.TextIOWrapper(_open(file), encoding="utf-8-sig", newline="")
 
 
-def _sheet_rows(file: Path, sheet: str) -> Iterator[list[str]]:
-    """The rows of a sheet (by default the first) as a CSV file would hold them, without those that are empty."""
+def _sheet_rows(file: Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of the rows of a sheet (by default the first), as a CSV file would hold them; no empty ones."""
     try:
         book = CalamineWorkbook.from_path(str(file))
     except (CalamineError, OSError) as error:
@@ -245,9 +244,11 @@ def _sheet_rows(file: Path, sheet: str) -> Iterator[list[str]]:
     if sheet and sheet not in book.sheet_names:
         names = ", ".join(book.sheet_names)
         raise SourceError(f"{file}: no sheet '{sheet}', found: {names}", f"Name one of them: {file.name}{SHEET}SHEET.")
-    for row in book.get_sheet_by_name(sheet or book.sheet_names[0]).to_python():
+    cells = book.get_sheet_by_name(sheet or book.sheet_names[0])
+    first, _ = cells.start or (0, 0)
+    for number, row in enumerate(cells.to_python(), first + 1):
         if any(cell != "" for cell in row):
-            yield [_cell(value) for value in row]
+            yield number, [_cell(value) for value in row]
 
 
 def _cell(value: Any) -> str:
@@ -262,7 +263,7 @@ def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bo
         _check_parquet(file)
         return (), "", False
     if form == "xlsx":
-        cells, separator, multiline = next(_sheet_rows(file, sheet), []), "", False
+        (_, cells), separator, multiline = next(_sheet_rows(file, sheet), (1, [])), "", False
     else:
         multiline, line = _check_text(file), _first_line(file)
         separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
