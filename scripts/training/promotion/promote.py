@@ -78,7 +78,8 @@ def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
             others = ", ".join(version for version in known if version != present)
             name_one = f"Name one (--to, make rollback VERSION=): {others}."
             raise ConfigError(
-                none if to is None else f"no version '{to}'", name_one if others else "Train another first: `make train`."
+                none if to is None else f"no version '{to}'",
+                name_one if others else "Train another first: `make train`.",
             )
         if to == present:
             log.info("nothing to do: version %s is %s already", to, config.serving.alias)
