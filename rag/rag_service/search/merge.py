@@ -55,7 +55,7 @@ def copies(one: str, other: str) -> bool:
 
 def contradict(one: str, other: str) -> bool:
     """Whether two passages are nearly equal and differ in a number, a name, a negation or a word and its contrary."""
-    first, second = [[text[start:end] for _, start, end in word_spans(text)] for text in (one, other)]
+    first, second = _spelled(one), _spelled(other)
     small, large = sorted((len(first), len(second)))
     if small < _NEAR_COPY * large or len({*first} & {*second}) < _NEAR_COPY / 2 * len({*first} | {*second}):
         return False
@@ -81,6 +81,12 @@ def _contradicting(hit: Hit, others: Sequence[Hit]) -> tuple[str, ...]:
     mine, said = hit.passage.document_id, hit.passage.text
     found = (one.passage for one in others if one.passage.document_id != mine)
     return tuple(dict.fromkeys(one.document for one in found if contradict(said, one.text)))
+
+
+@lru_cache(maxsize=256)
+def _spelled(text: str) -> tuple[str, ...]:
+    """The words of a text as it writes them."""
+    return tuple(text[start:end] for _, start, end in word_spans(text))
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ class Retriever:
     def __init__(self, index: Index, store: Store) -> None:
         self._index = index
         self._store = store
+        self._aside = ThreadPoolExecutor(os.cpu_count(), "lexical")
 
     def find(
         self, view: View, question: str, encoded: Encoded, top_k: int, options: SearchOptions | None = None
@@ -43,10 +45,10 @@ class Retriever:
         vector = encoded.vectors[0]
         language = language_of(question)
         terms = terms_of(" ".join(content_words(question, language)[:_MOST_TERMS]), language)
-        with ThreadPoolExecutor(1, "lexical") as aside:  # neither search holds the interpreter: each has a core
-            by_terms = aside.submit(self._store.lexical, view, terms, depth, only)
-            dense = self._index.search(view, vector, depth, only)
-            lexical = by_terms.result()
+        # Neither search holds the interpreter: each has a core.
+        by_terms = self._aside.submit(self._store.lexical, view, terms, depth, only)
+        dense = self._index.search(view, vector, depth, only)
+        lexical = by_terms.result()
         # What was deleted a moment ago, and is still in the index, has no vector in the store any more.
         stored = self._store.vectors(list(dict.fromkeys(number for number, _ in [*dense, *lexical])))
         similarity = {number: float(one.vector @ vector) for number, one in stored.items()}
