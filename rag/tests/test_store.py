@@ -145,6 +145,14 @@ def test_another_embedder_is_refused_until_the_store_is_empty(store: SqliteStore
     put(store, embedder="other")
 
 
+def test_what_a_deleted_collection_left_is_found_when_it_is_added_again(store: SqliteStore) -> None:
+    put(store, document_id="1")
+    store.drop("c")
+    assert store.add_name("c", "a.txt", "1") is None  # the next edition has no passages of it: they are to be made
+    put(store, document_id="1")
+    assert len(store.passage_numbers(store.view("c"))) == 2
+
+
 def test_documents_are_read_page_by_page(store: SqliteStore) -> None:
     for number in range(5):
         put(store, str(number), f"{number}.txt")

@@ -124,10 +124,7 @@ class SqliteStore:
 
     def edition(self) -> Edition | None:
         with self._reading() as connection:
-            if not connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone():
-                return None
-            current = _fact(connection, "edition")
-            return edition_of(connection, int(current)) if current else None
+            return _current_edition(connection)
 
     def begin_edition(self, edition: Edition) -> Edition:
         with self._writing() as connection:
@@ -242,10 +239,10 @@ class SqliteStore:
         if same and there is not None and (there.origin, there.metadata) == (origin, kept):
             return there
         with self._writing() as connection:
-            key, current = _key(connection, document_id), _fact(connection, "edition")
-            if key is None or current is None or not chunks_of(connection, key, int(current)):
+            key, edition = _key(connection, document_id), _current_edition(connection)
+            if key is None or edition is None or not chunks_of(connection, key, edition.id):
                 return None
-            view = _view_to_write(connection, collection, edition_of(connection, int(current)))
+            view = _view_to_write(connection, collection, edition)
             set_name(connection, view, name, key, origin, kept)
             return _found(connection, collection, name=name)
 
@@ -462,9 +459,7 @@ def _view(connection: sqlite3.Connection, collection: str) -> View:
 def _view_to_write(connection: sqlite3.Connection, collection: str, edition: Edition) -> View:
     """The collection, which is made where it is not there; NAME@next always as a copy of NAME, so that a promotion
     knows what was changed in either."""
-    current = _fact(connection, "edition")
-    anything = connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone()
-    stored = edition_of(connection, int(current)) if current and anything else None
+    stored = _current_edition(connection)
     if stored is not None and stored.embedder != edition.embedder:
         raise OtherEmbedder(stored.embedder, edition.embedder)
     if stored is None:
@@ -539,6 +534,14 @@ def _summary(row: tuple[Any, ...]) -> DocumentSummary:
 def _fact(connection: sqlite3.Connection, name: str) -> str | None:
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return row[0] if row else None
+
+
+def _current_edition(connection: sqlite3.Connection) -> Edition | None:
+    """None while no collection holds a document: the next one begins another edition."""
+    if not connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone():
+        return None
+    current = _fact(connection, "edition")
+    return edition_of(connection, int(current)) if current else None
 
 
 def _new_edition(connection: sqlite3.Connection, edition: Edition) -> Edition:
