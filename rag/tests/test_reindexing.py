@@ -147,7 +147,8 @@ def test_another_embedder_answers_after_a_reindex_and_the_old_one_until_then(
         whole = Library.passages
 
         def slowly(library: Library, content: Extracted, wanted: Edition, *rest: Any) -> Passages:
-            if wanted.embedder != client.app.state.service.store.edition().embedder:  # type: ignore[attr-defined]
+            current = client.app.state.service.store.edition()  # type: ignore[attr-defined]
+            if current is not None and wanted.embedder != current.embedder:
                 half_way.set()
                 go_on.wait(50)
             return whole(library, content, wanted, *rest)
