@@ -12,12 +12,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from rag_service.errors import BadSettings, RagError
 from rag_service.http.ask import router
 from rag_service.http.documents import UploadPool
 from rag_service.http.documents import router as document_router
 from rag_service.http.keys import KeyRing
+from rag_service.http.mcp import McpOverHttp
 from rag_service.http.middleware import Outermost
 from rag_service.http.openai_chat import router as chat_router
 from rag_service.http.operations import router as evaluation_router
@@ -57,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(chat_router)
     app.include_router(document_router)
     app.include_router(evaluation_router)
+    app.router.routes.append(Route("/mcp", McpOverHttp(app), methods=["POST"], include_in_schema=False))
     app.mount("/pages", PageFiles())
     app.add_middleware(UploadPool, limit=settings.max_uploads)
     app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings, keys=KeyRing(settings.api_key_file))

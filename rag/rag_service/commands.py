@@ -1,5 +1,5 @@
-"""The command line's work: ingest, ask, reindex, collections. Each is a client of the application, which runs in this
-process, or at `--url`."""
+"""The command line's work: ingest, ask, reindex, collections, mcp. Each is a client of the application, which runs in
+this process, or at `--url`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rag_service.remote import Client, first_key, in_process, running
 from rag_service.settings import Settings
 
 _EXAMPLES = {
+    "mcp": "  python -m rag_service mcp --url http://127.0.0.1:8001      # the command that an assistant is to start",
     "ingest": "  python -m rag_service ingest manuals/ notes.pdf --collection pumps",
     "ask": '  python -m rag_service ask "How much sulphur dioxide may red wine hold?"\n'
     '  python -m rag_service ask "…" --json --url http://127.0.0.1:8001',
@@ -43,6 +44,7 @@ def add_commands(commands: Any) -> None:
     )
     collection.add_argument("action", choices=["list", "next", "promote", "rollback", "delete"])
     collection.add_argument("name", nargs="?", default="default")
+    _command(commands, "mcp", "tools for assistants on standard input and output (Model Context Protocol)", _mcp)
 
 
 def _command(commands: Any, name: str, says: str, run: Any) -> argparse.ArgumentParser:
@@ -157,4 +159,12 @@ def _collection(settings: Settings, options: argparse.Namespace) -> int:
         for one in service.call("GET", "/collections")["collections"]:
             others = [f"{one[key]} in {key}" for key in ("next", "previous") if one[key] is not None]
             print(f"{one['name']}  {one['documents']} documents" + "".join(f", {other}" for other in others))
+    return 0
+
+
+def _mcp(settings: Settings, options: argparse.Namespace) -> int:
+    from rag_service.http.mcp import serve_stdio
+
+    with client(settings, options.url, needs_generator=True) as service:
+        serve_stdio(service)
     return 0

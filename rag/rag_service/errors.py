@@ -28,6 +28,9 @@ RagError
 ├── TrackingFailed        502  the tracking server did not take the figures
 ├── ModelUnavailable      503  a model could be found neither here nor on its hub
 ├── UnfitModel            503  a model's folder is there but cannot be used
+├── EngineMissing         503  PyTorch is asked for, and is not installed
+├── GeneratorFailed       502  the generator's server did not answer; becomes a quotation, never an HTTP error
+│   └── RemoteAddress          it is not in a private network, and the settings allow no other
 ├── BadSettings                a variable has a wrong value (the program does not start)
 ├── StoreDamaged               the store's file cannot be read (the program does not start)
 ├── StoreTooNew                a newer release wrote the store (the program does not start)
@@ -323,7 +326,31 @@ class UnfitModel(RagError):
         super().__init__(
             f"The model {name} cannot be used: {reason}.",
             f"Set {variable} to a BERT-like sentence encoder or a T5-like generator, with its model.safetensors, "
-            "config.json and tokenizer.json.",
+            "config.json and tokenizer.json; or set RAG_ENGINE=torch, which runs what transformers can load.",
+        )
+
+
+class EngineMissing(RagError):
+    status, title = 503, "The engine is not installed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"RAG_ENGINE is torch, and PyTorch cannot be imported ({reason}).",
+            "Install it (docs/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2.",
+        )
+
+
+class GeneratorFailed(RagError):
+    """Neither the key nor a passage stands in `detail`: it is logged."""
+
+    status, title = 502, "The generator's server did not answer"
+
+
+class RemoteAddress(GeneratorFailed):
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(
+            f"The model's server {host} has the address {address}, which is not in a private network.",
+            "Set RAG_LLM_ALLOW_REMOTE=true if questions and passages of your documents may be sent there.",
         )
 
 

@@ -28,15 +28,11 @@ class Client:
         import httpx2
 
         try:
-            response = self._http.request(method, path, **content)
-            answer: dict[str, Any] = response.json() if response.content else {}
+            return content_of(self._http.request(method, path, **content))
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise RagError(
                 f"{self._where} does not answer as expected ({error}).", "Is the service running there?"
             ) from error
-        if response.status_code >= 400:
-            raise RagError(str(answer.get("detail")), str(answer.get("hint", "")))
-        return answer
 
     def follow(self, job: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Asks for a job until it has ended, and shows each answer. Raises RagError with the reason where it failed or
@@ -50,6 +46,14 @@ class Client:
         if job["state"] != "done":
             raise RagError(job["error"] or f"The job was {job['state']}.")
         return job
+
+
+def content_of(response: httpx2.Response) -> dict[str, Any]:
+    """What an answer says; nothing where it is empty. Raises RagError with the words of a refusal, ValueError."""
+    answer: dict[str, Any] = response.json() if response.content else {}
+    if response.status_code >= 400:
+        raise RagError(str(answer.get("detail")), str(answer.get("hint", "")))
+    return answer
 
 
 def first_key(file: Path | None) -> str | None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rag_service.answering.answerer import Answerer
-from rag_service.errors import ModelUnavailable, NotReady, OtherEmbedder, RagError, TooBusy, UnfitModel, Watched
+from rag_service.errors import NotReady, OtherEmbedder, RagError, TooBusy, Watched
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job, Jobs, Progress
 from rag_service.indexing.reindex import only_one, reindex
 from rag_service.indexing.watch import Watcher
-from rag_service.models.engines import Embedder, Generator
+from rag_service.models.engines import ChatGenerator, Embedder, Generator
 from rag_service.models.load import load_embedder, load_generator
 from rag_service.reading import Limits
 from rag_service.search.retriever import Retriever
@@ -35,11 +35,16 @@ class Parts:
     """Everything that answering needs, once it is there. `without_generator` says why there is none, if so."""
 
     embedder: Embedder
-    generator: Generator | None
+    generator: Generator | ChatGenerator | None
     without_generator: str | None
     library: Library
     answerer: Answerer
     index: Index
+
+    @property
+    def sent_to(self) -> str | None:
+        """The host that questions and passages are sent to, if they are."""
+        return self.generator.sent_to if isinstance(self.generator, ChatGenerator) else None
 
 
 class Service:
@@ -195,7 +200,7 @@ class Service:
         return None
 
     def _put_together(
-        self, embedder: Embedder, generator: Generator | None, without: str | None, library: Library
+        self, embedder: Embedder, generator: Generator | ChatGenerator | None, without: str | None, library: Library
     ) -> Parts:
         index = Index(self.store, embedder.dimension, self.settings.data_dir / "index")
         retriever = Retriever(index, self.store)
@@ -205,10 +210,12 @@ class Service:
     def _stored_embedder(self, stored: Edition, refused: OtherEmbedder) -> Embedder:
         """The embedder that made the stored vectors. Raises `refused` where it cannot be had any more."""
         name, revision = stored.found
-        before = {"embedder": name, "embedder_revision": revision, "compute": stored.embedder.partition(":")[0]}
+        by = stored.embedder.partition(":")[0]
+        how = {"engine": "torch"} if by == "torch" else {"engine": "ctranslate2", "compute": by}
+        before = {"embedder": name, "embedder_revision": revision, **how}
         try:
             embedder = load_embedder(self.settings.model_copy(update=before))
-        except (ModelUnavailable, UnfitModel, OSError, ValueError):
+        except (RagError, OSError, ValueError):
             raise refused from None
         if embedder.identity != stored.embedder:
             raise refused

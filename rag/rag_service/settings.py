@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_service.errors import BadSettings
@@ -29,13 +30,23 @@ class Settings(BaseSettings):
     models_dir: Path = Path("var/rag/models")
     watch: str | None = None
 
-    # Both are a folder, or a name on the hub with the commit that was tried. `none` as generator: quotes only.
+    # Both are a folder, or a name on the hub with the commit that was tried. The generator may also be `none`: quotes
+    # only, or `openai`: a server that speaks OpenAI's chat completions.
     embedder: str | None = None
     embedder_revision: str = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     generator: str = "google/flan-t5-small"
     generator_revision: str = "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"
 
-    # How the models' weights are stored and multiplied: int8 takes a quarter of the memory and half the time.
+    llm_base_url: str | None = None
+    llm_model: str | None = None
+    llm_api_key_file: Path | None = None
+    llm_context: int = Field(default=4096, ge=1024)  # tokens; what does not fit, some servers cut off unasked
+    llm_allow_remote: bool = False
+    llm_answer_tokens: int = Field(default=512, ge=16)
+
+    # What runs the models: ctranslate2 (BERT and T5 alone, no PyTorch), or torch (what transformers can load).
+    engine: Literal["ctranslate2", "torch"] = "ctranslate2"
+    # How ctranslate2 stores and multiplies the weights: int8 takes a quarter of the memory and half the time.
     compute: Literal["int8", "float32"] = "int8"
 
     chunk_tokens: int = Field(default=160, ge=32, le=4096)
@@ -69,6 +80,22 @@ class Settings(BaseSettings):
         if overlap * 2 > chunk:
             raise ValueError("must be at most half of RAG_CHUNK_TOKENS")
         return overlap
+
+    @field_validator("llm_base_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query):
+            raise ValueError("must be like http://127.0.0.1:11434/v1, without a name, a password or a query")
+        return url
+
+    @model_validator(mode="after")
+    def _server_is_named(self) -> Self:
+        if self.generator.lower() == "openai" and not (self.llm_base_url and self.llm_model):
+            raise ValueError("RAG_GENERATOR is openai: set RAG_LLM_BASE_URL and RAG_LLM_MODEL too")
+        if self.llm_answer_tokens * 2 > self.llm_context:
+            raise ValueError("RAG_LLM_ANSWER_TOKENS must be at most half of RAG_LLM_CONTEXT")
+        return self
 
     @field_validator("watch")
     @classmethod
@@ -107,5 +134,10 @@ def read_settings(**overrides: object) -> Settings:
     try:
         return Settings(_env_file=".env", **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:
-        wrong = "; ".join(f"RAG_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        wrong = "; ".join(": ".join([*_variable(item["loc"]), item["msg"]]) for item in error.errors())
         raise BadSettings(wrong, "`.env.example` lists every variable with its default.") from error
+
+
+def _variable(place: tuple[int | str, ...]) -> list[str]:
+    """The variable that a complaint is about; none where it is about several."""
+    return [f"RAG_{str(place[0]).upper()}"] if place else []

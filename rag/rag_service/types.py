@@ -228,10 +228,28 @@ class Citation:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """An earlier question of a conversation, and what was answered."""
+
+    question: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A generated sentence that was checked, and the quotes that it stands on."""
+
+    text: str
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer with its sources. `dropped_passages` counts those that were found but did not fit the prompt. `unmet`
     are the parts of the question that no passage meets, where the documents speak of the subject and yet do not answer:
-    `abstained` is then true, and the citation shows what they do say."""
+    `abstained` is then true, and the citation shows what they do say. `sentences` are those of a chat model's answer,
+    `dropped_sentences` counts what it wrote that no passage supports, and `generator_error` says why it wrote nothing,
+    or not to the end. `asked` is the question that was searched for: a follow-up is completed first."""
 
     answer: str
     abstained: bool
@@ -241,6 +259,10 @@ class Answer:
     dropped_passages: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
     unmet: tuple[str, ...] = ()
+    sentences: tuple[Sentence, ...] = ()
+    dropped_sentences: int = 0
+    generator_error: str | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from rag_service.models.convert import converted
 from rag_service.models.embedder import BertEmbedder
 from rag_service.models.find import ModelFolder, embedder_folder
 from rag_service.models.generator import T5Generator
+from rag_service.models.recipe import read_recipe
 
 TEXTS = ["Sulphur dioxide keeps wine from browning.", "Çava, naïve 酒 🍷: unbelievably!", "", "wine " * 400]
 DOCUMENTS = Path(__file__).parents[1] / "documents"
@@ -198,14 +199,86 @@ def test_a_model_without_a_tokenizer_is_refused(tiny: ModelFolder, tmp_path: Pat
         converted(tiny, "int8", tmp_path, "RAG_GENERATOR")
 
 
-def test_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
-    folder = embedder_folder(None, "x", Path("nowhere"), 1)
-    shutil.copytree(
-        folder.path, tmp_path / "model", copy_function=lambda source, target: Path(target).symlink_to(source)
-    )
-    pooling = tmp_path / "model" / "1_Pooling" / "config.json"
-    pooling.unlink()
-    pooling.write_text('{"pooling_mode_max_tokens": true}')
+@pytest.fixture
+def copied(tmp_path: Path) -> ModelFolder:
+    """The real embedder's folder, whose small files a test may replace."""
+    source = embedder_folder(None, "x", Path("nowhere"), 1).path
+    target = tmp_path / "model"
+    shutil.copytree(source, target, copy_function=lambda one, other: Path(other).symlink_to(one))
+    return ModelFolder(target, "copied", "folder")
+
+
+def replaced(folder: ModelFolder, name: str, content: object) -> ModelFolder:
+    path = folder.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+TRANSFORMER = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
+POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
+PROMPTS = {"query": "question: ", "document": "text: ", "passage": "passage: "}
+
+
+def test_pooling_that_is_not_known_is_refused(copied: ModelFolder) -> None:
+    replaced(copied, "1_Pooling/config.json", {"pooling_mode_max_tokens": True})
 
     with pytest.raises(UnfitModel, match="max"):
-        BertEmbedder(ModelFolder(tmp_path / "model", "maximal", "folder"), tmp_path, "int8")
+        read_recipe(copied)
+
+
+@pytest.mark.parametrize(
+    ("modules", "named"),
+    [
+        ([{"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}], "module Dense"),
+        ([{"idx": 2, "name": "2", "path": "2", "type": "sentence_transformers.models.WordWeights"}], "WordWeights"),
+        ([{**POOLING, "path": "2_Pooling"}], "same kind"),
+        (["Pooling"], "cannot be read"),
+    ],
+)
+def test_a_module_whose_work_would_be_left_out_is_refused_by_name(
+    modules: list[object], named: str, copied: ModelFolder, tmp_path: Path
+) -> None:
+    replaced(copied, "modules.json", [TRANSFORMER, POOLING, *modules])
+
+    with pytest.raises(UnfitModel, match=named) as raised:
+        BertEmbedder(copied, tmp_path, "int8")
+    assert "RAG_ENGINE=torch" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("1_Pooling/config.json", {"pooling_mode_cls_token": True}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "query: "}}),
+        ("config_sentence_transformers.json", {"prompts": {"document": "text: "}}),
+        ("sentence_bert_config.json", {"max_seq_length": 128}),
+        ("modules.json", [TRANSFORMER, POOLING]),
+    ],
+)
+def test_what_changes_the_vectors_changes_the_identity(name: str, content: object, copied: ModelFolder) -> None:
+    before = read_recipe(copied).identity(copied, "int8")
+    replaced(copied, name, content)
+
+    assert read_recipe(copied).identity(copied, "int8") != before
+
+
+def test_what_changes_no_vector_changes_no_identity(copied: ModelFolder) -> None:
+    before = read_recipe(copied).identity(copied, "int8")
+    replaced(copied, "config_sentence_transformers.json", {"__version__": {"transformers": "9"}, "prompts": {}})
+
+    assert read_recipe(copied).identity(copied, "int8") == before
+
+
+def test_prompts_and_pooling_are_those_of_sentence_transformers(copied: ModelFolder, tmp_path: Path) -> None:
+    replaced(copied, "config_sentence_transformers.json", {"prompts": PROMPTS, "default_prompt_name": "passage"})
+    cls = {"word_embedding_dimension": 384, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    replaced(copied, "1_Pooling/config.json", cls)
+    texts = ["Sulphur dioxide keeps wine from browning.", "Yes?"]
+    theirs = SentenceTransformer(str(copied.path), device="cpu", local_files_only=True)
+
+    ours = BertEmbedder(copied, tmp_path, "float32")
+
+    numpy.testing.assert_allclose(ours.embed_passages(texts), theirs.encode_document(texts), atol=2e-5)
+    numpy.testing.assert_allclose(ours.embed_question(texts[0]), theirs.encode_query(texts[0]), atol=2e-5)

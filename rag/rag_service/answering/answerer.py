@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 
 from rag_service.answering.answerable import parts_of
 from rag_service.answering.confidence import about, confidence, features
+from rag_service.answering.follow_ups import complete
+from rag_service.answering.generated import chat_prompt, generate
 from rag_service.answering.requests import SINGLE_FACTS, asks_for_list, asks_for_summary, items_around
 from rag_service.answering.sentences import Asked, Evidence, asked_of, quoted, ranked_sentences
 from rag_service.answering.support import supported
 from rag_service.errors import OtherEmbedder, UnknownDocument
-from rag_service.models.engines import Embedder, Generator
+from rag_service.models.engines import ChatGenerator, Embedder, Generator
 from rag_service.search.retriever import Retriever
 from rag_service.store.protocol import Store, View
-from rag_service.types import Answer, Block, Citation, Encoded, Extracted, Hit, SearchOptions
+from rag_service.types import Answer, Block, Citation, Encoded, Extracted, Hit, SearchOptions, Sentence, Turn
 
 PROMPT = "question: {question} context: {context}"
 
@@ -36,6 +38,13 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Completed:
+    """Told before the search, where a follow-up was completed: the question that is searched for."""
+
+    question: str
+
+
+@dataclass(frozen=True)
 class Retrieved:
     """Told as soon as the passages are found and judged; `features` are those of `confidence`."""
 
@@ -50,7 +59,14 @@ class Draft:
     text: str
 
 
-Tell = Callable[[Retrieved | Draft], None]
+@dataclass(frozen=True)
+class CheckedText:
+    """Told while a chat model writes: a sentence of the answer, checked; joined, they are the answer."""
+
+    text: str
+
+
+Tell = Callable[[Completed | Retrieved | Draft | CheckedText], None]
 
 
 class Answerer:
@@ -59,7 +75,7 @@ class Answerer:
     def __init__(
         self,
         embedder: Embedder,
-        generator: Generator | None,
+        generator: Generator | ChatGenerator | None,
         retriever: Retriever,
         store: Store,
         threshold: float,
@@ -81,10 +97,14 @@ class Answerer:
         top_k: int,
         tell: Tell | None = None,
         options: SearchOptions | None = None,
+        conversation: Sequence[Turn] = (),
     ) -> Answer:
-        """The answer with its quotes, or an abstention; `tell` hears of the way there. Raises EmptyCollection,
-        UnknownDocument."""
+        """The answer with its quotes, or an abstention; `tell` hears of the way there. A question that leans on the
+        conversation is completed first. Raises EmptyCollection, UnknownDocument."""
         started = time.perf_counter()
+        if conversation:
+            self._store.view(collection)  # raises before anything is sent to a model
+            question = self._completed(question, conversation, tell)
         view, hits, encoded = self._search(question, collection, top_k, options)
         retrieved = time.perf_counter()
         asked = asked_of(question, encoded.tokens[0])
@@ -105,7 +125,15 @@ class Answerer:
             answer = _nothing(collection, sure)
         ended = time.perf_counter()
         timings = {"retrieval": retrieved - started, "answer": ended - retrieved, "total": ended - started}
-        return replace(answer, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()})
+        return replace(
+            answer, asked=question, timings_ms={stage: round(1000 * seconds, 1) for stage, seconds in timings.items()}
+        )
+
+    def _completed(self, question: str, conversation: Sequence[Turn], tell: Tell | None) -> str:
+        whole = complete(question, conversation, self._generator)
+        if tell and whole != question:
+            tell(Completed(whole))
+        return whole
 
     def _search(
         self, question: str, collection: str, top_k: int, options: SearchOptions | None
@@ -125,6 +153,8 @@ class Answerer:
     def _answer(
         self, asked: Asked, hits: Sequence[Hit], ranked: Sequence[Evidence], sure: float, tell: Tell | None
     ) -> Answer:
+        if isinstance(self._generator, ChatGenerator):
+            return self._written(asked, hits, ranked, sure, tell, self._generator)
         prompt = build_prompt(asked.text, hits, self._generator) if self._generator else None
         if self._generator is not None and prompt is not None and prompt.used:
             written = self._generator.generate(prompt.text, (lambda text: tell(Draft(text))) if tell else None)
@@ -147,6 +177,28 @@ class Answerer:
                 text = "\n".join(item.quote for item in found)
                 return Answer(text, False, "extractive", sure, _citations(found))
         return Answer(SINGLE_FACTS, True, "none", sure, _citations(quoted(ranked)))
+
+    def _written(
+        self,
+        asked: Asked,
+        hits: Sequence[Hit],
+        ranked: Sequence[Evidence],
+        sure: float,
+        tell: Tell | None,
+        generator: ChatGenerator,
+    ) -> Answer:
+        """What a chat model writes, as far as the passages support it; else a quotation that says why."""
+        prompt = chat_prompt(asked.text, hits, generator)
+        said = (lambda text: tell(CheckedText(text))) if tell else None
+        generated = generate(prompt, generator, asked.text, quoted(ranked), said)
+        sentences = tuple(Sentence(one.text, _citations(one.quotes)) for one in generated.sentences)
+        if sentences:
+            text = " ".join(one.text for one in sentences)
+            cited = tuple(dict.fromkeys(each for one in sentences for each in one.citations))
+            answer = Answer(text, False, "generator", sure, cited, prompt.dropped, sentences=sentences)
+        else:
+            answer = Answer(ranked[0].quote, False, "extractive", sure, _citations(quoted(ranked)), prompt.dropped)
+        return replace(answer, dropped_sentences=generated.dropped, generator_error=generated.error)
 
 
 def build_prompt(question: str, hits: Sequence[Hit], generator: Generator) -> Prompt:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from rag_service.answering.answerer import Answerer, Draft, Retrieved
+from rag_service.answering.answerer import Answerer, Retrieved
 from rag_service.answering.confidence import summary
 from rag_service.evaluation.measures import (
     Bin,
@@ -87,7 +87,7 @@ def ask(answerer: Answerer, trial: Trial, top_k: int) -> Outcome:
     """One trial."""
     found = Retrieved(())
 
-    def tell(event: Retrieved | Draft) -> None:
+    def tell(event: object) -> None:
         nonlocal found
         if isinstance(event, Retrieved):
             found = event

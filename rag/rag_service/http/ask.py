@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from rag_service.answering.answerer import Draft, Retrieved, Tell
+from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
 from rag_service.http.keys import granted
 from rag_service.http.page_files import PAGE_HEADERS, front_page
 from rag_service.http.reference import reference_page
@@ -20,7 +20,7 @@ from rag_service.http.streaming import Event, event_line, event_stream
 from rag_service.service import Service
 from rag_service.settings import COLLECTION
 from rag_service.store.protocol import NEXT, PREVIOUS
-from rag_service.types import Answer, Hit, SearchOptions, Weights
+from rag_service.types import Answer, Hit, SearchOptions, Turn, Weights
 
 router = APIRouter()
 
@@ -44,6 +44,14 @@ Metadata = Annotated[
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+class EarlierTurn(BaseModel):
+    """A question that was asked before, best as `asked` of its answer has it, and what was answered."""
+
+    model_config = ConfigDict(extra="forbid")
+    question: Question
+    answer: Annotated[str, StringConstraints(max_length=10_000)] = ""
+
+
 class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid")
     question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
@@ -51,6 +59,9 @@ class Ask(BaseModel):
     top_k: TopK = 4
     documents: Documents = ()
     metadata: Metadata = {}
+    conversation: list[EarlierTurn] = Field(
+        default=[], max_length=50, description="What was asked before, oldest first: a follow-up is completed from it."
+    )
 
 
 class Shares(BaseModel):
@@ -89,15 +100,22 @@ def service_of(request: Request) -> Service:
 @router.post("/ask", response_model=None, responses={200: {"content": {"text/event-stream": {}}}})
 def ask(body: Ask, request: Request) -> dict[str, Any] | Response:
     """An answer with verbatim quotes, or the plain word that the documents do not answer. With
-    `Accept: text/event-stream` as events: `retrieved`, `token`…, `answer`."""
-    work = answering(request, body.question, body.collection, body.top_k, SearchOptions(body.documents, body.metadata))
+    `Accept: text/event-stream` as events: `asked` where a follow-up was completed, `retrieved`, `token`…, `answer`."""
+    options = SearchOptions(body.documents, body.metadata)
+    turns = [Turn(one.question, one.answer) for one in body.conversation]
+    work = answering(request, body.question, body.collection, body.top_k, options, turns)
     if "text/event-stream" in request.headers.get("accept", ""):
         return event_stream(request, work, lambda event: _lines(event, request))
     return _shaped(work(None), request)
 
 
 def answering(
-    request: Request, question: str, collection: str, top_k: int, options: SearchOptions | None = None
+    request: Request,
+    question: str,
+    collection: str,
+    top_k: int,
+    options: SearchOptions | None = None,
+    conversation: Sequence[Turn] = (),
 ) -> Callable[[Tell | None], Answer]:
     """The work of answering one question, in a place of its own. Raises NotGranted; the work raises what
     `Service.work` and `ask` raise."""
@@ -106,7 +124,7 @@ def answering(
     def work(tell: Tell | None) -> Answer:
         state, began, hits = request.app.state, time.time_ns(), list[Hit]()
 
-        def tell_on(event: Retrieved | Draft) -> None:
+        def tell_on(event: Completed | Retrieved | Draft | CheckedText) -> None:
             if isinstance(event, Retrieved):
                 hits.extend(event.hits)
             if tell is not None:
@@ -114,10 +132,12 @@ def answering(
 
         listener = tell_on if state.traces is not None else tell
         with state.metrics.working.track_inprogress():
-            answer = service_of(request).work(lambda p: p.answerer.ask(question, collection, top_k, listener, options))
+            answer = service_of(request).work(
+                lambda parts: parts.answerer.ask(question, collection, top_k, listener, options, conversation)
+            )
         state.metrics.answered(answer)
         if state.traces is not None:
-            state.traces.asked(question, collection, hits, answer, began)
+            state.traces.asked(answer.asked, collection, hits, answer, began)
         return answer
 
     return work
@@ -151,6 +171,7 @@ async def readyz(request: Request) -> dict[str, Any]:
         "status": "ready",
         "embedder": parts.embedder.name,
         "generator": parts.generator.name if parts.generator else None,
+        "sent_to": parts.sent_to,
         "without_generator": parts.without_generator,
         "needs_reindex": service.needs_reindex,
         "uploads": int(request.app.state.metrics.uploads()),
@@ -181,18 +202,24 @@ def openapi(request: Request) -> JSONResponse:
 
 def _shaped(answer: Answer, request: Request) -> dict[str, Any]:
     parts = service_of(request).parts()
-    model = {"embedder": parts.embedder.name, "generator": parts.generator.name if parts.generator else None}
+    generator = parts.generator.name if parts.generator else None
+    model = {"embedder": parts.embedder.name, "generator": generator, "sent_to": parts.sent_to}
     return {**asdict(answer), "model": model, "request_id": request.scope["request_id"]}
 
 
 def _lines(event: Event, request: Request) -> Iterator[str]:
     """The tokens that are no draft, joined, are the answer's text; nothing has checked the drafts."""
-    if isinstance(event, Retrieved):
+    if isinstance(event, Completed):
+        yield event_line({"question": event.question}, "asked")
+    elif isinstance(event, Retrieved):
         yield event_line({"hits": [_hit(hit) for hit in event.hits]}, "retrieved")
     elif isinstance(event, Draft):
         yield event_line({"text": event.text, "draft": True}, "token")
+    elif isinstance(event, CheckedText):
+        yield event_line({"text": event.text, "draft": False}, "token")
     else:
-        yield event_line({"text": event.answer, "draft": False}, "token")
+        if not event.sentences:  # they have been said
+            yield event_line({"text": event.answer, "draft": False}, "token")
         yield event_line(_shaped(event, request), "answer")
 
 

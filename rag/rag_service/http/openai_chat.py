@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, StringConstraints, field_validator
 
+from rag_service.answering.answerer import CheckedText
 from rag_service.errors import EmptyCollection
 from rag_service.http.ask import LONGEST_QUESTION, Collection, TopK, answering, service_of
 from rag_service.http.keys import granted
 from rag_service.http.streaming import Event, event_line, event_stream
-from rag_service.types import Answer, Citation
+from rag_service.types import Answer, Citation, Turn
 
 router = APIRouter(prefix="/v1")
+
+_SOURCES = "\n\nSources:"
 
 Text = Annotated[str, StringConstraints(max_length=10_000_000)]  # with any constraint, half a character is refused
 
@@ -72,11 +75,23 @@ def _question(messages: list[Message]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
+def _turns(messages: list[Message]) -> list[Turn]:
+    """What was asked and answered before the last user message, without the sources below the answers."""
+    turns: list[Turn] = []
+    for message in messages:
+        if message.role == "user":
+            turns.append(Turn(message.text[:LONGEST_QUESTION]))
+        elif message.role == "assistant" and turns:
+            turns[-1] = replace(turns[-1], answer=message.text.partition(_SOURCES)[0])
+    return turns[:-1]
+
+
 @router.post("/chat/completions", responses={200: {"content": {"text/event-stream": {}}}})
 def complete(body: Conversation, request: Request) -> Response:
-    """Answers the last user message, as `/ask` does; the model is the collection. Earlier turns are not read."""
+    """Answers the last user message, as `/ask` does; the model is the collection. A follow-up is completed from the
+    turns before it."""
     question = _question(body.messages)
-    work = answering(request, question, body.model, body.top_k)
+    work = answering(request, question, body.model, body.top_k, conversation=_turns(body.messages))
     reply = _Reply(request, body, question)
     if body.stream:
         return event_stream(request, work, reply.lines)
@@ -122,9 +137,11 @@ class _Reply:
 
     def lines(self, event: Event) -> Iterator[str]:
         """The chunks of an event. Only the checked answer is sent: what a chat front end has shown stays shown."""
+        if isinstance(event, CheckedText):
+            yield self._chunk({"role": "assistant", "content": event.text})
         if not isinstance(event, Answer):
             return
-        for piece in _pieces(event):
+        for piece in list(_pieces(event))[1 if event.sentences else 0 :]:  # these have been said
             yield self._chunk({"role": "assistant", "content": piece})
         yield self._chunk({}, "stop", **_added(event))
         if self._with_usage:
@@ -149,7 +166,7 @@ def reply_text(answer: Answer) -> str:
 def _pieces(answer: Answer) -> Iterator[str]:
     yield answer.answer
     for number, citation in enumerate(answer.citations, start=1):
-        yield ("\n\nSources:" if number == 1 else "") + f"\n[{number}] {_source(citation, answer)}"
+        yield (_SOURCES if number == 1 else "") + f"\n[{number}] {_source(citation, answer)}"
 
 
 def _source(citation: Citation, answer: Answer) -> str:
@@ -160,4 +177,4 @@ def _source(citation: Citation, answer: Answer) -> str:
 def _added(answer: Answer) -> dict[str, Any]:
     """What the protocol has no field for; its clients pass added fields on."""
     shaped = asdict(answer)
-    return {name: shaped[name] for name in ("citations", "abstained", "answered_by", "confidence")}
+    return {name: shaped[name] for name in ("citations", "abstained", "answered_by", "confidence", "asked")}

@@ -13,11 +13,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from rag_service.answering.answerer import Draft, Retrieved, Tell
+from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
 from rag_service.http.problems import problem_of
 from rag_service.types import Answer
 
-Event = Retrieved | Draft | Answer
+Event = Completed | Retrieved | Draft | CheckedText | Answer
 
 # Proxies such as nginx would otherwise hold the events back until the answer is whole.
 _HEADERS = {"X-Accel-Buffering": "no"}

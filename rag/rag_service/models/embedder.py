@@ -10,11 +10,11 @@ import numpy
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from rag_service.errors import UnfitModel
 from rag_service.models.batching import WORKERS, Lane
 from rag_service.models.convert import converted, read_json
 from rag_service.models.engines import Vectors
 from rag_service.models.find import ModelFolder
+from rag_service.models.recipe import read_recipe
 from rag_service.types import Encoded, TokenVectors
 
 Places = NDArray[numpy.int32]
@@ -29,54 +29,49 @@ class BertEmbedder:
 
     def __init__(self, folder: ModelFolder, models_dir: Path, compute: str) -> None:
         """Loads the model; converts it first where that has not been done. Raises UnfitModel."""
+        recipe = read_recipe(folder)
         model = converted(folder, compute, models_dir, _VARIABLE)
-        config = read_json(folder.path / "config.json")
-        sentence = read_json(folder.path / "sentence_bert_config.json")
-        longest = int(sentence.get("max_seq_length") or config["max_position_embeddings"])
-        self._first_token_alone = _pooling(folder) == "cls"
-        self._prompts = read_json(folder.path / "config_sentence_transformers.json").get("prompts") or {}
+        self._first_token_alone = recipe.pooling == "cls"
+        self._query, self._document = recipe.query, recipe.document
         self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(longest)
+        self._tokenizer.enable_truncation(recipe.longest)
         self._counter = Tokenizer.from_str(self._tokenizer.to_str())
         self._counter.no_truncation()
         self._encoder = ctranslate2.Encoder(str(model), compute_type=compute, inter_threads=WORKERS, intra_threads=1)
         self._lane = Lane("embed", self._forward, _BATCH, size=len, workers=WORKERS)
-        self.dimension = int(config["hidden_size"])
-        self.limit = longest - self._counter.num_special_tokens_to_add(False)
+        self.dimension = int(read_json(folder.path / "config.json")["hidden_size"])
+        self.limit = recipe.longest - self._counter.num_special_tokens_to_add(False)
         self.name = folder.name
-        self.identity = f"{compute}:sha256:{folder.digest()}"
+        self.identity = recipe.identity(folder, compute)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(encoding.ids) for encoding in self._counter.encode_batch(texts, add_special_tokens=False)]
 
     def places(self, texts: Sequence[str]) -> list[Places]:
-        prompt = self._prompts.get("document") or ""
-        encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
-        return [_own(encoding, len(prompt))[1] for encoding in encodings]
+        encodings = self._tokenizer.encode_batch([self._document + text for text in texts])
+        return [_own(encoding, len(self._document))[1] for encoding in encodings]
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        return self._encode(texts, "document", urgent=True)[0]
+        return self._encode(texts, self._document, urgent=True)[0]
 
     def embed_question(self, question: str) -> Vectors:
-        vector: Vectors = self._encode([question], "query", urgent=True)[0][0]
+        vector: Vectors = self._encode([question], self._query, urgent=True)[0][0]
         return vector
 
     def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
-        return self._with_tokens(texts, "document", urgent)
+        return self._with_tokens(texts, self._document, urgent)
 
     def encode_question(self, question: str) -> Encoded:
-        return self._with_tokens([question], "query", urgent=True)
+        return self._with_tokens([question], self._query, urgent=True)
 
-    def _with_tokens(self, texts: Sequence[str], kind: str, urgent: bool) -> Encoded:
-        vectors, states, encodings = self._encode(texts, kind, urgent)
-        prompt = len(self._prompts.get(kind) or "")
-        tokens = [_tokens_of(one, encoding, prompt) for one, encoding in zip(states, encodings, strict=True)]
+    def _with_tokens(self, texts: Sequence[str], prompt: str, urgent: bool) -> Encoded:
+        vectors, states, encodings = self._encode(texts, prompt, urgent)
+        tokens = [_tokens_of(one, encoding, len(prompt)) for one, encoding in zip(states, encodings, strict=True)]
         return Encoded(vectors, tuple(tokens))
 
-    def _encode(self, texts: Sequence[str], kind: str, urgent: bool) -> tuple[Vectors, list[Vectors], list[Encoding]]:
+    def _encode(self, texts: Sequence[str], prompt: str, urgent: bool) -> tuple[Vectors, list[Vectors], list[Encoding]]:
         """One vector for each text, its tokens' states, and where these stand in it."""
-        prompt = self._prompts.get(kind) or ""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         waiting = self._lane.submit([encoding.ids for encoding in encodings], urgent)
         states = [future.result() for future in waiting]
@@ -105,14 +100,3 @@ def _own(encoding: Encoding, prompt: int) -> tuple[NDArray[numpy.bool_], Places]
 
 def _unit(rows: Vectors) -> Vectors:
     return numpy.ascontiguousarray(rows / numpy.linalg.norm(rows, axis=1, keepdims=True), dtype=numpy.float32)
-
-
-def _pooling(folder: ModelFolder) -> str:
-    """`mean` or `cls`, as the folder says; sentence-transformers takes the mean where it says nothing."""
-    config = read_json(folder.path / "1_Pooling" / "config.json")
-    older = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    ways = [older.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
-    way = config.get("pooling_mode") or ("mean" if not ways else " and ".join(ways))
-    if way not in ("mean", "cls"):
-        raise UnfitModel(folder.name, f"it pools its tokens by {way}, not mean or cls", _VARIABLE)
-    return str(way)

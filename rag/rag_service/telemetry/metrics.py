@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from rag_service.errors import GeneratorFailed
 from rag_service.types import Answer
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # seconds
@@ -47,6 +48,8 @@ class Metrics:
     def answered(self, answer: Answer) -> None:
         """Counts one answer, and how long its stages took."""
         self._answers.labels(answer.answered_by).inc()
+        if answer.generator_error:
+            self.refused(GeneratorFailed.title)
         for stage, milliseconds in answer.timings_ms.items():
             self._stages.labels(stage).observe(milliseconds / 1000)
 

@@ -20,6 +20,7 @@ function kindOf(answer) {
   if (answer.abstained) return ["Not answered", "Nothing in the passages below is sure enough to be an answer."];
   if (answer.answered_by === "generator") return ["Written by the model, found in the documents", "The sentence that it stands on is below."];
   if (!generator) return ["Quoted word for word", "The service runs without a generator: it quotes the sentence that answers best."];
+  if (answer.generator_error) return ["Quoted word for word", `The model wrote no answer. ${answer.generator_error}`];
   return ["Quoted word for word", "What the model wrote does not stand in the documents, so the best sentence is quoted instead."];
 }
 
@@ -39,6 +40,8 @@ function sureness(answer) {
   const said = `${percent(answer.confidence)} sure that the passages hold the answer`;
   const facts = [`Answered in ${Math.round(answer.timings_ms.total)} ms`];
   if (answer.dropped_passages) facts.push(`${count(answer.dropped_passages, "passage")} did not fit the model's window and went unread`);
+  if (answer.dropped_sentences) facts.push(`${count(answer.dropped_sentences, "sentence")} of the model's left out: not in the documents`);
+  if (answer.sentences.length && answer.generator_error) facts.push(answer.generator_error);
   return [
     element("p", { class: "sure" }, bar(answer.confidence), element("span", {}, said)),
     element("p", { class: "hint" }, `${facts.join(". ")}.`),

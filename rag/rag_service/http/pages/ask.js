@@ -58,8 +58,8 @@ const show = {
     byId("found").hidden = !hits.length;
   },
   token({ text, draft }) {
-    if (!draft) return; // the answer that follows says it whole
     byId("draft").hidden = false;
+    byId("draft-kind").textContent = `Being written, ${draft ? "not checked yet" : "each sentence checked"}`;
     byId("draft-text").append(text);
   },
   answer(answer, collection) {
