@@ -4,9 +4,9 @@
 
 The files are in SQuAD's format; in JUDGED, questions without an answer are near misses. Each question is asked as
 `rag_service eval --questions FILE` asks it. Every article of JUDGED is judged by weights that were fitted to its other
-articles and to all of --also (SQuAD 2.0's training articles; none of JUDGED's may be among them). `held back`: of the
-near misses, the share below the threshold that 5 % of the answerable questions are below. The last lines are the
-weights fitted to everything, for `answering/confidence.py`.
+articles, twice each, and to all of --also (SQuAD 2.0's training articles; none of JUDGED's may be among them).
+`withheld`: of the near misses, the share below the threshold that 5 % of the answerable questions are below. The last
+lines are the weights fitted to everything, for `answering/confidence.py`; those of its last features are set by hand.
 """
 
 from __future__ import annotations
@@ -19,44 +19,41 @@ from pathlib import Path
 
 import numpy
 
-from rag_service.answering.confidence import FEATURES, about
+from rag_service.answering.confidence import BY_HAND, FEATURES, about
 from rag_service.evaluation import Outcome
 from rag_service.evaluation.measures import auroc, fit_logistic
 from rag_service.evaluation.run import Plan, outcomes_of
-from rag_service.service import Runtime
+from rag_service.service import Service
 from rag_service.settings import read_settings
 
 WITHHELD = 0.05
 
 
 def asked(file: Path) -> list[Outcome]:
-    """What came of each question that the file's article answers, or seems to."""
+    """What came of each question, asked where its article is."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(Runtime(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
+        closing(Service(read_settings(data_dir=Path(folder), generator="none"))) as service,
     ):
-        runtime.load()
-        outcomes = outcomes_of(runtime, Plan(file=file), lambda done, total: None)
-    return [one for one in outcomes if one.trial.answerable or one.trial.near_miss]
+        service.load()
+        return outcomes_of(service, Plan(file=file, elsewhere=False), lambda done, total: None)
 
 
 def fitted(outcomes: Sequence[Outcome], penalty: float) -> list[float]:
     labels = numpy.array([float(one.trial.answerable) for one in outcomes])
-    return fit_logistic(numpy.array([one.features for one in outcomes]), labels, penalty)
+    features = numpy.array([one.features for one in outcomes])[:, : -len(BY_HAND)]
+    return [*fit_logistic(features, labels, penalty), *BY_HAND]
 
 
 def held_out(judged: Sequence[Outcome], also: Sequence[Outcome], penalty: float) -> list[float]:
     """The confidence in each, by weights of the other articles."""
-    articles = {one.trial.question.document_id for one in judged}
-    sure = {}
-    for article in articles:
+    weights = {}
+    for article in {one.trial.question.document_id for one in judged}:
         others = [one for one in judged if one.trial.question.document_id != article]
-        weights = fitted([*others, *also], penalty)
-        for one in judged:
-            if one.trial.question.document_id == article:
-                total = weights[0] + float(numpy.dot(weights[1:], one.features))
-                sure[id(one)] = about(one.features) / (1 + numpy.exp(-total))
-    return [sure[id(one)] for one in judged]
+        weights[article] = fitted([*others, *others, *also], penalty)
+    own = [weights[one.trial.question.document_id] for one in judged]
+    totals = [by[0] + float(numpy.dot(by[1:], one.features)) for by, one in zip(own, judged, strict=True)]
+    return [about(one.features) / (1 + numpy.exp(-total)) for one, total in zip(judged, totals, strict=True)]
 
 
 def main() -> None:
@@ -72,10 +69,11 @@ def main() -> None:
         ("held out", numpy.array(held_out(judged, also, options.penalty))),
     ):
         threshold = float(numpy.quantile(sure[labels == 1], WITHHELD))
-        back = float((sure[labels == 0] < threshold).mean())
-        print(f"{name}: AUROC {auroc(sure, labels):.4f}, held back {back:.3f} below {threshold:.3f}")
-    for name, weight in zip(("constant", *FEATURES), fitted([*judged, *also], options.penalty), strict=True):
-        print(f"{weight:8.2f}  {name}")
+        withheld = float((sure[labels == 0] < threshold).mean())
+        print(f"{name}: AUROC {auroc(sure, labels):.4f}, withheld {withheld:.3f} below {threshold:.3f}", flush=True)
+    weights = fitted([*judged, *judged, *also], options.penalty)
+    for feature, weight in zip(("constant", *FEATURES), weights, strict=True):
+        print(f"{weight:8.2f}  {feature}")
 
 
 if __name__ == "__main__":

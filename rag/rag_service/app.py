@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from rag_service.errors import BadSettings, RagError
+from rag_service.evaluation.first_use import FirstUse
 from rag_service.http.ask import router
 from rag_service.http.documents import UploadPool
 from rag_service.http.documents import router as document_router
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application. Models load in the background once it starts; the store is open at once."""
+def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
+    """The application. Models load in the background once it starts; the store is open at once. One that is not
+    `lasting` is made for a single call, and begins nothing of its own accord."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = Service(settings)
+        app.state.first_use = FirstUse(app.state.service) if lasting else None
         app.state.service.start()
         app.state.service.watch()
         yield

@@ -65,7 +65,7 @@ def client(settings: Settings, url: str | None, needs_generator: bool = False) -
 
     changed: dict[str, object] = {"watch": None, "api_key_file": None}
     changed |= {} if needs_generator else {"generator": "none"}
-    return in_process(create_app(settings.model_copy(update=changed)))
+    return in_process(create_app(settings.model_copy(update=changed), lasting=False))
 
 
 class Bar:

@@ -298,6 +298,17 @@ class BadGate(RagError):
         )
 
 
+class BadSweep(RagError):
+    title = "A sweep is wrong"
+
+    def __init__(self, given: str, reason: str) -> None:
+        super().__init__(
+            f"{given[:80]}: {reason[:300]}.",
+            "Give a name and values, such as top_k=1,2,4, depth=16,32, weights=1:0:0,0.9:0:0.1 (late interaction, "
+            "cosine, BM25), chunk_tokens=96,160 or overlap_tokens=0,32.",
+        )
+
+
 class TrackingFailed(RagError):
     status, title = 502, "The tracking server did not take the figures"
 

@@ -131,23 +131,39 @@ _FUNCTION_WORDS = {
     "τις το τον του τους των ως",
 }
 _STOPWORDS = {language: frozenset(listed.split()) for language, listed in _FUNCTION_WORDS.items()}
+_LANGUAGES_OF = {
+    word: [one for one in _STOPWORDS if word in _STOPWORDS[one]] for word in set().union(*_STOPWORDS.values())
+}
 
-# Words that turn a statement round, in any of these languages. They are no subject to search for, but a sentence
-# supports another only if both have them or neither.
-NEGATIONS = frozenset(
-    (
-        "not no never none nor neither nobody nothing nowhere without cannot n't "
-        "nicht kein keine keinem keinen keiner keines nie niemals niemand nichts nirgends ohne weder "
-        "ne pas non jamais aucun aucune rien sans nunca jamás ningún ninguna ninguno nadie nada sin tampoco ni "
-        "mai nessun nessuna nessuno niente nulla senza né não nenhum nenhuma ninguém sem nem "
-        "niet geen nooit niemand niets zonder inte ej aldrig ingen inget inga utan varken "
-        "ikke aldri ingenting intet uden uten hverken verken ei eivät älä koskaan ilman "
-        "nie nigdy nikt żaden żadna żadne bez nic ne není nejsou nikdy nikdo žádný žádná žádné ani "
-        "nem nincs soha senki semmi nélkül nu niciodată nimeni nimic fără nici değil yok asla hiç hiçbir "
-        "не нет ни без никогда никто ничего нельзя ні немає ніколи ніхто нічого няма никой нищо "
-        "δεν δε μην μη όχι ποτέ κανείς κανένας τίποτα χωρίς ούτε لا لم لن ليس بدون לא אין בלי नहीं"
-    ).split()
-)
+# Words that turn a statement round. They are no subject to search for, but a sentence supports another only if both
+# have them or neither.
+_NEGATIONS = {
+    "en": "not no never none nor neither nobody nothing nowhere without cannot n't hardly unless except",
+    "de": "nicht kein keine keinem keinen keiner keines nie niemals niemand nichts nirgends ohne weder",
+    "fr": "ne pas non jamais aucun aucune rien sans ni",
+    "es": "no nunca jamás ningún ninguna ninguno nadie nada sin tampoco ni",
+    "it": "non no nessun nessuna nessuno niente nulla senza né",
+    "pt": "não nunca jamais nenhum nenhuma ninguém nada sem nem",
+    "nl": "niet geen nooit niemand niets zonder",
+    "sv": "inte ej aldrig ingen inget inga utan varken",
+    "da": "ikke aldrig ingen ingenting intet uden hverken",
+    "no": "ikke aldri ingen ingenting intet uten verken",
+    "fi": "ei eivät älä koskaan ilman",
+    "pl": "nie nigdy nikt żaden żadna żadne bez ani",
+    "cs": "ne nic není nejsou nikdy nikdo žádný žádná žádné bez ani",
+    "hu": "nem nincs soha senki semmi nélkül",
+    "ro": "nu niciodată nimeni nimic fără nici",
+    "tr": "değil yok asla hiç hiçbir",
+    "ru": "не нет ни без никогда никто ничего нельзя",
+    "uk": "не ні ані без немає ніколи ніхто нічого",
+    "bg": "не няма без никога никой нищо",
+    "el": "δεν δε μην μη όχι ποτέ κανείς κανένας τίποτα χωρίς ούτε",
+    "ar": "لا لم لن ليس بدون",
+    "he": "לא אין בלי",
+    "hi": "नहीं",
+}
+_NEGATIONS_OF = {language: frozenset(listed.split()) for language, listed in _NEGATIONS.items()}
+NEGATIONS = frozenset().union(*_NEGATIONS_OF.values())
 
 # Names of the Snowball stemmers.
 _STEMMERS = {
@@ -186,11 +202,11 @@ def function_words(text: str) -> dict[str, float]:
     """For each language of an alphabet the share of its function words among a text's words. Longer ones tell more
     than single letters do, which count a fifth."""
     counts = Counter(words(text))
-    weights = {word: count * (1 if len(word) > 1 else 0.2) for word, count in counts.items()}
-    return {
-        language: sum(weights[word] for word in weights.keys() & listed) / max(counts.total(), 1)
-        for language, listed in _STOPWORDS.items()
-    }
+    shares = dict.fromkeys(_STOPWORDS, 0.0)
+    for word, count in counts.items():
+        for language in _LANGUAGES_OF.get(word, ()):
+            shares[language] += count * (1 if len(word) > 1 else 0.2) / counts.total()
+    return shares
 
 
 def words(text: str, language: str = "en") -> list[str]:
@@ -236,16 +252,17 @@ def _stemmer(language: str) -> Any:
 def content_words(text: str, language: str = "en") -> list[str]:
     """The words that carry the subject, each once; all words where none does."""
     spoken = dict.fromkeys(words(text, language))
-    return [word for word in spoken if _is_content(word, language)] or list(spoken)
+    return [word for word in spoken if is_content(word, language)] or list(spoken)
 
 
 def content_stems(text: str, language: str = "en") -> set[str]:
     """The stems of the words that carry the subject."""
-    return {stem(word, language) for word in words(text, language) if _is_content(word, language)}
+    return {stem(word, language) for word in words(text, language) if is_content(word, language)}
 
 
-def _is_content(word: str, language: str) -> bool:
-    return word not in NEGATIONS and word not in _STOPWORDS.get(language, ())
+def is_content(word: str, language: str = "en") -> bool:
+    """Whether a word, in lower case, carries the subject."""
+    return word not in _NEGATIONS_OF.get(language, ()) and word not in _STOPWORDS.get(language, ())
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, int]]:

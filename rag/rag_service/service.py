@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from rag_service.answering.answerer import Answerer
 from rag_service.errors import NotReady, OtherEmbedder, RagError, TooBusy, Watched
@@ -171,13 +171,13 @@ class Service:
             parts.index.close()
         self.store.close()
 
-    def library_over(self, store: Store, embedder: Embedder) -> Library:
-        """Adds files to this store, by the settings."""
+    def library_over(self, store: Store, embedder: Embedder, **cut: Any) -> Library:
+        """Adds files to this store, by the settings; `cut` are fields of the edition that they are not to decide."""
         settings = self.settings
         limits = Limits(
             settings.max_file_bytes, settings.load_seconds, settings.load_bytes, settings.max_text_bytes, settings.html
         )
-        return Library(store, embedder, limits, self._wanted(embedder))
+        return Library(store, embedder, limits, replace(self._wanted(embedder), **cut))
 
     def _wanted(self, embedder: Embedder) -> Edition:
         settings = self.settings

@@ -190,13 +190,23 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Contradiction:
+    """A place in a document's text, `text[start:end]`, that another document has with another number, name or negation.
+    The place is empty between two words where only the other has a word."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Hit:
     """A passage that was found, or neighbouring ones joined: then with the best of their ranks and scores.
 
     `score` is what hits are ordered by, 0 to 1. `similarity` is the cosine of question and passage, `late_interaction`
     how much of the question's tokens the passage speaks of (None where it was stored without them). Ranks count from 1,
     None where that search did not find it. `also_in` names documents that say the same in nearly the same words,
-    `contradicts` those that say it with another number, name or negation. `parts` are the passages as they are stored.
+    `contradicts` where others say something else. `parts` are the passages as they are stored.
     """
 
     passage: Passage
@@ -208,13 +218,13 @@ class Hit:
     late_interaction: float | None = None
     terms: tuple[Term, ...] = ()
     also_in: tuple[str, ...] = ()
-    contradicts: tuple[str, ...] = ()
+    contradicts: tuple[Contradiction, ...] = ()
 
 
 @dataclass(frozen=True)
 class Citation:
     """Where an answer stands: `quote` is verbatim, `text[start:end]` of the document's extracted text. `contradicts`
-    names documents that say the same with another number, name or negation."""
+    names documents that have the quote with another number, name or negation."""
 
     document: str
     document_id: str

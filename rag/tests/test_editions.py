@@ -87,7 +87,7 @@ def test_what_others_deleted_meanwhile_does_not_come_again_even_the_last(store: 
     assert store.collections() == {"c@previous": 1}
 
 
-def test_what_is_remembered_goes_with_the_state_and_not_into_another_edition(store: Store) -> None:
+def test_what_is_remembered_goes_with_the_state_and_the_embedder(store: Store) -> None:
     put(store)
     store.remember(store.view("c"), "old")
     store.begin_next("c")
@@ -99,11 +99,12 @@ def test_what_is_remembered_goes_with_the_state_and_not_into_another_edition(sto
     store.roll_back("c")
     assert store.recall(store.view("c")) == "old"
 
-    other = store.begin_edition(edition("other"))
-    for key, _ in store.lacking(other):
-        store.put_passages(key, other, cut(TEXT, SPANS, unit(0, 1)))
-    assert store.use_edition(other)
-    assert store.recall(store.view("c")) is None
+    for wanted, remembered in ((edition(chunk_tokens=99), "old"), (edition("other"), None)):
+        begun = store.begin_edition(wanted)
+        for key, _ in store.lacking(begun):
+            store.put_passages(key, begun, cut(TEXT, SPANS, unit(0, 1)))
+        assert store.use_edition(begun)
+        assert store.recall(store.view("c")) == remembered
 
 
 def test_a_request_ends_with_the_state_that_it_began_with(store: Store) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import wait_until_ready
 from fastapi.testclient import TestClient
 from test_service import problem, upload
 
 from rag_service.__main__ import main
+from rag_service.app import create_app
 from rag_service.errors import BadGate, BadQuestions
-from rag_service.evaluation import Outcome, Trial, report, run
+from rag_service.evaluation import Outcome, Trial, first_use, report, run
 from rag_service.evaluation.gate import FIGURES, read_gate
 from rag_service.evaluation.questions import Question, make_near_misses, make_questions, read_squad
 from rag_service.service import Service
@@ -83,6 +85,18 @@ def test_a_near_miss_differs_from_its_question_in_one_thing_that_the_sentence_do
     assert question.text not in made
     [near_miss] = make_near_misses([("one", Extracted(text))], [question], 7)
     assert (near_miss.answers, near_miss.document_id) == ((), "one")
+
+
+def test_what_is_named_by_a_number_gives_way_to_another_of_its_kind() -> None:
+    checked = "The pump P4 of the station was checked by hand. "
+    others = "It rained upon the grey stones of the road. " * 9 + "The pump P7 and the tap K3 were not."
+    question = Question("Who checked the pump P4 by hand?", ("hand",), "one", 42, 46)
+
+    [among_others] = make_near_misses([("one", Extracted(checked + others))], [question], 7)
+    [alone] = make_near_misses([("one", Extracted(checked))], [question], 7)
+
+    assert among_others.text == "Who checked the pump P7 by hand?"
+    assert alone.text == "Who checked the pump P5 by hand?"
 
 
 def test_near_misses_have_figures_of_their_own() -> None:
@@ -166,7 +180,7 @@ def test_the_command_measures_calibrates_and_judges(filled: Path, capsys: pytest
     with closing(Service(read_settings())) as runtime:
         weights = runtime.store.recall(runtime.store.view("default"))
     assert weights is not None
-    assert len(json.loads(weights)) == 5
+    assert {name: len(fitted) for name, fitted in json.loads(weights).items()} == {"about": 4, "answers": 5}
 
 
 def test_the_command_ends_badly_and_says_which_threshold_is_missed(
@@ -188,6 +202,21 @@ def test_the_command_asks_a_question_file(filled: Path, capsys: pytest.CaptureFi
     assert report["figures"]["answer_containment"]["value"] == 1.0
     assert main(["eval", "--collection", "nothing"]) == 1
     assert "Collections with documents: default" in capsys.readouterr().err
+
+
+def test_a_sweep_is_a_table_with_a_row_for_each_value(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(squad(filled))
+
+    for sweep in ("top_k=1,2", "chunk_tokens=64,96", "weights=1:0:0,0:1:0"):
+        assert main(["eval", "--questions", file, "--sweep", sweep]) == 0
+        head, line, *rows = capsys.readouterr().out.splitlines()
+        name, values = sweep.split("=")
+        assert head.startswith(f"| {name} | recall@1 |")
+        assert line.count("|") == head.count("|") == rows[0].count("|")
+        assert [row.split(" | ")[0] for row in rows] == [f"| {value}" for value in values.split(",")]
+    for wrong in ("top_k=x", "colour=red", "weights=1"):
+        assert main(["eval", "--questions", file, "--sweep", wrong]) == 1
+        assert "top_k=1,2,4" in capsys.readouterr().err
 
 
 def test_articles_of_one_title_are_asked_each_of_its_own_text(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,6 +246,27 @@ def test_questions_are_made_from_no_more_documents_than_are_to_be_read(
         asked = run.trials_of(runtime.store, run.Plan(count=60))
 
     assert 0 < len({trial.question.document_id for trial in asked}) < len(SAMPLE)
+
+
+def test_a_collection_of_another_embedder_has_its_confidence_fitted_when_it_is_first_asked(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_use, "_MOST", 24)
+
+    def ask(client: TestClient) -> list[Any]:
+        assert client.post("/ask", json={"question": "Which port does MLflow use?"}).status_code == 200
+        for thread in [one for one in threading.enumerate() if one.name == "calibrate"]:
+            thread.join(100)
+        return [one["state"] for one in client.get("/jobs").json()["jobs"]]
+
+    with TestClient(create_app(read_settings())) as client:
+        wait_until_ready(client)
+        assert ask(client) == []  # the embedder is the one that the service's own weights were fitted with
+        monkeypatch.setattr(first_use, "DEFAULT_EMBEDDER", "another")
+        assert ask(client) == ["done"]
+        assert ask(client) == ["done"]
+        store = client.app.state.service.store  # type: ignore[attr-defined]
+        assert len(json.loads(store.recall(store.view("default")))["answers"]) == 5
 
 
 class Tracking(BaseHTTPRequestHandler):

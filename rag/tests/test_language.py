@@ -8,6 +8,7 @@ from rag_service.language import (
     NEGATIONS,
     content_stems,
     content_words,
+    is_content,
     language_of,
     sentences,
     stem,
@@ -79,6 +80,7 @@ def test_negations_are_words_but_no_subject() -> None:
     assert content_words("It isn't red") == ["red"]
     assert content_words("Ist er nicht rot?", "de") == ["rot"]
     assert content_words("not the") == ["not", "the"]
+    assert (is_content("nie", "de"), is_content("nie", "en")) == (False, True)
 
 
 def test_scripts_without_blanks_are_found_by_pairs_of_characters() -> None:

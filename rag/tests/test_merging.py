@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_service.search.merge import LONGEST, contradict, copies, gathered
+from rag_service.search.merge import LONGEST, contradictions, copies, merge_hits
 from rag_service.types import Hit, Part, Passage
 
 TEXTS = {
@@ -36,7 +36,7 @@ spans = st.tuples(st.sampled_from(["One", "Two"]), st.integers(0, 1500), st.inte
 def test_hits_are_whole_pieces_of_their_documents_and_lie_apart(found: list[tuple[str, int, int]], top_k: int) -> None:
     ranked = [hit(name, start, start + length, 1 - place / 20) for place, (name, start, length) in enumerate(found)]
 
-    kept = gathered(ranked, top_k, between)
+    kept = merge_hits(ranked, top_k, between)
 
     assert len(kept) == min(top_k, len(kept))
     assert bool(kept) == bool(ranked)
@@ -58,7 +58,7 @@ def test_three_neighbours_become_one_though_the_middle_comes_last() -> None:
     middle = TEXTS["One"].index("One 2")
     end = TEXTS["One"].index("One 4") - 2
 
-    [one] = gathered(
+    [one] = merge_hits(
         [hit("One", first, middle - 2, 0.9, 4), hit("One", third, end, 0.8, 1), hit("One", middle, third - 2, 0.7)],
         4,
         between,
@@ -69,14 +69,14 @@ def test_three_neighbours_become_one_though_the_middle_comes_last() -> None:
 
 
 def test_what_stands_between_two_passages_keeps_them_apart() -> None:
-    assert len(gathered([hit("One", 0, 50), hit("One", 52, 90)], 4, between)) == 2
+    assert len(merge_hits([hit("One", 0, 50), hit("One", 52, 90)], 4, between)) == 2
 
 
 def test_a_copy_is_dropped_and_named() -> None:
     original = hit("One", 0, 300, 0.9)
     copy = replace(original, passage=replace(original.passage, document_id="x", document="copy.txt"), score=0.8)
 
-    [kept] = gathered([original, copy, copy], 4, between)
+    [kept] = merge_hits([original, copy, copy], 4, between)
 
     assert (kept.passage.document, kept.also_in) == ("One.txt", ("copy.txt",))
 
@@ -112,16 +112,28 @@ def test_near_copies_that_contradict_each_other_are_both_shown_and_say_so(old: s
     changed = LIMIT.replace(old, new, 1)
     same = new.startswith("red")
 
-    kept = gathered([page("one", LIMIT), page("two", changed)], 4, between)
+    kept = merge_hits([page("one", LIMIT), page("two", changed)], 4, between)
 
     assert len(kept) == 2
-    assert [one.contradicts for one in kept] == ([(), ()] if same else [("two.txt",), ("one.txt",)])
+    assert [[place.document for place in one.contradicts] for one in kept] == (
+        [[], []] if same else [["two.txt"], ["one.txt"]]
+    )
     assert [one.also_in for one in kept] == [(), ()]
 
 
+def test_a_contradiction_says_where_it_is() -> None:
+    text = f"The cellar is dry. {LIMIT} It was signed in 1871."
+
+    [place] = contradictions(text, text.replace("150", "160"))
+    [added] = contradictions(text, text.replace("may", "may not"))
+
+    assert text[slice(*place)] == "150"
+    assert added == (text.index(" hold"), text.index("hold"))
+
+
 def test_copies_and_other_statements_do_not_contradict() -> None:
-    assert not contradict(LIMIT, LIMIT.replace("the rule", "a rule"))
-    assert not contradict(LIMIT, "The cellar was dug in 1871.")
+    assert not contradictions(LIMIT, LIMIT.replace("the rule", "a rule"))
+    assert not contradictions(LIMIT, "The cellar was dug in 1871.")
 
 
 def test_a_word_that_turns_a_long_copy_into_its_contrary_is_not_lost() -> None:

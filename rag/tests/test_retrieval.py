@@ -13,7 +13,7 @@ from storing import library_over
 from rag_service.errors import UnknownDocument
 from rag_service.models.embedder import BertEmbedder
 from rag_service.reading import Limits
-from rag_service.search.maxsim import interaction, signs, spoken
+from rag_service.search.maxsim import interaction, signs, word_vectors
 from rag_service.search.retriever import Retriever, fuse
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store
@@ -119,14 +119,14 @@ def test_a_question_of_marks_alone_is_answered_with_something(names: Names) -> N
 def test_the_interaction_is_the_mean_of_each_tokens_best_cosine_with_signs(embedder: BertEmbedder) -> None:
     texts = ["The bell rings at noon.", "", "Fish, salt and cheese are sold.", "..."]
     question = "When does the bell ring?"
-    asked = spoken(embedder.encode_question(question).tokens[0], question)
+    asked = word_vectors(embedder.encode_question(question).tokens[0], question)
     passages = embedder.encode_passages(texts).tokens
 
     scores = interaction(asked, [signs(tokens, text) for tokens, text in zip(passages, texts, strict=True)])
 
     expected = [
         float((asked @ numpy.where(vectors > 0, 1.0, -1.0).T).max(axis=1).mean() / numpy.sqrt(embedder.dimension))
-        if (vectors := spoken(tokens, text)).size
+        if (vectors := word_vectors(tokens, text)).size
         else 0.0
         for tokens, text in zip(passages, texts, strict=True)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rag_service.answering.answerable import parts_of
-from rag_service.answering.confidence import about, confidence, features
+from rag_service.answering.confidence import Fitted, about, confidence, features
 from rag_service.answering.follow_ups import complete
 from rag_service.answering.generated import chat_prompt, generate
 from rag_service.answering.requests import SINGLE_FACTS, asks_for_list, asks_for_summary, items_around
@@ -113,8 +113,9 @@ class Answerer:
         if tell:
             tell(Retrieved(hits, values))
         kept = self._store.recall(view)
-        sure = confidence(values, json.loads(kept) if kept else None)
-        related = about(values) >= _RELATED
+        fitted = Fitted(**json.loads(kept)) if kept else None
+        sure = confidence(values, fitted)
+        related = about(values, fitted) >= _RELATED
         if related and (asks_for_list(question) or asks_for_summary(question)):
             answer = self._listed(collection, question, ranked, sure)
         elif ranked and sure >= self._threshold:
@@ -245,7 +246,7 @@ def _citations(evidence: Sequence[Evidence]) -> tuple[Citation, ...]:
 
 def _citation(evidence: Evidence) -> Citation:
     """With the page and the heading of the quote itself: a passage may begin on the page before."""
-    passage = evidence.hit.passage
+    passage, end = evidence.hit.passage, evidence.start + len(evidence.quote)
     before = [block for block in passage.blocks if block.start <= evidence.start]
     headings = [block.label for block in before if block.kind == "heading" and block.start >= passage.start]
     pages = [block.page for block in before if block.page is not None]
@@ -255,8 +256,12 @@ def _citation(evidence: Evidence) -> Citation:
         page=pages[-1] if pages else passage.page,
         quote=evidence.quote,
         start=evidence.start,
-        end=evidence.start + len(evidence.quote),
+        end=end,
         score=evidence.hit.score,
         heading=headings[-1] if headings and headings[-1] else passage.heading,
-        contradicts=evidence.hit.contradicts,
+        contradicts=tuple(
+            dict.fromkeys(
+                one.document for one in evidence.hit.contradicts if one.start < end and one.end > evidence.start
+            )
+        ),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy
 
-from rag_service.language import content_stems, sentences, words
+from rag_service.language import content_stems, language_of, sentences, words
 from rag_service.models.engines import Embedder
-from rag_service.search.maxsim import Places, Vectors, heard, likeness, signs, width_of
+from rag_service.search.maxsim import Places, Vectors, signs, token_cosines, width_of, word_tokens
 from rag_service.types import Block, BlockKind, Hit, Part, TokenVectors
 
 # Measured on 612 questions (docs/answers.md): what a sentence's passage counts for beside the sentence itself, and what
@@ -19,15 +20,20 @@ _BY_PASSAGE = 0.1
 _BY_NUMBERS = 0.07
 _WITHIN, _MOST_QUOTES = 0.12, 4
 _CLOSING_MARKS = "\"'”’»)] "
+_QUOTED_QUESTION = re.compile(r"""["“„«][^"“”„«»]*[?？؟]\s?["”“»]""")
+
+_OPENING = 500  # characters that tell the language of a passage
 
 Place = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question with its tokens that have a letter or a digit: `vectors` `(n, dimension)`, `places` `(n, 2)`."""
+    """A question, its language, and those of its tokens that have a letter or a digit: `vectors` `(n, dimension)`,
+    `places` `(n, 2)`."""
 
     text: str
+    language: str
     vectors: Vectors
     places: Places
 
@@ -51,14 +57,8 @@ class Evidence:
 
 def asked_of(question: str, tokens: TokenVectors) -> Asked:
     """The question with what the embedder's `encode_question` gave for its tokens."""
-    spoken = heard(tokens.places, question)
-    return Asked(question, tokens.vectors[spoken], tokens.places[spoken])
-
-
-def coverage(question: str, text: str) -> float:
-    """The share of the question's subject words that the text holds, from 0 to 1; 0 where there is none."""
-    asked = content_stems(question)
-    return len(asked & content_stems(text)) / len(asked) if asked else 0.0
+    kept = word_tokens(tokens.places, question)
+    return Asked(question, language_of(question), tokens.vectors[kept], tokens.places[kept])
 
 
 def quoted(ranked: Sequence[Evidence]) -> list[Evidence]:
@@ -74,18 +74,18 @@ def ranked_sentences(asked: Asked, hits: Sequence[Hit], embedder: Embedder) -> l
     question's numbers a sentence holds: to the embedder, 1234 and 1239 are nearly the same."""
     parts = [part for hit in hits for part in hit.parts]
     tokens = dict(zip((part.passage for part in parts), _tokens(asked.vectors, parts, embedder), strict=True))
-    found: dict[tuple[str, int], Evidence] = {}  # passages overlap: each sentence once, with its better score
+    found: dict[tuple[str, str], Evidence] = {}  # passages overlap, texts repeat: each sentence once, at its best
     for hit in hits:
         text, start = hit.passage.text, hit.passage.start
         likes = numpy.concatenate([tokens[part.passage][0] for part in hit.parts], axis=1)
         places = numpy.concatenate([tokens[part.passage][1] + part.passage.start - start for part in hit.parts])
         for heading, place, kind in candidates(text, hit.passage.blocks, start):
-            nearest = _nearest(likes, places, [heading, place])
+            nearest = _nearest(likes, places, [heading, *_stated(text, place)])
             score = (float(nearest.mean()) if nearest.size else 0.0) + _BY_PASSAGE * hit.score
             quote = text[slice(*place)]
             title = text[slice(*heading)]
             evidence = Evidence(quote, quote, start + place[0], hit, round(score, 4), title, kind, nearest)
-            key = hit.passage.document_id, evidence.start
+            key = hit.passage.document_id, quote
             if key not in found or found[key].score < evidence.score:
                 found[key] = evidence
     numbers = _numbers(asked.text)
@@ -96,23 +96,31 @@ def candidates(text: str, blocks: Sequence[Block], start: int = 0) -> Iterator[t
     """The places in the text of what could be an answer, each after that of its heading (or an empty one) and with the
     kind of its block: a list item or a table's row as a whole, else sentences. Headings and questions answer nothing.
     `start` is where the text begins in that which the blocks are of."""
-    heading = (0, 0)
+    heading, language = (0, 0), language_of(text[:_OPENING])
     for block in blocks:
         place = max(block.start - start, 0), min(block.end - start, len(text))
         if block.kind == "heading":
             heading = place
             continue
         whole = block.kind in ("item", "row", "code")
-        for one in [place] if whole else sentences(text, *place):
+        for one in [place] if whole else sentences(text, *place, language):
             if _states(text, one):
                 yield heading, one, block.kind
     if not blocks:
-        yield from ((heading, place, "paragraph") for place in sentences(text) if _states(text, place))
+        yield from (
+            (heading, place, "paragraph") for place in sentences(text, language=language) if _states(text, place)
+        )
 
 
 def _states(text: str, place: Place) -> bool:
-    said = text[slice(*place)]
-    return not said.rstrip(_CLOSING_MARKS).endswith(("?", "？", "؟")) and bool(content_stems(said))
+    ends = text[slice(*place)].rstrip(_CLOSING_MARKS)
+    return not ends.endswith(("?", "？", "؟")) and any(content_stems(text[slice(*one)]) for one in _stated(text, place))
+
+
+def _stated(text: str, place: Place) -> list[Place]:
+    """What a sentence says itself: without the questions that it quotes."""
+    marks = [place[0], *(mark for found in _QUOTED_QUESTION.finditer(text, *place) for mark in found.span()), place[1]]
+    return list(zip(marks[::2], marks[1::2], strict=True))
 
 
 def _numbers(text: str) -> set[str]:
@@ -126,7 +134,7 @@ def _share(wanted: set[str], found: set[str]) -> float:
 def _tokens(asked: Vectors, parts: Sequence[Part], embedder: Embedder) -> list[tuple[Vectors, Places]]:
     """Of each passage how like its tokens are to the question's, `(n_question, n_tokens)`, and their places in it."""
     texts = [part.passage.text for part in parts]
-    places = [one[heard(one, text)] for one, text in zip(embedder.places(texts), texts, strict=True)]
+    places = [one[word_tokens(one, text)] for one, text in zip(embedder.places(texts), texts, strict=True)]
     packed = [part.signs or b"" for part in parts]
     # Stored without tokens, or replaced by another passage between two looks into the store.
     unfit = [place for place, one in enumerate(packed) if len(one) != len(places[place]) * width_of(asked)]
@@ -134,7 +142,7 @@ def _tokens(asked: Vectors, parts: Sequence[Part], embedder: Embedder) -> list[t
         encoded = embedder.encode_passages([texts[place] for place in unfit], urgent=True)
         for place, tokens in zip(unfit, encoded.tokens, strict=True):
             packed[place] = signs(tokens, texts[place])
-    return [(likeness(asked, one), where) for one, where in zip(packed, places, strict=True)]
+    return [(token_cosines(asked, one), where) for one, where in zip(packed, places, strict=True)]
 
 
 def _nearest(likes: Vectors, places: Places, within: Sequence[Place]) -> Vectors:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rag_service.answering.sentences import Evidence, quoted
-from rag_service.language import sentences, stem, word_spans, words
-from rag_service.search.opposites import NEGATIONS
+from rag_service.language import NEGATIONS, sentences, stem, word_spans, words
 
 # All that two sentences may differ in: words that another takes the place of, or that may be left out, and the sense
 # stays. What says where, when, how often, how much or not is not among them.
@@ -55,9 +54,9 @@ def _verbatim(said: str, quote: str, question: str) -> str | None:
 
 
 def _denies(text: str, before: tuple[str, int, int], start: int) -> bool:
-    """Whether the word before is a negation in the same clause: nothing but a blank or an apostrophe between."""
+    """Whether the word before is a negation in the same clause: nothing but white space between."""
     word, _, end = before
-    return (word in NEGATIONS or word == "t") and not text[end:start].strip("'’ \n")
+    return word in NEGATIONS and not text[end:start].strip()
 
 
 def _same_words(answer: str, quote: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
 from rag_service.answering.answerer import Answerer, Retrieved
-from rag_service.answering.confidence import summary
+from rag_service.answering.confidence import ABOUT, Fitted, summary
 from rag_service.evaluation.measures import (
     Bin,
     Estimate,
@@ -83,7 +83,7 @@ def trials(
     return [*asked, *(Trial(one, collection, False, near_miss=True) for one in near_misses)]
 
 
-def ask(answerer: Answerer, trial: Trial, top_k: int) -> Outcome:
+def ask(answerer: Answerer, trial: Trial, top_k: int, options: SearchOptions) -> Outcome:
     """One trial."""
     found = Retrieved(())
 
@@ -93,7 +93,7 @@ def ask(answerer: Answerer, trial: Trial, top_k: int) -> Outcome:
             found = event
 
     question = trial.question
-    options = SearchOptions(documents=trial.documents)
+    options = replace(options, documents=trial.documents)
     answer = answerer.ask(question.text, trial.collection, top_k, tell, options)
     quotes = [citation.quote for citation in answer.citations]
     return Outcome(
@@ -154,8 +154,10 @@ def _found_by(rank: int) -> Callable[[Outcome], float]:
     return lambda outcome: outcome.rank is not None and outcome.rank <= rank
 
 
-def calibrated(outcomes: Sequence[Outcome]) -> list[float]:
-    """The weights of a collection's confidence that fit these outcomes: the constant, then one for each number of
-    `confidence.summary`."""
-    labels = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
-    return fit_logistic(numpy.array([summary(outcome.features) for outcome in outcomes]), labels)
+def calibrated(outcomes: Sequence[Outcome]) -> Fitted:
+    """The weights of a collection's confidence that fit these outcomes."""
+    answerable = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
+    related = numpy.array([float(outcome.trial.answerable or outcome.trial.near_miss) for outcome in outcomes])
+    values = numpy.array([summary(outcome.features) for outcome in outcomes])
+    about = ABOUT if related.all() else fit_logistic(values[:, 1:], related)
+    return Fitted(tuple(about), tuple(fit_logistic(values, answerable)))

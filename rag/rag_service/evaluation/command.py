@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rag_service.evaluation.gate import as_text, read_gate
-from rag_service.evaluation.run import Plan, evaluate_and_log
+from rag_service.evaluation.gate import as_row, as_text, read_gate
+from rag_service.evaluation.run import Plan, evaluate, evaluate_and_log, swept
 from rag_service.service import Service
 from rag_service.settings import Settings
 
@@ -28,6 +28,11 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "--gate", nargs="+", default=[], metavar="FIGURE=NUMBER|FILE", help="exit 1 where a figure does not reach it"
     )
+    command.add_argument(
+        "--sweep",
+        metavar="NAME=VALUE,…",
+        help="a table with a row for each value of top_k, depth, weights, chunk_tokens or overlap_tokens",
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=_evaluate)
 
@@ -37,11 +42,24 @@ def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
     plan = Plan(options.collection, options.count, options.top_k, options.seed, options.questions, options.calibrate)
     with closing(Service(settings)) as service:
         service.load()
+        if options.sweep:
+            return _sweep(service, plan, *options.sweep.partition("=")[::2])
         report = evaluate_and_log(service, plan, gate, _step)
     print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if options.json else as_text(report))
     for sentence in report.missed:
         print(sentence, file=sys.stderr)
     return 0 if report.passed else 1
+
+
+def _sweep(service: Service, plan: Plan, name: str, values: str) -> int:
+    """A table of Markdown: each value with its figures."""
+    plans = {value: swept(plan, name, value) for value in values.split(",")}
+    for place, (value, one) in enumerate(plans.items()):
+        figures = evaluate(service, one, _step).figures
+        if not place:
+            print(as_row(name), "| --- " * as_row(name).count(" | ") + "| --- |", sep="\n")
+        print(as_row(value, {key: f"{one.value:.4f}" if one else "" for key, one in figures.items()}), flush=True)
+    return 0
 
 
 def _step(done: int, total: int) -> None:

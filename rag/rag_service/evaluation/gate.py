@@ -57,6 +57,17 @@ def missed(report: Report, gate: Mapping[str, float]) -> list[str]:
     return sentences
 
 
+_IN_ROW = (
+    "recall@1", "recall@3", "mrr", "answer_containment", "answer_containment_first_quote", "quotes", "auroc",
+    "near_miss_auroc",
+)  # fmt: skip
+
+
+def as_row(name: str, figures: Mapping[str, str] | None = None) -> str:
+    """A row of a table in Markdown; without figures its head."""
+    return f"| {name} | " + " | ".join(figures.get(one, "") if figures else one for one in _IN_ROW) + " |"
+
+
 def as_text(report: Report) -> str:
     """The report as a table for people."""
     lines = [f"{report.questions} questions, {report.answerable} of them answerable; top_k {report.top_k}", ""]

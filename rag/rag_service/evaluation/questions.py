@@ -12,13 +12,15 @@ from typing import Any
 
 from rag_service.answering.sentences import candidates
 from rag_service.errors import BadQuestions
-from rag_service.language import content_stems, sentences, word_spans, words
+from rag_service.language import content_stems, is_content, sentences, word_spans, words
 from rag_service.reading.characters import clean
 from rag_service.search.opposites import CONTRARIES, number
 from rag_service.types import Extracted
 
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d|(?<![\w.,])\d(?![\w.,])")
+_DIGITS = re.compile(r"\d+")
+_NUMBERED = re.compile(r"(?<![\w.,])\w*\d(?:[\w.,]*\w)?")
 # Names: capitalised words in a row, not at the beginning of the sentence.
 _NAME = re.compile(r"(?<=[a-z,;] )[A-ZÀ-Þ][\w'’-]+(?: (?:of |the )?[A-ZÀ-Þ][\w'’-]+)*")
 _TERM = re.compile(r"\b[a-zß-ÿ]{7,}\b")
@@ -100,9 +102,9 @@ def make_near_misses(
 
 
 def _of_kinds(text: str) -> tuple[list[str], list[str]]:
-    """The names and the numbers of a text."""
+    """The names, and the numbers and what is named by one, of a text."""
     names = [word for match in _NAME.finditer(text) for word in match.group().split() if word[0].isupper()]
-    return names, [match.group() for match in _NUMBER.finditer(text)]
+    return names, [match.group() for match in _NUMBERED.finditer(text)]
 
 
 def _swapped(question: str, kinds: tuple[list[str], list[str]], near: set[str], source: random.Random) -> str | None:
@@ -110,8 +112,10 @@ def _swapped(question: str, kinds: tuple[list[str], list[str]], near: set[str], 
     ways = []
     for place, (word, start, end) in enumerate(word_spans(question)):
         others: Sequence[str] = sorted(CONTRARIES.get(word, ()))
-        if number(word):
-            others = numbers
+        if figure := number(word):
+            kind = _DIGITS.sub("#", figure)
+            others = [one for one in numbers if _DIGITS.sub("#", one.lower()) == kind and one.lower() != word]
+            others = others or [_DIGITS.sub(lambda digits: str(int(digits[0]) + 1), question[start:end])]
         elif place and question[start].isupper():
             others = names
         fit = [one for one in others if not near & set(words(one)) and one.lower() not in words(question)]
@@ -147,7 +151,7 @@ def _asked(text: str, document_id: str, start: int, end: int, source: random.Ran
     kept = [
         sentence[opening:closing]
         for word, opening, closing in [*before, *after]
-        if not content_stems(word) or source.random() >= _DROPPED
+        if not is_content(word) or source.random() >= _DROPPED
     ]
     asked = content_stems(" ".join(kept))
     if len(asked) < 3 or content_stems(match.group()) <= asked:
@@ -157,12 +161,12 @@ def _asked(text: str, document_id: str, start: int, end: int, source: random.Ran
 
 
 def _vocabulary(text: str) -> list[str]:
-    return [word for word, _, _ in word_spans(text) if len(word) > 3 and word.isalpha() and content_stems(word)]
+    return [word for word, _, _ in word_spans(text) if len(word) > 3 and word.isalpha() and is_content(word)]
 
 
 def _foreign(question: Question, vocabulary: Sequence[str], source: random.Random) -> Question:
     spoken = [
-        source.choice(vocabulary) if vocabulary and content_stems(word) and source.random() < _FOREIGN else word
+        source.choice(vocabulary) if vocabulary and is_content(word.lower()) and source.random() < _FOREIGN else word
         for word in question.text[:-1].split()
     ]
     return replace(question, text=" ".join(spoken) + "?")

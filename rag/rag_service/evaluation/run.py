@@ -7,21 +7,21 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rag_service.answering.answerer import Answerer
-from rag_service.errors import BadQuestions
+from rag_service.errors import BadQuestions, BadSweep
 from rag_service.evaluation import Outcome, Report, Trial, ask, calibrated, report, trials
 from rag_service.evaluation.gate import missed
 from rag_service.evaluation.questions import Article, make_near_misses, make_questions, read_squad
 from rag_service.evaluation.tracking import log_run
-from rag_service.indexing.ingest import Library
 from rag_service.search.retriever import Retriever
 from rag_service.service import Service
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store, every_document
 from rag_service.store.sqlite import SqliteStore
+from rag_service.types import SearchOptions, Weights
 
 _MOST_DOCUMENTS = 200
 _HALVES = ("first half", "second half")
@@ -31,7 +31,9 @@ Step = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate: a collection by `count` questions made from it, or by those of a SQuAD `file`."""
+    """What to evaluate: a collection by `count` questions made from it, or by those of a SQuAD `file`, whose texts are
+    cut as `cut` says (`chunk_tokens`, `overlap_tokens`), else as the settings do. `elsewhere`: the file's questions are
+    asked of the texts too that do not answer them."""
 
     collection: str = "default"
     count: int = 150
@@ -39,6 +41,9 @@ class Plan:
     seed: int = 7
     file: Path | None = None
     calibrate: bool = False
+    options: SearchOptions = field(default_factory=SearchOptions)
+    cut: Mapping[str, int] = field(default_factory=dict)
+    elsewhere: bool = True
 
 
 def evaluate_and_log(service: Service, plan: Plan, gate: Mapping[str, float], step: Step) -> Report:
@@ -60,8 +65,26 @@ def evaluate(service: Service, plan: Plan, step: Step) -> Report:
     view = service.store.view(plan.collection) if plan.calibrate else None
     outcomes = outcomes_of(service, plan, step)
     if view is not None:
-        service.store.remember(view, json.dumps(calibrated(outcomes)))
+        service.store.remember(view, json.dumps(asdict(calibrated(outcomes))))
     return report(outcomes, plan.file.name if plan.file else plan.collection, plan.top_k, plan.seed)
+
+
+def swept(plan: Plan, name: str, value: str) -> Plan:
+    """The plan with another value: of `top_k`, `depth`, `chunk_tokens`, `overlap_tokens`, or of `weights`, which are
+    three with colons between. Raises BadSweep."""
+    try:
+        if name == "top_k":
+            return replace(plan, top_k=int(value))
+        if name == "depth":
+            return replace(plan, options=replace(plan.options, depth=int(value)))
+        if name == "weights":
+            late, dense, lexical = map(float, value.split(":"))
+            return replace(plan, options=replace(plan.options, weights=Weights(late, dense, lexical)))
+        if name in ("chunk_tokens", "overlap_tokens") and plan.file:
+            return replace(plan, cut={**plan.cut, name: int(value)})
+    except ValueError as error:
+        raise BadSweep(f"{name}={value}", str(error)) from error
+    raise BadSweep(name, "there is no such value, or only for the texts of a question file (--questions)")
 
 
 def outcomes_of(service: Service, plan: Plan, step: Step) -> list[Outcome]:
@@ -78,7 +101,7 @@ def _run(answerer: Answerer, asked: Sequence[Trial], plan: Plan, step: Step) -> 
         raise BadQuestions(str(plan.file or plan.collection), reason)
     outcomes = []
     for number, trial in enumerate(asked, start=1):
-        outcomes.append(ask(answerer, trial, plan.top_k))
+        outcomes.append(ask(answerer, trial, plan.top_k, plan.options))
         step(number, len(asked))
     return outcomes
 
@@ -105,7 +128,8 @@ def _asked_of_file(service: Service, articles: Sequence[Article], plan: Plan) ->
         tempfile.TemporaryDirectory(prefix="rag-evaluation-") as folder,
         closing(SqliteStore(Path(folder) / "store.db")) as store,
     ):
-        library, answerer = _over(service, store)
+        library = service.library_over(store, service.parts().embedder, **plan.cut)
+        answerer = _over(service, store)
         asked: list[Trial] = []
         for number, article in enumerate(articles):
             own, other = _HALVES[number % 2], _HALVES[1 - number % 2]
@@ -115,14 +139,13 @@ def _asked_of_file(service: Service, articles: Sequence[Article], plan: Plan) ->
             for open_question in article.questions:
                 question = replace(open_question, document_id=verdict.document_id)
                 asked.append(Trial(question, own, bool(question.answers), near_miss=not question.answers))
-                if question.answers and len(articles) > 1:
+                if question.answers and len(articles) > 1 and plan.elsewhere:
                     asked.append(Trial(question, other, False))
         yield answerer, asked
 
 
-def _over(service: Service, store: Store) -> tuple[Library, Answerer]:
+def _over(service: Service, store: Store) -> Answerer:
     """The running service's models and settings over another store."""
     parts = service.parts()
     retriever = Retriever(Index(store, parts.embedder.dimension), store)
-    answerer = Answerer(parts.embedder, parts.generator, retriever, store, service.settings.threshold)
-    return service.library_over(store, parts.embedder), answerer
+    return Answerer(parts.embedder, parts.generator, retriever, store, service.settings.threshold)

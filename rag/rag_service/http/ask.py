@@ -136,6 +136,8 @@ def answering(
                 lambda parts: parts.answerer.ask(question, collection, top_k, listener, options, conversation)
             )
         state.metrics.answered(answer)
+        if state.first_use is not None:
+            state.first_use(collection)
         if state.traces is not None:
             state.traces.asked(answer.asked, collection, hits, answer, began)
         return answer

@@ -18,40 +18,40 @@ Places = NDArray[numpy.int32]
 _AT_ONCE = 512  # tokens whose bits, as float32, stay in the processor's cache: a third less time than all at once
 
 
-def heard(places: Places, text: str) -> NDArray[numpy.bool_]:
+def word_tokens(places: Places, text: str) -> NDArray[numpy.bool_]:
     """Which tokens have a letter or a digit, `(n_tokens,)`: punctuation is like any other and says nothing."""
     return numpy.array([any(character.isalnum() for character in text[start:end]) for start, end in places], dtype=bool)
 
 
-def spoken(tokens: TokenVectors, text: str) -> Vectors:
+def word_vectors(tokens: TokenVectors, text: str) -> Vectors:
     """The vectors of the tokens that have a letter or a digit, `(n, dimension)`."""
-    vectors: Vectors = tokens.vectors[heard(tokens.places, text)]
+    vectors: Vectors = tokens.vectors[word_tokens(tokens.places, text)]
     return vectors
 
 
 def signs(tokens: TokenVectors, text: str) -> bytes:
     """The tokens of a passage as they are stored: for each, one bit a number, in whole bytes."""
-    return numpy.packbits(spoken(tokens, text) > 0, axis=1).tobytes()
+    return numpy.packbits(word_vectors(tokens, text) > 0, axis=1).tobytes()
 
 
 def interaction(question: Vectors, passages: Sequence[bytes]) -> NDArray[numpy.float32]:
     """How much of a question each passage speaks of, `(n_passages,)`, at most 1.
 
-    `question` is what `spoken` gives for it, `passages` what `signs` gave. The cosine of a vector with another's signs
-    stands for the cosine with the other (it is about 0.8 of it). 0 where either side has no token.
+    `question` is what `word_vectors` returns for it, `passages` what `signs` returned. The cosine of a vector with
+    another's signs stands for the cosine with the other (it is about 0.8 of it). 0 where either side has no token.
     """
     scores = numpy.zeros(len(passages), dtype=numpy.float32)
     filled = numpy.array([place for place, packed in enumerate(passages) if packed], dtype=numpy.intp)
     if len(question) == 0 or filled.size == 0:
         return scores
-    cosines = likeness(question, b"".join(passages))
+    cosines = token_cosines(question, b"".join(passages))
     lengths = [len(passages[place]) // width_of(question) for place in filled]
     starts = numpy.cumsum([0, *lengths[:-1]])
     scores[filled] = numpy.maximum.reduceat(cosines, starts, axis=1).mean(axis=0)
     return scores
 
 
-def likeness(question: Vectors, packed: bytes) -> Vectors:
+def token_cosines(question: Vectors, packed: bytes) -> Vectors:
     """How like each token of the question is to each of the tokens that `signs` packed, `(n_question, n_tokens)`."""
     dimension = question.shape[1]
     rows = numpy.frombuffer(packed, dtype=numpy.uint8).reshape(-1, width_of(question))

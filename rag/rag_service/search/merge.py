@@ -9,9 +9,9 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-from rag_service.language import content_stems, word_spans, words
-from rag_service.search.opposites import NEGATIONS, contrary, number
-from rag_service.types import Hit
+from rag_service.language import NEGATIONS, is_content, word_spans, words
+from rag_service.search.opposites import contrary, number
+from rag_service.types import Contradiction, Hit
 
 # So long may joined passages be, in characters: about 450 tokens, which a generator's window of 512 still takes.
 LONGEST = 2000
@@ -29,7 +29,7 @@ _MOST_REPLACED = 3
 TextBetween = Callable[[int, int, int], str]
 
 
-def gathered(ranked: Iterable[Hit], top_k: int, text_between: TextBetween) -> list[Hit]:
+def merge_hits(ranked: Iterable[Hit], top_k: int, text_between: TextBetween) -> list[Hit]:
     """At most `top_k` hits, best first, of which no two are neighbours that fit one hit, or copies of each other. No
     more of `ranked` is asked for once there are so many."""
     kept: list[Hit] = []
@@ -50,18 +50,27 @@ def copies(one: str, other: str) -> bool:
     """Whether two passages say the same in nearly the same words."""
     (first, its_numbers), (second, other_numbers) = _said(one), _said(other)
     alike = its_numbers == other_numbers and len(first & second) >= COPY * len(first | second)
-    return alike and not contradict(one, other)
+    return alike and not contradictions(one, other)
 
 
-def contradict(one: str, other: str) -> bool:
-    """Whether two passages are nearly equal and differ in a number, a name, a negation or a word and its contrary."""
-    first, second = _spelled(one), _spelled(other)
+def contradictions(one: str, other: str) -> list[tuple[int, int]]:
+    """Where the first of two passages that are nearly equal differs from the other in a number, a name, a negation or a
+    word and its contrary: start and end, which are between two words where only the other has words."""
+    places = _placed(one)
+    first, second = [[text[start:end] for _, start, end in _placed(text)] for text in (one, other)]
     small, large = sorted((len(first), len(second)))
     if small < _NEAR_COPY * large or len({*first} & {*second}) < _NEAR_COPY / 2 * len({*first} | {*second}):
-        return False
+        return []
     matcher = SequenceMatcher(None, [word.lower() for word in first], [word.lower() for word in second], autojunk=False)
-    changes = [(first[a:b], second[c:d]) for kind, a, b, c, d in matcher.get_opcodes() if kind != "equal"]
-    return matcher.ratio() >= _NEAR_COPY and any(_turned(here, there) for here, there in changes)
+    if matcher.ratio() < _NEAR_COPY:
+        return []
+    ends = [0, *(end for _, _, end in places)]
+    starts = [*(start for _, start, _ in places), len(one)]
+    return [
+        (starts[a], ends[b]) if a < b else (ends[a], starts[a])
+        for kind, a, b, c, d in matcher.get_opcodes()
+        if kind != "equal" and _turned(first[a:b], second[c:d])
+    ]
 
 
 def _turned(here: Sequence[str], there: Sequence[str]) -> bool:
@@ -72,21 +81,25 @@ def _turned(here: Sequence[str], there: Sequence[str]) -> bool:
     if not 0 < max(len(here), len(there)) <= _MOST_REPLACED or not here or not there:
         return False
     numbers = [{number(word) for word in side} - {None} for side in (ours, theirs)]
-    names = all(word[0].isupper() and content_stems(word) for word in (*here, *there))
+    names = all(word[0].isupper() and is_content(word.lower()) for word in (*here, *there))
     return numbers[0] != numbers[1] or names or any(contrary(one, other) for one in ours for other in theirs)
 
 
-def _contradicting(hit: Hit, others: Sequence[Hit]) -> tuple[str, ...]:
-    """The other documents that say the contrary of the hit."""
-    mine, said = hit.passage.document_id, hit.passage.text
-    found = (one.passage for one in others if one.passage.document_id != mine)
-    return tuple(dict.fromkeys(one.document for one in found if contradict(said, one.text)))
+def _contradicting(hit: Hit, others: Sequence[Hit]) -> tuple[Contradiction, ...]:
+    """Where other documents say something else than the hit."""
+    mine = hit.passage
+    return tuple(
+        Contradiction(one.passage.document, mine.start + start, mine.start + end)
+        for one in others
+        if one.passage.document_id != mine.document_id
+        for start, end in contradictions(mine.text, one.passage.text)
+    )
 
 
 @lru_cache(maxsize=256)
-def _spelled(text: str) -> tuple[str, ...]:
-    """The words of a text as it writes them."""
-    return tuple(text[start:end] for _, start, end in word_spans(text))
+def _placed(text: str) -> tuple[tuple[str, int, int], ...]:
+    """The words of a text with their places, which several comparisons ask for."""
+    return tuple(word_spans(text))
 
 
 @lru_cache(maxsize=256)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from rag_service.language import stem
+import re
+from dataclasses import dataclass
 
-NEGATIONS = frozenset(
-    "no not never none nothing nobody neither nor without cannot hardly unless except isn wasn aren weren don didn "
-    "doesn won wouldn couldn shouldn mustn hasn haven hadn "
-    "nicht kein keine keinen nie ohne ne pas jamais sans sin nunca ningún non mai senza".split()
-)
+from rag_service.language import is_content, stem
+
 NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(
@@ -16,6 +14,12 @@ NUMBER_WORDS = {
         "seventeen eighteen nineteen twenty".split()
     )
 }
+# "One" is seldom a number.
+_NUMBER = re.compile(rf"\d+(?:[-.,:/]\d+)*|\b(?:{'|'.join([*NUMBER_WORDS][2:])})\b", re.IGNORECASE)
+_BEFORE = re.compile(r"([^\W\d_]+)([\W_]{0,2})$")
+_AFTER = re.compile(r"[\W_]{0,2}([^\W\d_]+)")
+_LONGEST = 40
+_MARK = re.compile(r"[-.,:/]")
 # Groups of words on either side of a bar: each is the contrary of each on the other side.
 _CONTRARIES = """
 first | last; before prior | after; north northern | south southern; east eastern | west western; more greater | less
@@ -72,5 +76,36 @@ def denials(word: str) -> set[str]:
 
 
 def number(word: str) -> str | None:
-    """A number's digits, also of a small one in words; None of another word."""
-    return word if word[0].isdigit() else NUMBER_WORDS.get(word)
+    """A word with a digit, such as "12" or "p4", the digits of a small number in words; None of another word."""
+    return word if any(map(str.isdigit, word)) else NUMBER_WORDS.get(word)
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A number in a text, `text[start:end]`, in digits as `value`, and of which kinds it is: what may stand before or
+    after it ("valve #", "p#", "# bar"), and how it is put together ("#-#-#")."""
+
+    value: str
+    start: int
+    end: int
+    kinds: frozenset[str]
+
+
+def numbered(text: str, language: str = "en") -> list[Numbered]:
+    """The numbers of a text that count or name something, as in "valve 17", "17 bar", "P4", "EN 1090", "1.0.3"."""
+    return [one for found in _NUMBER.finditer(text) if (one := _numbered(text, found, language)).kinds]
+
+
+def _numbered(text: str, found: re.Match[str], language: str) -> Numbered:
+    kinds = set()
+    before = _BEFORE.search(text, max(0, found.start() - _LONGEST), found.start())
+    if before and (not before[2] or "-" in before[2] or before[1].isupper() or is_content(before[1].lower(), language)):
+        kinds.add(f"{stem(before[1].lower(), language)} #")
+    after = _AFTER.match(text, found.end(), found.end() + _LONGEST)
+    if after and is_content(after[1].lower(), language):
+        kinds.add(f"# {stem(after[1].lower(), language)}")
+    value = number(found[0].lower()) or ""
+    if len(_MARK.findall(value)) > 1:
+        kinds.add(re.sub(r"\d+", "#", value))
+    value = re.sub(r",(?=\d{3}\b)", "", value).lstrip("0") or "0"
+    return Numbered(value, *found.span(), frozenset(kinds))

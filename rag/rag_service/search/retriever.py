@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from rag_service.language import content_stems, content_words, language_of, stem, word_spans
-from rag_service.search.maxsim import interaction, spoken
-from rag_service.search.merge import gathered
+from rag_service.search.maxsim import interaction, word_vectors
+from rag_service.search.merge import merge_hits
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store, Stored, View
 from rag_service.terms import terms_of
@@ -52,7 +52,7 @@ class Retriever:
         # What was deleted a moment ago, and is still in the index, has no vector in the store any more.
         stored = self._store.vectors(list(dict.fromkeys(number for number, _ in [*dense, *lexical])))
         similarity = {number: float(one.vector @ vector) for number, one in stored.items()}
-        compared = interaction(spoken(encoded.tokens[0], question), [one.signs for one in stored.values()])
+        compared = interaction(word_vectors(encoded.tokens[0], question), [one.signs for one in stored.values()])
         late = dict(zip(stored, compared.tolist(), strict=True))
         lexical_scores = {number: score for number, score in lexical if number in stored}
         weights = options.weights
@@ -61,7 +61,7 @@ class Retriever:
         asked = content_stems(question, language)
         return [
             replace(hit, terms=matched(asked, hit.passage, language))
-            for hit in gathered(self._hits(found, fused, top_k), top_k, self._store.text_between)
+            for hit in merge_hits(self._hits(found, fused, top_k), top_k, self._store.text_between)
         ]
 
     def _hits(self, found: _Found, fused: Ranked, count: int) -> Iterator[Hit]:
@@ -101,11 +101,11 @@ def fuse(parts: Sequence[tuple[float, Scores]]) -> list[tuple[int, float]]:
     Each kind is scaled to 0..1 over the passages that have such a score, 0 for the others; then the weighted mean. A
     kind that found nothing has no weight.
     """
-    heard = [(weight, _scaled(scores)) for weight, scores in parts if weight > 0 and scores]
-    total = sum(weight for weight, _ in heard)
+    weighted = [(weight, _scaled(scores)) for weight, scores in parts if weight > 0 and scores]
+    total = sum(weight for weight, _ in weighted)
     numbers = dict.fromkeys(number for _, scores in parts for number in scores)
     fused = {
-        number: sum(weight * scores.get(number, 0.0) for weight, scores in heard) / total if heard else 0.0
+        number: sum(weight * scores.get(number, 0.0) for weight, scores in weighted) / total if weighted else 0.0
         for number in numbers
     }
     return sorted(fused.items(), key=lambda item: (-item[1], item[0]))

@@ -197,7 +197,8 @@ class Store(Protocol):
     def text_between(self, number: int, start: int, end: int) -> str:
         """`text[start:end]` of the document that the passage is of; empty where it is no longer there."""
 
-    # What is remembered of a state. It is copied, promoted and deleted with it; another edition begins without.
+    # What is remembered of a state. It is copied, promoted and deleted with it; an edition of another embedder begins
+    # without.
     def recall(self, view: View) -> str | None: ...
 
     def remember(self, view: View, value: str) -> None: ...

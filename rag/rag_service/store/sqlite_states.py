@@ -28,9 +28,12 @@ def view_of(connection: sqlite3.Connection, collection: str) -> View | None:
 
 
 def new_state(connection: sqlite3.Connection, edition: int, copy_of: int | None = None, words: bool = True) -> int:
-    """A state with the names of another, and what was remembered of it in the same edition; with its passages' terms
+    """A state with the names of another, and what was remembered of it with the same embedder; with its passages' terms
     too, where somebody will search it."""
-    remembered = "(SELECT remembered FROM states WHERE id = ? AND edition = ?)"
+    remembered = (
+        "(SELECT s.remembered FROM states s JOIN editions e ON e.id = s.edition WHERE s.id = ? "
+        "AND e.embedder = (SELECT embedder FROM editions WHERE id = ?))"
+    )
     state = int(
         connection.execute(
             f"INSERT INTO states (edition, remembered) VALUES (?, {remembered})", (edition, copy_of, edition)
