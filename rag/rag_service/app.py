@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from rag_service.errors import BadSettings, RagError
 from rag_service.evaluation.first_use import FirstUse
+from rag_service.evaluation.samples import Samples
 from rag_service.http.ask import router
 from rag_service.http.documents import UploadPool
 from rag_service.http.documents import router as document_router
@@ -25,7 +27,9 @@ from rag_service.http.middleware import Outermost
 from rag_service.http.openai_chat import router as chat_router
 from rag_service.http.operations import router as evaluation_router
 from rag_service.http.page_files import PageFiles
+from rag_service.http.page_images import router as page_router
 from rag_service.http.problems import problem, problem_of
+from rag_service.http.ratings import router as rating_router
 from rag_service.service import Service
 from rag_service.settings import Settings
 from rag_service.telemetry.metrics import Metrics
@@ -57,10 +61,14 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
+    app.state.samples = Samples()
+    app.state.drawing = BoundedSemaphore(settings.max_uploads)
     app.state.traces = _traces(settings, app.state.metrics)
     app.include_router(router)
     app.include_router(chat_router)
     app.include_router(document_router)
+    app.include_router(page_router)
+    app.include_router(rating_router)
     app.include_router(evaluation_router)
     app.router.routes.append(Route("/mcp", McpOverHttp(app), methods=["POST"], include_in_schema=False))
     app.mount("/pages", PageFiles())
@@ -91,11 +99,18 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [{"loc": [part for part in item["loc"] if part != "body"], "msg": item["msg"]} for item in error.errors()]
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the body"
-    detail = f"{place}: {first['msg']}"
-    return problem(request, 422, "The request is not understood", detail, "GET /docs shows what is expected.", errors)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        reason, place = first["ctx"]["error"], first["loc"][-1] + 1
+        detail, errors = f"The body is not valid JSON, at character {place:,}: {reason}.", []
+    else:
+        errors = [{"loc": [part for part in one["loc"] if part != "body"], "msg": one["msg"]} for one in error.errors()]
+        place = ".".join(str(part) for part in errors[0]["loc"]) or "the body"
+        detail = f"{place}: {errors[0]['msg']}"
+    hint = "GET /docs shows what is expected."
+    if first["type"] == "model_attributes_type":  # what a client that names no type sends, or another one
+        hint = f"Send a JSON object, with the header Content-Type: application/json. {hint}"
+    return problem(request, 422, "The request is not understood", detail, hint, errors)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from rag_service.errors import LoadFailed
+from rag_service.errors import LoadFailed, counted
 from rag_service.indexing.ingest import files_under, read_file
 from rag_service.remote import Client, first_key, in_process, running
 from rag_service.settings import Settings
@@ -104,13 +104,13 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
             except LoadFailed as failure:
                 verdict = {"verdict": "failed", "reason": failure.detail}
             counts[verdict["verdict"]] += 1
-            why = f": {verdict['reason']}" if verdict.get("reason") else f" ({verdict['passages']} passages)"
+            why = f": {verdict['reason']}" if verdict.get("reason") else f" ({counted(verdict['passages'], 'passage')})"
             bar.clear()
             print(f"[{number}/{len(files)}] {name}  {verdict['verdict']}{why}", flush=True)
             for warning in verdict.get("warnings", ()):
                 page = f"page {warning['page']}: " if warning["page"] else ""
                 print(f"    {page}{warning['detail']}", flush=True)
-    print(f"{len(files)} files: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    print(counted(len(files), "file") + ": " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return 1 if counts["failed"] or not files else 0
 
 
@@ -131,9 +131,13 @@ def _ask(settings: Settings, options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
     print(answer["answer"])
+    if answer["unmet"]:
+        print(f"Nothing was found about: {', '.join(answer['unmet'])}")
     for number, citation in enumerate(answer["citations"], start=1):
         page = f", page {citation['page']}" if citation["page"] else ""
         print(f"\n[{number}] {citation['document']}{page}\n    {citation['quote']}")
+        if citation["contradicts"]:
+            print(f"    Contradicted by {', '.join(citation['contradicts'])}")
     return 0
 
 
@@ -146,7 +150,7 @@ def _reindex(settings: Settings, options: argparse.Namespace) -> int:
     with client(settings, options.url) as service:
         job = service.follow(service.call("POST", "/reindex"), show)
     bar.clear()
-    print(f"{job['done']} documents reindexed")
+    print(f"{counted(job['done'], 'document')} reindexed")
     return 0
 
 
@@ -158,7 +162,7 @@ def _collection(settings: Settings, options: argparse.Namespace) -> int:
             service.call("POST", f"/collections/{options.name}/{options.action}")
         for one in service.call("GET", "/collections")["collections"]:
             others = [f"{one[key]} in {key}" for key in ("next", "previous") if one[key] is not None]
-            print(f"{one['name']}  {one['documents']} documents" + "".join(f", {other}" for other in others))
+            print(f"{one['name']}  {counted(one['documents'], 'document')}" + "".join(f", {other}" for other in others))
     return 0
 
 

@@ -16,13 +16,16 @@ RagError
 ├── TooManyFiles          413  more files in one request than the limit
 ├── EmptyCollection       404  the collection holds no document
 ├── UnknownDocument       404  no document with this id in the collection
+├── NoPageImage           404  of this page of a document no image can be had
 ├── UnknownJob            404  no job with this id
 ├── JobCancelled          409  a job was cancelled; its own end, never an HTTP error
 ├── TooManyUploads        429  more uploads at once than the service takes
+├── TooManyImages         429  more images of pages at once than the service draws
 ├── TooManyJobs           429  more jobs at once than the service takes
 ├── AlreadyReindexing     409  the documents are being reindexed already
 ├── Watched               409  the collection is a watched folder's: the folder is the truth
 ├── StoreFull             507  the disk is full, or the store cannot be written
+├── RatingsFull           507  the file of rated questions has reached its limit
 ├── BadQuestions          422  a set of questions cannot be read, or none can be made
 ├── BadGate               422  a threshold names no figure, or is no number
 ├── TrackingFailed        502  the tracking server did not take the figures
@@ -41,6 +44,11 @@ RagError
 from __future__ import annotations
 
 from typing import ClassVar
+
+
+def counted(number: int, what: str) -> str:
+    """counted(1, "file") -> "1 file"; counted(1200, "file") -> "1,200 files"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class RagError(Exception):
@@ -79,7 +87,9 @@ class TooBusy(RagError):
     status, title = 429, "Too busy"
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} questions are being worked on already.", "Try again in a few seconds.")
+        super().__init__(
+            f"The service is at work on {counted(waiting, 'question')} already.", "Try again in a few seconds."
+        )
         self.headers = {"Retry-After": "2"}
 
 
@@ -104,9 +114,11 @@ class WrongKey(RagError):
 class ForeignPage(RagError):
     status, title = 403, "Calls from other sites' pages are refused"
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str | None) -> None:
+        """`origin` None or "null": the browser does not say which site it is."""
+        site = "of another site" if origin in (None, "null") else f"at {origin!r:.100}, which is another site"
         super().__init__(
-            f"A page of {origin[:100]!r} asks.",
+            f"The request was sent by a page {site}. Only this service's own page may change anything.",
             "If that page may call this service, set RAG_ALLOWED_HOSTS on the server to its host name.",
         )
 
@@ -143,7 +155,7 @@ class TooManyConnections(RagError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{limit} connections are open, and one was needed for another client.",
+            f"{counted(limit, 'connection')} are open, and one was needed for another client.",
             "Send several requests over one connection.",
         )
         self.headers = {"Retry-After": "1"}
@@ -173,7 +185,9 @@ class TooManyFiles(RagError):
     status, title = 413, "Too many files at once"
 
     def __init__(self, count: int, limit: int) -> None:
-        super().__init__(f"{count} files were sent; one request takes at most {limit}.", "Send them in several parts.")
+        super().__init__(
+            f"The request has {counted(count, 'file')}; it may have at most {limit:,}.", "Send them in several parts."
+        )
 
 
 class EmptyCollection(RagError):
@@ -198,6 +212,13 @@ class UnknownDocument(RagError):
         )
 
 
+class NoPageImage(RagError):
+    status, title = 404, "No image of this page"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "GET /documents/{id}/text reads the document's text, where every quote stands.")
+
+
 class UnknownJob(RagError):
     status, title = 404, "No such job"
 
@@ -212,7 +233,9 @@ class TooManyJobs(RagError):
     status, title = 429, "Too many jobs"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} jobs are running already.", "Wait until GET /jobs shows that one has ended.")
+        super().__init__(
+            f"The service runs {counted(limit, 'job')} already.", "Wait until GET /jobs shows that one has ended."
+        )
         self.headers = {"Retry-After": "10"}
 
 
@@ -227,8 +250,18 @@ class TooManyUploads(RagError):
     status, title = 429, "Too many uploads"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} uploads are being read already.", "Send the files again in a few seconds.")
+        super().__init__(
+            f"The service reads {counted(limit, 'upload')} already.", "Send the files again in a few seconds."
+        )
         self.headers = {"Retry-After": "5"}
+
+
+class TooManyImages(RagError):
+    status, title = 429, "Too many images"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The service draws {counted(limit, 'page')} already.", "Ask for the page again in a second.")
+        self.headers = {"Retry-After": "1"}
 
 
 class AlreadyReindexing(RagError):
@@ -258,6 +291,16 @@ class StoreFull(RagError):
         )
 
 
+class RatingsFull(RagError):
+    status, title = 507, "No more ratings are kept"
+
+    def __init__(self, path: object, limit: int) -> None:
+        super().__init__(
+            f"The file of rated questions {path} has reached {limit:,} bytes.",
+            "Whoever runs the service can move it away: a new one is begun.",
+        )
+
+
 class StoreDamaged(RagError):
     status, title = 503, "The store is damaged"
 
@@ -284,7 +327,8 @@ class BadQuestions(RagError):
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(
             f"No questions can be had from {source}: {reason}.",
-            "A file must be in SQuAD's format (data, paragraphs, context, qas); a collection needs whole sentences.",
+            "A file must be in SQuAD's format (data, paragraphs, context, qas) or, named .jsonl, hold rated answers "
+            "as POST /ratings keeps them; a collection needs whole sentences.",
         )
 
 

@@ -173,11 +173,15 @@ class Service:
 
     def library_over(self, store: Store, embedder: Embedder, **cut: Any) -> Library:
         """Adds files to this store, by the settings; `cut` are fields of the edition that they are not to decide."""
+        wanted = replace(self._wanted(embedder), **cut)
+        return Library(store, embedder, self.limits(), wanted, self.settings.max_original_bytes)
+
+    def limits(self) -> Limits:
+        """What one file may take."""
         settings = self.settings
-        limits = Limits(
+        return Limits(
             settings.max_file_bytes, settings.load_seconds, settings.load_bytes, settings.max_text_bytes, settings.html
         )
-        return Library(store, embedder, limits, replace(self._wanted(embedder), **cut))
 
     def _wanted(self, embedder: Embedder) -> Edition:
         settings = self.settings

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     threshold: float = Field(default=0.21, ge=0.0, le=1.0)
 
     max_file_bytes: int = Field(default=32 * MEGABYTE, gt=0)
+    max_original_bytes: int = Field(default=32 * MEGABYTE, ge=0)  # of a PDF that is kept, to show its pages; 0: none
     max_upload_bytes: int = Field(default=128 * MEGABYTE, gt=0)
     max_body_bytes: int = Field(default=MEGABYTE, gt=0)
     max_files: int = Field(default=200, gt=0)
@@ -121,6 +122,10 @@ class Settings(BaseSettings):
     @property
     def store_path(self) -> Path:
         return self.data_dir / "store.db"
+
+    @property
+    def ratings_path(self) -> Path:
+        return self.data_dir / "questions.jsonl"
 
 
 def _folder_and_collection(watch: str) -> tuple[str, str]:

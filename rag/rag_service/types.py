@@ -120,7 +120,7 @@ class Encoded:
 @dataclass(frozen=True)
 class DocumentSummary:
     """A stored document under a name, without its text. `origin` is the watched folder that it comes from, if it does;
-    `warnings` are what its reader said of it."""
+    `warnings` are what its reader said of it; `original`: images of its pages can be had."""
 
     id: str
     collection: str
@@ -133,6 +133,15 @@ class DocumentSummary:
     origin: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     warnings: tuple[ReadingWarning, ...] = ()
+    original: bool = False
+
+
+@dataclass(frozen=True)
+class PageImage:
+    """A page as a PNG file. `marked_at`: how far down the first mark is, from 0 to 1; None where there is none."""
+
+    png: bytes
+    marked_at: float | None
 
 
 @dataclass(frozen=True)
@@ -203,10 +212,11 @@ class Contradiction:
 class Hit:
     """A passage that was found, or neighbouring ones joined: then with the best of their ranks and scores.
 
-    `score` is what hits are ordered by, 0 to 1. `similarity` is the cosine of question and passage, `late_interaction`
-    how much of the question's tokens the passage speaks of (None where it was stored without them). Ranks count from 1,
-    None where that search did not find it. `also_in` names documents that say the same in nearly the same words,
-    `contradicts` where others say something else. `parts` are the passages as they are stored.
+    `score` is what hits are ordered by, 0 to 1 among the passages that were compared: it says nothing of how good the
+    best of them is. `similarity` is the cosine of question and passage, `late_interaction` how much of the question's
+    tokens the passage speaks of (None where it was stored without them). Ranks count from 1, None where that search did
+    not find it. `also_in` names documents that say the same in nearly the same words, `contradicts` where others say
+    something else. `parts` are the passages as they are stored.
     """
 
     passage: Passage

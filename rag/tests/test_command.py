@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def folder(tmp_path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ingest", str(folder)]) == 0
     first = capsys.readouterr().out
-    assert "[1/2] deep/wine.md  indexed (1 passages)" in first
+    assert "[1/2] deep/wine.md  indexed (1 passage)" in first
     assert main(["ingest", str(folder), str(folder / "picture.png")]) == 1
     assert "3 files: 0 indexed, 2 unchanged, 1 failed" in capsys.readouterr().out
 
@@ -53,6 +54,24 @@ def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFi
     assert "Collections with documents: default" in capsys.readouterr().err
     assert main(["ingest", str(folder / "no-such")]) == 2
     assert "no-such" in capsys.readouterr().err
+
+
+def test_ask_prints_what_is_not_met_and_what_contradicts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    limit = "Dry red wine may hold at most {} milligrams of sulphur dioxide per litre, by the rule of Anna Thorne."
+    for number in (150, 160):
+        (folder / f"{number}.txt").write_text(limit.format(number))
+    (folder / "valves.txt").write_text("Valve 12 is checked by team 3. Valve 18 is checked every 4 months by team 5.")
+    assert main(["ingest", str(folder)]) == 0
+    capsys.readouterr()
+
+    assert main(["ask", "How much sulphur dioxide may dry red wine hold by the rule of Anna Thorne?"]) == 0
+    said = capsys.readouterr().out
+    assert "Contradicted by 150.txt" in said
+    assert "Contradicted by 160.txt" in said
+    assert main(["ask", "Which team checks valve 17?"]) == 0
+    assert "Nothing was found about: valve 17" in capsys.readouterr().out
 
 
 @contextmanager

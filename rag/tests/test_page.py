@@ -124,6 +124,100 @@ def test_a_quote_is_marked_on_its_page(open_page: Page) -> None:
     assert shown.index("Page 2") < shown.index("lantern") < shown.index("Page 3")
 
 
+def test_a_pdfs_page_is_shown_with_the_quote_marked_in_it(open_page: Page) -> None:
+    open_page.get_by_label("Collection", exact=True).select_option("pages")
+    ask(open_page, "Which colour burns the lantern of Tarn?")
+    open_page.locator("#sources").get_by_role("button", name="book.pdf").first.click()
+    sheet = open_page.get_by_role("region", name="The page as it looks")
+    image = sheet.get_by_role("img", name="Page 2 of 3, what is cited is marked")
+    expect(image).to_be_in_viewport()
+    yellow = """(canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      let count = 0;
+      for (let at = 0; at < data.length; at += 4) count += data[at] > 200 && data[at + 2] < 150;
+      return count;
+    }"""
+    assert image.evaluate(yellow) > 1000
+    sheet.get_by_role("button", name="Next page").click()
+    last = sheet.get_by_role("img", name="Page 3 of 3", exact=True)
+    expect(last).to_be_visible()
+    assert last.evaluate(yellow) == 0
+    expect(sheet.get_by_role("button", name="Next page")).to_be_disabled()
+    assert contrasts_too_low(open_page) == []
+    open_page.set_viewport_size(PHONE)
+    expect(last).to_be_in_viewport()
+    expect(open_page.locator("mark")).to_be_visible()
+    assert open_page.locator("#reader").evaluate("(dialog) => dialog.scrollWidth") <= PHONE["width"]
+
+
+def test_what_is_no_pdf_has_no_page(open_page: Page) -> None:
+    ask(open_page, QUESTION)
+    open_page.locator("#sources").get_by_role("button", name="facts.txt").first.click()
+    expect(open_page.locator("mark")).to_be_in_viewport()
+    expect(open_page.get_by_role("region", name="The page as it looks")).to_be_hidden()
+
+
+def test_earlier_answers_stay_until_they_are_forgotten(open_page: Page) -> None:
+    for question in (QUESTION, "Who won the football cup?"):
+        ask(open_page, question)
+        expect(open_page.locator("#said .said")).to_be_visible()
+        expect(open_page.locator("#answer .after")).to_be_visible()
+    earlier = open_page.get_by_role("region", name="Asked before")
+    earlier.get_by_text(QUESTION).click()
+    expect(earlier.locator(".said")).to_have_text("Beldorn")
+    earlier.get_by_role("button", name="facts.txt").first.click()
+    expect(open_page.locator("mark")).to_be_visible()
+    open_page.keyboard.press("Escape")
+    earlier.get_by_role("button", name="Begin a new conversation").click()
+    expect(earlier).to_be_hidden()
+
+
+def test_a_follow_up_is_completed_from_the_conversation_and_shown(open_page: Page) -> None:
+    ask(open_page, QUESTION)
+    expect(open_page.locator("#answer .after")).to_be_visible()
+    ask(open_page, "And its river?")
+    expect(open_page.locator("#asked-as")).to_contain_text("Narvia")
+    expect(open_page.locator("#asked")).to_have_text("And its river?")
+    expect(open_page.locator("#answer .after")).to_be_visible()
+    link = open_page.locator("#answer").get_by_role("link", name="Link").get_attribute("href") or ""
+    assert "Narvia" in link  # the question as it was completed stands alone
+
+
+def test_a_link_opens_the_same_answer(open_page: Page, filled: str) -> None:
+    open_page.get_by_label("Collection", exact=True).select_option("plants")
+    open_page.get_by_label("In the document", exact=True).fill("works.txt")
+    ask(open_page, "Where did the workers go?")
+    expect(open_page.locator("#answer .after")).to_be_visible()
+    link = open_page.get_by_role("link", name="Link").get_attribute("href")
+    open_page.goto("about:blank")
+    open_page.goto(f"{filled}/{link}")
+    expect(open_page.locator("#asked")).to_have_text("Where did the workers go?")
+    expect(open_page.locator("#answer .after")).to_be_visible()
+    expect(open_page.get_by_label("Collection", exact=True)).to_have_value("plants")
+    expect(open_page.get_by_label("In the document", exact=True)).to_have_value("works.txt")
+
+
+def test_an_answer_is_copied_with_its_sources_and_rated(open_page: Page) -> None:
+    open_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    ask(open_page, QUESTION)
+    open_page.get_by_role("button", name="Copy").click()
+    expect(open_page.get_by_text("Copied.")).to_be_visible()
+    copied = open_page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("Beldorn\n\n[1] facts.txt: “The capital of Narvia is Beldorn.”")
+    good, bad = open_page.get_by_role("button", name="Good answer"), open_page.get_by_role("button", name="Bad answer")
+    good.click()
+    expect(open_page.get_by_text("Kept as a question to evaluate with.")).to_be_visible()
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    expect(good).to_have_attribute("aria-pressed", "false")
+
+
+def test_questions_to_begin_with_are_proposed_and_asked(open_page: Page) -> None:
+    open_page.get_by_role("button", name=QUESTION).click()
+    expect(open_page.locator(".said")).to_have_text("Beldorn")
+    expect(open_page.get_by_text("For example:")).to_be_hidden()
+
+
 def test_a_quotation_is_labelled_as_one(open_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(T5Generator, "generate", lambda *_: "Atlantis")
     ask(open_page, QUESTION)

@@ -83,6 +83,54 @@ def test_progress_is_shown_while_files_are_read(documents: Page, held: Callable[
     expect(documents.get_by_label("Choose files")).to_be_enabled()
 
 
+def test_an_upload_is_cancelled(documents: Page, held: Callable[[], None]) -> None:
+    send(documents, "cancelled", ("slow.md", RIVER.encode()), ("last.md", b"The lake of Tarn is deep."))
+    expect(documents.get_by_text("Reading slow.md…")).to_be_visible()
+    with documents.expect_response(lambda response: response.request.method == "DELETE"):
+        documents.get_by_role("button", name="Cancel").click()
+    held()
+    expect(documents.get_by_role("alert")).to_contain_text("Cancelled")
+    expect(documents.get_by_label("Choose files")).to_be_enabled()
+    expect(verdicts(documents)).not_to_contain_text(["last.md"])
+
+
+def test_documents_are_chosen_by_their_metadata(documents: Page) -> None:
+    documents.get_by_label("With metadata").filter(visible=True).fill("year=2024; by=Ada")
+    send(documents, "facts", ("river.md", RIVER.encode()))
+    expect(table(documents).get_by_role("rowheader")).to_contain_text(["year=2024; by=Ada"])
+    documents.get_by_role("link", name="Ask").click()
+    for year, said in (("2024", "40 kilometres"), ("1999", "do not answer")):
+        documents.get_by_label("With metadata").filter(visible=True).fill(f"year = {year}")
+        ask(documents, "How long is the river of Tarn?")
+        expect(documents.locator("#said .said")).to_contain_text(said)
+
+
+def test_a_long_list_is_shown_part_by_part(documents: Page, address: str) -> None:
+    for first in range(0, 104, 8):
+        add(address, "long", *[(f"{number:03}.md", RIVER) for number in range(first, first + 8)])
+    documents.reload()
+    documents.get_by_label("Collection", exact=True).select_option("long")
+    names = table(documents).get_by_role("rowheader")
+    expect(names).to_have_count(100)
+    expect(table(documents)).to_contain_text("100 of 104 documents.")
+    documents.get_by_label("Look for a name").fill("103")
+    expect(names).to_have_text(["103.md"])
+    documents.get_by_label("Look for a name").fill("")
+    documents.get_by_role("button", name="Show more").click()
+    expect(names).to_have_count(104)
+    expect(documents.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_a_collection_is_deleted_after_a_question(documents: Page) -> None:
+    send(documents, "brief", ("river.md", RIVER.encode()))
+    expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
+    documents.get_by_role("button", name="Delete the collection").click()
+    question = documents.get_by_role("dialog", name="Delete the collection brief with 1 document?")
+    question.get_by_role("button", name="Delete").click()
+    expect(documents.get_by_label("Collection", exact=True)).to_have_value("default")
+    expect(documents.get_by_label("Collection", exact=True)).not_to_contain_text("brief")
+
+
 def test_more_files_than_one_request_takes_go_in_by_groups(documents: Page, settings: Settings) -> None:
     files = [(f"{number}.md", f"Number {number} is a number.".encode()) for number in range(settings.max_files + 1)]
     send(documents, "groups", *files)

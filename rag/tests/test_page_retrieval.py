@@ -51,6 +51,8 @@ def test_retrieval_shows_ranks_and_scores(open_page: Page) -> None:
     expect(hit).to_contain_text("facts.txt")
     for said in ("by meaningrank 1", "by wordsrank 1", f"similarity{found['similarity']:.2f}", FACTS):
         expect(hit).to_contain_text(said)
+    drawn = hit.locator(".bar").evaluate_all("(bars) => bars.map((bar) => bar.style.getPropertyValue('--share'))")
+    assert [float(share) for share in drawn] == [found["similarity"], found["late_interaction"]]
     hit.get_by_role("button", name="facts.txt").click()
     assert marked(open_page) == (found["text"], FACTS)
 

@@ -207,6 +207,21 @@ def test_a_body_that_is_no_json_is_refused(content: bytes, filled: TestClient) -
     problem(response, response.status_code)
 
 
+def test_json_that_breaks_off_is_named_with_its_place(client: TestClient) -> None:
+    sent = {"content": b'{"question": }', "headers": {"content-type": "application/json"}}
+
+    detail = problem(client.post("/ask", **sent), 422)["detail"]
+    assert detail == "The body is not valid JSON, at character 14: Expecting value."
+    error = client.post("/v1/chat/completions", **sent).json()["error"]
+    assert (error["message"].partition(" GET")[0], error["param"]) == (detail, None)
+
+
+def test_json_under_another_type_is_told_which_header_to_send(client: TestClient) -> None:
+    refused = problem(client.post("/ask", content=b'{"question": "x"}', headers={"content-type": "text/plain"}), 422)
+
+    assert "Content-Type: application/json" in refused["hint"]
+
+
 def test_too_large_a_body_is_refused_announced_or_not(client: TestClient) -> None:
     large = b" " * (1024 * 1024 + 1)
 

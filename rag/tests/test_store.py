@@ -163,6 +163,8 @@ def test_documents_are_read_page_by_page(store: SqliteStore) -> None:
     assert [one.collection for one in store.documents(None, after="c/3.txt")] == ["c", "d", "d"]
     assert [one.name for one in store.documents(None, after="c/3.txt", limit=2)] == ["4.txt", "0.txt"]
     assert [one.name for one in store.documents(["d", "e"])] == ["0.txt", "deep/9.txt"]
+    assert [one.name for one in store.documents(holding="DEEP")] == ["deep/9.txt"]
+    assert [one.name for one in store.documents("c", after="1.txt", holding=".t", limit=1)] == ["2.txt"]
     put(store, "9", "last.txt", collection="d")
     assert [one.name for one in store.documents(None, after="d/deep/9.txt")] == ["last.txt"]
     assert len(list(every_document(store, "c"))) == 5

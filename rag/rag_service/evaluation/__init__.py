@@ -33,13 +33,15 @@ _RANKS = (1, 3, 5)
 @dataclass(frozen=True)
 class Trial:
     """A question as it is asked: of one collection, or only of some `documents` of it (their ids). `answerable` says
-    whether those hold the answer; `near_miss`, that they do not though the question looks as if they did."""
+    whether those hold the answer; `near_miss`, that they do not though the question looks as if they did. `bad`: a
+    person rated the answer that begins with this quote as bad ("": that there is none); no more is known of it."""
 
     question: Question
     collection: str
     answerable: bool
     documents: tuple[str, ...] = ()
     near_miss: bool = False
+    bad: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def _holds(hit: Hit, question: Question) -> bool:
 
 def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> Report:
     """The figures. Those of finding and answering are over the questions that can be answered; those of abstaining and
-    of confidence are over all but the near misses, which have figures of their own."""
+    of confidence are over all but the near misses, which have figures of their own, as have answers rated as bad."""
+    bad = [outcome for outcome in outcomes if outcome.trial.bad is not None]
+    asked, outcomes = len(outcomes), [outcome for outcome in outcomes if outcome.trial.bad is None]
     good = [outcome for outcome in outcomes if outcome.trial.answerable]
     labels, abstained, sure = _columns([outcome for outcome in outcomes if not outcome.trial.near_miss])
     near = [outcome for outcome in outcomes if outcome.trial.answerable or outcome.trial.near_miss]
@@ -139,8 +143,9 @@ def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> R
         "near_miss_auroc": estimate([near_sure, near_labels], auroc, seed),
         "near_miss_withheld": estimate([near_abstained, 1 - near_labels], share, seed),
         "answerable_withheld": estimate([near_abstained, near_labels], share, seed),
+        "bad_repeated": estimate([numpy.array([float(_same_as_bad(outcome)) for outcome in bad])], mean, seed),
     }
-    return Report(source, len(outcomes), len(good), top_k, seed, figures, tuple(reliability(sure, labels)))
+    return Report(source, asked, len(good), top_k, seed, figures, tuple(reliability(sure, labels)))
 
 
 def _columns(outcomes: Sequence[Outcome]) -> tuple[Floats, Floats, Floats]:
@@ -150,12 +155,18 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[Floats, Floats, Floats]:
     return labels, abstained, numpy.array([outcome.answer.confidence for outcome in outcomes])
 
 
+def _same_as_bad(outcome: Outcome) -> bool:
+    quotes = [] if outcome.answer.abstained else [citation.quote for citation in outcome.answer.citations]
+    return next(iter(quotes), "") == outcome.trial.bad
+
+
 def _found_by(rank: int) -> Callable[[Outcome], float]:
     return lambda outcome: outcome.rank is not None and outcome.rank <= rank
 
 
 def calibrated(outcomes: Sequence[Outcome]) -> Fitted:
     """The weights of a collection's confidence that fit these outcomes."""
+    outcomes = [outcome for outcome in outcomes if outcome.trial.bad is None]
     answerable = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
     related = numpy.array([float(outcome.trial.answerable or outcome.trial.near_miss) for outcome in outcomes])
     values = numpy.array([summary(outcome.features) for outcome in outcomes])

@@ -19,7 +19,12 @@ from rag_service.settings import Settings
 def add_command(commands: Any) -> None:
     """Puts `eval` under the others."""
     command = commands.add_parser("eval", help="ask questions whose answers are known; prints how well it does")
-    command.add_argument("--questions", type=Path, metavar="FILE", help="SQuAD format, asked of the file's own texts")
+    command.add_argument(
+        "--questions",
+        type=Path,
+        metavar="FILE",
+        help="SQuAD format, asked of the file's own texts; or .jsonl, what people rated on the page",
+    )
     command.add_argument("--collection", default="default", help="whose documents the questions are made from")
     command.add_argument("--count", type=int, default=150, help="how many are made at most (default 150)")
     command.add_argument("--top-k", type=int, default=4, choices=range(1, 21), metavar="1..20")

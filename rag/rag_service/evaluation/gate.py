@@ -11,10 +11,10 @@ from rag_service.errors import BadGate
 from rag_service.evaluation import Report
 
 # Of these, less is better: their threshold is the most that is allowed.
-_LESS_IS_BETTER = frozenset({"ece", "quotes", "answerable_withheld"})
+_LESS_IS_BETTER = frozenset({"ece", "quotes", "answerable_withheld", "bad_repeated"})
 FIGURES = frozenset(
     "mrr answer_containment answer_containment_first_quote quotes exact_match f1 abstention_precision "
-    "abstention_recall auroc ece near_miss_auroc near_miss_withheld answerable_withheld".split()
+    "abstention_recall auroc ece near_miss_auroc near_miss_withheld answerable_withheld bad_repeated".split()
 )
 
 

@@ -15,6 +15,7 @@ from rag_service.errors import BadQuestions, BadSweep
 from rag_service.evaluation import Outcome, Report, Trial, ask, calibrated, report, trials
 from rag_service.evaluation.gate import missed
 from rag_service.evaluation.questions import Article, make_near_misses, make_questions, read_squad
+from rag_service.evaluation.ratings import rated_trials, read_ratings
 from rag_service.evaluation.tracking import log_run
 from rag_service.search.retriever import Retriever
 from rag_service.service import Service
@@ -31,9 +32,9 @@ Step = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate: a collection by `count` questions made from it, or by those of a SQuAD `file`, whose texts are
-    cut as `cut` says (`chunk_tokens`, `overlap_tokens`), else as the settings do. `elsewhere`: the file's questions are
-    asked of the texts too that do not answer them."""
+    """What to evaluate: a collection by `count` questions made from it, or by those of a `file`. These are rated answers,
+    asked of their collections, or in SQuAD's format, asked of its texts, which are cut as `cut` says (`chunk_tokens`,
+    `overlap_tokens`), else as the settings do; with `elsewhere` also of the texts that do not answer them."""
 
     collection: str = "default"
     count: int = 150
@@ -91,12 +92,16 @@ def outcomes_of(service: Service, plan: Plan, step: Step) -> list[Outcome]:
     """What came of each trial. Raises EmptyCollection, BadQuestions."""
     if plan.file is None:
         return _run(service.parts().answerer, trials_of(service.store, plan), plan, step)
+    if plan.file.suffix == ".jsonl":
+        rated = rated_trials(service.store, read_ratings(plan.file), str(plan.file))
+        fitted = [trial for trial in rated if not plan.calibrate or trial.collection == plan.collection]
+        return _run(service.parts().answerer, fitted, plan, step)
     with _asked_of_file(service, read_squad(plan.file), plan) as (answerer, asked):
         return _run(answerer, asked, plan, step)
 
 
 def _run(answerer: Answerer, asked: Sequence[Trial], plan: Plan, step: Step) -> list[Outcome]:
-    if plan.calibrate and len({trial.answerable for trial in asked}) == 1:
+    if plan.calibrate and len({trial.answerable for trial in asked if trial.bad is None}) < 2:
         reason = "a confidence is fitted to questions with and without an answer, for which it takes two documents"
         raise BadQuestions(str(plan.file or plan.collection), reason)
     outcomes = []

@@ -134,13 +134,14 @@ def list_documents(
     collection: Annotated[Collection | None, Query()] = None,
     after: Annotated[str, Query(max_length=400)] = "",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    name: Annotated[str, Query(max_length=255)] = "",
 ) -> dict[str, Any]:
-    """The documents of a collection, or of all, by name, at most `limit`. Where there may be more, `next` is the
-    `after` of the next page."""
+    """The documents of a collection, or of all, by name, at most `limit`; with `name`, those that have it in theirs.
+    Where there may be more, `next` is the `after` of the next page."""
     if collection is not None:
         grant.check(collection)
     seen = [name for name in service.store.collections() if grant.sees(name)] if grant.collections is not None else None
-    found = service.store.documents(collection or seen, after, limit)
+    found = service.store.documents(collection or seen, after, limit, name)
     last = found[-1] if len(found) == limit else None
     more = last and (last.name if collection else f"{last.collection}/{last.name}")
     return {"documents": [asdict(document) for document in found], "next": more}
@@ -204,6 +205,13 @@ def list_collections(service: Running, grant: Granted) -> dict[str, Any]:
             for name in names
         ]
     }
+
+
+@router.get("/collections/{collection}/questions")
+def sample_questions(collection: Collection, service: Running, grant: Granted, request: Request) -> dict[str, Any]:
+    """A few questions that the collection's documents answer, to begin with."""
+    grant.check(collection)
+    return {"questions": request.app.state.samples.of(service, collection)}
 
 
 @router.delete("/collections/{collection}", status_code=204)

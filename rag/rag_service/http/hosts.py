@@ -45,7 +45,7 @@ class HostCheck:
         if origin is not None and not self._is_same_site(origin.decode("latin-1"), hosts[0]):
             raise ForeignPage(origin.decode("latin-1"))
         if origin is None and headers.get(b"sec-fetch-site") in _ELSEWHERE:
-            raise ForeignPage("another site")
+            raise ForeignPage(None)
 
     def _is_known(self, host: str) -> bool:
         name = _name(host)

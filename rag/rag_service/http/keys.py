@@ -25,12 +25,13 @@ _WEAK = ("changeme", "change-me", "password", "secret", "example", "default", "l
 _LOOK_AGAIN_SECONDS = 1.0
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
 _OPEN = re.compile(r"/|/livez|/readyz|/health|/healthz|/ping|/pages/.*", re.S)
-# Calls by POST that change nothing.
-_READING = frozenset(("/ask", "/search", "/v1/chat/completions", "/mcp"))
+# Calls by POST that change no document: who may ask may also rate the answer.
+_READING = frozenset(("/ask", "/search", "/ratings", "/v1/chat/completions", "/mcp"))
 # Calls that a key for some collections may make: their routes ask `granted` for the one that they are about. A job's id
 # cannot be guessed.
 _BY_COLLECTION = re.compile(
-    r"/(ask|search|collections(/[^/]+(/(next|promote|rollback))?)?|documents(/[^/]+(/text)?)?|evaluations|jobs/[^/]+|mcp|v1/(chat/completions|models(/[^/]+)?)"
+    r"/(ask|search|ratings|mcp|collections(/[^/]+(/(next|promote|rollback|questions))?)?|documents(/[^/]+(/text|/pages/[^/]+)?)?"
+    r"|evaluations|jobs/[^/]+|v1/(chat/completions|models(/[^/]+)?)"
     r"|docs|openapi\.json)"
 )
 

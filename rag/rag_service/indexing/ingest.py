@@ -16,7 +16,7 @@ from rag_service.errors import LoadFailed, OtherEmbedder
 from rag_service.indexing.chunk import chunk
 from rag_service.language import language_of
 from rag_service.models.engines import Embedder
-from rag_service.reading import KINDS, Limits, extract
+from rag_service.reading import KINDS, Limits, extract, kind_of
 from rag_service.search.maxsim import signs
 from rag_service.store.protocol import Edition, Named, Passages, Store
 from rag_service.terms import terms_of
@@ -32,12 +32,15 @@ _AT_ONCE = 128
 class Library:
     """Adds files to the store. Files are read beside each other; embedding takes the machine's cores in turn."""
 
-    def __init__(self, store: Store, embedder: Embedder, limits: Limits, wanted: Edition) -> None:
-        """`wanted`: the edition that an empty store begins with."""
+    def __init__(
+        self, store: Store, embedder: Embedder, limits: Limits, wanted: Edition, most_original_bytes: int = 0
+    ) -> None:
+        """`wanted`: the edition that an empty store begins with. `most_original_bytes`: of a PDF that is kept."""
         self._store = store
         self._embedders = {embedder.identity: embedder}
         self._limits = limits
         self._wanted = wanted
+        self._most_original_bytes = most_original_bytes
         self._lock = threading.Lock()
 
     def add(
@@ -66,7 +69,8 @@ class Library:
         except LoadFailed as failure:
             log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
             return Verdict(name, "failed", code=failure.code, reason=failure.detail)
-        named = Named(name, document_id, len(data), extracted, origin, metadata or {})
+        keep = len(data) <= self._most_original_bytes and kind_of(name, data) == "pdf"
+        named = Named(name, document_id, len(data), extracted, origin, metadata or {}, data if keep else None)
         with self._lock:
             edition = self._edition()
             passages = self.passages(extracted, edition, on_passages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -15,7 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from rag_service.errors import LoadFailed
-from rag_service.types import Block, Extracted, Page, ReadingWarning
+from rag_service.types import Block, Extracted, Page, PageImage, ReadingWarning
+
+DRAWING = "page_image"
 
 # Suffix -> kind. A file's first bytes may contradict it; see `kind_of`.
 KINDS = {
@@ -130,6 +133,16 @@ def extract(name: str, data: bytes, limits: Limits) -> Extracted:
         tuple(ReadingWarning(**one) for one in answer["warnings"]),
         answer["metadata"],
     )
+
+
+def draw_page(data: bytes, number: int, before: str, quote: str, limits: Limits) -> PageImage:
+    """A page of a PDF with a quote from it marked, drawn in a child process; `before` is the page's text before the
+    quote. Raises LoadFailed."""
+    asked = json.dumps({"page": number, "before": before, "quote": quote}).encode()
+    answer = _run_child(DRAWING, asked + b"\n" + data, limits)
+    if "code" in answer:
+        raise LoadFailed(answer["code"], answer["reason"])
+    return PageImage(base64.b64decode(answer["png"]), answer["marked_at"])
 
 
 def _run_child(kind: str, data: bytes, limits: Limits) -> dict[str, Any]:

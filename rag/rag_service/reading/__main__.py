@@ -26,12 +26,16 @@ def main(arguments: list[str]) -> int:
     sys.setrecursionlimit(2000)
 
     from rag_service.errors import LoadFailed
+    from rag_service.reading import DRAWING
     from rag_service.reading.blocks import assemble
 
     answer: Any
     try:
         reader = importlib.import_module(f"rag_service.reading.{kind}")
-        answer = assemble(reader.read(sys.stdin.buffer.read(), text_bytes, *options), text_bytes)
+        given = sys.stdin.buffer.read()
+        answer = (
+            reader.draw(given) if kind == DRAWING else assemble(reader.read(given, text_bytes, *options), text_bytes)
+        )
     except LoadFailed as failure:
         answer = {"code": failure.code, "reason": failure.detail}
     except MemoryError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from rag_service.errors import LoadFailed
+from rag_service.errors import LoadFailed, counted
 from rag_service.reading.blocks import Reading
 from rag_service.reading.characters import compatible, flat
 from rag_service.reading.layout import SIGN, Area, Line, Word, lines_of
@@ -46,7 +46,7 @@ _SAME_PLACE = 0.15
 def read(data: bytes, text_bytes: int) -> Reading:
     """The blocks of a PDF. Raises LoadFailed: encrypted, damaged, too large, empty, only pictures, not text, unknown
     type."""
-    document = _open(data)
+    document = opened(data)
     count = len(document)
     if count > _MOST_PAGES:
         raise LoadFailed("too large", f"The PDF has {count:,} pages; at most {_MOST_PAGES:,} are read. Split it.")
@@ -62,11 +62,13 @@ def read(data: bytes, text_bytes: int) -> Reading:
     if not file.lines:
         raise _without_text(file, count)
     if attached := pdfium.FPDFDoc_GetAttachmentCount(document):
-        file.warn("attachment", f"{attached} files are attached to the PDF; they are not read. Add them by themselves.")
+        files = counted(attached, "file")
+        file.warn("attachment", f"Attached to the PDF and not read: {files}. Add what is attached by itself.")
     return Reading(pieces(file.lines, _bookmarks(document)), file.shown_warnings(), _metadata(document), count)
 
 
-def _open(data: bytes) -> PdfDocument:
+def opened(data: bytes) -> PdfDocument:
+    """Raises LoadFailed `encrypted` or `damaged`."""
     start = data.find(b"%PDF-")
     try:
         # What stands before the header moves the places in the file, which count from the header.
@@ -160,7 +162,7 @@ class _File:
         """The warnings, at most as many as a person reads."""
         shown = self.warnings[:_MOST_WARNINGS]
         if more := len(self.warnings) - len(shown):
-            shown.append(ReadingWarning("more", f"{more} warnings of other pages are left out."))
+            shown.append(ReadingWarning("more", f"Not shown: {counted(more, 'warning')} of other pages."))
         return tuple(shown)
 
     def page(self, number: int) -> list[Line]:
@@ -168,7 +170,7 @@ class _File:
         try:
             page = self.document[number - 1]
         except pypdfium2.PdfiumError:
-            self.warn("page lost", f"Page {number} is damaged and was not read. Export the PDF again.", number)
+            self.warn("page lost", "The page is damaged and was not read. Export the PDF again.", number)
             return []
         try:
             return self._lines(page, number)
@@ -197,7 +199,7 @@ class _File:
         """The words of a page with its form fields and notes drawn into it; None where PDFium, drawing them, breaks the
         page's own words, as it does where fonts of both have one name."""
         if self.copy is None:
-            self.copy = _open(self.data)
+            self.copy = opened(self.data)
         page = self.copy[number - 1]
         pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
         page.close()
@@ -221,7 +223,7 @@ class _File:
         ]
         lost = sum(len(word.text) for word, _ in words) - sum(len(word.text) for word, _ in kept)
         if lost > 3 and lost > 0.02 * sum(len(word.text) for word, _ in words):
-            self.warn("unreadable characters", f"Page {number}: {lost} characters were left out: {_UNREADABLE}", number)
+            self.warn("unreadable characters", f"{lost:,} characters were left out: {_UNREADABLE}", number)
         return kept
 
     def _warn_of_pictures(self, sheet: _Sheet, has_words: bool, number: int) -> None:
@@ -230,10 +232,10 @@ class _File:
         self.drawings |= sheet.objects > 0
         if share > 0.5 or (share and not has_words):
             also = "little text" if has_words else "no text"
-            reason = f"Page {number} holds a picture and {also}; words in it are not read. Run text recognition (OCR)."
+            reason = f"The page holds a picture and {also}; words in it are not read. Run text recognition (OCR)."
             self.warn("only pictures", reason, number)
         elif not has_words and not any(one.page == number for one in self.warnings):
-            self.warn("no text", f"Page {number} is empty, or what it holds could not be read as text.", number)
+            self.warn("no text", "The page is empty, or what it holds could not be read as text.", number)
 
 
 def _annotations(page: PdfPage) -> Iterator[tuple[Any, int]]:

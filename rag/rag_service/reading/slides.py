@@ -31,7 +31,7 @@ def read(data: bytes, text_bytes: int) -> Reading:
         for page, part in enumerate(order, 1):
             slide = _Slide(package, part, page) if part in package else None
             if slide and slide.is_hidden:
-                warnings.append(ReadingWarning("not read", f"Slide {page} is hidden and is not read.", page))
+                warnings.append(ReadingWarning("not read", "The slide is hidden and is not read.", page))
             elif slide:
                 pieces += slide.pieces()
         if not pieces and any(one.kind == "image" for part in order for one in package.relations(part)):

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.types import DocumentSummary, Extracted, Passage, Span
+from rag_service.types import DocumentSummary, Extracted, Page, Passage, Span
 
 Vectors = NDArray[numpy.float32]
 Numbers = NDArray[numpy.int64]
@@ -45,7 +45,7 @@ class View:
 @dataclass(frozen=True)
 class Named:
     """A document's content under a name, of a file of `size` bytes. `origin` is the watched folder that it comes from,
-    if it does."""
+    if it does; `original` the file itself, where it is to be kept."""
 
     name: str
     id: str
@@ -53,6 +53,15 @@ class Named:
     extracted: Extracted
     origin: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    original: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Original:
+    """A document's file, if it was kept, and the places of its pages in the document's text."""
+
+    data: bytes | None
+    pages: Sequence[Page]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +163,11 @@ class Store(Protocol):
         """Removes a name, and the document where that was its last; without effect where it is not there."""
 
     def documents(
-        self, collections: str | Collection[str] | None = None, after: str = "", limit: int = 1000
+        self, collections: str | Collection[str] | None = None, after: str = "", limit: int = 1000, holding: str = ""
     ) -> list[DocumentSummary]:
         """Names by collection and name, of one collection, of several, or of all. `after`: those behind this name of
-        the one collection, else behind this `collection/name`."""
+        the one collection, else behind this `collection/name`; `holding`: those with this in them, in capitals or
+        not."""
 
     def find(self, collection: str, *, document_id: str = "", name: str = "") -> DocumentSummary | None:
         """The document with this id or, where none is given, with this name, if there is one. Of several names of an
@@ -168,6 +178,9 @@ class Store(Protocol):
 
     def text(self, collection: str, document_id: str, start: int, end: int) -> str:
         """`text[start:end]` of a document. Raises UnknownDocument."""
+
+    def original(self, collection: str, document_id: str) -> Original:
+        """Raises UnknownDocument."""
 
     # Searching.
     def change(self) -> int:

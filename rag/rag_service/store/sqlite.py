@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 
 from rag_service.errors import EmptyCollection, OtherEmbedder, StoreDamaged, StoreFull, UnknownDocument
-from rag_service.store.protocol import NEXT, PREVIOUS, Change, Edition, Named, Numbers, Passages, Stored, View
+from rag_service.store.protocol import NEXT, PREVIOUS, Change, Edition, Named, Numbers, Original, Passages, Stored, View
 from rag_service.store.sqlite_schema import open_file, words_table
 from rag_service.store.sqlite_states import (
     chunks_of,
@@ -46,7 +46,7 @@ _ONE_OF = " (SELECT value FROM json_each(?))"
 _SUMMARY = """
 SELECT c.name, n.name, d.id, d.bytes, d.characters, json_array_length(d.pages),
        (SELECT count(*) FROM chunks WHERE document = d.key AND edition = s.edition), n.added_at, n.origin,
-       n.metadata, d.warnings
+       n.metadata, d.warnings, EXISTS (SELECT 1 FROM originals WHERE document = d.key)
 FROM collections c JOIN states s ON s.id = c.state JOIN names n ON n.state = s.id JOIN documents d ON d.key = n.document
 """
 
@@ -217,6 +217,8 @@ class SqliteStore:
                         for one in extracted.blocks
                     ],
                 )
+                if named.original is not None:
+                    connection.execute("INSERT INTO originals VALUES (?, ?)", (key, named.original))
             assert key is not None
             if not chunks_of(connection, key, view.edition.id):
                 _put_chunks(connection, key, extracted.text, view.edition, passages)
@@ -267,7 +269,7 @@ class SqliteStore:
                 drop_if_empty(connection, view)
 
     def documents(
-        self, collections: str | Collection[str] | None = None, after: str = "", limit: int = 1000
+        self, collections: str | Collection[str] | None = None, after: str = "", limit: int = 1000, holding: str = ""
     ) -> list[DocumentSummary]:
         one = isinstance(collections, str)
         behind, _, name = (collections, "", after) if one else after.partition("/")
@@ -275,8 +277,9 @@ class SqliteStore:
         chosen = [] if collections is None else [json.dumps([collections] if one else list(collections))]
         with self._reading() as connection:
             rows = connection.execute(
-                f"{_SUMMARY} WHERE (c.name, n.name) > (?, ?){among} ORDER BY c.name, n.name LIMIT ?",
-                (behind, name, *chosen, limit),
+                f"{_SUMMARY} WHERE (c.name, n.name) > (?, ?){among} AND instr(lower(n.name), lower(?)) "
+                "ORDER BY c.name, n.name LIMIT ?",
+                (behind, name, *chosen, holding, limit),
             ).fetchall()
         return [_summary(row) for row in rows]
 
@@ -295,6 +298,15 @@ class SqliteStore:
             key = _document(connection, collection, document_id)
             query = "SELECT substr(text, ?, ?) FROM documents WHERE key = ?"
             return str(connection.execute(query, (start + 1, end - start, key)).fetchone()[0])
+
+    def original(self, collection: str, document_id: str) -> Original:
+        with self._reading() as connection:
+            key = _document(connection, collection, document_id)
+            query = (
+                "SELECT o.data, d.pages FROM documents d LEFT JOIN originals o ON o.document = d.key WHERE d.key = ?"
+            )
+            data, pages = connection.execute(query, (key,)).fetchone()
+        return Original(data, [Page(*one) for one in json.loads(pages)])
 
     # Searching
 
@@ -524,10 +536,10 @@ def _json(rows: Iterator[tuple[Any, ...]]) -> str:
 
 
 def _summary(row: tuple[Any, ...]) -> DocumentSummary:
-    collection, name, document_id, size, characters, pages, passages, added_at, origin, metadata, warnings = row
+    collection, name, document_id, size, characters, pages, passages, added_at, origin, metadata, warnings, kept = row
     return DocumentSummary(
         document_id, collection, name, size, characters, pages or None, passages, added_at, origin,
-        json.loads(metadata), tuple(ReadingWarning(*one) for one in json.loads(warnings)),
+        json.loads(metadata), tuple(ReadingWarning(*one) for one in json.loads(warnings)), bool(kept),
     )  # fmt: skip
 
 

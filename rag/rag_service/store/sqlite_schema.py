@@ -12,9 +12,15 @@ from pathlib import Path
 from rag_service.errors import StoreDamaged, StoreTooNew
 from rag_service.terms import terms_of
 
-VERSION = 2
+VERSION = 3
 
-_SCHEMA = """
+# The file itself, of PDFs: images of its pages are drawn from it. New in version 3.
+_ORIGINALS = """
+CREATE TABLE IF NOT EXISTS originals (
+    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, data BLOB NOT NULL
+);
+"""
+_SCHEMA = f"""{_ORIGINALS}
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 -- How passages are made: another embedder, passage size or reader makes another edition.
 CREATE TABLE editions (
@@ -77,8 +83,10 @@ def open_file(path: Path) -> None:
             version = _version(connection)
             if version > VERSION:
                 raise StoreTooNew(path, version, VERSION)
-            if version < VERSION:
+            if version == 1:
                 _from_version_1(connection)
+            elif version == 2:
+                connection.executescript(f"BEGIN IMMEDIATE; {_ORIGINALS} PRAGMA user_version = {VERSION}; COMMIT;")
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(path, str(error)) from error
 

@@ -1,6 +1,6 @@
 // The page's frame: which view is shown, whether the service is ready, and which collection everything refers to.
 
-import { startAsking } from "./ask.js";
+import { askFromAddress, startAsking } from "./ask.js";
 import { showCollections } from "./collections.js";
 import { startConfirming } from "./confirm.js";
 import { startDocuments } from "./documents.js";
@@ -8,6 +8,7 @@ import { byId } from "./dom.js";
 import { lookForOthers } from "./jobs.js";
 import { startReader } from "./reader.js";
 import { startReindexing } from "./reindexing.js";
+import { showSamples, startSamples } from "./samples.js";
 import { startSearching } from "./search.js";
 import { getJson, keepKey } from "./service.js";
 import { startSettings } from "./settings.js";
@@ -35,6 +36,10 @@ function showView(moved) {
 
 /** Waits for the models, and says meanwhile what the service says. */
 async function waitUntilReady() {
+  while (!(await isReady())) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+}
+
+async function isReady() {
   try {
     const { embedder, generator, sent_to: host, without_generator: why, needs_reindex: stale } = await getJson("readyz");
     byId("not-ready").hidden = true;
@@ -43,11 +48,12 @@ async function waitUntilReady() {
     byId("models").textContent = `Embedder: ${embedder}. Generator: ${generator ?? `none. ${why}`}${
       host ? `. Questions and passages are sent to ${host}.` : ""
     }`;
+    return true;
   } catch (problem) {
     byId("not-ready").hidden = false;
     byId("not-ready-title").textContent = problem.title;
     byId("not-ready-text").textContent = `${problem.detail} ${problem.hint}`;
-    setTimeout(waitUntilReady, LOOK_AGAIN_MS);
+    return false;
   }
 }
 
@@ -65,14 +71,15 @@ startKey();
 startReader();
 startConfirming();
 startAsking();
+startSamples();
 startSearching();
 startSettings().catch(() => {}); // a search works without
 startDocuments();
 startUploading();
 startVersions();
-startReindexing(waitUntilReady);
+startReindexing(isReady);
 lookForOthers();
 window.addEventListener("hashchange", () => showView(true));
 showView(false);
-waitUntilReady();
+waitUntilReady().then(askFromAddress).then(showSamples);
 showCollections().catch(() => {}); // what is wrong is said by what waits for the service to be ready

@@ -4,14 +4,19 @@ import { byId, element } from "./dom.js";
 import { getJson } from "./service.js";
 
 let offered = "";
+let sizes = new Map();
 
 /** The collection that is chosen. */
 export const chosen = () => byId("collection").value || "default";
+
+/** How many documents the chosen collection holds. */
+export const documentsThere = () => sizes.get(chosen()) ?? 0;
 
 /** Asks which collections there are; `other` is chosen, else the one that is chosen then. Tells who listens for it. */
 export async function showCollections(other) {
   const { collections } = await getJson("collections");
   const wanted = other ?? chosen();
+  sizes = new Map(collections.flatMap(({ name, documents, next }) => [[name, documents], [`${name}@next`, next ?? 0]]));
   const shown = collections.some(({ name }) => name === wanted) ? collections : [...collections, { name: wanted, documents: 0 }];
   const news = JSON.stringify([shown, wanted]);
   if (news !== offered) offer(shown, wanted);

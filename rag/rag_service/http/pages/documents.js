@@ -1,70 +1,72 @@
 // The documents of the chosen collection: looked at, looked for by name, deleted.
 
-import { chosen, onCollection, showCollections } from "./collections.js";
+import { chosen, documentsThere, onCollection, showCollections } from "./collections.js";
 import { confirmed } from "./confirm.js";
 import { button, byId, element, problemNote } from "./dom.js";
 import { read } from "./reader.js";
 import { getJson, remove, within } from "./service.js";
-import { count, moment, size, warningView } from "./words.js";
+import { count, moment, pairs, size, warningsView } from "./words.js";
 
-const MOST_SHOWN = 100; // the rest is found by name
+const ROWS = 100;
+const MOST_ROWS = 10_000; // as many as the service lists at once; others are found by name
 const FILTERED_FROM = 8;
-const MOST_NAMES = 1000; // proposed where a document can be named
-let documents = [];
+const MOST_PROPOSED = 50;
+let rows = ROWS;
+let collection = null;
 let shown = "";
 
-/** Shows the documents, anew whenever the choice of a collection is made. */
+/** Shows the documents, anew whenever the choice of a collection is made, and proposes their names where one is asked for. */
 export function startDocuments() {
   onCollection(showDocuments);
-  byId("filter").addEventListener("input", showFiltered);
+  byId("filter").addEventListener("input", showDocuments);
+  byId("more").addEventListener("click", () => {
+    rows += ROWS;
+    showDocuments();
+  });
+  byId("delete-collection").addEventListener("click", deleteCollection);
+  for (const id of ["ask-only", "only"]) {
+    byId(id).addEventListener("input", async (event) => {
+      const { documents } = await list(event.target.value.trim(), MOST_PROPOSED).catch(() => ({ documents: [] }));
+      if (documents.length) propose(documents);
+    });
+  }
 }
 
-/** The documents that the field `id` names, as /ask and /search take them: that one, or none, which means all. */
-export function named(id) {
-  const name = byId(id).value.trim();
-  return name ? [name] : [];
+const list = (name, limit) => getJson(`documents?${new URLSearchParams({ collection: chosen(), name, limit })}`);
+
+function propose(documents) {
+  byId("names").replaceChildren(...documents.slice(0, MOST_PROPOSED).map(({ name }) => element("option", { value: name })));
 }
 
 async function showDocuments() {
-  const collection = chosen();
+  if (collection !== chosen()) [collection, rows, byId("filter").value] = [chosen(), ROWS, ""];
+  const asked = JSON.stringify([collection, byId("filter").value.trim(), rows]);
+  const isCurrent = () => asked === JSON.stringify([chosen(), byId("filter").value.trim(), rows]);
   try {
-    const found = await allOf(collection);
-    if (collection !== chosen()) return; // another one was chosen meanwhile
-    const news = JSON.stringify([collection, found]);
+    const { documents, next } = await list(byId("filter").value.trim(), rows);
+    if (!isCurrent()) return; // something else was asked for meanwhile
+    const news = JSON.stringify([asked, documentsThere(), documents]);
     if (news === shown) return; // what has not changed stays untouched: somebody may be on one of its buttons
-    [shown, documents] = [news, found];
-    byId("names").replaceChildren(...documents.slice(0, MOST_NAMES).map(({ name }) => element("option", { value: name })));
-    showFiltered();
+    shown = news;
+    show(documents, next !== null);
   } catch (problem) {
     shown = "";
     byId("documents-list").replaceChildren(problemNote(problem));
   }
 }
 
-/** All documents of a collection, read page by page. */
-async function allOf(collection) {
-  const found = [];
-  for (let after = ""; after !== null; ) {
-    const page = await getJson(`documents?${new URLSearchParams({ collection, after })}`);
-    found.push(...page.documents);
-    after = page.next;
-  }
-  return found;
-}
-
-function showFiltered() {
-  const wanted = byId("filter").value.trim().toLowerCase();
-  const found = documents.filter(({ name }) => name.toLowerCase().includes(wanted));
-  const hidden = found.length - MOST_SHOWN;
-  byId("filter-row").hidden = documents.length < FILTERED_FROM;
-  byId("documents-state").textContent = stateOf(found, hidden);
-  byId("documents-list").replaceChildren(...(found.length ? [table(found.slice(0, MOST_SHOWN))] : []));
-}
-
-function stateOf(found, hidden) {
-  if (!documents.length) return `The collection ${chosen()} holds no document.`;
-  if (hidden > 0) return `${count(found.length, "document")}; the first ${MOST_SHOWN} are shown. Look for the others by name.`;
-  return found.length === documents.length ? `${count(found.length, "document")}.` : `${found.length} of ${count(documents.length, "document")}.`;
+function show(documents, mayBeMore) {
+  const isFiltered = Boolean(byId("filter").value.trim());
+  const all = Math.max(documentsThere(), documents.length);
+  const isPart = isFiltered ? mayBeMore : documents.length < all;
+  if (!isFiltered) propose(documents);
+  byId("filter-row").hidden = all < FILTERED_FROM;
+  byId("delete-collection").hidden = !all;
+  byId("more").hidden = !isPart || rows >= MOST_ROWS;
+  if (!all) byId("documents-state").textContent = `The collection ${chosen()} holds no document.`;
+  else if (isFiltered || isPart) byId("documents-state").textContent = `${documents.length}${isFiltered && isPart ? " or more" : ""} of ${count(all, "document")}.`;
+  else byId("documents-state").textContent = `${count(all, "document")}.`;
+  byId("documents-list").replaceChildren(...(documents.length ? [table(documents)] : []));
 }
 
 function table(listed) {
@@ -77,12 +79,12 @@ function table(listed) {
 function row(document) {
   const cell = (name, ...content) => element("td", { "data-name": name }, ...content);
   const opened = button(document.name, () => read({ document: document.name, document_id: document.id }, document.collection), { class: "link" });
-  const watched = document.origin ? [element("p", { class: "hint" }, `from the watched folder ${document.origin}`)] : [];
+  const facts = [document.origin ? `from the watched folder ${document.origin}` : "", pairs(document.metadata)].filter(Boolean);
   const gone = button("Delete", () => deleteOne(document), { class: "quiet small", "aria-label": `Delete ${document.name}` });
   return element(
     "tr",
     {},
-    element("th", { scope: "row" }, opened, ...watched, ...document.warnings.map(warningView)),
+    element("th", { scope: "row" }, opened, ...facts.map((fact) => element("p", { class: "hint" }, fact)), ...warningsView(document.warnings)),
     cell("Size", size(document.bytes)),
     cell(document.pages ? "Pages" : "", document.pages ? String(document.pages) : ""),
     cell("Passages", String(document.passages)),
@@ -92,10 +94,23 @@ function row(document) {
 }
 
 async function deleteOne({ id, name, collection }) {
-  if (!(await confirmed(`Delete ${name}? Nothing of it will be found or cited any more.`, "Delete"))) return;
+  if (await confirmed(`Delete ${name}? Nothing of it will be found or cited any more.`, "Delete")) {
+    await change(() => remove(within(`documents/${encodeURIComponent(id)}`, collection)), collection);
+  }
+}
+
+async function deleteCollection() {
+  const name = chosen();
+  if (await confirmed(`Delete the collection ${name} with ${count(documentsThere(), "document")}? There is no way back.`, "Delete")) {
+    await change(() => remove(`collections/${encodeURIComponent(name)}`), "default");
+  }
+}
+
+/** Does it, and chooses the collection `then`. */
+async function change(work, then) {
   try {
-    await remove(within(`documents/${encodeURIComponent(id)}`, collection));
-    await showCollections();
+    await work();
+    await showCollections(then);
     byId("documents-heading").focus(); // the button that had the focus is gone
   } catch (problem) {
     byId("documents-list").prepend(problemNote(problem));

@@ -23,7 +23,7 @@ export function button(text, action, attributes = {}) {
 /** A bar for a share from 0 to 1; what it says stands beside it as text. */
 export function bar(share) {
   const made = element("span", { class: "bar", "aria-hidden": "true" });
-  made.style.setProperty("--share", share); // the content policy allows no style attribute
+  made.style.setProperty("--share", Math.max(0, share)); // the content policy allows no style attribute
   return made;
 }
 

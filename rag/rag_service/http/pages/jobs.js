@@ -1,14 +1,15 @@
 // Long work of the service: this page's own, followed until it ends, and what others have begun.
 
 import { showCollections } from "./collections.js";
-import { byId, element } from "./dom.js";
-import { getJson } from "./service.js";
+import { button, byId, element } from "./dom.js";
+import { getJson, remove } from "./service.js";
 
 const LOOK_AGAIN_MS = 400;
 const LOOK_FOR_OTHERS_MS = 3000;
-const KINDS = { ingest: "Files are taken in", watch: "The watched folder is followed", reindex: "The vectors are made again" };
+const KINDS = { ingest: "Files are taken in", watch: "The watched folder is followed", reindex: "The vectors are made again", evaluate: "Questions are asked to evaluate" };
 const own = new Set();
-let others = "";
+const shown = new Map(); // job -> what is shown of it
+let ended = "";
 
 /** Follows a job; `tell` hears of every look at it. Gives the job as it ended. Throws Problem. */
 export async function followed(job, tell) {
@@ -29,11 +30,33 @@ export async function lookForOthers() {
 
 async function showOthers() {
   const { jobs } = await getJson("jobs");
-  const running = jobs.filter(({ job, state }) => state === "running" && !own.has(job));
-  byId("others").replaceChildren(...running.map((job) => element("p", { class: "notice" }, told(job))));
-  const ended = jobs.filter(({ job, state }) => state !== "running" && !own.has(job)).map(({ job }) => job).join();
-  if (ended !== others) await showCollections();
-  others = ended;
+  const others = jobs.filter(({ job }) => !own.has(job));
+  for (const one of others) showOne(one);
+  const over = others.filter(({ state }) => state !== "running").map(({ job }) => job).join();
+  if (over !== ended) await showCollections();
+  ended = over;
+}
+
+/** What is shown already stays: somebody may be on its button. */
+function showOne(job) {
+  if (job.state !== "running") {
+    shown.get(job.job)?.remove();
+    shown.delete(job.job);
+    return;
+  }
+  if (!shown.has(job.job)) {
+    shown.set(job.job, element("p", { class: "notice row" }, element("span"), cancelButton(job.job)));
+    byId("others").append(shown.get(job.job));
+  }
+  shown.get(job.job).firstChild.textContent = told(job);
+}
+
+/** Lets a job end at its next step. */
+export const cancel = (job) => remove(`jobs/${encodeURIComponent(job)}`);
+
+function cancelButton(job) {
+  const made = button("Cancel", () => cancel(job).catch((problem) => made.replaceWith(problem.detail)), { class: "quiet small" });
+  return made;
 }
 
 function told({ kind, done, total, current }) {

@@ -39,11 +39,11 @@ function scores(hit) {
   return element(
     "dl",
     { class: "scores" },
-    fact("score", hit.score.toFixed(2), bar(hit.score)),
+    fact("similarity", hit.similarity.toFixed(2), bar(hit.similarity)),
+    ...(late === null ? [] : [fact("late interaction", late.toFixed(2), bar(late))]),
     fact("by meaning", rank(hit.dense_rank)),
     fact("by words", rank(hit.lexical_rank)),
-    fact("similarity", hit.similarity.toFixed(2)),
-    ...(late === null ? [] : [fact("late interaction", late.toFixed(2))]),
+    fact("relative score", hit.score.toFixed(2)), // the best of any search has about 1: no bar is drawn
   );
 }
 

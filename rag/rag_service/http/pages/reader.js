@@ -3,6 +3,7 @@
 import { button, byId, element, problemNote } from "./dom.js";
 import { characterStart, cut, unitsOf } from "./offsets.js";
 import { getJson, within } from "./service.js";
+import { hideSheet, showSheet, startSheet } from "./sheet.js";
 import { count, place } from "./words.js";
 
 const AROUND = 50_000; // characters on either side; more of a long document is shown when asked for
@@ -15,11 +16,14 @@ export async function read(found, collection) {
   byId("reader-title").textContent = found.document;
   for (const id of ["reader-place", "reader-facts"]) byId(id).textContent = "";
   byId("reader-text").replaceChildren(element("p", { class: "hint" }, "Fetching the document…"));
+  hideSheet();
   byId("reader").showModal();
   try {
     const document = measured(await getJson(within(`documents/${encodeURIComponent(found.document_id)}`, collection)), found);
     byId("reader-facts").textContent = facts(document);
-    byId("reader-place").textContent = found.start === undefined ? "" : place(placeOf(document, found.start));
+    const here = found.start === undefined ? {} : placeOf(document, found.start);
+    byId("reader-place").textContent = place(here);
+    if (document.original) showSheet(document, collection, here.page ?? 1, found);
     const [start, end] = document.marked ?? [0, 0];
     show(document, { from: start - AROUND, to: end + AROUND });
     const mark = byId("reader-text").querySelector("mark");
@@ -34,9 +38,13 @@ export async function read(found, collection) {
 /** Lets the dialog be closed by its button and by a click beside it; Escape is the browser's own. */
 export function startReader() {
   const dialog = byId("reader");
+  startSheet();
   byId("reader-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => byId("reader-text").replaceChildren()); // a long text is not kept for nothing
+  dialog.addEventListener("close", () => {
+    byId("reader-text").replaceChildren(); // a long text is not kept for nothing
+    hideSheet();
+  });
 }
 
 /** The document with what is shown of it in a string's own units: the mark, and where pages and headings begin. */

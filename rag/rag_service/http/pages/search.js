@@ -2,6 +2,7 @@
 
 import { chosen } from "./collections.js";
 import { byId, problemNote } from "./dom.js";
+import { pairsIn } from "./fields.js";
 import { passageList } from "./passages.js";
 import { postJson } from "./service.js";
 import { settings } from "./settings.js";
@@ -13,7 +14,12 @@ let before = { asked: "", ranks: new Map() };
 export function startSearching() {
   byId("search-form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const asked = { query: byId("query").value, collection: chosen(), top_k: Number(byId("search-top-k").value) };
+    const asked = {
+      query: byId("query").value,
+      collection: chosen(),
+      top_k: Number(byId("search-top-k").value),
+      metadata: pairsIn("search-metadata"),
+    };
     byId("search-state").textContent = "Searching…";
     try {
       const { hits } = await postJson("search", { ...asked, ...settings() });

@@ -15,7 +15,16 @@ export class Problem extends Error {
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 export const getJson = async (path) => (await call(path)).json();
-export const postJson = async (path, content) => (await call(path, posted(content))).json();
+export const post = (path, content) => call(path, posted(content));
+export const postJson = async (path, content) => (await post(path, content)).json();
+
+/** An image, and how far down on it the mark is, from 0 to 1; null where nothing is marked. Throws Problem. */
+export async function getImage(path) {
+  const response = await call(path);
+  const markedAt = response.headers.get("X-Marked-At");
+  return { image: await createImageBitmap(await response.blob()), markedAt: markedAt === null ? null : Number(markedAt) };
+}
+
 export const remove = (path) => call(path, { method: "DELETE" });
 
 /** `path` with a collection's name as its query. */
@@ -50,9 +59,10 @@ async function* eventsOf(pieces) {
  * Sends files `{file, name}`, to be taken in as a job, and gives the job. `tell(share)` hears how much of them is sent;
  * only XMLHttpRequest tells of that. Throws Problem.
  */
-export function sendFiles(files, collection, tell) {
+export function sendFiles(files, collection, metadata, tell) {
   const body = new FormData();
   body.append("collection", collection);
+  body.append("metadata", JSON.stringify(metadata));
   for (const { file, name } of files) body.append("files", file, name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

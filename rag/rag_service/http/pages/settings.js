@@ -1,7 +1,7 @@
 // What can be tried out in a search. The defaults are the service's own, as its OpenAPI schema tells them.
 
-import { named } from "./documents.js";
 import { byId } from "./dom.js";
+import { named } from "./fields.js";
 import { getJson } from "./service.js";
 
 const WEIGHTS = ["late", "dense", "lexical"];

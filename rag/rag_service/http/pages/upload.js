@@ -2,10 +2,11 @@
 
 import { filesDropped, filesOf } from "./chosen_files.js";
 import { chosen, onCollection, showCollections } from "./collections.js";
-import { byId, element, problemNote } from "./dom.js";
-import { followed } from "./jobs.js";
+import { button, byId, element, problemNote } from "./dom.js";
+import { pairsIn } from "./fields.js";
+import { cancel, followed } from "./jobs.js";
 import { sendFiles } from "./service.js";
-import { count, warningView } from "./words.js";
+import { count, warningsView } from "./words.js";
 
 // Of what one request may hold by default (RAG_MAX_FILES, RAG_MAX_UPLOAD_BYTES) a small part: progress shows sooner.
 const GROUP_FILES = 8;
@@ -36,16 +37,18 @@ export function startUploading() {
 }
 
 async function take(files) {
-  if (!files.length || busy || !byId("into").reportValidity()) return;
+  if (!files.length || busy || !byId("into").reportValidity() || !byId("upload-metadata").reportValidity()) return;
   const collection = byId("into").value.trim();
+  const metadata = pairsIn("upload-metadata");
   const told = new Telling(files.length);
   setBusy(true);
   for (const group of groupsOf(files)) {
     try {
-      const job = await sendFiles(group, collection, (share) => told.sends(share, group.length));
-      const { documents, error } = await followed(job.job, (now) => told.works(now));
+      const job = await sendFiles(group, collection, metadata, (share) => told.sends(share, group.length));
+      const { documents, error, state } = await followed(job.job, (now) => told.works(now));
       told.ends(documents, group.length);
       if (error) told.stopped({ title: "The job failed", detail: error });
+      if (state === "cancelled") told.stopped({ title: "Cancelled", detail: "The files above were read; no other was." });
     } catch (problem) {
       told.ends(group.map((file) => ({ name: file.name, verdict: "failed", reason: problem.detail })), group.length);
       if (!problem.status || problem.status >= 500) told.stopped(problem);
@@ -59,7 +62,7 @@ async function take(files) {
 
 function setBusy(now) {
   busy = now;
-  for (const id of ["files", "folder", "into"]) byId(id).disabled = now;
+  for (const id of ["files", "folder", "into", "upload-metadata"]) byId(id).disabled = now;
 }
 
 /** The files in groups that are small enough for one request each; a large file is alone. */
@@ -86,10 +89,12 @@ class Telling {
     this.judged = 0; // verdicts of the present group that are shown
     this.counts = {};
     this.isStopped = false;
+    this.isCancelled = false;
+    this.cancel = button("Cancel", () => (this.isCancelled = this.cancel.disabled = true), { class: "quiet small" });
     this.bar = element("progress", { "aria-label": "Progress", max: total, value: 0 });
-    this.said = element("p", { role: "status" });
+    this.said = element("span", { role: "status" });
     this.list = element("ul", { class: "verdicts", "aria-label": "Verdicts" });
-    byId("upload-state").replaceChildren(this.bar, this.said, this.list);
+    byId("upload-state").replaceChildren(this.bar, element("p", { class: "row" }, this.said, this.cancel), this.list);
     this.say("Sending…");
   }
 
@@ -98,7 +103,8 @@ class Telling {
   }
 
   /** A job is under way: its verdicts so far, and what it reads now. */
-  works({ done, current, documents, passages, passages_total: all }) {
+  works({ job, state, done, current, documents, passages, passages_total: all }) {
+    if (this.isCancelled && state === "running") cancel(job).catch(() => {}); // it is asked for again at the next look
     this.judge(documents);
     this.bar.value = this.done + done + (all ? passages / all : 0);
     const part = passages ? ` ${passages} of ${count(all, "passage")}` : ""; // of a long file
@@ -127,7 +133,7 @@ class Telling {
   }
 
   over() {
-    this.bar.hidden = true;
+    this.bar.hidden = this.cancel.hidden = true;
     this.say("");
   }
 
@@ -141,5 +147,5 @@ class Telling {
 function verdictView({ name, verdict, passages, reason, warnings = [] }) {
   const told = reason ?? (verdict === "indexed" ? count(passages, "passage") : "The same bytes are there already.");
   const mark = element("span", { class: `kind ${verdict}` }, verdict);
-  return element("li", {}, mark, element("strong", {}, name), element("span", { class: "hint" }, told), ...warnings.map(warningView));
+  return element("li", {}, mark, element("strong", {}, name), element("span", { class: "hint" }, told), ...warningsView(warnings));
 }

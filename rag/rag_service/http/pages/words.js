@@ -2,6 +2,8 @@
 
 import { element } from "./dom.js";
 
+const MOST_WARNINGS = 3;
+const MOST_PAGES = 8;
 const whole = new Intl.NumberFormat("en");
 
 /** count(1, "file") -> "1 file"; count(1200, "file") -> "1,200 files". */
@@ -33,5 +35,22 @@ export function place({ page, heading }) {
   return [page ? `page ${page}` : "", heading ?? ""].filter(Boolean).join(" · ");
 }
 
-/** What a file's reader warns of. */
-export const warningView = ({ page, detail }) => element("p", { class: "hint warning" }, `${page ? `Page ${page}: ` : ""}${detail}`);
+/** {year: "2024", author: "Ada"} -> "year=2024; author=Ada", as the fields for metadata take it. */
+export const pairs = (metadata) => Object.entries(metadata).map((pair) => pair.join("=")).join("; ");
+
+/** What a file's reader warns of, the same of several pages once. Of many warnings most wait until they are opened. */
+export function warningsView(warnings) {
+  const pages = new Map();
+  for (const { detail, page } of warnings) pages.set(detail, [...(pages.get(detail) ?? []), ...(page ? [page] : [])]);
+  const views = [...pages].map(([detail, on]) => element("p", { class: "hint warning" }, `${pagesOf(on)}${detail}`));
+  if (views.length <= MOST_WARNINGS) return views;
+  const more = views.splice(MOST_WARNINGS - 1);
+  return [...views, element("details", {}, element("summary", {}, `${more.length} more warnings`), ...more)];
+}
+
+function pagesOf(numbers) {
+  if (!numbers.length) return "";
+  const named = numbers.slice(0, MOST_PAGES).join(", ");
+  const others = numbers.length > MOST_PAGES ? ` and ${numbers.length - MOST_PAGES} others` : "";
+  return `Page${numbers.length > 1 ? "s" : ""} ${named}${others}: `;
+}
