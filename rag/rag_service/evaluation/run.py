@@ -32,9 +32,9 @@ Step = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate: a collection by `count` questions made from it, or by those of a `file`: rated answers, that are
-    asked of their collections, or SQuAD's format, asked of its texts, which are cut as `cut` says (`chunk_tokens`,
-    `overlap_tokens`), else as the settings do; with `elsewhere` also of the texts that do not answer them."""
+    """What to evaluate: a collection by `count` questions made from it, or by those of a `file`. Rated answers are
+    asked of their collections; questions in SQuAD's format of the file's texts, which are cut as `cut` says
+    (`chunk_tokens`, `overlap_tokens`), else as the settings do, with `elsewhere` also of other texts."""
 
     collection: str = "default"
     count: int = 150

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rag_service.errors import LoadFailed
@@ -22,7 +22,7 @@ _OF_LINES = frozenset(("code", "paragraph", "note"))
 class Piece:
     """A block before its place is known. `level`: of a heading, 1 is the highest; of a list item how deeply it is
     nested, from 1. `label`: a list item's own mark as it is shown, such as "2." or "(a)" or "-"; it is put before the
-    text. `names`: a row's column names, as far as there are any. `page` counts from 1, in documents that have pages.
+    text. `names`: a row's column names, if it has any. `page` counts from 1, in documents that have pages.
     `joined`: the block before it goes on here, such as a paragraph that a page's end interrupts: "" joins directly (a
     word was divided), " " with a blank, None not at all."""
 
@@ -44,6 +44,11 @@ class Reading:
     warnings: tuple[ReadingWarning, ...] = ()
     metadata: dict[str, str] | None = None
     pages: int | None = None
+
+
+def lines_of(pieces: Iterable[Piece]) -> str:
+    """The pieces as the lines of one, such as a note."""
+    return "\n".join(f"{piece.label} {piece.text}".strip() for piece in pieces if piece.text.strip())
 
 
 class TextBudget:

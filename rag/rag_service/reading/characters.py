@@ -13,6 +13,12 @@ _FORMS = re.compile(
     r"[\u2e80-\u2fdf\u3000\uf900-\ufaff\ufb00-\ufdff\ufe70-\ufefc\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff61-\uffee\U0001d400-\U0001d7ff]+"
 )
 
+# Scripts that put no blanks between words: Chinese and Japanese with their marks, Thai, Lao, Khmer, Burmese.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff60"
+NO_BLANK = re.compile(rf"[{_UNSPACED}\U00020000-\U0003ffff]")
+
+_COUNTED = re.compile(r"(?:\d|\b[IVXLCDM]+|\b[Nn])$")
+
 
 def compatible(text: str) -> str:
     """Text in composed letters (NFC), and the forms of a letter that a typesetter chose as the letter itself."""
@@ -38,3 +44,14 @@ def clean(text: str, keep_lines: bool = False, keep_blanks: bool = False) -> str
         text = re.sub(r"(?<=\S)[ \t]{2,}", " ", text)
     lines = [line.rstrip() for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+
+
+def superscript(words: str, before: str, is_note: bool = False) -> str:
+    """Raised words as they stand after `before`: a power with its mark (10^6), an ordinal's letters without (1st), a
+    note's mark apart from the word."""
+    base = re.search(r"[\w)\]]*$", before)[0]  # type: ignore[index]
+    if not base or is_note or (words.isdigit() and re.fullmatch(r"[^\W\d_]{4,}", base)):
+        return f" {words} "
+    if re.fullmatch(r"[^\W\d_]{2,}|[^\w+−–-]*", words) or (words in "aeo" and _COUNTED.search(base)):
+        return words
+    return f"^{words}" if re.fullmatch(r"[+−–-]?[\w.,]+|[+−–-]", words) else f"^({words})"

@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 from rag_service.reading.blocks import MOST_BLOCKS, Piece, Reading
@@ -54,7 +55,9 @@ def table(source: str, delimiter: str = "") -> list[Piece]:
     above = [*(line.lstrip("# ") for line in comments), *(" | ".join(filter(None, row)) for row in sample[:preamble])]
     rows = islice(_filled(reader.rows(lines)), preamble, MOST_BLOCKS + 1)  # with one more the text is refused
     pieces = [Piece("paragraph", words) for words in above if words]
-    return pieces + row_pieces((_fitted(row, len(names)) for row in rows if row != names), names)
+    # A row up to its last value, and as wide as the names of the columns.
+    ends = ((row, max(at for at, cell in enumerate(row, 1) if cell)) for row in rows if row != names)
+    return pieces + row_pieces((row[:end] + [""] * (len(names) - end) for row, end in ends), names)
 
 
 def _without_comments(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -70,50 +73,49 @@ def _filled(rows: Iterator[list[str]]) -> Iterator[list[str]]:
             yield cells
 
 
+@dataclass(frozen=True)
 class _Dialect:
-    """How a file parts and quotes its cells, and how sure that is: which share of its rows has as many cells as most,
-    and which share of the cells holds no other delimiter."""
+    """How a file parts and quotes its cells. `is_escaped`: quotation marks in cells have a backslash before them."""
 
-    def __init__(self, lines: list[str], delimiter: str, quoted: bool) -> None:
-        self.delimiter, self.quoted = delimiter, quoted
-        self._escaped = any('\\"' in line for line in lines) and not any('""' in line for line in lines)
-        rows = [row for row in self.rows(lines) if row]
-        widths = Counter(map(len, rows))
-        self.width, count = max(widths.items(), key=lambda item: (item[0] > 1, item[1]), default=(1, 0))
-        cells = [cell for row in rows if len(row) == self.width for cell in row]
-        clean = sum(not re.search(r"[;\t|]|\d,\d.*,\d", cell) or bool(_NUMBER.fullmatch(cell)) for cell in cells)
-        share = (count / max(len(rows), 1)) * (1 + clean / max(len(cells), 1)) / 2 if self.width > 1 else 0.0
-        swallowed = any(line.count(delimiter) == self.width - 1 for cell in cells for line in cell.split("\n")[1:])
-        self.score = (round(share / (2 if swallowed and not self._is_strict(lines) else 1), 2), quoted, self.width)
+    delimiter: str
+    is_quoted: bool
+    is_escaped: bool
 
     def rows(self, lines: list[str], strict: bool = False) -> Iterator[list[str]]:
         return csv.reader(
             (line + "\n" for line in lines),  # with their ends: a quoted cell may go on in the next line
             delimiter=self.delimiter,
-            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
-            escapechar="\\" if self._escaped and self.quoted else None,
-            doublequote=not self._escaped,
+            quoting=csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE,
+            escapechar="\\" if self.is_escaped and self.is_quoted else None,
+            doublequote=not self.is_escaped,
             strict=strict,
         )
 
-    def _is_strict(self, lines: list[str]) -> bool:
-        """Whether each quotation mark that closes a cell stands at its end."""
+    def score(self, lines: list[str]) -> tuple[float, int, int]:
+        """How sure it is: by the share of rows that have as many cells as most, and of cells without other delimiters;
+        then by whether each mark that closes a cell stands at its end."""
+        rows = [row for row in self.rows(lines) if row]
+        width, count = max(Counter(map(len, rows)).items(), key=lambda item: (item[0] > 1, item[1]), default=(1, 0))
+        cells = [cell for row in rows if len(row) == width for cell in row]
+        clean = sum(not re.search(r"[;\t|]|\d,\d.*,\d", cell) or bool(_NUMBER.fullmatch(cell)) for cell in cells)
+        share = (count / max(len(rows), 1)) * (1 + clean / max(len(cells), 1)) / 2 if width > 1 else 0.0
         try:
             deque(self.rows(lines, strict=True), maxlen=0)
+            order = 2 if self.is_quoted else 1
         except csv.Error:
-            return False
-        return True
+            order = 0
+        return round(share, 2), order, width
 
 
 def _reader(lines: list[str], delimiter: str) -> _Dialect:
     """The likeliest dialect. Whether quotation marks enclose cells or are just characters may show in one of the
     last lines only: all are looked at."""
-    sample = lines[:_SAMPLE]
-    delimiters = delimiter or _DELIMITERS
-    best = max((_Dialect(sample, one, True) for one in delimiters), key=lambda dialect: dialect.score)
+    is_escaped = any('\\"' in line for line in lines) and not any('""' in line for line in lines)
+    delimiters = [_Dialect(one, True, is_escaped) for one in delimiter or _DELIMITERS]
+    best = max(delimiters, key=lambda one: one.score(lines[:_SAMPLE]))
     if not any('"' in line for line in lines):
         return best
-    return max((_Dialect(lines, best.delimiter, quoted) for quoted in (True, False)), key=lambda one: one.score)
+    return max((best, replace(best, is_quoted=False)), key=lambda one: one.score(lines))
 
 
 def _preamble(sample: list[list[str]], width: int) -> int:
@@ -144,16 +146,7 @@ def _is_header(first: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) ->
         return False
     if any(values and all(map(_PERIOD.fullmatch, values)) for _, values in periods):
         return False
-    if periods or any(_numeric(values) for _, values in texts):
+    numbers = ((values, sum(bool(_NUMBER.fullmatch(value)) for value in values)) for _, values in texts)
+    if periods or any(values and count >= 0.8 * len(values) for values, count in numbers):
         return not any(map(_ADDRESS.match, row))
     return len(row) > 1 and len({name for name, _ in texts}) == len(texts) and not any(map(_SENTENCE.match, row))
-
-
-def _numeric(values: Sequence[str]) -> bool:
-    return bool(values) and sum(bool(_NUMBER.fullmatch(value)) for value in values) >= 0.8 * len(values)
-
-
-def _fitted(row: list[str], width: int) -> list[str]:
-    """A row up to its last value, and as wide as the names of the columns."""
-    filled = max(at for at, cell in enumerate(row, 1) if cell)
-    return row[:filled] + [""] * (width - filled)

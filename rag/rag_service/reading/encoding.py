@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 
@@ -17,11 +18,13 @@ BYTE_MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-# What browsers call so, by the names of Python's codecs that hold all its characters.
-_CODECS = {
-    "GBK": "gb18030", "Big5": "big5hkscs", "Shift_JIS": "cp932", "EUC-KR": "cp949", "windows-874": "cp874",
-    "ISO-8859-8-I": "iso8859_8", "x-user-defined": "cp1252",
+# What browsers take these labels for: encoding.spec.whatwg.org, "Names and labels".
+_AS_BROWSERS_DO = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+    "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
+    "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8", "utf-7": "cp1252",
 }  # fmt: skip
+_TEXTS = re.compile(r"cp\d+|iso8859|koi8|mac-|utf-8|gb18030|big5|euc_|shift_|iso2022_")
 # Letters beyond ASCII, in small, of languages of Latin script, and the encodings that they were written in, the
 # commonest first: of Windows, Mac OS, DOS and Unix.
 _GROUPS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
@@ -46,8 +49,8 @@ _GROUPS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
 # What a browser may take such texts for, and Cyrillic ones.
 _LATIN = frozenset(("windows-1252", "windows-1250", "windows-1254", "windows-1257", "ISO-8859-2", "ISO-8859-4"))
 _CYRILLIC = frozenset(("windows-1251", "KOI8-U", "IBM866", "ISO-8859-5", "x-mac-cyrillic"))
-_CYRILLIC_LETTER = re.compile("[А-Яа-яЁёІіЇїЄєҐґ]")
-_CERTAIN = frozenset(("windows-1258",))  # its marks of tones look like no other encoding's
+_CYRILLIC_LETTERS = dict.fromkeys(("ru", "uk", "bg"), "абвгдежзийклмнопрстуфхцчшщъыьэюяёіїєґ")
+_CERTAIN = "windows-1258"  # its marks of tones look like no other encoding's
 _PUNCTUATION = frozenset("‘’“”„‚«»‹›–—…•·¿¡§°º™®©€£¥½¼²³µ×±\u00a0\u00ad")
 # Signs that bytes were read in another encoding than they were written in: a capital or a symbol after a small letter,
 # a mark within a word, characters that no text holds.
@@ -57,9 +60,6 @@ _MISREAD = re.compile(
     r"|^»\s|[\x80-\x9f\ue000-\uf8ff\ufffd]",
     re.MULTILINE,
 )
-_DASH = re.compile(r"(?<=[a-zß-öø-ÿ])[–—](?=[a-zß-öø-ÿ\s])")
-_APOSTROPHE = re.compile("(?<=[a-zß-öø-ÿ])’(?=[a-zß-öø-ÿ])")
-_WITH_APOSTROPHES = frozenset(("en", "fr", "it", "nl"))
 _FOREIGN = re.compile("[^\x00-\x7f]")
 _SAMPLE = 6000
 _LEAST_SHARE = 0.5
@@ -69,12 +69,24 @@ _CONTROL = re.compile("[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff\ufffd]")
 def decode(data: bytes) -> str:
     """Text from bytes: by their mark, as UTF-8, UTF-16 or UTF-32, else in the likeliest encoding. Bytes that have no
     meaning in it become U+FFFD. Raises LoadFailed `not text` and `encoding not known`."""
-    readings = (read(data) for read in (_marked, _wide, _seven_bit, _utf8))
-    text = next((reading for reading in readings if reading is not None), None)
+    marked = next((name for mark, name in BYTE_MARKS.items() if data.startswith(mark)), None)
+    readings = (read(data) for read in (_wide, _seven_bit, _utf8))
+    text = data.decode(marked, "replace") if marked else next((one for one in readings if one is not None), None)
     if text is not None:
         return checked(text)
     checked(data.decode("ascii", "ignore"))
     return checked(_guessed(data))
+
+
+def codec(label: str) -> str:
+    """Python's name of the encoding that a browser takes for a label; "" for none that it knows."""
+    label = re.sub(r"^(?:x-)+|-i$", "", label.lower()).replace("windows-31j", "cp932")
+    try:
+        name = codecs.lookup(re.sub(r"^windows-(?=\d+$)", "cp", label)).name
+    except LookupError:
+        return ""
+    name = _AS_BROWSERS_DO.get(name, name)
+    return name if _TEXTS.match(name) else ""
 
 
 def checked(text: str) -> str:
@@ -90,11 +102,6 @@ def replaced(text: str) -> tuple[ReadingWarning, ...]:
     if not count:
         return ()
     return (ReadingWarning("characters replaced", f"Damaged characters, shown as {chr(0xFFFD)}: {count:,}."),)
-
-
-def _marked(data: bytes) -> str | None:
-    encoding = next((name for mark, name in BYTE_MARKS.items() if data.startswith(mark)), None)
-    return data.decode(encoding, "replace") if encoding else None
 
 
 def _wide(data: bytes) -> str | None:
@@ -132,19 +139,22 @@ def _utf8(data: bytes) -> str | None:
 def _guessed(data: bytes) -> str:
     """The text as a browser reads it; where that is of Latin or Cyrillic script, in the encoding that shows most of a
     language's own letters."""
+    from chardetng_py import EncodingDetector  # type: ignore[import-untyped] # not needed for UTF-8
+
+    detector = EncodingDetector()
+    detector.feed(data, last=True)
+    guess: str = detector.guess(tld=None, allow_utf8=False)
+    name = codec(guess) or "cp1252"
     sample = _around_foreign(data)
-    guess = _browsers_guess(data)
-    name = _CODECS.get(guess, guess)
     mostly_ascii = len(re.findall(rb"[\x80-\xff]", sample)) < len(re.findall(rb"[A-Za-z]", sample))
     if guess in _CYRILLIC or (guess in _LATIN and not mostly_ascii):
-        readings = [(_share_of_cyrillic(sample, one), one) for one in (name, "mac_cyrillic")]
-    elif mostly_ascii and guess not in _CERTAIN:
-        readings = [(0.0 if guess in _LATIN else 1.1, name)]
-        readings += [(_share_of_latin(sample, one, letters), one) for ones, letters in _GROUPS for one in ones]
+        shares = {one: _share(sample, one, _CYRILLIC_LETTERS) for one in (name, "mac_cyrillic")}
     else:
-        readings = [(1.0, name)]
-    share, encoding = max(readings, key=lambda reading: reading[0])
-    if share < _LEAST_SHARE:
+        shares = {} if guess in _LATIN else {name: 1.1}
+        if mostly_ascii and guess != _CERTAIN:
+            shares |= {one: _share(sample, one, letters) for ones, letters in _GROUPS for one in ones}
+    encoding = max(shares, key=shares.__getitem__)
+    if shares[encoding] < _LEAST_SHARE:
         raise LoadFailed(
             "encoding not known",
             f"The file is not UTF-8, and no other encoding makes words of it (the likeliest is {encoding}). "
@@ -166,42 +176,14 @@ def _around_foreign(data: bytes) -> bytes:
     return b"\n".join(parts)[: 2 * _SAMPLE]
 
 
-def _browsers_guess(data: bytes) -> str:
-    from chardetng_py import EncodingDetector  # type: ignore[import-untyped] # not needed for UTF-8
-
-    detector = EncodingDetector()
-    detector.feed(data, last=True)
-    name: str = detector.guess(tld=None, allow_utf8=False)
-    return name
-
-
-def _share_of_cyrillic(sample: bytes, encoding: str) -> float:
-    """How much of what is not ASCII is Cyrillic letters, less capitals after small letters, and how many of the words
-    are a language's function words."""
-    text = sample.decode(encoding, "replace")
-    letters = len(_CYRILLIC_LETTER.findall(text)) - 3 * len(_MISREAD.findall(text))
-    spoken = function_words(text)
-    common = 0 if encoding == "mac_cyrillic" else 2
-    return (letters + common) / len(_FOREIGN.findall(text)) + max(spoken[one] for one in ("ru", "uk", "bg"))
-
-
-def _share_of_latin(sample: bytes, encoding: str, letters: dict[str, str]) -> float:
+def _share(sample: bytes, encoding: str, letters: dict[str, str]) -> float:
     """How much of what is not ASCII belongs to one of the languages, less what is out of place, and how many of the
     words are that language's function words: the language's that has most."""
     text = sample.decode(encoding, "replace")
-    foreign = _FOREIGN.findall(text)
-    marks = sum(character in _PUNCTUATION for character in foreign) - len(_MISREAD.findall(text))
-    dashes, apostrophes = len(_DASH.findall(text)), len(_APOSTROPHE.findall(text))
-    counts = Counter("".join(foreign).lower())
+    foreign = Counter(_FOREIGN.findall(text.lower()))
+    marks = sum(foreign[mark] for mark in _PUNCTUATION) - 3 * len(_MISREAD.findall(text))
     spoken = function_words(text)
     return max(
-        (
-            marks
-            + sum(counts[letter] for letter in own) * (0.9 if language == "en" else 1)  # it has them in names alone
-            - (0 if language == "en" else 1.5 * dashes)
-            - (0 if language in _WITH_APOSTROPHES else 1.5 * apostrophes)
-        )
-        / len(foreign)
-        + spoken.get(language, 0.0)
+        (marks + sum(foreign[letter] for letter in own)) / foreign.total() + spoken.get(language, 0.0)
         for language, own in letters.items()
     )

@@ -13,7 +13,7 @@ from rag_service.errors import LoadFailed
 from rag_service.reading import html
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.html_pieces import pieces_of
-from rag_service.reading.ooxml import Element, Package, opened
+from rag_service.reading.ooxml import NOTHING, Element, Package, facts, opened
 
 _FACTS = {"title": "title", "creator": "author", "language": "language", "date": "created", "subject": "subject"}
 _PAGES = ("application/xhtml+xml", "text/html")
@@ -24,9 +24,7 @@ _CLOSED = re.compile(rb"<(?!(?:br|hr|img|col|wbr|input|link|meta|area|base|sourc
 def read(data: bytes, text_bytes: int) -> Reading:
     """The chapters of a book. Raises LoadFailed: damaged, encrypted, too large."""
     with opened(data, text_bytes) as package:
-        container = package.tree("META-INF/container.xml") if "META-INF/container.xml" in package else None
-        root = next(container.descendants("rootfile"), None) if container else None
-        place = root.attributes.get("full-path", "") if root else ""
+        place = next(package.tree("META-INF/container.xml").descendants("rootfile"), NOTHING).get("full-path")
         if place not in package:
             raise LoadFailed("damaged", "The e-book has no list of its chapters. Save it again, or as PDF.")
         book = package.tree(place, frozenset(_FACTS))
@@ -35,28 +33,17 @@ def read(data: bytes, text_bytes: int) -> Reading:
         ]
         if not pieces and "META-INF/encryption.xml" in package:
             raise LoadFailed("encrypted", "The e-book is protected against copying. Add one without protection.")
-        return Reading(pieces, metadata=_facts(book))
-
-
-def _facts(book: Element) -> dict[str, str]:
-    said: dict[str, str] = {}
-    facts = book.child("metadata")
-    for one in facts.elements() if facts else ():
-        if one.tag in _FACTS and one.text().strip():
-            said.setdefault(_FACTS[one.tag], one.text().strip())
-    return said
+        return Reading(pieces, metadata=facts(book.child("metadata"), _FACTS))
 
 
 def _chapters(package: Package, book: Element, place: str) -> Iterator[str]:
     """The parts of the book's pages in reading order, without its table of contents; each once."""
     folder = posixpath.dirname(place)
-    manifest, spine = book.child("manifest"), book.child("spine")
-    items = {one.attributes.get("id"): one.attributes for one in manifest.elements()} if manifest else {}
-    order = dict.fromkeys(one.attributes.get("idref") for one in spine.elements()) if spine else {}
-    for identity in order:
-        item = items.get(identity, {})
-        part = posixpath.normpath(posixpath.join(folder, unquote(item.get("href", ""))))
-        if item.get("media-type") in _PAGES and "nav" not in item.get("properties", "").split() and part in package:
+    items = {one.get("id"): one for one in book.child("manifest").elements()}
+    for identity in dict.fromkeys(one.get("idref") for one in book.child("spine").elements()):
+        item = items.get(identity, NOTHING)
+        part = posixpath.normpath(posixpath.join(folder, unquote(item.get("href"))))
+        if item.get("media-type") in _PAGES and "nav" not in item.get("properties").split() and part in package:
             yield part
 
 

@@ -1,9 +1,8 @@
-"""Equations of Word files in a line of text: 1/2, 10^6, ∑_(i=1)^n x^2."""
+"""Equations in a line of text: 1/2, 10^6, ∑_(i=1)^n x^2. OMML (Word), MathML (OpenDocument, web pages), EQ fields."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from rag_service.reading.characters import flat
 from rag_service.reading.ooxml import Element
@@ -11,23 +10,46 @@ from rag_service.reading.ooxml import Element
 _PAIRS = {"(": ")", "[": "]", "{": "}", "|": "|", "‖": "‖", "⌊": "⌋", "⌈": "⌉", "〈": "〉", "⟨": "⟩"}
 _INVISIBLE = re.compile("[\u2061-\u2064]")  # signs such as "function application"
 _ROOTS = {"": "√", "2": "√", "3": "∛", "4": "∜"}
+# What stands between the two parts of an element, and between any number of parts of another.
+_PLACED = {
+    **dict.fromkeys(("f", "mfrac"), "/"),
+    **dict.fromkeys(("sSup", "limUpp", "msup", "mover"), "^"),
+    **dict.fromkeys(("sSub", "limLow", "msub", "munder"), "_"),
+}
+_BETWEEN = {"func": " ", "m": "; ", "mr": ", ", "eqArr": "; ", "mtable": "; ", "mtr": ", "}
+_LEFT_OUT = ("del", "moveFrom", "annotation", "annotation-xml")
 
 
 def equation(element: Element) -> str:
-    """An equation (`m:oMath`) or a part of one."""
-    writer = _WRITERS.get(element.tag)
-    if writer:
-        return writer(element)
-    if element.tag == "t":
-        return _INVISIBLE.sub(" ", element.text())
-    if element.tag.endswith("Pr") or element.tag in ("del", "moveFrom"):
+    """An equation (`oMath`, `math`) or a part of one."""
+    tag = element.tag
+    inner = [one for one in element.elements() if not one.tag.endswith("Pr") and (one.tag or one.text())]
+    if tag in _LEFT_OUT:
         return ""
-    return "".join(map(equation, element.elements()))
-
-
-def _part(element: Element, tag: str) -> str:
-    found = element.child(tag)
-    return equation(found).strip() if found else ""
+    if not inner:
+        return _INVISIBLE.sub(" ", element.text())
+    written = list(map(equation, inner))
+    parts = [one.strip() for one in written]
+    if len(parts) == 2 and any(parts) and tag in _PLACED:
+        sign = " over " if element.value("fPr", "type") == "noBar" else _PLACED[tag]
+        return _grouped(parts[0]) + (_indices("", parts[1]) if sign == "^" else sign + _grouped(parts[1]))
+    if tag == "nary":
+        return f"{_setting(element, 'chr', '∫')}{_indices(*['', '', *parts][-3:-1])} {parts[-1]}"
+    if len(parts) == 3 and tag in ("sSubSup", "msubsup", "munderover"):
+        return _grouped(parts[0]) + _indices(*parts[1:])
+    if len(parts) == 3 and tag == "sPre":
+        return _indices(*parts[:2]) + parts[2]
+    if tag == "msqrt":
+        return _root("", "".join(parts))
+    if len(parts) == 2 and tag in ("rad", "mroot"):
+        return _root(*parts) if tag == "rad" else _root(parts[1], parts[0])
+    if tag == "d":
+        inside = _setting(element, "sepChr", "|").join(parts)
+        return _setting(element, "begChr", "(") + inside + _setting(element, "endChr", ")")
+    if tag in ("acc", "bar"):
+        mark = _setting(element, "chr", "\u0302" if tag == "acc" else "\u0304")
+        return parts[0] + mark * (len(parts[0]) == 1)
+    return _BETWEEN[tag].join(parts) if tag in _BETWEEN else "".join(written)
 
 
 def _setting(element: Element, tag: str, otherwise: str) -> str:
@@ -38,163 +60,48 @@ def _setting(element: Element, tag: str, otherwise: str) -> str:
 
 def _grouped(words: str) -> str:
     """Within brackets, where more than one number, name or sign would be torn apart without them."""
-    whole = len(words) <= 1 or re.fullmatch(r"[\w.,′∞%]+", words) or _is_bracketed(words)
-    return words if whole else f"({words})"
-
-
-def _is_bracketed(words: str) -> bool:
     inner = words[1:-1]
-    return words[0] in "([{" and words[-1] == _PAIRS[words[0]] and not any(one in inner for one in words[0] + words[-1])
-
-
-def _fraction(element: Element) -> str:
-    above, below = _part(element, "num"), _part(element, "den")
-    if _setting(element, "type", "bar") == "noBar":
-        return f"{_grouped(above)} over {_grouped(below)}"
-    return f"{_grouped(above)}/{_grouped(below)}" if above or below else ""
-
-
-def _scripts(element: Element) -> str:
-    """A base with what stands below and above it."""
-    below, above = _part(element, "sub"), _part(element, "sup")
-    return _grouped(_part(element, "e")) + _indices(below, above)
+    bracketed = _PAIRS.get(words[:1]) == words[-1:] and not any(one in inner for one in words[:1] + words[-1:])
+    return words if len(words) <= 1 or bracketed or re.fullmatch(r"[\w.,′∞%]+", words) else f"({words})"
 
 
 def _indices(below: str, above: str) -> str:
     return (f"_{_grouped(below)}" if below else "") + ("°" if above == "∘" else f"^{_grouped(above)}" if above else "")
 
 
-def _sum(element: Element) -> str:
-    limits = _indices(_part(element, "sub"), _part(element, "sup"))
-    return f"{_setting(element, 'chr', '∫')}{limits} {_part(element, 'e')}"
-
-
-def _root(element: Element) -> str:
-    return _rooted(_part(element, "deg"), _part(element, "e"))
-
-
-def _rooted(degree: str, words: str) -> str:
+def _root(degree: str, words: str) -> str:
     sign = _ROOTS.get(degree)
     return f"{sign}{_grouped(words)}" if sign else f"root_{_grouped(degree)}({words})"
 
 
-def _brackets(element: Element) -> str:
-    parts = [equation(one).strip() for one in element.elements() if one.tag == "e"]
-    opening, closing = _setting(element, "begChr", "("), _setting(element, "endChr", ")")
-    return opening + _setting(element, "sepChr", "|").join(parts) + closing
-
-
-def _function(element: Element) -> str:
-    return f"{_part(element, 'fName')} {_part(element, 'e')}"
-
-
-def _limit(element: Element) -> str:
-    mark = "_" if element.tag == "limLow" else "^"
-    return f"{_part(element, 'e')}{mark}{_grouped(_part(element, 'lim'))}"
-
-
-def _accent(element: Element) -> str:
-    words, mark = _part(element, "e"), "\u0304" if element.tag == "bar" else _setting(element, "chr", "\u0302")
-    return words + mark if len(words) == 1 else words
-
-
-def _matrix(element: Element) -> str:
-    rows = ([equation(cell).strip() for cell in row.elements() if cell.tag == "e"] for row in element.elements())
-    return "; ".join(", ".join(row) for row in rows if row)
-
-
-def _lines(element: Element) -> str:
-    return "; ".join(equation(one).strip() for one in element.elements() if one.tag == "e")
-
-
-_WRITERS: dict[str, Callable[[Element], str]] = {
-    "f": _fraction, "sSup": _scripts, "sSub": _scripts, "sSubSup": _scripts,
-    "sPre": lambda element: _indices(_part(element, "sub"), _part(element, "sup")) + _part(element, "e"),
-    "nary": _sum, "rad": _root, "d": _brackets, "func": _function, "limLow": _limit, "limUpp": _limit,
-    "acc": _accent, "bar": _accent, "m": _matrix, "eqArr": _lines,
-}  # fmt: skip
-
-
-def mathml(element: Element) -> str:
-    """An equation in MathML, as OpenDocument and pages have them."""
-    if element.tag in ("annotation", "annotation-xml"):
-        return ""
-    inner = element.elements()
-    if not inner:
-        return element.text().strip()
-    parts = list(filter(None, map(mathml, inner)))
-    if element.tag == "mfrac" and len(parts) == 2:
-        return f"{_grouped(parts[0])}/{_grouped(parts[1])}"
-    if element.tag in ("msup", "mover") and len(parts) == 2:
-        return f"{_grouped(parts[0])}^{_grouped(parts[1])}"
-    if element.tag in ("msub", "munder") and len(parts) == 2:
-        return f"{_grouped(parts[0])}_{_grouped(parts[1])}"
-    if element.tag in ("msubsup", "munderover") and len(parts) == 3:
-        return f"{_grouped(parts[0])}{_indices(parts[1], parts[2])}"
-    if element.tag == "mroot" and len(parts) == 2:
-        return _rooted(parts[1], parts[0])
-    return _rooted("", "".join(parts)) if element.tag == "msqrt" else "".join(parts)
+# A switch such as \f(1,2), with its options before the bracket, as in \s\up8(2): the innermost comes first, since the
+# brackets and commas of what was written already are other characters.
+_SWITCH = re.compile(r"\\([a-z]+)\s*((?:\\[a-z]+(?:\\[^a-z])?[\s\d.+-]*)*)\(([^()]*)\)", re.IGNORECASE)
+_WRITTEN = str.maketrans("(),;", "\ue000\ue001\ue002\ue003")
+_AGAIN = str.maketrans("\ue000\ue001\ue002\ue003", "(),;")
 
 
 def equation_field(code: str) -> str:
     r"""The formula of a field such as `EQ \f(1,2)`: 1/2. Phonetic guides, which are written so too, become the words
     without their reading."""
-    words, _ = _field_part(re.sub(r"^\s*EQ\b", "", code, flags=re.IGNORECASE), 0, "")
-    return flat(words)
-
-
-def _field_part(code: str, at: int, until: str) -> tuple[str, int]:
-    """Text from a place to one of these marks, and the mark's place."""
-    words = ""
-    while at < len(code) and code[at] not in until:
-        if code[at] == "\\" and (found := re.match(r"\\([a-zA-Z]+)", code[at:])):
-            shown, at = _field_switch(code, at + found.end(), found[1].lower())
-            words += shown
-        elif code[at] == "\\" and code[at + 1 : at + 2] == "*":  # a switch of the field: how it looks
-            at += len(re.match(r'\\\*\s*("[^"]*"|\S*)\s*', code[at:])[0])  # type: ignore[index]
-        elif code[at] == "\\":
-            words += code[at + 1 : at + 2]
-            at += 2
-        elif code[at] == "(":
-            inner, at = _field_part(code, at + 1, ")")
-            words += f"({inner})"
-            at += 1
-        else:
-            words += code[at]
-            at += 1
-    return words, at
-
-
-def _field_switch(code: str, at: int, name: str) -> tuple[str, int]:
-    r"""What a switch such as \f(1,2) shows, and the place behind it; options, as in \s\up8(2), stand before it."""
-    said = re.match(r"[\w\s.+-]*(?:\\[blr]c\\.|\\[a-zA-Z]+[\s\d.,+-]*)*", code[at:])[0]  # type: ignore[index]
-    at += len(said)
-    parts: list[str] = []
-    if at < len(code) and code[at] == "(":
-        while at < len(code) and code[at] != ")":
-            part, at = _field_part(code, at + 1, ",;)")
-            parts.append(part.strip())
-        at += 1
-    return _switched(name, said.lower(), parts), at
+    code = re.sub(r'^\s*EQ\b|\\\*\s*("[^"]*"|\S*)\s*', "", code, flags=re.IGNORECASE)
+    while switch := _SWITCH.search(code):
+        parts = [part.strip().translate(_AGAIN) for part in re.split("[,;]", switch[3])]
+        shown = _switched(switch[1].lower(), switch[2].lower(), parts).translate(_WRITTEN)
+        code = code[: switch.start()] + shown + code[switch.end() :]
+    return flat(re.sub(r"\\(.)", r"\1", code).translate(_AGAIN))
 
 
 def _switched(name: str, options: str, parts: list[str]) -> str:
-    if not parts:
-        return ""
     if name == "f" and len(parts) == 2:
         return f"{_grouped(parts[0])}/{_grouped(parts[1])}"
     if name == "r":
-        return _rooted(parts[0] if len(parts) > 1 else "", parts[-1])
+        return _root(parts[0] if len(parts) > 1 else "", parts[-1])
     if name == "s":
-        marks = ["^", "_"] if len(parts) > 1 else ["_" if "\\do" in options else "^"]
+        marks = "^_" if len(parts) > 1 else "_" if "\\do" in options else "^"
         return "".join(mark + _grouped(part) for mark, part in zip(marks, parts, strict=False) if part)
     if name == "o":  # one over the other: the last is the base, what is raised over it its reading
         return "".join(part for part in parts if not part.startswith("^")) or parts[-1]
-    if name == "b":
-        opening = re.search(r"\\[bl]c\\(.)", options)
-        mark = opening[1] if opening else "("
-        return mark + ",".join(parts) + _PAIRS.get(mark, mark)
-    if name == "i":
-        sign = "∑" if "\\su" in options else "∏" if "\\pr" in options else "∫"
-        return f"{sign}{_indices(parts[0], parts[1] if len(parts) > 1 else '')} {''.join(parts[2:])}"
-    return ", ".join(part for part in parts if part)
+    if name == "i" and len(parts) == 3:
+        return ("∑" if r"\su" in options else "∫") + _indices(*parts[:2]) + f" {parts[2]}"
+    return ", ".join(filter(None, parts))

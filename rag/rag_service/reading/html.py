@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -17,21 +16,8 @@ from rag_service.reading.characters import flat
 from rag_service.reading.html_main import boilerplate
 from rag_service.reading.html_pieces import pieces_of
 
-# What browsers take these labels for: encoding.spec.whatwg.org, "Names and labels".
-_AS_BROWSERS_DO = {
-    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
-    "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
-    "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8", "utf-7": "cp1252",
-}  # fmt: skip
-_OWN_LABELS = {
-    "x-sjis": "cp932", "windows-31j": "cp932", "x-gbk": "gb18030", "iso-8859-8-i": "iso8859-8", "x-x-big5": "big5hkscs",
-    "x-mac-roman": "mac-roman", "x-cp1252": "cp1252", "x-cp1251": "cp1251",
-}  # fmt: skip
 _LABELLED = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w:.-]{2,40})", re.I)
-_ONE_BYTE = re.compile(r"cp125\d|cp874|cp866|iso8859|koi8|mac-")
 _WORD = re.compile(r"[^\W_]+")
-_TEXTS = re.compile(r"cp\d+|iso8859|koi8|mac-|utf-8|gb18030|big5|euc_|shift_|iso2022_")
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f\ufffd]")
 _NAMED_BY = {  # what is known of a page -> the names of the meta elements that say it, best first
     "description": ("description", "og:description", "dc.description", "twitter:description"),
     "author": ("author", "article:author", "dc.creator", "parsely-author"),
@@ -58,26 +44,13 @@ def decode(data: bytes) -> str:
     """The source as text: by its byte mark, as UTF-8, by the encoding it names, else as plain text would be. Raises
     LoadFailed `not text`, `encoding not known`."""
     named = _LABELLED.search(data[:4096])
-    label = _encoding(named[1].decode("ascii").lower()) if named else ""
-    if not label or data.startswith(tuple(encoding.BYTE_MARKS)):
+    label = encoding.codec(named[1].decode("ascii")) if named else ""
+    if label in ("", "utf-8") or data.startswith(tuple(encoding.BYTE_MARKS)):
         return encoding.decode(data)
     source = data.decode("utf-8", "replace")
-    damaged = source.count("\ufffd")
-    if label == "utf-8" and len(_BEYOND_ASCII.findall(source)) < damaged:
-        return encoding.decode(data)  # hardly anything in it is UTF-8 but the label
-    if label != "utf-8" and (damaged or not _ONE_BYTE.match(label)):
+    if "\ufffd" in source or source.isascii():
         source = data.decode(label, "replace")
     return encoding.checked(source)
-
-
-def _encoding(label: str) -> str:
-    """Python's name of the encoding that a browser takes for a label; "" for none that it knows."""
-    try:
-        name = codecs.lookup(_OWN_LABELS.get(label, label)).name
-    except LookupError:
-        return ""
-    name = _AS_BROWSERS_DO.get(name, name)
-    return name if _TEXTS.match(name) else ""
 
 
 def titled(pieces: Sequence[Piece], title: str) -> list[Piece]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -24,7 +24,6 @@ _AROUND_NAMES = re.compile(
 )
 # What may hold the whole main content; tables do that on old pages.
 _CONTAINERS = frozenset("article center div form main section table tbody td tr".split())
-_NEVER_CONTENT = re.compile(r"cookie|consent|gdpr")
 _NOTES = re.compile(r"note|admonition|callout|aside|tip|hint|warning")  # asides that documentation is made of
 _GENERATED_ID = re.compile(r"section|sect\d|level\d")  # elements whose id is their heading's words
 # Letters are counted without spaces. How they were chosen: docs/decisions.md.
@@ -39,16 +38,19 @@ _MIXED = 0.3  # share of text in a block of links from which on it is no list of
 _LONG_BUTTON = 20  # letters: a question that unfolds its answer
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Element:
-    """An element that is shown; `above` is the place of the one that holds it. `most`: up to which share of the page's
-    text it is taken for something around the content, 0: never. The rest is counted with all that is in it: letters,
-    those in links, those in blocks of text, headings, those of them that are links, and signs of the main content."""
+    """An element that is shown. `most`: up to which share of the page's text it is taken for something around the
+    content, 0: never. `letters` and those in links, `linked`, are first those directly in it; `_count` makes them those
+    of all that is in it and not left out, and adds letters in blocks of text, headings, those of them that are links,
+    and signs of the main content."""
 
     node: LexborNode
     tag: str
-    above: int
+    above: _Element | None
     most: float
+    own: int = 0
+    own_linked: int = 0
     letters: int = 0
     linked: int = 0
     prose: int = 0
@@ -57,6 +59,13 @@ class _Element:
     titles: int = 0
     is_left_out: bool = False
 
+    def holding(self) -> Iterator[_Element]:
+        """The elements that hold this one, from the innermost."""
+        above = self.above
+        while above is not None:
+            yield above
+            above = above.above
+
 
 def boilerplate(tree: LexborHTMLParser) -> set[int]:
     """The `mem_id` of the elements to leave out: of a small page its menus alone, none where hardly anything would
@@ -64,19 +73,20 @@ def boilerplate(tree: LexborHTMLParser) -> set[int]:
     elements = _elements(tree)
     if not elements:
         return set()
+    page = elements[0]
     _count(elements)
-    if elements[0].letters < _SMALL_PAGE:
-        menus = {one.node.mem_id for one in elements if one.tag == "nav"}
-        return menus if sum(one.letters for one in elements if one.tag == "nav") < elements[0].letters else set()
-    whole = elements[0].prose
-    for place, one in enumerate(elements):
-        if elements[one.above].is_left_out:
-            one.is_left_out = True
-        elif one.prose < one.most * whole and not one.titles and not _is_question(one, elements[one.above]):
-            _leave_out(elements, place)
-    _leave_out_cards(elements)
-    _leave_out_beside(elements, _main(elements))
-    if elements[0].letters < _TOO_LITTLE:
+    whole = page.prose
+    is_small = page.letters < _SMALL_PAGE
+    for one in elements:
+        is_around = one.prose < one.most * whole and not one.titles and not _is_question(one)
+        one.is_left_out = one.tag == "nav" if is_small else is_around
+    _count(elements)
+    if not is_small:
+        _leave_out_cards(elements, _CARD * whole)
+        _count(elements)
+        _leave_out_beside(elements, _main(elements))
+        _count(elements)
+    if page.letters < (1 if is_small else _TOO_LITTLE):
         return set()
     return {one.node.mem_id for one in elements if one.is_left_out}
 
@@ -85,26 +95,27 @@ def _elements(tree: LexborHTMLParser) -> list[_Element]:
     """The elements that are shown, each after the one that holds it, with the letters directly in them."""
     names = hidden_names(tree)
     elements: list[_Element] = []
-    # A node, the place of what holds it, whether it is in a link and whether in code.
-    stack: list[tuple[LexborNode, int, bool, bool]] = [(tree.body, 0, False, False)] if tree.body is not None else []
+    # A node, what holds it, whether it is in a link and whether in code.
+    stack: list[tuple[LexborNode, _Element | None, bool, bool]] = []
+    if tree.body is not None:
+        stack.append((tree.body, None, False, False))
     while stack:
         node, above, is_linked, is_code = stack.pop()
         tag = node.tag or ""
-        if tag == "-text":
+        if tag == "-text" and above is not None:
             letters = len("".join((node.text_content or "").split()))
-            elements[above].letters += letters
-            elements[above].linked += letters if is_linked else 0
+            above.own += letters
+            above.own_linked += letters if is_linked else 0
             continue
         attributes = node.attributes
         if is_hidden(tag, attributes, names):
             continue
-        place = len(elements)
         is_code = is_code or tag in ("pre", "code")
-        elements.append(_Element(node, tag, above, 0 if is_code or not place else _around(tag, attributes)))
+        one = _Element(node, tag, above, 0 if is_code or above is None else _around(tag, attributes))
+        elements.append(one)
         if is_code or tag == "a":  # neither what is code nor what is on the same page is a link to elsewhere
             is_linked = not is_code and not (attributes.get("href") or "").startswith("#")
-        inner = reversed(list(node.iter(include_text=True)))
-        stack.extend((child, place, is_linked, is_code) for child in inner)
+        stack.extend((child, one, is_linked, is_code) for child in reversed(list(node.iter(include_text=True))))
     return elements
 
 
@@ -121,21 +132,25 @@ def _around(tag: str, attributes: Attributes) -> float:
     if len(names) < 2 or tag in ("article", "main"):
         return 0
     names = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", names).lower()
-    return 0.8 if _NEVER_CONTENT.search(names) else _MOST if _AROUND_NAMES.search(names) else 0
+    return _MOST if _AROUND_NAMES.search(names) else 0
 
 
-def _is_question(one: _Element, above: _Element) -> bool:
+def _is_question(one: _Element) -> bool:
     """Whether a button is a heading that unfolds what it is about."""
-    return one.tag == "button" and (one.letters >= _LONG_BUTTON or above.tag in HEADINGS)
+    in_heading = one.above is not None and one.above.tag in HEADINGS
+    return one.tag == "button" and (one.letters >= _LONG_BUTTON or in_heading)
 
 
 def _count(elements: Sequence[_Element]) -> None:
     """Adds up from the innermost. The letters of elements in a line count for the block that they stand in."""
-    flow = [(one.letters, one.linked) for one in elements]
+    flow: dict[_Element, tuple[int, int]] = {}
+    for one in elements:
+        one.is_left_out |= one.above is not None and one.above.is_left_out
+        one.letters, one.linked = flow[one] = one.own, one.own_linked
+        one.prose = one.headings = one.teasers = one.titles = 0
     articles = sum(one.tag == "article" for one in elements)
-    for place in range(len(elements) - 1, -1, -1):
-        one, (letters, linked) = elements[place], flow[place]
-        above = elements[one.above]
+    for one in reversed(elements):
+        (letters, linked), above = flow[one], one.above
         if one.tag in HEADINGS:
             one.headings += 1
             one.teasers += one.tag != "h1" and linked > 0.9 * letters > 9
@@ -143,9 +158,9 @@ def _count(elements: Sequence[_Element]) -> None:
         elif one.tag in BLOCKS or one.tag in ("td", "th"):
             one.prose += letters - linked if letters - linked >= _SENTENCE else 0
             one.titles += one.tag == "main" or (one.tag == "article" and articles == 1)
-        elif place:
-            flow[one.above] = (flow[one.above][0] + letters, flow[one.above][1] + linked)
-        if place:
+        elif above:
+            flow[above] = (flow[above][0] + letters, flow[above][1] + linked)
+        if above and not one.is_left_out:
             above.letters += one.letters
             above.linked += one.linked
             above.prose += one.prose
@@ -154,79 +169,44 @@ def _count(elements: Sequence[_Element]) -> None:
             above.titles += one.titles
 
 
-def _leave_out(elements: Sequence[_Element], place: int) -> None:
-    """Leaves an element out and takes it off the counts of those that hold it."""
-    one = elements[place]
-    one.is_left_out = True
-    for above in _holding(elements, place):
-        elements[above].letters -= one.letters
-        elements[above].linked -= one.linked
-        elements[above].prose -= one.prose
-        elements[above].teasers -= one.teasers
-
-
-def _holding(elements: Sequence[_Element], place: int) -> list[int]:
-    """The places of the elements that hold this one, from the innermost."""
-    holding: list[int] = []
-    while place:
-        place = elements[place].above
-        holding.append(place)
-    return holding
-
-
-def _leave_out_cards(elements: Sequence[_Element]) -> None:
+def _leave_out_cards(elements: Sequence[_Element], most: float) -> None:
     """Leaves out three neighbours or more that each hold one heading, a link, and little text: they are about other
     pages."""
-    whole = elements[0].prose
-    cards: dict[int, list[int]] = {}
-    for place, one in enumerate(elements):
-        if one.teasers == 1 < elements[one.above].teasers and not one.is_left_out and one.prose < _CARD * whole:
-            cards.setdefault(one.above, []).append(place)
-    for places in cards.values():
-        for place in places if len(places) > 2 else ():
-            _leave_out(elements, place)
+    cards: dict[_Element, list[_Element]] = {}
+    for one in elements:
+        if one.above and one.teasers == 1 < one.above.teasers and not one.is_left_out and one.prose < most:
+            cards.setdefault(one.above, []).append(one)
+    for neighbours in cards.values():
+        for one in neighbours if len(neighbours) > 2 else ():
+            one.is_left_out = True
 
 
-def _main(elements: Sequence[_Element]) -> int:
+def _main(elements: Sequence[_Element]) -> _Element:
     """The innermost element that holds nearly all of the text, and most of what is no text, such as code."""
-    fullest: dict[int, int] = {}  # place -> that of its part with the most text
-    for place, one in enumerate(elements[1:], 1):
-        if (
-            one.tag in _CONTAINERS
-            and not one.is_left_out
-            and (one.above not in fullest or one.prose > elements[fullest[one.above]].prose)
-        ):
-            fullest[one.above] = place
-    place = 0
-    while place in fullest:
-        one, part = elements[place], elements[fullest[place]]
-        if part.prose < _NEARLY_ALL * one.prose or part.letters - part.linked < _MOST_LETTERS * (
-            one.letters - one.linked
-        ):
+    fullest: dict[_Element, _Element] = {}  # the part of an element with the most text
+    for one in elements[1:]:
+        if one.above and one.tag in _CONTAINERS and not one.is_left_out:
+            fullest[one.above] = max(fullest.get(one.above, one), one, key=lambda part: part.prose)
+    main = elements[0]
+    while part := fullest.get(main):
+        others = main.letters - main.linked
+        if part.prose < _NEARLY_ALL * main.prose or part.letters - part.linked < _MOST_LETTERS * others:
             break
-        place = fullest[place]
-    return place
+        main = part
+    return main
 
 
-def _leave_out_beside(elements: Sequence[_Element], main: int) -> None:
+def _leave_out_beside(elements: Sequence[_Element], main: _Element) -> None:
     """Leaves out what stands outside of `main`, but not the page's title before it and text between the two; and
     what is mostly links, and pictures without words around."""
-    title = next((place for place, one in enumerate(elements[:main]) if one.tag == "h1" and not one.is_left_out), main)
-    holding_main = set(_holding(elements, main))
-    holding_title = {title, *_holding(elements, title)}
-    for place, one in enumerate(elements):
-        above = elements[one.above]
-        if place == main or place in holding_main or one.is_left_out:
+    before = elements[: elements.index(main)]
+    title = next((one for one in before if one.tag == "h1" and not one.is_left_out), main)
+    between = set(before[before.index(title) + 1 :] if title in before else ())
+    holding_main, kept = set(main.holding()), {main, title, *main.holding(), *title.holding()}
+    for one in elements:
+        if one in (main, *holding_main) or one.above is None or one.is_left_out:
             continue
-        if above.is_left_out:
-            one.is_left_out = True
-            continue
-        is_beside = one.above in holding_main and place not in holding_title
+        is_beside = one.above in holding_main and one not in kept and not (one in between and one.prose)
         is_linked = one.tag in BLOCKS and one.tag != "p" and one.linked > one.letters / 2 and not one.headings
-        is_picture = one.tag == "img" and not above.letters
-        if (
-            is_picture
-            or (is_beside and not (title < place < main and one.prose))
-            or (is_linked and one.prose < _MIXED * one.letters)
-        ):
-            _leave_out(elements, place)
+        is_picture = one.tag == "img" and not one.above.letters
+        one.is_left_out = is_picture or is_beside or (is_linked and one.prose < _MIXED * one.letters)

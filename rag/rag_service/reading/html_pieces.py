@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Generator, Iterator
+from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from rag_service.reading.blocks import Piece, TextBudget
-from rag_service.reading.characters import flat
-from rag_service.reading.html_marks import formula, subscript, superscript
-from rag_service.reading.html_tables import Cell, Table
+from rag_service.reading.characters import flat, superscript
+from rag_service.reading.equations import equation
 from rag_service.reading.list_numbers import list_number
+from rag_service.reading.ooxml import Element
+from rag_service.reading.tables import Cell, table_pieces
 from rag_service.types import BlockKind
 
 Attributes = dict[str, str | None]
 
-_UNSEEN = frozenset(
+UNSEEN = frozenset(
     (
         "-comment area audio canvas col colgroup datalist del embed frame frameset head iframe link meta noembed "
         "noframes noscript object param rp rt rtc s script source strike style template title track video"
@@ -30,7 +31,7 @@ BLOCKS = frozenset(
         "tbody textarea tfoot thead tr ul xmp"
     ).split()
 )
-_APART = frozenset("button td th".split())  # in a line, but not grown together with their neighbours
+_APART = frozenset("button td th".split())  # in a line, but set apart from their neighbours
 _CODE = frozenset("listing pre xmp".split())
 _SHOWN_INPUTS = frozenset("button date email month number reset search submit tel text time url week".split())
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -39,15 +40,25 @@ _UNSEEN_STYLE = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|opacity:0*\.?0+(?:[;!]|$)|font-size:0(?:[;a-z%!]|$)"
     r"|text-decoration(?:-line)?:[^;]*line-through|(?:left|top|text-indent):-\d{3,}"
 )
+_NO_RULES = re.compile(
+    r"/\*.*?\*/|@[^{};]*+(?:;|\{(?:[^{}]|\{[^{}]*+\})*+\})", re.S
+)  # comments, and rules for some media
 _DISPLAY = re.compile(r"display\s*:\s*([\w-]+)")
 _NOTED = re.compile(r"note|ref|cite")
 _FILE_NAME = re.compile(r"(?=.*[\d_.-])[\w.-]*[_.-][\w.()-]*")
+_DEEPEST = 30  # formulas in formulas
+# Tables that only place things on the page: those that hold a table, headings or code, that say so, and those of one
+# column without a header.
+_LAYOUT_TABLES = (
+    "table:has(table, td h1, td h2, td h3, td h4, td pre, td form, td article), table[role=presentation], "
+    "table[role=none], table:not(:has(table, td + td, td + th, th + td, th + th, thead th))"
+)
 _SPACES = re.compile(r"[ \t\n\r\f]+")
 
 
 def pieces_of(tree: LexborHTMLParser, text_bytes: int, left_out: Collection[int] = ()) -> list[Piece]:
     """The page's pieces, without the elements whose `mem_id` is in `left_out`. Raises LoadFailed `too large`."""
-    walk = _Walk(text_bytes, left_out, hidden_names(tree), _layout_tables(tree))
+    walk = _Walk(text_bytes, left_out, hidden_names(tree), {table.mem_id for table in tree.css(_LAYOUT_TABLES)})
     if tree.root is not None:
         walk.over(tree.root)
     return walk.pieces
@@ -55,7 +66,7 @@ def pieces_of(tree: LexborHTMLParser, text_bytes: int, left_out: Collection[int]
 
 def is_hidden(tag: str, attributes: Attributes, names: Collection[str]) -> bool:
     """Whether a browser does not show an element. `names`: those that the page's style sheet hides."""
-    if tag in _UNSEEN or (tag == "dialog" and "open" not in attributes):
+    if tag in UNSEEN or (tag == "dialog" and "open" not in attributes):
         return True
     if not attributes:
         return False
@@ -75,46 +86,11 @@ def hidden_names(tree: LexborHTMLParser) -> frozenset[str]:
     alone and those of more than one name are not looked at: what they hide may be shown."""
     hidden: dict[str, bool] = {}
     for sheet in tree.css("style"):
-        if (sheet.attributes.get("media") or "all") not in ("all", "screen"):
-            continue
-        rules = re.sub(r"/\*.*?\*/", "", sheet.text(), flags=re.S)
-        depth, start = 0, 0
-        for mark in re.finditer(r"[{};]", rules):
-            depth += {"{": 1, "}": -1, ";": 0}[mark[0]]
-            if depth == 0:
-                names, _, said = rules[start : mark.start()].partition("{")
-                start = mark.end()
-                shown = re.search(r"(?:^|[;{])\s*(?:display|visibility)\s*:\s*(\w+)", said)
-                if shown and "@" not in names:
+        if (sheet.attributes.get("media") or "all") in ("all", "screen"):
+            for names, said in re.findall(r"([^{}]++)\{([^{}]*+)\}", _NO_RULES.sub("", sheet.text())):
+                if shown := re.search(r"(?:^|;)\s*(?:display|visibility)\s*:\s*(\w+)", said):
                     hidden |= {name.strip(): shown[1] in ("none", "hidden") for name in names.split(",")}
     return frozenset(name for name, unseen in hidden.items() if unseen and re.fullmatch(r"[.#][\w-]+", name))
-
-
-def _layout_tables(tree: LexborHTMLParser) -> set[int]:
-    """The tables that only place things on the page: those that hold a table, headings or code, that say so, and those
-    of one column without a header."""
-    layout: set[int] = set()
-    passed: set[int] = set()
-    for node in tree.css("table table, td h1, td h2, td h3, td h4, td pre, td form, td article"):
-        above = node.parent
-        while above is not None and above.mem_id not in passed:
-            passed.add(above.mem_id)
-            if above.tag == "table":
-                layout.add(above.mem_id)
-                break
-            above = above.parent
-    several: set[int] = set()  # tables with a row of several cells, or with a header
-    for cell in tree.css("td + td, td + th, th + td, th + th, thead th"):
-        row = cell.parent
-        if row is not None and row.mem_id not in passed:
-            passed.add(row.mem_id)
-            group = row.parent
-            table = group.parent if group is not None and group.tag != "table" else group
-            several.add(table.mem_id if table is not None else 0)
-    for table in tree.css("table"):
-        if table.mem_id not in several or (table.attributes.get("role") or "") in ("presentation", "none"):
-            layout.add(table.mem_id)
-    return layout
 
 
 @dataclass
@@ -134,29 +110,6 @@ class _List:
         return label
 
 
-@dataclass
-class _Definitions:
-    """A definition list while it is read: the terms that the next definitions explain."""
-
-    terms: list[str] = field(default_factory=list)
-    is_explained: bool = False
-
-    def add(self, term: str) -> None:
-        if self.is_explained:
-            self.terms.clear()
-            self.is_explained = False
-        if term:
-            self.terms.append(term)
-
-    def prefix(self) -> str:
-        self.is_explained = True
-        said = ", ".join(self.terms)
-        return f"{said} " if said.endswith((":", "?", "!")) else f"{said}: " if said else ""
-
-    def unexplained(self) -> list[str]:
-        return [] if self.is_explained else self.terms
-
-
 class _Walk:
     """Goes through a page once, with a stack of its own: a page may nest ten thousand deep."""
 
@@ -165,30 +118,28 @@ class _Walk:
         self._budget = TextBudget(text_bytes)
         self._left_out, self._hidden, self._layout = left_out, hidden, layout
         self._words: list[str] = []
-        self._outer: list[list[str]] = []  # what was written outside of the heading, cell, term or code that is open
-        self._code = self._notes = self._items = 0  # how many elements of these kinds are open
+        # How many elements are open: those whose words are collected, such as headings, code, notes, items.
+        self._collecting = self._code = self._notes = self._items = 0
         self._lists: list[_List] = []
-        self._definitions: list[_Definitions] = []
-        self._table: Table | None = None
+        self._terms: list[list[str]] = []  # of each definition list those that come next, "" last once they are defined
+        self._table: list[list[Cell]] | None = None  # its rows
+        self._in_head = False  # of the table
         self._alt = ""  # what stands in the place of the last picture
         self._label = self._prefix = ""  # of the item that begins
 
     def over(self, root: LexborNode) -> None:
-        stack: list[LexborNode | Callable[[], None]] = [root]
+        stack: list[Iterator[LexborNode]] = [iter([root])]
         while stack:
-            node = stack.pop()
-            if not isinstance(node, LexborNode):
-                node()
+            node = next(stack[-1], None)
+            if node is None:
+                stack.pop()
             elif node.tag == "-text":
                 words = node.text_content or ""
                 self._words.append(words if self._code else _SPACES.sub(" ", words))
             elif node.tag and node.tag != "-comment" and node.mem_id not in self._left_out:
                 tag, attributes = node.tag, node.attributes
-                if is_hidden(tag, attributes, self._hidden) or self._is_whole(tag, attributes, node):
-                    continue
-                if leave := self._enter(tag, attributes, node):
-                    stack.append(leave)
-                stack.extend(reversed(list(node.iter(include_text=True))))
+                if not is_hidden(tag, attributes, self._hidden) and not self._is_whole(tag, attributes, node):
+                    stack.append(self._element(tag, attributes, node))
         self._flush()
 
     def _add(self, piece: Piece) -> None:
@@ -215,7 +166,10 @@ class _Walk:
         if tag in ("br", "hr"):
             self._words.append("\n" if tag == "br" else "\n\n")
         elif tag == "img":
-            self._picture(flat(attributes.get("alt") or ""))
+            alt = flat(attributes.get("alt") or "")
+            if not _FILE_NAME.fullmatch(alt):
+                self._apart(alt)
+                self._alt = alt
         elif tag == "input":
             self._input((attributes.get("type") or "text").lower(), attributes)
         elif tag == "select":
@@ -227,22 +181,19 @@ class _Walk:
             for label in node.css("text"):
                 self._apart(label.text(separator=" "))
         elif tag == "math":
-            self._apart(formula(node))
+            self._apart(equation(_as_element(node, 0)))
         elif tag == "sup":
             is_note = bool(_NOTED.search(f"{attributes.get('class')} {attributes.get('id')}".lower()))
             words = flat(node.text())
             is_note = is_note or words[:1] == "[" or node.css_first("a") is not None
             self._words.append(superscript(words, self._before(), is_note))
         elif tag == "sub":
-            self._words.append(subscript(flat(node.text()), self._before()))
+            words = flat(node.text())
+            self._words += ["_"] * (words[:1].isdigit() and self._before()[-1:].isdigit())  # 10_2, but H2O
+            self._words.append(words)
         else:
             return False
         return True
-
-    def _picture(self, alt: str) -> None:
-        if not _FILE_NAME.fullmatch(alt):
-            self._apart(alt)
-            self._alt = alt
 
     def _input(self, kind: str, attributes: Attributes) -> None:
         if kind in ("checkbox", "radio"):
@@ -260,130 +211,127 @@ class _Walk:
         """The last characters that were written, as far as they matter to what follows."""
         return "".join(self._words[-4:])[-24:]
 
-    def _between(self, opening: str, closing: str) -> Callable[[], None]:
-        self._words.append(opening)
-        return lambda: self._words.append(closing)
+    # --- elements: each handler passes on what is in it and then ends it
 
-    # --- blocks
+    def _element(self, tag: str, attributes: Attributes, node: LexborNode) -> Iterator[LexborNode]:
+        inner = node.iter(include_text=True)
+        if self._table is not None and not self._collecting:
+            yield from self._part_of_table(self._table, tag, attributes, node)
+        elif tag == "q":
+            self._words.append("“")
+            yield from inner
+            self._words.append("”")
+        elif (edge := self._edge(tag, attributes)) is not None:
+            self._words += filter(None, [edge])
+            yield from inner
+            self._words += filter(None, [edge])
+        else:
+            self._flush()
+            yield from self._block(tag, attributes, node)
 
-    def _enter(self, tag: str, attributes: Attributes, node: LexborNode) -> Callable[[], None] | None:
-        """Begins an element and returns what ends it."""
-        if self._table is not None and not self._outer:
-            return self._part_of_table(self._table, tag, attributes, node)
-        if tag == "q":
-            return self._between("“", "”")
+    def _edge(self, tag: str, attributes: Attributes) -> str | None:
+        """What sets the words of an element apart from their neighbours; None for a block of its own."""
         if tag in _APART:
-            return self._between(" ", " ")
-        is_heading = tag in HEADINGS or attributes.get("role") == "heading"
-        if tag not in BLOCKS and not is_heading:
+            return " "
+        if tag not in BLOCKS and tag not in HEADINGS and attributes.get("role") != "heading":
             shown = _DISPLAY.search(attributes.get("style") or "")
             if shown is None or shown[1] in ("inline", "contents"):
-                return None
-            edge = " " if shown[1].startswith("inline") or self._outer else "\n\n"
-            return self._between(edge, edge)
-        if self._outer:  # a block in a heading, a cell, a term or code only sets its words apart
-            edge = " " if not self._code else "" if self._before().endswith("\n") else "\n"
-            return self._between(edge, edge)
-        self._flush()
+                return ""
+            return " " if shown[1].startswith("inline") or self._collecting else "\n\n"
+        if self._code:
+            return "" if self._before().endswith("\n") else "\n"
+        return " " if self._collecting else None
+
+    def _block(self, tag: str, attributes: Attributes, node: LexborNode) -> Iterator[LexborNode]:
+        inner = node.iter(include_text=True)
+        is_heading = tag in HEADINGS or attributes.get("role") == "heading"
         if is_heading and len(flat(node.text())) <= _LONGEST_HEADING:
-            level = HEADINGS.get(tag) or min(max(_integer(attributes.get("aria-level"), 2), 1), 6)
-            return self._collect(lambda words: self._heading(words, level))
-        return self._block(tag, attributes, node)
-
-    def _block(self, tag: str, attributes: Attributes, node: LexborNode) -> Callable[[], None]:
-        if tag in _CODE or tag == "textarea":
-            return self._collect_lines("code" if tag in _CODE else "paragraph")
-        if tag in ("ol", "ul", "menu", "dir"):
-            self._lists.append(_list(tag, attributes, node))
-            return self._ending(self._lists.pop)
-        if tag == "li":
-            self._label = self._lists[-1].label(attributes.get("value")) if self._lists else "-"
-            self._items += 1
-            return self._ending(self._end_item)
-        if tag == "table" and node.mem_id not in self._layout:
-            self._table = Table()
-            return self._end_table
-        if tag == "dl":
-            self._definitions.append(_Definitions())
-            return self._ending(self._end_definitions)
-        if tag == "dt" and self._definitions:
-            return self._collect(self._definitions[-1].add)
-        if tag == "dd" and self._definitions:
-            self._prefix = self._definitions[-1].prefix()
-            self._items += 1
-            return self._ending(self._end_item)
-        if attributes.get("role") in ("doc-endnotes", "doc-footnote") or "footnotes" in (attributes.get("class") or ""):
-            self._notes += 1
-            return self._ending(self._end_notes)
-        return self._flush
-
-    def _ending(self, then: Callable[[], object]) -> Callable[[], None]:
-        def leave() -> None:
-            self._flush()
-            then()
-
-        return leave
-
-    def _end_item(self) -> None:
-        self._items -= 1
-        self._label = self._prefix = ""
-
-    def _end_notes(self) -> None:
-        self._notes -= 1
-
-    def _end_definitions(self) -> None:
-        for term in self._definitions.pop().unexplained():
-            self._add(Piece("item", term, self._items + 1))
-
-    def _collect(self, use: Callable[[str], object]) -> Callable[[], None]:
-        """Collects the words up to the element's end, in one line, for `use`."""
-        self._outer.append(self._words)
-        self._words = []
-
-        def leave() -> None:
-            words, self._words = flat("".join(self._words)), self._outer.pop()
-            use(words)
-
-        return leave
-
-    def _collect_lines(self, kind: BlockKind) -> Callable[[], None]:
-        self._outer.append(self._words)
-        self._words = []
-        self._code += 1
-
-        def leave() -> None:
-            lines, self._words = "".join(self._words), self._outer.pop()
+            words = flat((yield from self._collected(inner)))
+            number = f"{self._label} " if self._label not in ("", "-") else ""
+            self._label = ""
+            if words:
+                level = HEADINGS.get(tag) or min(max(_integer(attributes.get("aria-level"), 2), 1), 6)
+                self._add(Piece("heading", number + words, level))
+        elif tag in _CODE or tag == "textarea":
+            self._code += 1
+            lines = yield from self._collected(inner)
             self._code -= 1
-            self._add(Piece(kind, lines.strip("\n").rstrip()))
+            self._add(Piece("code" if tag in _CODE else "paragraph", lines.strip("\n").rstrip()))
+        elif tag in ("ol", "ul", "menu", "dir"):
+            self._lists.append(_list(tag, attributes, node))
+            yield from inner
+            self._flush()
+            self._lists.pop()
+        elif tag == "li" or (tag == "dd" and self._terms):
+            if tag == "dd":
+                self._prefix = self._defined(self._terms[-1])
+            else:
+                self._label = self._lists[-1].label(attributes.get("value")) if self._lists else "-"
+            self._items += 1
+            yield from inner
+            self._flush()
+            self._items -= 1
+            self._label = self._prefix = ""
+        elif tag == "dl":
+            self._terms.append([])
+            yield from inner
+            self._flush()
+            terms = self._terms.pop()
+            for term in terms if terms and terms[-1] else ():
+                self._add(Piece("item", term, self._items + 1))
+        elif tag == "dt" and self._terms:
+            term, terms = flat((yield from self._collected(inner))), self._terms[-1]
+            terms[:] = [*(terms if terms and terms[-1] else ()), *filter(None, [term])]
+        elif tag == "table" and node.mem_id not in self._layout:
+            self._table, self._in_head = [], False
+            yield from inner
+            rows, self._table = self._table, None
+            for piece in table_pieces(rows):
+                self._add(piece)
+        else:
+            is_note = attributes.get("role") in ("doc-endnotes", "doc-footnote")
+            is_note = is_note or "footnotes" in (attributes.get("class") or "")
+            self._notes += is_note
+            yield from inner
+            self._flush()
+            self._notes -= is_note
 
-        return leave
+    def _collected(self, inner: Iterator[LexborNode]) -> Generator[LexborNode, None, str]:
+        """The words that the elements in it write."""
+        outer, self._words = self._words, []
+        self._collecting += 1
+        yield from inner
+        self._collecting -= 1
+        words, self._words = "".join(self._words), outer
+        return words
 
-    def _heading(self, words: str, level: int) -> None:
-        number = f"{self._label} " if self._label not in ("", "-") else ""
-        self._label = ""
-        if words:
-            self._add(Piece("heading", number + words, level))
+    def _defined(self, terms: list[str]) -> str:
+        """What stands before a definition: the terms that it defines."""
+        said = ", ".join(filter(None, terms))
+        if terms and terms[-1]:
+            terms.append("")
+        return f"{said} " if said.endswith((":", "?", "!")) else f"{said}: " if said else ""
 
     def _part_of_table(
-        self, table: Table, tag: str, attributes: Attributes, node: LexborNode
-    ) -> Callable[[], None] | None:
-        if tag in ("thead", "tbody", "tfoot"):
-            table.in_head = tag == "thead"
-        elif tag == "tr":
-            table.begin_row()
-        elif tag in ("td", "th"):
+        self, table: list[list[Cell]], tag: str, attributes: Attributes, node: LexborNode
+    ) -> Iterator[LexborNode]:
+        inner = node.iter(include_text=True)
+        if tag in ("td", "th"):
             columns, rows = (max(_integer(attributes.get(name), 1), 1) for name in ("colspan", "rowspan"))
-            cell = Cell("", tag == "th", _is_bold(node), columns, rows)
-            return self._collect(lambda words: table.add(replace(cell, words=words)))
-        elif tag == "caption":
-            return self._collect(lambda words: self._add(Piece("paragraph", words)) if words else None)
-        return None
-
-    def _end_table(self) -> None:
-        if self._table is not None:
-            for piece in self._table.pieces():
-                self._add(piece)
-        self._table = None
+            is_bold = _is_bold(node)
+            is_header = tag == "th" or self._in_head or (is_bold and len(table) == 1)
+            words = flat((yield from self._collected(inner)))
+            table[-1].append(Cell(words, is_header, is_bold, columns, rows))
+            return
+        if tag == "caption":
+            if words := flat((yield from self._collected(inner))):
+                self._add(Piece("paragraph", words))
+            return
+        if tag in ("thead", "tbody", "tfoot"):
+            self._in_head = tag == "thead"
+        elif tag == "tr":
+            table.append([])
+        yield from inner
 
 
 def _list(tag: str, attributes: Attributes, node: LexborNode) -> _List:
@@ -400,8 +348,14 @@ def _integer(value: str | None, default: int) -> int:
 
 
 def _is_bold(cell: LexborNode) -> bool:
-    """Whether all words of a cell are bold: a header cell of those who do not know `th`."""
+    """Whether all words of a cell are bold, as in header cells that are not marked up as such."""
     inner = cell.child
     while inner is not None and inner.is_text_node and not inner.text().strip():
         inner = inner.next
     return inner is not None and inner.tag in ("b", "strong") and flat(inner.text()) == flat(cell.text())
+
+
+def _as_element(node: LexborNode, depth: int) -> Element:
+    if node.tag == "-text" or depth > _DEEPEST:
+        return Element("", {}, [flat(node.text())])
+    return Element(node.tag or "", {}, [_as_element(child, depth + 1) for child in node.iter(include_text=True)])

@@ -14,12 +14,12 @@ from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
 
+from rag_service.reading.characters import NO_BLANK
+
 SIGN = "\ufffd"  # a sign whose meaning the font does not say: a bullet, where it begins a line
-# Scripts that put no blanks between words: Chinese and Japanese with their marks, Thai, Lao, Khmer, Burmese.
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff60"
-NO_BLANK = re.compile(rf"[{_UNSPACED}\U00020000-\U0003ffff]")
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff]")
 _LEADERS = re.compile(r"(?:\s*[.·…_]){4,}\s*")
+_ACCENTED = re.compile(r"([¨ˆ˜ˇ˚¯˘˙˝]|´(?=\s?[AEIOUYaeiouycnz]))\s?([A-Za-zı])")
 _SPACING_ACCENTS = {
     "¨": "\u0308", "´": "\u0301", "ˆ": "\u0302", "˜": "\u0303", "ˇ": "\u030c", "˚": "\u030a", "¯": "\u0304",
     "˘": "\u0306", "˙": "\u0307", "˝": "\u030b",
@@ -77,8 +77,7 @@ class Line:
     """A line of a region, which is a column of a page, or a part of the page that is not divided into columns.
 
     `first` is the width of its first word, or of what may stand alone on the line before; `cells` are what wide gaps
-    part it into; `margin` says that it stands in
-    the outermost part of the page, as running titles do, at that height."""
+    part it into; `margin` is its height where it stands in the outermost part of the page, as running titles do."""
 
     text: str
     x0: float
@@ -194,7 +193,7 @@ def _columns(rows: list[Row]) -> tuple[int, int, float] | None:
         if count + starts[start + 1] < 3 or start * em < left + 4 * em:
             continue
         edge = min(span[0] for row in spans for span in row if round(span[0] / em) == start) - 0.1 * em
-        crossing = [_crosses(row, edge, em) for row in spans]
+        crossing = [any(s[0] < edge and s[1] > edge - (_GUTTER - 0.2) * em for s in row) for row in spans]
         for crosses, run in groupby(range(len(spans)), crossing.__getitem__):
             first, *rest = run
             end = rest[-1] + 1 if rest else first + 1
@@ -202,10 +201,6 @@ def _columns(rows: list[Row]) -> tuple[int, int, float] | None:
             if not crosses and longer and _are_columns(spans[first:end], edge, em):
                 best = first, end, edge
     return best
-
-
-def _crosses(spans: list[_Span], edge: float, em: float) -> bool:
-    return any(span[0] < edge and span[1] > edge - (_GUTTER - 0.2) * em for span in spans)
 
 
 def _are_columns(rows: list[list[_Span]], edge: float, em: float) -> bool:
@@ -304,15 +299,9 @@ def _are_apart(before: Word, word: Word, size: float) -> bool:
 
 def _accented(text: str) -> str:
     """Letters whose accents are written before them, as in files of TeX: ¨u is ü."""
-    if text.isascii():
-        return text
-    return re.sub(
-        r"([¨ˆ˜ˇ˚¯˘˙˝])\s?([A-Za-zı])|´\s?([AEIOUYaeiouycnz])",
-        lambda found: _composed(found[1] or "´", found[2] or found[3]) or found[0],
-        text,
-    )
 
+    def composed(found: re.Match[str]) -> str:
+        letter = unicodedata.normalize("NFC", found[2].replace("ı", "i") + _SPACING_ACCENTS[found[1]])
+        return letter if len(letter) == 1 else found[0]
 
-def _composed(accent: str, letter: str) -> str | None:
-    composed = unicodedata.normalize("NFC", letter.replace("ı", "i") + _SPACING_ACCENTS[accent])
-    return composed if len(composed) == 1 else None
+    return text if text.isascii() else _ACCENTED.sub(composed, text)

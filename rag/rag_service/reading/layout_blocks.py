@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from statistics import median
 
 from rag_service.reading.blocks import Piece
-from rag_service.reading.layout import ASIDE, NO_BLANK, SIGN, Cell, Line
+from rag_service.reading.characters import NO_BLANK
+from rag_service.reading.layout import ASIDE, SIGN, Line
 from rag_service.reading.tables import is_header, row_pieces
 from rag_service.types import BlockKind
 
@@ -31,13 +32,12 @@ _PAGE_NUMBER = re.compile(r"(?i)^\W*[ivxlc]{1,7}\W*$")
 
 @dataclass(frozen=True)
 class _Block:
-    """Lines that belong together. `rows` are a table's cells, `label` is an item's."""
+    """Lines that belong together. `rows` are a table's, `label` is an item's."""
 
     kind: BlockKind
     lines: Sequence[Line]
     label: str = ""
-    rows: Sequence[tuple[str, ...]] = ()
-    names: tuple[str, ...] = ()
+    rows: Sequence[Piece] = ()
     text: str = ""
 
     @property
@@ -73,7 +73,8 @@ def pieces(lines: list[Line], bookmarks: dict[tuple[int, str], int]) -> list[Pie
             _put_notes_before(blocks, found[0], body)
         blocks += found
     titles = {(page, _key(title)): level for (page, title), level in bookmarks.items()}
-    return _with_words_joined(list(_typed(blocks, body, titles)), _vocabulary(lines))
+    known = (re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", line.text.casefold()) for line in lines)
+    return _with_words_joined(list(_typed(blocks, body, titles)), frozenset(word for words in known for word in words))
 
 
 def _key(title: str) -> str:
@@ -82,25 +83,21 @@ def _key(title: str) -> str:
 
 def _without_running_titles(lines: list[Line]) -> list[Line]:
     """The lines without page numbers and what else is repeated at a page's edge, but for a page that holds no more."""
-    seen: dict[tuple[str, int], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    seen: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     for line in lines:
-        for key in _running_keys(line):
-            seen[key][line.margin or 0].add(line.page)
-    all_pages = len({line.page for line in lines})
-    least = 2 if all_pages <= 4 else 3
+        for key, number in _running_keys(line):
+            seen[key, number, line.margin or 0].add(line.page)
+    least = 2 if len({line.page for line in lines}) <= 4 else 3
 
     def runs(line: Line) -> bool:
-        height = line.margin or 0
+        heights = [(line.margin or 0) + shift for shift in (-1, 0, 1)]
         return any(
-            len(seen[key][height - 1] | seen[key][height] | seen[key][height + 1]) >= least
-            for key in _running_keys(line)
+            len(set().union(*(seen[key, number, height] for height in heights))) >= least
+            for key, number in _running_keys(line)
         )
 
-    kept: list[Line] = []
-    for _, page in groupby(lines, lambda line: line.page):
-        of_page = list(page)
-        kept += [line for line in of_page if line.margin is None or not runs(line)] or of_page
-    return kept
+    pages = [list(page) for _, page in groupby(lines, lambda line: line.page)]
+    return [line for page in pages for line in [line for line in page if not runs(line)] or page]
 
 
 def _running_keys(line: Line) -> Iterator[tuple[str, int]]:
@@ -183,22 +180,19 @@ def _table(lines: Sequence[Line]) -> _Block:
     for line in lines:
         row = [""] * len(columns)
         for cell in line.cells:
-            place = max(range(len(columns)), key=lambda one: _overlap(columns[one], cell))
+            # How far it lies in a column; less than zero is how far beside it.
+            reach = [min(right, cell.x1) - max(left, cell.x0) for left, right in columns]
+            place = reach.index(max(reach))
             row[place] = f"{row[place]} {cell.text}".strip()
         if rows and not row[0] and not _is_row(line):
             rows[-1] = [f"{above} {below}".strip() for above, below in zip(rows[-1], row, strict=True)]
         else:
             rows.append(row)
             bold.append(line.bold)
-    names: tuple[str, ...] = ()
+    names: list[str] = []
     if is_header(rows, marked=bold[0] and not any(bold[1:])):
-        names = tuple(name.rstrip(" :") for name in rows.pop(0))
-    return _Block("row", lines, rows=[tuple(row) for row in rows], names=names)
-
-
-def _overlap(column: tuple[float, float], cell: Cell) -> float:
-    """How far a cell lies in a column; less than zero is how far beside it."""
-    return min(column[1], cell.x1) - max(column[0], cell.x0)
+        names = [name.rstrip(" :") for name in rows.pop(0)]
+    return _Block("row", lines, rows=row_pieces(rows, names))
 
 
 def _texts(lines: list[Line], body: _Body) -> Iterator[_Block]:
@@ -252,7 +246,7 @@ def _paragraphs(lines: list[Line], right: float, body: _Body) -> Iterator[_Block
     """Lines of one size without a gap between them, parted at items, first lines and last lines of paragraphs."""
     if _are_rows(lines):
         for line in lines:
-            yield _Block("row", [line], rows=[(line.text,)])
+            yield _Block("row", [line], rows=row_pieces([[line.text]]))
         return
     group = [lines[0]]
     left = min(line.x0 for line in lines)
@@ -330,7 +324,7 @@ def _typed(blocks: list[_Block], body: _Body, titles: dict[tuple[int, str], int]
     for before, block, after in zip([None, *blocks], blocks, [*blocks[1:], None], strict=False):
         page = block.first.page
         if block.kind == "row":
-            yield from row_pieces(block.rows, block.names, page)
+            yield from (replace(row, page=page) for row in block.rows)
             continue
         level = _level(before, block, after, body, large, titles)
         if level:
@@ -375,16 +369,14 @@ def _level(
         return 0
     if all(line.bold for line in block.lines) and not body.bold and _size(block.first) >= 0.9 * body.size:
         return 0 if block.label and not block.label[0].isalnum() else len(large) + 1
-    alone = before is None or before.lines[-1].page != block.first.page or _is_set_off(before, block)
+    alone = before is None or before.lines[-1].page != block.first.page
+    if before is not None and not alone:
+        alone = block.first.y - before.lines[-1].y > 1.6 * block.first.size
     if block.kind == "item" or len(block.lines) > 1 or not alone or after.kind != "paragraph":
         return 0
     if numbered := re.match(r"((?:\d+\.)*\d+)\s", words):
         return numbered[1].count(".") + 1 if _NUMBERED.match(words) and len(words.split()) <= 10 else 0
     return len(large) + 1 if words.isupper() and sum(one.isalpha() for one in words) >= 4 else 0
-
-
-def _is_set_off(before: _Block, block: _Block) -> bool:
-    return (block.first.y - before.lines[-1].y) > 1.6 * block.first.size
 
 
 def _put_notes_before(blocks: list[_Block], block: _Block, body: _Body) -> None:
@@ -420,10 +412,6 @@ _FIRST = frozenset(
 _LITTLE = frozenset("of the to and in on by up at or a out for off de und et".split())
 _ENDING = re.compile(r"(?:ing|ly|ers?|est|ed|en|ness|ish|ful|age|eous|ity|ize|i[sz]ation|ism|ist)\b")
 _DIVIDED = re.compile(rf"([\w-]*\w){_HYPHEN}(\w+(?:-\w+)*)")
-
-
-def _vocabulary(lines: Iterable[Line]) -> frozenset[str]:
-    return frozenset(word for line in lines for word in re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", line.text.casefold()))
 
 
 def _is_compound(before: str, after: str, known: frozenset[str]) -> bool:

@@ -20,26 +20,16 @@ _HEAD = {"subject": "Subject", "from": "From", "to": "To", "cc": "Cc", "date": "
 
 def read(data: bytes, text_bytes: int) -> Reading:
     """The head and the text of a mail. Raises LoadFailed `damaged`, `encrypted`."""
-    message = _parsed(data)
-    if not any(name in message for name in _HEAD):
+    if b"\x00" in data[:100]:  # some programs save mails as UTF-16
+        data = encoding.decode(data).encode()
+    message = message_from_bytes(data.lstrip(b"\xef\xbb\xbf\r\n"), policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    if not any(name in message for name in (*_HEAD, "mime-version")):
         raise LoadFailed("damaged", "The file is no mail: it has no line such as 'From:' or 'Subject:'. Save it again.")
     if message.get_content_type() in ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"):
         raise LoadFailed("encrypted", "The mail is encrypted. Save it without encryption, then add it again.")
     facts = {name: words for name in _HEAD if (words := _header(message, name))}
     return letter(facts, list(_body(message, text_bytes)), list(_attachments(message)))
-
-
-def body_of(data: bytes, text_bytes: int) -> list[Piece]:
-    """The text of a mail, or of a page that is saved as one, without its head."""
-    return list(_body(_parsed(data), text_bytes))
-
-
-def _parsed(data: bytes) -> EmailMessage:
-    if b"\x00" in data[:100]:  # some programs save mails as UTF-16
-        data = encoding.decode(data).encode()
-    message = message_from_bytes(data.lstrip(b"\xef\xbb\xbf\r\n"), policy=policy.default)
-    assert isinstance(message, EmailMessage)
-    return message
 
 
 def letter(facts: dict[str, str], body: Sequence[Piece], attachments: Sequence[str]) -> Reading:

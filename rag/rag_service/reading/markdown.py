@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+import yaml  # type: ignore[import-untyped]
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
@@ -18,17 +19,16 @@ from mdit_py_plugins.tasklists import tasklists_plugin
 from selectolax.lexbor import LexborHTMLParser
 
 from rag_service.reading.blocks import Piece, Reading
-from rag_service.reading.characters import flat
+from rag_service.reading.characters import NO_BLANK, flat
 from rag_service.reading.encoding import decode, replaced
 from rag_service.reading.html import titled
-from rag_service.reading.html_pieces import pieces_of
+from rag_service.reading.html_pieces import BLOCKS, HEADINGS, UNSEEN, pieces_of
 
 _BAR = "\ue001"  # for a bar in a code span, which would end the cell of a table
 _FREE_BAR = re.compile(r"(?<!\\)\|")
 _CODE_SPAN = re.compile(r"(?<![`\\])(`{1,3})(?!`)([^`\n]{1,500})(?<!`)\1(?!`)")
 _FRONT = re.compile(r"\s*(---|\+\+\+)[ \t]*\n(.*?\n)?(?:\1|\.\.\.)[ \t]*(?:\n|$)", re.S)
-_FRONT_LINE = re.compile(r"[\w.\"'-][\w .\"'-]*[:=](?:\s|$)|\s|#|-\s|[\]})]|\[|$")
-_ENTRY = re.compile(r"[\"']?([\w.-][\w .-]*?)[\"']?\s*:(?:[ \t]+(.*))?$")
+_ENTRY = re.compile(r"^([\w.-]+):[ \t]+(.+?)[ \t]*$", re.M)
 _HEADING_ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.][^{}\n]*\}\s*$")
 _WIKI_LINK = re.compile(r"(!?)\[\[(?!\s)([^\[\]\n|]{1,200})(?:\|([^\[\]\n]{1,200}))?\]\]")
 _PICTURE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|pdf|mp[34]|webm)$", re.I)
@@ -40,26 +40,15 @@ _DUNDER = re.compile(
 _FACTOR_BEFORE = re.compile(r"(?:\d|\)|(?:^|[^\w])[A-Za-z])$")
 _FACTOR_AFTER = re.compile(r"\*{1,2}(?=\d|\(|[A-Za-z](?!\w))")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)([^>]*?)/?>", re.S)
-_TAGS = frozenset(
+_TAGS = BLOCKS | UNSEEN | HEADINGS.keys() | frozenset(
     (
-        "a abbr acronym address article aside audio b bdi bdo big blockquote body br button canvas caption center cite "
-        "code col colgroup data dd del details dfn dialog div dl dt em embed fieldset figcaption figure font footer "
-        "form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label legend li link main map mark "
-        "math menu meta meter nav noscript object ol optgroup option output p param picture pre progress q rp rt ruby "
-        "s samp script section select small source span strike strong style sub summary sup svg table tbody td "
-        "template textarea tfoot th thead time title tr track tt u ul var video wbr"
+        "a abbr acronym b bdi bdo big br button cite code data dfn em font hr i img input ins kbd label map mark math "
+        "meter option p picture progress q ruby samp select small span strong sub sup svg td th time tt u var wbr"
     ).split()
-)
-_WITH_FLAGS = frozenset("audio button details dialog img input ol option select textarea video".split())
+)  # fmt: skip
 # What hides all that follows where it is not closed.
-_HIDING = frozenset(
-    (
-        "audio canvas del dialog head iframe math noscript object rp rt s script select strike style svg template "
-        "textarea title video"
-    ).split()
-)
+_HIDING = (UNSEEN - {"-comment"}) | {"dialog", "math", "select", "svg", "textarea"}
 _HIDING_TAG = re.compile(rf"<(/?)({'|'.join(_HIDING)})(?=[\s>])")
-_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
 
 
 def read(data: bytes, text_bytes: int) -> Reading:
@@ -163,7 +152,7 @@ def _is_tag(words: str, closed: Collection[str]) -> bool:
     if tag is None:
         return True  # a comment or a declaration
     name, attributes = tag[2].lower(), tag[3].strip()
-    if name not in _TAGS or (attributes and "=" not in attributes and name not in _WITH_FLAGS):
+    if name not in _TAGS or (" " in attributes and "=" not in attributes):
         return False
     return bool(tag[1]) or name not in _HIDING or name in closed
 
@@ -172,52 +161,29 @@ def _joins(line: Sequence[Token], place: int) -> bool:
     """Whether a line ends and the next begins in a script that is written without spaces."""
     if not 0 < place < len(line) - 1:
         return False
-    return bool(_WIDE.match(line[place - 1].content[-1:]) and _WIDE.match(line[place + 1].content[:1]))
+    return bool(NO_BLANK.match(line[place - 1].content[-1:]) and NO_BLANK.match(line[place + 1].content[:1]))
 
 
 def split_front_matter(source: str) -> tuple[dict[str, str], str]:
-    """What the head of a file between lines of --- or +++ says, by name, and the source without it."""
+    """The entries of a file's head between lines of --- or +++, and the source without it."""
     front = _FRONT.match(source)
-    if front is None:
+    head = front[2] or "" if front else ""
+    if front is None or head.startswith("\n"):
         return {}, source
-    head = front[2] or ""
-    if front[1] == "+++":
-        try:
-            facts = {key: _shown(value) for key, value in tomllib.loads(head).items()}
-        except tomllib.TOMLDecodeError:
-            return {}, source
-    elif head.strip() and not head.startswith("\n") and all(_FRONT_LINE.match(line) for line in head.split("\n")):
-        facts = _entries(head)
-    else:
+    facts: object
+    try:
+        facts = tomllib.loads(head) if front[1] == "+++" else yaml.load(head, yaml.BaseLoader)  # noqa: S506 # strings alone
+    except tomllib.TOMLDecodeError:
         return {}, source
-    return {key: value for key, value in facts.items() if value}, source[front.end() :]
+    except (yaml.YAMLError, RecursionError):  # many heads are not YAML for a colon in a title
+        facts = dict(_ENTRY.findall(head))
+    if not isinstance(facts, dict) or (head.strip() and not facts):
+        return {}, source
+    said = {str(key): _shown(value) for key, value in facts.items()}
+    return {key: value for key, value in said.items() if value}, source[front.end() :]
 
 
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(filter(None, map(_shown, value)))
     return "" if isinstance(value, dict) else flat(str(value))
-
-
-def _entries(head: str) -> dict[str, str]:
-    """The entries of YAML's plain kind: words, lists of words, and words over several lines; what is nested is not
-    read."""
-    facts: dict[str, str] = {}
-    key = ""
-    for line in head.split("\n"):
-        entry = _ENTRY.match(line)
-        if entry:
-            key, value = entry[1], (entry[2] or "").strip()
-            value = re.sub(r"^[|>][+-]?\d?$|^(?:null|~)$|\s+#.*$", "", value) if value[:1] not in ("'", '"') else value
-            value = ", ".join(map(_unquoted, value[1:-1].split(","))) if value[:1] == "[" else _unquoted(value)
-            facts[key] = value
-        elif key and (item := re.match(r"\s*-\s+([^:]+)$", line)):
-            facts[key] += (", " if facts[key] else "") + _unquoted(item[1])
-        elif key and line.startswith((" ", "\t")) and not _ENTRY.match(line.strip()):
-            facts[key] = f"{facts[key]} {line.strip()}".strip()
-    return facts
-
-
-def _unquoted(value: str) -> str:
-    value = value.strip()
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value

@@ -7,11 +7,10 @@ import io
 import posixpath
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 from urllib.parse import unquote
 from xml.parsers import expat
 
@@ -38,29 +37,35 @@ class Element:
 
     tag: str
     attributes: dict[str, str]
-    children: list[Any] = field(default_factory=list)  # elements, text, and what a handler put in an element's place
+    children: list[Element | str] = field(default_factory=list)
 
     def elements(self) -> list[Element]:
         return [one for one in self.children if type(one) is Element]
 
-    def child(self, *path: str) -> Element | None:
-        """The first child of this name, and of that one its first child of the next name."""
-        found: Element | None = self
+    def __bool__(self) -> bool:
+        """False for NOTHING alone."""
+        return bool(self.tag)
+
+    def get(self, name: str) -> str:
+        """An attribute; "" where it has none of this name."""
+        return self.attributes.get(name, "")
+
+    def all(self, tag: str) -> list[Element]:
+        """The children of this name."""
+        return [one for one in self.elements() if one.tag == tag]
+
+    def child(self, *path: str) -> Element:
+        """The first child of this name, and of that one its first child of the next name; NOTHING where there is
+        none."""
+        found = self
         for tag in path:
-            if found is None:
-                return None
-            for one in found.children:
-                if type(one) is Element and one.tag == tag:
-                    found = one
-                    break
-            else:
-                return None
+            found = next((one for one in found.children if type(one) is Element and one.tag == tag), NOTHING)
         return found
 
     def value(self, *path: str) -> str | None:
         """The attribute `val` of what `child` finds; "" where it has none, None where there is no such child."""
         found = self.child(*path)
-        return None if found is None else found.attributes.get("val", "")
+        return found.get("val") if found else None
 
     def is_on(self, *path: str) -> bool | None:
         """Whether a property is set; None where it is not said."""
@@ -78,14 +83,17 @@ class Element:
         return "".join(one if isinstance(one, str) else one.text() for one in self.children)
 
 
+_NO_ATTRIBUTES: dict[str, str] = {}  # one for all elements without any: most have none
+NOTHING = Element("", _NO_ATTRIBUTES)
+
+
 @dataclass(frozen=True)
 class Relation:
-    """That one part uses another; `kind` is the last step of the relationship's type, such as "footnotes"."""
+    """That one part uses another; `kind` is the last step of the relationship's type, such as "footnotes". `part` is ""
+    where it is another file."""
 
-    identity: str
     kind: str
     part: str
-    external: bool
 
 
 class Package:
@@ -102,24 +110,28 @@ class Package:
         return part.lower() in self._names
 
     def names(self) -> Iterable[str]:
-        """The names of all parts, in small letters."""
+        """The names of all parts, in lower case."""
         return self._names
 
     def opening(self, part: str) -> bytes:
         """A part's first bytes, 64 KiB at most."""
         return next(self._pieces(part), b"")
 
-    def relations(self, part: str = "") -> list[Relation]:
-        """Which parts a part uses, in order; "" stands for the file as a whole."""
+    def relations(self, part: str = "") -> dict[str, Relation]:
+        """Which parts a part uses, in order, by identity; "" stands for the file as a whole."""
         folder, name = posixpath.split(part)
         place = posixpath.join(folder, "_rels", f"{name}.rels")
-        if place not in self:
-            return []
-        return [_relation(one, folder) for one in self.tree(place).elements() if one.tag == "Relationship"]
+        return {one.get("Id"): _relation(one, folder) for one in self.tree(place).all("Relationship")}
+
+    def used(self, kind: str, part: str = "") -> Iterator[Element]:
+        """The parts of this kind that a part uses."""
+        for relation in self.relations(part).values():
+            if relation.kind == kind and relation.part in self:
+                yield self.tree(relation.part)
 
     def main(self) -> str:
         """The part that the file is about, as the file says; "" where it says none that exists."""
-        for relation in self.relations():
+        for relation in self.relations().values():
             if relation.kind == "officeDocument" and relation.part in self:
                 return relation.part
         return "word/document.xml" if "word/document.xml" in self else ""
@@ -128,41 +140,32 @@ class Package:
         """A part's bytes."""
         return b"".join(self._pieces(part))
 
-    def tree(self, part: str, texts: frozenset[str] | None = _OF_TEXT) -> Element:
-        """A part as its outermost element, with the text of elements of these names; None: of all."""
-        return self.stream(part, (), (), lambda element, around: element, texts)
-
-    def stream(
+    def tree(
         self,
         part: str,
-        whole: tuple[str, ...],
-        others: tuple[str, ...],
-        handler: Callable[[Element, list[Element]], Any],
         texts: frozenset[str] | None = _OF_TEXT,
+        handled: str = "",
+        handler: Callable[[Element], None] = lambda element: None,
     ) -> Element:
-        """A part's outermost element, in which each element of these names was replaced, as soon as it ended, by what
-        `handler` returns for it and the elements around it; by nothing for None. Those in a `whole` one are left. Text
-        is kept in elements of the names `texts`, None: in all."""
-        root = Element("", {})
-        around = [root]
-        inside = 0
+        """A part as its outermost element, with the text of elements of these names; None: of all. NOTHING where there
+        is no such part. Elements of the name `handled` are given to `handler` as soon as they end, and not kept."""
+        if part not in self:
+            return NOTHING
+        around = [Element("", {})]
 
         def started(name: str, attributes: dict[str, str]) -> None:
-            nonlocal inside
             if len(around) > _DEEPEST:
                 raise LoadFailed("damaged", "The file nests its elements too deeply. Save it again.")
-            tag = _local(name)
-            inside += tag in whole
-            kept = {key: value for name, value in attributes.items() if (key := _attribute(name))} if attributes else {}
-            around.append(Element(tag, kept))
+            kept = {key: value for name, value in attributes.items() if (key := _attribute(name))}
+            around.append(Element(name.rpartition(" ")[2], kept or _NO_ATTRIBUTES))
 
         def ended(_: str) -> None:
-            nonlocal inside
-            element: Any = around.pop()
-            inside -= element.tag in whole
-            if not inside and (element.tag in whole or element.tag in others):
-                element = handler(element, around)
-            if element is not None and (type(element) is not Element or element.tag not in _UNUSED):
+            element = around.pop()
+            if element.tag == "AlternateContent":  # what a reader that knows all alternatives shows
+                around[-1].children += (element.child("Choice") or element.child("Fallback")).children
+            elif element.tag == handled:
+                handler(element)
+            elif element.tag not in _UNUSED:
                 around[-1].children.append(element)
 
         def said(words: str) -> None:
@@ -176,7 +179,7 @@ class Package:
         for piece in self._pieces(part):
             parser.Parse(piece)
         parser.Parse(b"", True)
-        return next(iter(root.elements()), root)
+        return next(iter(around[0].elements()), NOTHING)
 
     def _pieces(self, part: str) -> Iterator[bytes]:
         entry = self._archive.getinfo(self._names[part.lower()])
@@ -215,14 +218,14 @@ def opened(data: bytes, text_bytes: int) -> Iterator[Package]:
 
 def properties(package: Package) -> dict[str, str]:
     """What the file says of itself: title, author, subject, created, modified."""
-    found: dict[str, str] = {}
-    for relation in package.relations():
-        if relation.kind == "core-properties" and relation.part in package:
-            for one in package.tree(relation.part).elements():
-                name = "author" if one.tag == "creator" else one.tag
-                if name in ("title", "author", "subject", "created", "modified") and one.text().strip():
-                    found[name] = one.text().strip()
-    return found
+    names = {"title": "title", "creator": "author", "subject": "subject", "created": "created", "modified": "modified"}
+    return facts(next(package.used("core-properties"), NOTHING), names)
+
+
+def facts(element: Element, names: Mapping[str, str]) -> dict[str, str]:
+    """What the elements of these names in it say, the first of each, by our names."""
+    found = {names[one.tag]: one.text().strip() for one in reversed(element.elements()) if one.tag in names}
+    return {name: words for name, words in found.items() if words}
 
 
 def is_true(value: str) -> bool:
@@ -231,20 +234,13 @@ def is_true(value: str) -> bool:
 
 
 def _relation(element: Element, folder: str) -> Relation:
-    said = element.attributes
-    external = said.get("TargetMode") == "External"
-    target = said.get("Target", "").replace("\\", "/")
     # A target that begins with a stroke counts from the archive's root; normpath keeps two strokes.
-    part = target if external else posixpath.normpath(posixpath.join("/", folder, unquote(target))).lstrip("/")
-    return Relation(said.get("Id", ""), said.get("Type", "").rsplit("/", 1)[-1], part, external)
+    target = posixpath.join("/", folder, unquote(element.get("Target").replace("\\", "/")))
+    part = "" if element.get("TargetMode") == "External" else posixpath.normpath(target).lstrip("/")
+    return Relation(element.get("Type").rsplit("/", 1)[-1], part)
 
 
 @lru_cache(1000)  # there are few names, each written many times
-def _local(name: str) -> str:
-    return name.rsplit(" ", 1)[-1]
-
-
-@lru_cache(1000)
 def _attribute(name: str) -> str:
     """Its local name; with "r:" before it where it refers to a relation, for an element may have an `id` besides."""
     space, _, local = name.rpartition(" ")

@@ -9,13 +9,14 @@ from itertools import groupby
 
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
-from rag_service.reading.ooxml import Element, Package, opened, properties
+from rag_service.reading.ooxml import NOTHING, Element, Package, opened, properties
 from rag_service.reading.tables import is_header, is_number, row_pieces
 
 _WIDEST = 16_384  # columns of a sheet, as Excel has them
 _TITLE_ROWS = 5  # how many rows may stand above a table's header
-_DATES = {14: "d", 15: "d", 16: "d", 17: "d", 18: "t", 19: "t", 20: "t", 21: "t", 22: "dt", 45: "t", 46: "t", 47: "t"}
-_PERCENT = {9: 0, 10: 2}
+# Formats of numbers that files name by their identity alone.
+_BUILT_IN = {"9": "0%", "10": "0.00%", "22": "d h", **dict.fromkeys(("14", "15", "16", "17"), "d"),
+             **dict.fromkeys(("18", "19", "20", "21", "45", "46", "47"), "h")}  # fmt: skip
 
 
 def read(data: bytes, text_bytes: int) -> Reading:
@@ -74,45 +75,32 @@ class _Workbook:
         self._package = package
         self._main = package.main()
         self._book = package.tree(self._main)
-        self._relations = {one.identity: one for one in package.relations(self._main)}
-        self._texts = [_text(one) for one in self._shared("sharedStrings")]
-        self._formats = self._read_formats()
-        said = self._book.child("workbookPr")
-        in_1904 = said is not None and said.attributes.get("date1904") in ("1", "true")
+        self._relations = package.relations(self._main)
+        self._texts = [_text(one) for root in package.used("sharedStrings", self._main) for one in root.elements()]
+        styles = next(package.used("styles", self._main), NOTHING)
+        formats = _BUILT_IN | {one.get("numFmtId"): one.get("formatCode") for one in styles.child("numFmts").elements()}
+        self._formats = [formats.get(one.get("numFmtId"), "") for one in styles.child("cellXfs").elements()]
+        in_1904 = self._book.child("workbookPr").get("date1904") in ("1", "true")
         self._epoch = datetime(1904, 1, 1) if in_1904 else datetime(1899, 12, 30)
 
     def sheets(self) -> Iterator[list[Piece]]:
         """The pieces of each sheet that is not hidden."""
         for sheet in self._book.descendants("sheet"):
-            relation = self._relations.get(sheet.attributes.get("r:id", ""))
+            relation = self._relations.get(sheet.get("r:id"))
             if relation and relation.part in self._package and sheet.attributes.get("state", "visible") == "visible":
-                grid, remarks = self._grid(relation.part), list(self._comments(relation.part))
-                yield sheet_pieces(sheet.attributes.get("name", ""), grid, remarks)
-
-    def _comments(self, sheet: str) -> Iterator[Piece]:
-        for relation in self._package.relations(sheet):
-            if relation.kind == "comments" and relation.part in self._package:
-                for one in self._package.tree(relation.part).descendants("comment"):
-                    yield Piece("note", one.text(), label=f"Comment on {one.attributes.get('ref', '')}:")
-
-    def _shared(self, kind: str) -> list[Element]:
-        part = next((one.part for one in self._relations.values() if one.kind == kind), "")
-        return self._package.tree(part).elements() if part in self._package else []
-
-    def _read_formats(self) -> list[str]:
-        """For each style of a cell how its number is shown: "d" a date, "t" a time, "dt" both, "%2" a percentage with
-        two decimals, "" as it is."""
-        parts = {one.tag: one.elements() for one in self._shared("styles")}
-        own = {one.attributes.get("numFmtId"): one.attributes.get("formatCode", "") for one in parts.get("numFmts", ())}
-        return [_format(one.attributes.get("numFmtId", "0"), own) for one in parts.get("cellXfs", ())]
+                comments = (
+                    one for root in self._package.used("comments", relation.part) for one in root.descendants("comment")
+                )
+                remarks = [Piece("note", one.text(), label=f"Comment on {one.get('ref')}:") for one in comments]
+                yield sheet_pieces(sheet.get("name"), self._grid(relation.part), remarks)
 
     def _grid(self, part: str) -> list[list[str]]:
         rows: list[list[str]] = []
         last = 0
 
-        def take(row: Element, _: list[Element]) -> None:
+        def take(row: Element) -> None:
             nonlocal last
-            number = row.attributes.get("r", "")
+            number = row.get("r")
             # Rows that the file leaves out part two tables; how many there are does not count.
             if rows and number.isdigit() and int(number) > last + 1:
                 rows.append([])
@@ -120,14 +108,14 @@ class _Workbook:
             if row.attributes.get("hidden") not in ("1", "true"):
                 rows.append(self._cells(row))
 
-        self._package.stream(part, ("row",), (), take)
+        self._package.tree(part, handled="row", handler=take)
         return rows
 
     def _cells(self, row: Element) -> list[str]:
         cells: list[str] = []
         for cell in row.elements():
             if cell.tag == "c":
-                place = min(_column(cell.attributes.get("r", "")) or len(cells), _WIDEST)
+                place = min(_column(cell.get("r")) or len(cells), _WIDEST)
                 cells += [""] * (place - len(cells))
                 cells.append(self._package.text.take(flat(self._value(cell))))
         return cells
@@ -135,23 +123,22 @@ class _Workbook:
     def _value(self, cell: Element) -> str:
         kind, value = cell.attributes.get("t", "n"), cell.child("v")
         if kind == "inlineStr":
-            said = cell.child("is")
-            return _text(said) if said else ""
-        words = value.text() if value else ""
+            return _text(cell.child("is"))
+        words = value.text()
         if kind == "s":
             return self._texts[int(words)] if words.isdigit() and int(words) < len(self._texts) else ""
         if kind == "b":
             return "TRUE" if words == "1" else "FALSE"
         if kind != "n":
             return words
-        style = cell.attributes.get("s", "")
-        how = self._formats[int(style)] if style.isdigit() and int(style) < len(self._formats) else ""
-        return _shown(words, how, self._epoch)
+        style = cell.get("s")
+        code = self._formats[int(style)] if style.isdigit() and int(style) < len(self._formats) else ""
+        return _shown(words, code, self._epoch)
 
 
 def _text(parent: Element) -> str:
     """A shared text, without the reading of its characters (`rPh`)."""
-    runs = [parent, *(one for one in parent.elements() if one.tag == "r")]
+    runs = [parent, *parent.all("r")]
     return "".join(one.text() for run in runs for one in run.elements() if one.tag == "t")
 
 
@@ -163,31 +150,19 @@ def _column(place: str) -> int:
     return number - 1 if number else 0
 
 
-def _format(identity: str, own: dict[str | None, str]) -> str:
-    if identity in own:
-        code = re.sub(r'"[^"]*"|\\.|\[[^\]hms]*\]|_.', "", own[identity].split(";")[0]).lower()
-        if "%" in code:
-            return f"%{len(re.search(r'[.,]?([0#]*)%', code)[1]) if '.' in code else 0}"  # type: ignore[index]
-        date, time = bool(re.search(r"[yd]|mmm", code)), bool(re.search(r"[hs]", code))
-        return "d" * date + "t" * time
-    number = int(identity) if identity.isdigit() else 0
-    return f"%{_PERCENT[number]}" if number in _PERCENT else _DATES.get(number, "")
-
-
-def _shown(words: str, how: str, epoch: datetime) -> str:
+def _shown(words: str, code: str, epoch: datetime) -> str:
+    """A number as a format shows it: a date, a time, both, a percentage, else as it is."""
+    code = re.sub(r'"[^"]*"|\\.|\[[^\]hms]*\]|_.', "", code.split(";")[0]).lower()
+    has_date, has_time = re.search(r"[yd]|mmm", code), re.search(r"[hs]", code)
     try:
         number = float(words)
-        if how.startswith("%"):
-            return f"{number:.{how[1:]}%}"
-        if how and 0 <= number < 2_958_466:  # the year 9999 ends Excel's calendar
-            return _moment(epoch + timedelta(seconds=round(number * 86_400)), how)
+        if percent := re.search(r"(?:[.,]([0#]+))?%", code):
+            return f"{number:.{len(percent[1] or '')}%}"
+        if (has_date or has_time) and 0 <= number < 2_958_466:  # the year 9999 ends Excel's calendar
+            moment = epoch + timedelta(seconds=round(number * 86_400))
+            time = moment.strftime("%H:%M:%S" if moment.second else "%H:%M")
+            return " ".join([f"{moment:%Y-%m-%d}"] * bool(has_date) + [time] * bool(has_time))
         # Excel shows at most 15 digits: 0.1 + 0.2 is 0.3.
         return f"{number:.15g}" if "e" not in f"{number:.15g}" else words
     except (ValueError, OverflowError):
         return words
-
-
-def _moment(moment: datetime, how: str) -> str:
-    time = moment.strftime("%H:%M:%S" if moment.second else "%H:%M")
-    date = f"{moment:%Y-%m-%d}"
-    return {"d": date, "t": time}.get(how, f"{date} {time}")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rag_service.reading.blocks import Piece, Reading
-from rag_service.reading.characters import flat
-from rag_service.reading.drawings import chart_pieces, diagram_pieces, picture_pieces
+from rag_service.reading.characters import flat, superscript
+from rag_service.reading.drawings import drawn_pieces, picture_pieces
 from rag_service.reading.equations import equation
 from rag_service.reading.list_numbers import list_number
 from rag_service.reading.ooxml import Element, Package, only_pictures, opened, properties
-from rag_service.reading.tables import is_header, row_pieces
+from rag_service.reading.tables import Cell, cell_of, document_table
 from rag_service.types import ReadingWarning
 
 _TITLES = ("title", "ctrTitle")
+_YES = ("1", "true")
 _REPEATED = ("dt", "ftr", "sldNum", "hdr")  # placeholders of dates, footers and numbers
 _NUMBERS = {"alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I"}
 
@@ -24,8 +26,8 @@ def read(data: bytes, text_bytes: int) -> Reading:
     with opened(data, text_bytes) as package:
         main = package.main()
         listed = package.tree(main).child("sldIdLst")
-        parts = {one.identity: one.part for one in package.relations(main)}
-        order = [parts.get(one.attributes.get("r:id", ""), "") for one in listed.elements()] if listed else []
+        parts = {identity: one.part for identity, one in package.relations(main).items()}
+        order = [parts.get(one.get("r:id"), "") for one in listed.elements()]
         pieces: list[Piece] = []
         warnings: list[ReadingWarning] = []
         for page, part in enumerate(order, 1):
@@ -34,7 +36,7 @@ def read(data: bytes, text_bytes: int) -> Reading:
                 warnings.append(ReadingWarning("not read", "The slide is hidden and is not read.", page))
             elif slide:
                 pieces += slide.pieces()
-        if not pieces and any(one.kind == "image" for part in order for one in package.relations(part)):
+        if not pieces and any(one.kind == "image" for part in order for one in package.relations(part).values()):
             raise only_pictures()
         return Reading(pieces, tuple(warnings), properties(package), len(order) or None)
 
@@ -43,36 +45,33 @@ def slide_pieces(title: str, rest: Iterable[Piece], page: int) -> list[Piece]:
     """A slide's title and the rest of it; without a title it is named by its number. Nothing for an empty slide."""
     rest = [one for one in rest if one.text.strip()]
     title = title.strip() or (f"Slide {page}" if rest else "")
-    return [Piece("heading", title, 1, page=page), *rest] if title else []
+    return [replace(one, page=page) for one in (Piece("heading", title, 1), *rest)] if title else []
 
 
 class _Slide:
     def __init__(self, package: Package, part: str, page: int) -> None:
         self._package = package
         self._root = package.tree(part)
-        self._relations = package.relations(part)
+        self._part = part
         self._page = page
         self.is_hidden = self._root.attributes.get("show") in ("0", "false")
 
     def pieces(self) -> list[Piece]:
         """The title first, whatever stands above it; then what the slide shows and the remarks on it."""
         tree = self._root.child("cSld", "spTree")
-        body = [piece for piece in self._shapes(tree) if piece.text.strip()] if tree else []
+        body = [piece for piece in self._shapes(tree) if piece.text.strip()]
         title = next((one for one in body if one.kind == "heading"), None)
         rest = [one for one in body if one is not title]
         return slide_pieces(title.text if title else "", [*rest, *self._remarks()], self._page)
 
     def _shapes(self, parent: Element) -> Iterator[Piece]:
         for one in parent.elements():
-            if one.tag == "AlternateContent":
-                chosen = one.child("Choice") or one.child("Fallback")
-                yield from self._shapes(chosen) if chosen else ()
-            elif one.tag == "sp":
+            if one.tag == "sp":
                 yield from self._shape(one)
             elif one.tag == "graphicFrame":
                 yield from self._frame(one)
             elif one.tag == "pic":
-                yield from picture_pieces(_description(one), self._page)
+                yield from picture_pieces(_description(one))
             elif one.tag == "grpSp":
                 yield from self._shapes(one)
 
@@ -80,67 +79,64 @@ class _Slide:
         place = shape.child("nvSpPr", "nvPr", "ph")
         kind = place.attributes.get("type", "obj") if place else "box"
         text = shape.child("txBody")
-        if text is None or kind in _REPEATED:
+        if kind in _REPEATED:
             return
-        paragraphs = [one for one in text.elements() if one.tag == "p"]
         if kind in _TITLES:
-            yield Piece("heading", " ".join(map(_words, paragraphs)), 1, page=self._page)
+            yield Piece("heading", " ".join(map(_words, text.all("p"))), 1)
         else:
-            yield from self._paragraphs(paragraphs, listed=kind in ("obj", "body"))
+            yield from self._paragraphs(text.all("p"), listed=kind in ("obj", "body"))
 
     def _paragraphs(self, paragraphs: Iterable[Element], listed: bool) -> Iterator[Piece]:
         """`listed`: paragraphs are items unless they say otherwise, as on the main part of a slide."""
         counts: dict[int, int] = {}
         for one in paragraphs:
-            said = one.child("pPr") or Element("pPr", {})
+            said = one.child("pPr")
             depth = int(said.attributes.get("lvl", "0")) + 1
             counts = {level: count for level, count in counts.items() if level <= depth}
             numbered = said.child("buAutoNum")
             words = _words(one)
-            if numbered is not None and words.strip():
+            if numbered and words.strip():
                 start = int(numbered.attributes.get("startAt", "1"))
                 counts[depth] = counts.get(depth, start - 1) + 1
-                label = _number(counts[depth], numbered.attributes.get("type", ""))
-                yield Piece("item", words, depth, label, page=self._page)
+                label = _number(counts[depth], numbered.get("type"))
+                yield Piece("item", words, depth, label)
             elif said.child("buChar") or (listed and not said.child("buNone")):
-                yield Piece("item", words, depth, "-", page=self._page)
+                yield Piece("item", words, depth, "-")
             else:
-                yield Piece("paragraph", words, page=self._page)
+                yield Piece("paragraph", words)
 
     def _frame(self, frame: Element) -> Iterator[Piece]:
-        data = frame.child("graphic", "graphicData") or Element("graphicData", {})
+        data = frame.child("graphic", "graphicData")
         if table := data.child("tbl"):
-            rows = [
-                [_text(cell) for cell in row.elements() if cell.tag == "tc"]
-                for row in table.elements()
-                if row.tag == "tr"
-            ]
-            said = table.child("tblPr")
-            headed = is_header(rows, marked=said is not None and said.attributes.get("firstRow") in ("1", "true"))
-            yield from row_pieces(rows[headed:], rows[0] if headed else (), self._page)
+            marked = table.child("tblPr").get("firstRow") in _YES
+            yield from document_table(list(map(self._cells, table.all("tr"))), marked)
         elif chart := data.child("chart"):
-            yield from self._part(chart.attributes.get("r:id"), chart_pieces)
+            yield from self._drawn(chart.get("r:id"))
         elif diagram := data.child("relIds"):
-            yield from self._part(diagram.attributes.get("r:dm"), diagram_pieces)
-        yield from picture_pieces(_description(frame), self._page)
+            yield from self._drawn(diagram.get("r:dm"))
+        yield from picture_pieces(_description(frame))
 
-    def _part(self, identity: str | None, pieces: Callable[[Element, int], list[Piece]]) -> list[Piece]:
-        part = next((one.part for one in self._relations if one.identity == identity), "")
-        return pieces(self._package.tree(part), self._page) if part in self._package else []
+    def _cells(self, row: Element) -> list[Cell]:
+        cells = []
+        for one in row.all("tc"):
+            pieces = [Piece("paragraph", _text(one))]
+            if one.attributes.get("hMerge") not in _YES:  # else the cell to its left covers it
+                span, goes_on = one.get("gridSpan"), one.attributes.get("vMerge") in _YES
+                cells.append(cell_of(pieces, columns=int(span) if span.isdigit() else 1, goes_on=goes_on))
+        return cells
+
+    def _drawn(self, identity: str) -> list[Piece]:
+        relation = self._package.relations(self._part).get(identity)
+        return drawn_pieces(self._package.tree(relation.part)) if relation and relation.part in self._package else []
 
     def _remarks(self) -> Iterator[Piece]:
-        """The speaker's notes and the comments."""
-        for relation in self._relations:
-            if relation.kind not in ("notesSlide", "comments") or relation.part not in self._package:
-                continue
-            root = self._package.tree(relation.part)
-            if relation.kind == "comments":
-                for comment in root.descendants("cm"):
-                    yield Piece("note", comment.text(), label="Comment:", page=self._page)
-            for shape in root.descendants("sp"):
-                place = shape.child("nvSpPr", "nvPr", "ph")
-                if place is not None and place.attributes.get("type") == "body":
-                    yield Piece("note", _text(shape, "\n"), label="Notes:", page=self._page)
+        """The comments and the speaker's notes."""
+        for comments in self._package.used("comments", self._part):
+            yield from (Piece("note", one.text(), label="Comment:") for one in comments.descendants("cm"))
+        for notes in self._package.used("notesSlide", self._part):
+            for shape in notes.descendants("sp"):
+                if shape.child("nvSpPr", "nvPr", "ph").get("type") == "body":
+                    yield Piece("note", _text(shape, "\n"), label="Notes:")
 
 
 def _text(parent: Element, between: str = " ") -> str:
@@ -153,14 +149,12 @@ def _words(paragraph: Element) -> str:
     for one in paragraph.elements():
         if one.tag == "br":
             words += "\n"
-        elif one.tag == "AlternateContent":
-            words += _words(one.child("Choice") or Element("Choice", {}))
         elif one.tag == "m":
             words += equation(one).strip()
         elif one.tag == "r" or (one.tag == "fld" and one.attributes.get("type") != "slidenum"):
-            said, run = one.child("rPr"), "".join(part.text() for part in one.elements() if part.tag == "t")
-            raised = said is not None and re.fullmatch(r"[1-9]\d*%?", said.attributes.get("baseline", ""))
-            words += "^" * bool(raised and re.fullmatch(r"[+−-]?\d+", run) and words[-1:].isalnum()) + run
+            run = "".join(part.text() for part in one.all("t"))
+            raised = re.fullmatch(r"[1-9]\d*%?", one.child("rPr").get("baseline"))
+            words += superscript(run, words) if raised else run
     return words
 
 
@@ -174,4 +168,4 @@ def _number(count: int, kind: str) -> str:
 
 def _description(shape: Element) -> str:
     names = (one.child("cNvPr") for one in shape.elements() if one.tag.startswith("nv"))
-    return flat(next((one.attributes.get("descr", "") for one in names if one), ""))
+    return flat(next((one.get("descr") for one in names if one), ""))

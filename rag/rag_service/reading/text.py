@@ -42,6 +42,10 @@ _LOG = re.compile(
     r"\W{0,2}(?:\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\d\d?/\w{2,3}/\d{2,4}|[A-Z][a-z]{2} [ \d]\d \d\d:|"
     r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL)\b)"
 )
+# Lines up to an empty one, or all that stands between fences.
+_BLOCK = re.compile(
+    r"^[ \t]*```[^\n]*\n.*?(?:^[ \t]*```[^\n]*$|\Z)|(?:^(?![ \t]*```)[^\n]+\n?)+", re.MULTILINE | re.DOTALL
+)
 _GAP = re.compile(r"(?<=\S)(?: {2,}|\t+ *)(?=\S)")
 _LEAST_WIDTH = 40  # narrower lines are no prose that a margin broke
 _LONG_LINE = 120  # longer ones are paragraphs themselves
@@ -60,23 +64,17 @@ def pieces(text: str) -> list[Piece]:
     filled = [line for line in lines if line]
     if delimiter := _delimiter(filled):
         return csv.table("\n".join(lines), delimiter)
-    blocks = list(_blocks(lines))
-    return list(_Document(blocks).pieces())
+    found = _BLOCK.finditer("\n".join(lines))
+    return list(_Document([one[0].rstrip("\n").split("\n") for one in found]).pieces())
 
 
 def _shown(text: str) -> str:
     """What a screen shows: without colours, and without what was typed over."""
     text = re.sub(r"\r\n|[\r\u2028\u2029\f\v]", "\n", text).replace("\u00a0", " ")
     text = _ESCAPE.sub("", text) if "\x1b" in text else text
-    if "\b" not in text:
-        return text
-    shown: list[str] = []
-    for character in text:
-        if character != "\b":
-            shown.append(character)
-        elif shown and shown[-1] != "\n":
-            shown.pop()
-    return "".join(shown)
+    for _ in range(20 if "\b" in text else 0):
+        text = re.sub(r"[^\n\x08]\x08", "", text)
+    return text
 
 
 def _delimiter(lines: Lines) -> str:
@@ -90,29 +88,6 @@ def _delimiter(lines: Lines) -> str:
                 if delimiter == "\t" or prose < len(lines) / 4:
                     return delimiter
     return ""
-
-
-def _blocks(lines: Lines) -> Iterator[list[str]]:
-    """Lines between empty ones; what stands between fences is one block with them."""
-    block: list[str] = []
-    fenced = False
-    for line in lines:
-        fence = line.lstrip().startswith("```")
-        if not line and not fenced:
-            if block:
-                yield block
-            block = []
-            continue
-        if fence and not fenced and block:
-            yield block
-            block = []
-        block.append(line)
-        if fence and fenced:
-            yield block
-            block = []
-        fenced = fence != fenced
-    if block:
-        yield block
 
 
 class _Document:
@@ -194,10 +169,7 @@ class _Document:
         if section[1]:
             return section[1].count(".") + 1
         own = _value(section[2] or section[3].lower())
-        near = (self._blocks[next_to][0] for next_to in (at - 1, at + 1) if 0 <= next_to < len(self._blocks))
-        if any(
-            match and abs(_value(match["label"]) - own) == 1 for match in map(_NUMBERED.match, map(str.lower, near))
-        ):
+        if any(abs(value - own) == 1 for _, value in self._near(at)):
             return 0
         return 1 if section[3] or own == 1 or self._numbers & {own - 1, own + 1} else 0
 
@@ -226,35 +198,30 @@ class _Document:
         yield from self._paragraphs(block[opened:])
 
     def _starts(self, block: Lines, at: int) -> dict[int, str]:
-        """The lines that list items begin with, and the items' labels."""
+        """The lines that list items begin with, and the items' labels: bullets, and numbers that are counted."""
         labels = [(_BULLET.match(line.lstrip()) or _NUMBERED.match(line.lstrip())) for line in block]
         counts = Counter(match["label"] for match in labels if match)
-        keys = [_key(match["label"]) if match else ("", 0) for match in labels]
-        last = {key: line for line, key in enumerate(keys)}
-        first = {key: line for line, key in reversed(list(enumerate(keys)))}
+        counted = {_key(label) for label in counts} | self._near(at)
         found: dict[int, str] = {}
         for line, match in enumerate(labels):
             if match is None:
                 continue
-            (shape, value), label = keys[line], match["label"]
-            if last.get((shape, value + 1), 0) > line > 0 or first.get((shape, value - 1), line) < line:
-                follows = True  # it is counted
-            elif not value:
-                follows = line == 0 or block[line - 1].endswith(":") or counts[label] > 1
-            elif line == 0:
-                follows = shape[0] in "0(" or last.get((shape, value + 1), 0) > 0 or self._is_counted(label, at)
+            shape, value = _key(match["label"])
+            if not value:
+                follows = line == 0 or block[line - 1].endswith(":") or counts[match["label"]] > 1
+            elif line == 0 and shape[0] in "0(":
+                follows = True
             else:
                 deeper = value == 1 and line - 1 in found and _indent(block[line]) > _indent(block[line - 1])
-                follows = deeper or ("0" in shape and counts[label] > 1)
+                follows = deeper or not counted.isdisjoint(((shape, value - 1), (shape, value + 1)))
             if follows:
-                found[line] = label
+                found[line] = match["label"]
         return found
 
-    def _is_counted(self, label: str, at: int) -> bool:
-        """Whether the block before or after this one continues counting."""
+    def _near(self, at: int) -> set[tuple[str, int]]:
+        """The keys of the numbers that the blocks before and after this one begin with."""
         near = (self._blocks[next_to][0] for next_to in (at - 1, at + 1) if 0 <= next_to < len(self._blocks))
-        matches = (_NUMBERED.match(line.lstrip()) for line in near)
-        return any(match and abs(_value(match["label"]) - _value(label)) == 1 for match in matches)
+        return {_key(match["label"]) for match in map(_NUMBERED.match, map(str.lstrip, near)) if match}
 
     def _paragraphs(self, lines: Lines) -> Iterator[Piece]:
         """Paragraphs, which an indented line may open."""

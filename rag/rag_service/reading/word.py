@@ -1,4 +1,4 @@
-"""Word files (.docx), streamed out of their archive: headings, paragraphs, items with their numbers, tables as rows,
+"""Word files (.docx): headings, paragraphs, items with their numbers, tables as rows,
 notes where they are referred to.
 
 Written here and not left to python-docx: that one builds every part in memory, pictures too, brings lxml along, and
@@ -10,23 +10,23 @@ from __future__ import annotations
 import importlib
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rag_service.errors import LoadFailed
 from rag_service.reading import kind_of
-from rag_service.reading.blocks import Piece, Reading
-from rag_service.reading.characters import flat
-from rag_service.reading.drawings import chart_pieces, diagram_pieces, picture_pieces
+from rag_service.reading.blocks import Piece, Reading, lines_of
+from rag_service.reading.characters import flat, superscript
+from rag_service.reading.drawings import drawn_pieces, picture_pieces
 from rag_service.reading.equations import equation, equation_field
 from rag_service.reading.list_numbers import list_number
-from rag_service.reading.ooxml import Element, Package, only_pictures, opened, properties
+from rag_service.reading.ooxml import NOTHING, Element, Package, only_pictures, opened, properties
 from rag_service.reading.symbols import in_text, symbol
+from rag_service.reading.tables import document_table
 from rag_service.reading.word_styles import Numbering, Styles
-from rag_service.reading.word_tables import Cell, Row, is_bold, table_pieces
+from rag_service.reading.word_tables import LEFT_OUT, looks_headed, rows_of
 from rag_service.types import ReadingWarning
 
-_LEFT_OUT = frozenset(("del", "moveFrom", "rt", "Fallback"))
 _MARKS = {"tab": " ", "ptab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes", "commentReference": "comments"}
 _LEAVES = frozenset(("t", "sym", "ruby", "oMath", "drawing", "pict", "object", *_MARKS, *_NOTES))
@@ -44,7 +44,7 @@ def read(data: bytes, text_bytes: int) -> Reading:
             raise LoadFailed("unknown type", "The file is an archive, not a document. Add the files in it.")
         body = _Body(_Document(package, main), main)
         pieces = body.read()
-        pictures = any(relation.kind == "image" for relation in package.relations(main))
+        pictures = any(relation.kind == "image" for relation in package.relations(main).values())
         if pictures and not any(piece.text.strip() for piece in pieces):
             raise only_pictures()
         return Reading(pieces, tuple(body.document.warnings), properties(package))
@@ -59,25 +59,18 @@ class _Document:
     warnings: list[ReadingWarning] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.relations = self.package.relations(self.main)
         self.styles = Styles(self.root("styles"))
         self.numbering = Numbering(self.root("numbering"), self.styles)
         self.notes = {kind: self._notes(kind) for kind in _NOTES.values()}
-        self.diagrams = [one.part for one in self.relations if one.kind == "diagramData"]
+        self.drawn: set[str] = set()
 
-    def root(self, kind: str) -> Element | None:
+    def root(self, kind: str) -> Element:
         """The part of this kind that the main part uses."""
-        parts = (one.part for one in self.relations if one.kind == kind and not one.external)
-        part = next((one for one in parts if one in self.package), None)
-        return self.package.tree(part) if part else None
+        return next(self.package.used(kind, self.main), NOTHING)
 
     def _notes(self, kind: str) -> dict[str, Element]:
-        root = self.root(kind)
-        notes = (one for one in root.elements() if one.attributes.get("type", "normal") == "normal") if root else ()
-        return {one.attributes.get("id", ""): one for one in notes}
-
-    def take(self, words: str) -> str:
-        return self.package.text.take(words)
+        notes = (one for one in self.root(kind).elements() if one.get("type") in ("", "normal"))
+        return {one.get("id"): one for one in notes}
 
     def warn(self, detail: str) -> None:
         warning = ReadingWarning("not read", detail)
@@ -120,7 +113,7 @@ class _Body:
         self.document = document
         self._part = part
         self._is_margin = part != document.main
-        self._relations = {one.identity: one for one in document.package.relations(part)}
+        self._relations = document.package.relations(part)
         self._pieces: list[Piece] = []
         self._fields: list[_Field] = []
         self._held = ""  # words of a paragraph whose end was deleted: they begin the next one
@@ -129,40 +122,28 @@ class _Body:
 
     def read(self) -> list[Piece]:
         """All pieces in order: headers first, footers last, each once."""
-        others = ("tbl", "altChunk", "subDoc", "sectPr", "oMath")
-        self.document.package.stream(self._part, ("p", "tr"), others, self._streamed)
+        self._block(self.document.package.tree(self._part))
         self._flush()
         if self._is_margin:
             return self._pieces
-        for part in self.document.diagrams[:]:
-            self._pieces += self._diagram(part)
         margins = {kind: self._margin(parts) for kind, parts in self._margins.items()}
         return margins["headerReference"] + self._pieces + margins["footerReference"]
-
-    def _streamed(self, element: Element, around: list[Element]) -> Row | None:
-        if any(one.tag in _LEFT_OUT or _is_placeholder(one) for one in around):
-            return None
-        if element.tag == "tr":
-            return self._row(element)
-        self._block(element)
-        return None
 
     def _block(self, element: Element) -> None:
         if element.tag == "p":
             self._paragraph(element)
         elif element.tag == "tbl":
-            self._table(element)
+            rows = [row for row in rows_of(element, self._inside) if row]
+            self._pieces += document_table(rows, looks_headed(rows, element.child("tblPr"), self.document.styles))
         elif element.tag == "altChunk":
-            self._chunk(element.attributes.get("r:id", ""))
+            self._chunk(element.get("r:id"))
         elif element.tag == "subDoc":
             self.document.warn("A sub-document that the file only refers to is not read. Add it as a file of its own.")
         elif element.tag == "sectPr":
             self._section(element)
         elif element.tag == "oMath":
-            self._pieces.append(Piece("paragraph", self.document.take(equation(element))))
-        elif element.tag == "AlternateContent":
-            self._blocks(_chosen(element))
-        elif element.tag not in _LEFT_OUT and not _is_placeholder(element):
+            self._pieces.append(Piece("paragraph", equation(element)))
+        elif element.tag not in LEFT_OUT and not _is_placeholder(element):
             self._blocks(element.elements())
 
     def _blocks(self, elements: Iterable[Element]) -> None:
@@ -170,7 +151,7 @@ class _Body:
             self._block(element)
 
     def _inside(self, elements: Iterable[Element]) -> list[Piece]:
-        """The pieces of a text of its own within the text: of a cell, a note, a text box."""
+        """The pieces of a separate text: of a cell, a note, a text box."""
         outer = self._pieces, self._fields, self._held
         self._pieces, self._fields, self._held = [], [], ""
         self._blocks(elements)
@@ -194,15 +175,14 @@ class _Body:
         self._inline(element, line, line.run)
         words = self._held + "".join(line.words)
         self._held = ""
-        if said and _ends_deleted(said):
+        if _ends_deleted(said):
             self._held = words
         elif not hidden:
             self._pieces.append(self._piece(words, style, said))
         self._pieces += line.after
-        if said and (section := said.child("sectPr")):
-            self._section(section)
+        self._section(said.child("sectPr"))
 
-    def _piece(self, words: str, style: str, said: Element | None) -> Piece:
+    def _piece(self, words: str, style: str, said: Element) -> Piece:
         level = self.document.styles.heading_level(style, said)
         label, depth = self.document.numbering.label(style, said) or ("", 0)
         if level is not None:
@@ -228,21 +208,18 @@ class _Body:
                 if self._fields:
                     self._fields[-1].code += one.text()
             elif one.tag == "fldSimple":
-                self._fields.append(_Field(one.attributes.get("instr", "")))
+                self._fields.append(_Field(one.get("instr")))
                 self._begin_result()
                 self._inline(one, line, run)
                 self._end_field(line, run)
-            elif one.tag == "AlternateContent":
-                for chosen in _chosen(one):
-                    self._inline(Element("r", {}, [chosen]), line, run)
             elif one.tag == "sdt" and (box := one.child("sdtPr", "checkbox")):
                 self._say(line, run, "☒" if box.is_on("checked") else "☐")
-            elif not (one.tag in _LEFT_OUT or one.tag.endswith("Pr") or _is_placeholder(one)):
+            elif not (one.tag in LEFT_OUT or one.tag.endswith("Pr") or _is_placeholder(one)):
                 self._inline(one, line, run)
 
     def _run(self, element: Element, around: _Run) -> _Run:
         said = element.child("rPr")
-        if said is None:
+        if not said:
             return around
         style = said.value("rStyle") or ""
         hidden, raised = said.is_on("vanish"), said.value("vertAlign")
@@ -250,9 +227,8 @@ class _Body:
             hidden = self.document.styles.is_on(style, "rPr", "vanish") or None
         if style and raised is None:
             raised = self.document.styles.value(style, "rPr", "vertAlign")
-        fonts = said.child("rFonts")
-        font = fonts.attributes.get("ascii", "") if fonts else ""
-        return _Run(font, around.hidden if hidden is None else hidden, raised == "superscript")
+        hidden = around.hidden if hidden is None else hidden
+        return _Run(said.child("rFonts").get("ascii"), hidden, raised == "superscript")
 
     def _leaf(self, element: Element, line: _Line, run: _Run) -> None:
         tag = element.tag
@@ -262,31 +238,25 @@ class _Body:
         elif tag in _MARKS:
             self._say(line, run, _MARKS[tag])
         elif tag == "sym":
-            code = element.attributes.get("char", "")
-            self._say(line, run, symbol(element.attributes.get("font", ""), int(code, 16)) if code else "")
+            code = element.get("char")
+            self._say(line, run, symbol(element.get("font"), int(code, 16)) if code else "")
         elif tag == "oMath":
             self._say(line, run, equation(element).strip())
         elif tag == "ruby":
-            for base in element.elements():
-                if base.tag == "rubyBase":
-                    self._inline(base, line, run)
+            for base in element.all("rubyBase"):
+                self._inline(base, line, run)
         elif tag in _NOTES:
-            line.after += self._note(_NOTES[tag], element.attributes.get("id", ""))
+            line.after += self._note(_NOTES[tag], element.get("id"))
         else:
             self._graphic(element, line)
 
     def _say(self, line: _Line, run: _Run, words: str) -> None:
         if run.hidden or not self._is_shown() or not words:
             return
-        if (
-            run.raised
-            and not line.raised
-            and re.fullmatch(r"[+−-]?\d+", words)
-            and "".join(line.words[-1:])[-1:].isalnum()
-        ):
-            words = "^" + words  # 10 to the 6th is not 106
+        if run.raised and not line.raised:
+            words = superscript(words, "".join(line.words[-4:]))  # 10 to the 6th is not 106
         line.raised = run.raised
-        line.words.append(self.document.take(words))
+        line.words.append(words)
         for one in self._fields:
             one.has_result = True
 
@@ -329,19 +299,19 @@ class _Body:
         self._counts[kind] += 1
         count = self._counts[kind]
         label = "Comment:" if kind == "comments" else f"[{count if kind == 'footnotes' else list_number(count, 'i')}]"
-        return [Piece("note", _lines(self._inside(note.elements())), label=label)]
+        return [Piece("note", lines_of(self._inside(note.elements())), label=label)]
 
     def _graphic(self, element: Element, line: _Line) -> None:
         for one in element.elements():
-            if one.tag == "AlternateContent":
-                for chosen in _chosen(one):
-                    self._graphic(Element("", {}, [chosen]), line)
-            elif one.tag == "txbxContent":
+            if one.tag == "txbxContent":
                 line.after += self._inside(one.elements())
-            elif one.tag == "graphicData" and one.attributes.get("uri", "").endswith("/diagram"):
-                line.after += self._diagram(self._target(one.child("relIds"), "r:dm"))
+            elif one.tag == "graphicData" and one.get("uri").endswith("/diagram"):
+                named = self._target(one.child("relIds"), "r:dm")
+                others = (other.part for other in self._relations.values() if other.kind == "diagramData")
+                for part in [named] if named else others:
+                    line.after += self._drawn(part)
             elif one.tag == "chart":
-                line.after += self._chart(self._target(one, "r:id"))
+                line.after += self._drawn(self._target(one, "r:id"))
             elif one.tag == "OLEObject":
                 program = one.attributes.get("ProgID", "another program").split(".")[0]
                 self.document.warn(f"An embedded object ({program}) is not read. Add it as a file of its own.")
@@ -351,45 +321,33 @@ class _Body:
 
     def _description(self, element: Element) -> list[Piece]:
         if element.tag == "textpath" and not self._is_margin:
-            return [Piece("paragraph", self.document.take(element.attributes.get("string", "")))]
-        names = ("descr", "title") if element.tag == "docPr" else ("alt",)
-        words = next((said for name in names if (said := element.attributes.get(name))), "")
-        return picture_pieces(self.document.take(words)) if element.tag in ("docPr", "shape") else []
+            return [Piece("paragraph", element.get("string"))]
+        words = element.get("descr") or element.get("title") if element.tag == "docPr" else element.get("alt")
+        return picture_pieces(words) if element.tag in ("docPr", "shape") else []
 
-    def _target(self, element: Element | None, attribute: str) -> str:
-        relation = self._relations.get(element.attributes.get(attribute, "")) if element else None
+    def _target(self, element: Element, attribute: str) -> str:
+        relation = self._relations.get(element.get(attribute))
         return relation.part if relation else ""
 
-    def _diagram(self, part: str) -> list[Piece]:
-        """The words of a diagram (SmartArt), once; "" stands for the first that is left."""
-        part = part or next(iter(self.document.diagrams), "")
-        if part not in self.document.diagrams or part not in self.document.package:
+    def _drawn(self, part: str) -> list[Piece]:
+        """The words of a chart or a diagram (SmartArt), the latter once."""
+        if part not in self.document.package or part in self.document.drawn:
             return []
-        self.document.diagrams.remove(part)
-        return self._taken(diagram_pieces(self.document.package.tree(part)))
-
-    def _chart(self, part: str) -> list[Piece]:
-        return self._taken(chart_pieces(self.document.package.tree(part))) if part in self.document.package else []
-
-    def _taken(self, pieces: list[Piece]) -> list[Piece]:
-        for piece in pieces:
-            self.document.take(piece.text)
-        return pieces
+        self.document.drawn.add(part)
+        return drawn_pieces(self.document.package.tree(part))
 
     def _chunk(self, identity: str) -> None:
         """A file of another kind that Word would take in as it opens this one."""
         relation = self._relations.get(identity)
-        if relation is None or relation.external or relation.part not in self.document.package:
+        if relation is None or relation.part not in self.document.package:
             self.document.warn("A part that the file refers to is missing in it. Save the file again in Word.")
             return
-        data, left = self.document.package.content(relation.part), self.document.package.text.left
+        data = self.document.package.content(relation.part)
         try:
             kind = kind_of(relation.part, data)
             reader = importlib.import_module(f"rag_service.reading.{kind}")
-            if kind == "mail":  # a page that is saved as one
-                self._pieces += reader.body_of(data, left)
-            else:
-                self._pieces += reader.read(data, left, *(("all",) if kind == "html" else ())).pieces
+            whole = ("all",) if kind == "html" else ()
+            self._pieces += reader.read(data, self.document.package.text.left, *whole).pieces
         except LoadFailed as failure:
             if failure.code == "too large":
                 raise
@@ -414,75 +372,24 @@ class _Body:
                         found.setdefault(words, Piece("note", piece.text, label=piece.label))
         return list(found.values())
 
-    # Tables
-
-    def _table(self, element: Element) -> None:
-        rows = list(self._rows(element))
-        self._pieces += table_pieces(rows, element.child("tblPr"), self.document.styles)
-
-    def _rows(self, parent: Element) -> Iterator[Row]:
-        for one in parent.children:
-            if isinstance(one, Row):
-                yield one
-            elif one.tag == "tr" and (row := self._row(one)):
-                yield row
-            elif one.tag not in ("tr", *_LEFT_OUT):
-                yield from self._rows(one)
-
-    def _row(self, element: Element) -> Row | None:
-        """None: the row is deleted or hidden."""
-        said = element.child("trPr") or Element("trPr", {})
-        if said.child("del") or said.is_on("hidden"):
-            return None
-        before = said.value("gridBefore") or ""
-        cells = [self._cell(one) for one in _cells(element)]
-        return Row(cells, min(int(before), 64) if before.isdigit() else 0, bool(said.is_on("tblHeader")))
-
-    def _cell(self, element: Element) -> Cell:
-        said = element.child("tcPr") or Element("tcPr", {})
-        span, merged = said.value("gridSpan") or "", said.value("vMerge")
-        goes_on = merged is not None and merged != "restart"
-        pieces = [] if said.child("cellDel") else self._inside(element.elements())
-        return Cell(pieces, min(int(span), 64) if span.isdigit() else 1, goes_on, is_bold(element))
-
 
 def _ends_deleted(paragraph: Element) -> bool:
     """Whether the next paragraph goes on in this one's line: its end is deleted, or it is a large initial letter."""
     marks = paragraph.child("rPr")
-    frame = paragraph.child("framePr")
-    dropped = frame.attributes.get("dropCap", "none") != "none" if frame else False
-    return dropped or bool(marks and (marks.child("del") or marks.child("moveFrom")))
+    is_initial = paragraph.child("framePr").get("dropCap") not in ("", "none")
+    return is_initial or bool(marks.child("del") or marks.child("moveFrom"))
 
 
 def _is_placeholder(element: Element) -> bool:
     return element.tag == "sdt" and bool(element.is_on("sdtPr", "showingPlcHdr"))
 
 
-def _chosen(element: Element) -> list[Element]:
-    """What a reader that knows all alternatives shows."""
-    choice = element.child("Choice") or element.child("Fallback")
-    return choice.elements() if choice else []
-
-
-def _form_mark(data: Element | None) -> str:
+def _form_mark(data: Element) -> str:
     """What a form's field shows: a box, or the chosen entry of a list."""
-    if data and (box := data.child("checkBox")):
+    if box := data.child("checkBox"):
         checked = box.is_on("checked")
         return "☒" if (box.is_on("default") if checked is None else checked) else "☐"
-    if data and (choices := data.child("ddList")):
-        entries = [one.attributes.get("val", "") for one in choices.elements() if one.tag == "listEntry"]
-        chosen = choices.value("result") or choices.value("default") or "0"
-        return entries[int(chosen)] if chosen.isdigit() and int(chosen) < len(entries) else ""
-    return ""
-
-
-def _cells(row: Element) -> Iterator[Element]:
-    for one in row.elements():
-        if one.tag == "tc":
-            yield one
-        elif one.tag not in _LEFT_OUT:
-            yield from _cells(one)
-
-
-def _lines(pieces: list[Piece]) -> str:
-    return "\n".join(f"{piece.label} {piece.text}".strip() for piece in pieces if piece.text.strip())
+    choices = data.child("ddList")
+    chosen = choices.value("result") or choices.value("default") or "0"
+    entries = dict(enumerate(one.get("val") for one in choices.all("listEntry")))
+    return entries.get(int(chosen) if chosen.isdigit() else -1, "")
