@@ -1,42 +1,11 @@
-"""Everything that can go wrong in this service, as one tree.
+"""Everything that can go wrong in this service.
 
 PredictionApiError
-├── StartRefused              the process cannot start; one line, exit code 2
-├── RequestRefused            one request is answered with application/problem+json
-│   ├── MalformedRequest      400  not HTTP as its specification has it
-│   ├── ForeignOrigin         403  a page of another site asks
-│   ├── UnknownModel          404  a model that is not served, or a version that is not live
-│   ├── WrongKey              401  the service asks for a key, and none or another one was given
-│   ├── TooSlow               408  the request did not arrive in time
-│   ├── BodyTooLarge          413
-│   ├── WrongContentType      415
-│   ├── UnknownHost           421  the Host is none of this service's names
-│   ├── NotJson               422  the body is not JSON at all, or an object has a name twice
-│   ├── NotCsv                422  the body cannot be read as CSV
-│   ├── WrongContent          422  the rows do not fit the model's contract; names row and column
-│   ├── WrongFeedback         422  it names no prediction, or its truth is none for the model's task
-│   ├── TooBusy               429  more is waiting than can be answered soon
-│   ├── TooManyConnections    429
-│   ├── HeadTooLarge          431
-│   ├── PredictionFailed      500  the model ran and gave nothing usable
-│   ├── NoModel               503  no model has been promoted yet, or none could be loaded
-│   ├── NoRoom                503  a CSV body or its answer cannot be kept as a file
-│   ├── FeedbackNotKept       503  the prediction log is off, full or cannot be written
-│   └── HistoryUnavailable    503  the ledger cannot be read, and was never read before
-├── RegistryAway              the registry did not answer
-├── NotThere                  the registry answers that it does not have what was asked for
-└── ModelRefused              a version is not served, and the live one goes on
-    ├── ArtifactUnavailable   its file cannot be fetched or kept
-    ├── DigestMissing         the registry holds no digest to check it against
-    ├── DigestMismatch        its bytes are not those that were promoted
-    ├── SignatureMissing      nobody signed it
-    ├── SignatureWrong        the training side did not sign this file under this name
-    ├── NoPublicKey           the service has no key to check signatures with
-    ├── UnsafeGraph           not an ONNX file, or one that would read other files
-    ├── WrongContract         its contract is missing, malformed or at odds with its graph
-    ├── GoldenMismatch        it does not give the predictions that training computed
-    ├── NoRoomForModel        it does not fit into the memory for models, alone or with the others
-    └── SandboxKilled         something else ended the process that tried it
+├── StartRefused     the process cannot start; one line, exit code 2
+├── RequestRefused   one request is answered with application/problem+json; a subclass for each cause
+├── RegistryAway     the registry did not answer, or not in its own protocol
+│   └── NotThere     the registry answers that it does not have what was asked for
+└── ModelRefused     a version is not served, and the live one goes on; a subclass for each cause
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +28,10 @@ class Complaint:
 
 
 class PredictionApiError(Exception):
-    """The root. `detail` says what happened this time."""
+    """The root. `detail` says what happened this time, `title` and `hint` what this kind is and what to do about it."""
+
+    title: ClassVar[str]
+    hint: ClassVar[str]
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -72,66 +44,56 @@ class PredictionApiError(Exception):
 
 
 class StartRefused(PredictionApiError):
-    """The process cannot start as configured."""
+    pass
+
+
+class RegistryAway(PredictionApiError):
+    pass
+
+
+class NotThere(RegistryAway):
+    pass
 
 
 class RequestRefused(PredictionApiError):
-    """A request that is answered with a problem document; `hint` says what to do about this kind of error."""
-
     status: ClassVar[int]
-    title: ClassVar[str]
-    hint: ClassVar[str]
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str]
 
-    def __init_subclass__(cls, *, status: int, title: str) -> None:
-        cls.status, cls.title = status, title
+    def __init_subclass__(cls, *, status: int, title: str, headers: Mapping[str, str] | None = None) -> None:
+        cls.status, cls.title, cls.headers = status, title, headers or {}
 
-    def __init__(
-        self, detail: str, complaints: Sequence[Complaint] = (), members: Mapping[str, object] | None = None
-    ) -> None:
+    def __init__(self, detail: str, complaints: Sequence[Complaint] = (), **members: object) -> None:
         """`members` are further members of the problem document."""
         super().__init__(detail)
-        self.complaints = complaints
-        self.members = members or {}
+        self.complaints, self.members = complaints, members
 
 
 class MalformedRequest(RequestRefused, status=400, title="Malformed request"):
     hint = "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it."
 
 
+class WrongKey(RequestRefused, status=401, title="No valid key", headers={"WWW-Authenticate": "Bearer"}):
+    hint = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
+
+
 class ForeignOrigin(RequestRefused, status=403, title="Calls from other sites' pages are refused"):
     hint = "If that page may call this service, set API_ALLOWED_HOSTS on the server to its host name."
 
 
-class UnknownHost(RequestRefused, status=421, title="Unknown host name"):
-    hint = "Call the service by an IP address or as localhost, or set API_ALLOWED_HOSTS on the server to this name."
+class NotFound(RequestRefused, status=404, title="Not found"):
+    hint = "/docs lists every call."
 
 
 class UnknownModel(RequestRefused, status=404, title="This model is not served"):
     hint = "GET /models lists what is served. Without a version in the path, whichever is live answers."
 
 
-class WrongKey(RequestRefused, status=401, title="No valid key"):
-    hint = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
-    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="prediction service"'}
+class MethodNotAllowed(RequestRefused, status=405, title="Method not allowed"):
+    hint = "/docs lists every call."
 
 
 class TooSlow(RequestRefused, status=408, title="The request took too long to arrive"):
     hint = "Send it again over a better connection, in smaller parts, or raise API_REQUEST_SECONDS on the server."
-
-
-class TooBusy(RequestRefused, status=429, title="Too busy"):
-    hint = "Wait for the seconds in Retry-After and send it again; for many rows use fewer, larger batches."
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
-
-
-class TooManyConnections(RequestRefused, status=429, title="Too many connections"):
-    hint = "Send several requests over one connection."
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
-
-
-class HeadTooLarge(RequestRefused, status=431, title="Request head too large"):
-    hint = "Send fewer or shorter headers; what is to be predicted belongs into the body."
 
 
 class BodyTooLarge(RequestRefused, status=413, title="Body too large"):
@@ -140,9 +102,12 @@ class BodyTooLarge(RequestRefused, status=413, title="Body too large"):
 
 class WrongContentType(RequestRefused, status=415, title="Unsupported content type"):
     hint = (
-        "Send JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json'; "
-        "/predict/batch and /invocations take 'text/csv' too."
+        "Send JSON in UTF-8, uncompressed, as 'application/json'; /predict/batch and /invocations take 'text/csv' too."
     )
+
+
+class UnknownHost(RequestRefused, status=421, title="Unknown host name"):
+    hint = "Call the service by an IP address or as localhost, or set API_ALLOWED_HOSTS on the server to this name."
 
 
 class NotJson(RequestRefused, status=422, title="The body is not valid JSON"):
@@ -168,9 +133,23 @@ class WrongContent(RequestRefused, status=422, title="The input does not fit the
 
 
 class WrongFeedback(RequestRefused, status=422, title="The feedback does not fit"):
-    hint = (
-        'Send {"id": the id of the answer, "actual": the true value}; row n of a batch has the id "<id>.<n>", from 0.'
-    )
+    hint = 'Send {"id": that of the answer, "actual": the true value}; row n of a batch has the id "<id>.<n>", from 0.'
+
+
+class TooBusy(RequestRefused, status=429, title="Too busy", headers={"Retry-After": "1"}):
+    hint = "Wait for the seconds in Retry-After and send it again; for many rows use fewer, larger batches."
+
+
+class TooManyConnections(RequestRefused, status=429, title="Too many connections", headers={"Retry-After": "1"}):
+    hint = "Send several requests over one connection."
+
+
+class HeadTooLarge(RequestRefused, status=431, title="Request head too large"):
+    hint = "Send fewer or shorter headers; what is to be predicted belongs into the body."
+
+
+class InternalError(RequestRefused, status=500, title="Internal error"):
+    hint = "This is a fault of the service; its log has the details under this request id."
 
 
 class PredictionFailed(RequestRefused, status=500, title="The model gave no usable prediction"):
@@ -193,82 +172,48 @@ class HistoryUnavailable(RequestRefused, status=503, title="The model's history 
     hint = "Predictions go on. Check that the tracking server runs and that MLFLOW_TRACKING_URI names it."
 
 
-class RegistryAway(PredictionApiError):
-    """The registry did not answer, or not in its own protocol."""
-
-
-class NotThere(PredictionApiError):
-    """The registry answers that it does not have what was asked for."""
-
-
 class ModelRefused(PredictionApiError):
-    """A model version that is not served; /docs shows each kind with its docstring and hint."""
+    def __init_subclass__(cls, *, title: str) -> None:
+        cls.title = title
 
-    hint: ClassVar[str]
 
-
-class ArtifactUnavailable(ModelRefused):
-    """The version's file cannot be fetched, or not be kept."""
-
+class ArtifactUnavailable(ModelRefused, title="Its file cannot be fetched, or not be kept."):
     hint = "Check that the version holds model.onnx, that the server proxies artifacts and that MODELS_DIR is writable."
 
 
-class DigestMissing(ModelRefused):
-    """The version has no tag model_sha256."""
-
+class DigestMissing(ModelRefused, title="It has no tag model_sha256."):
     hint = "Register versions through the training job, which sets the tag model_sha256."
 
 
-class DigestMismatch(ModelRefused):
-    """The file's SHA-256 differs from the registry's tag."""
-
+class DigestMismatch(ModelRefused, title="The file's SHA-256 differs from the registry's tag."):
     hint = "The file was changed or damaged after training: train and promote again."
 
 
-class SignatureMissing(ModelRefused):
-    """The version has no tag model_signature."""
-
+class SignatureMissing(ModelRefused, title="It has no tag model_signature."):
     hint = "If you know where the version comes from, sign it (`make sign VERSION=`); training signs what it registers."
 
 
-class SignatureWrong(ModelRefused):
-    """The signature belongs to another file or name, or to a key that is not valid here."""
-
-    hint = (
-        "The file or a tag was changed after training, or the key was retired. Find out who did it; "
-        "a version that you vouch for can be signed again (`make sign VERSION=`)."
-    )
+class SignatureWrong(ModelRefused, title="Its signature is of another file, another name, or a key that is not valid."):
+    hint = "Find out who changed the file or a tag, or retired the key; sign what you vouch for (`make sign VERSION=`)."
 
 
-class NoPublicKey(ModelRefused):
-    """There is no public key, so no signature can be checked."""
-
+class NoPublicKey(ModelRefused, title="There is no public key, so no signature can be checked."):
     hint = "Set SIGNING_PUBLIC_KEYS to the folder with the training side's public keys; it is read at each look."
 
 
-class UnsafeGraph(ModelRefused):
-    """The file is no ONNX model, cannot run, or refers to other files."""
-
+class UnsafeGraph(ModelRefused, title="The file is no ONNX model, cannot run, or refers to other files."):
     hint = "Export the model as one self-contained ONNX file."
 
 
-class WrongContract(ModelRefused):
-    """The contract inside the file is missing, malformed or does not describe the graph."""
-
+class WrongContract(ModelRefused, title="The contract in the file is missing, malformed or not of its graph."):
     hint = "Export the model with the training job, which writes the contract."
 
 
-class GoldenMismatch(ModelRefused):
-    """Replaying the golden rows gave other predictions than training did."""
-
-    hint = (
-        "The graph and its contract belong to different models, or this ONNX Runtime computes differently: train again."
-    )
+class GoldenMismatch(ModelRefused, title="Replaying the golden rows gave other predictions than training did."):
+    hint = "The graph and its contract are of different models, or this ONNX Runtime computes differently: train again."
 
 
-class NoRoomForModel(ModelRefused):
-    """It would take more memory than there is for models."""
-
+class NoRoomForModel(ModelRefused, title="It would take more memory than there is for models."):
     hint = "Train a smaller model (fewer or shallower trees), serve fewer models, or raise API_MODELS_MB and the limit."
 
     @classmethod
@@ -276,7 +221,9 @@ class NoRoomForModel(ModelRefused):
         return "no-room"
 
 
-class SandboxKilled(ModelRefused):
-    """The process that tried the model was killed from outside, mostly for want of memory: no verdict on the model."""
+class UnsafeName(ModelRefused, title="Its name cannot be a folder's."):
+    hint = "Register it under another name."
 
+
+class SandboxKilled(ModelRefused, title="The process that tried it was killed from outside; no verdict on the model."):
     hint = "It is tried again by itself. If it happens again, give the service more memory."

@@ -7,13 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from prediction_api.http.admission import Admission, AdmissionControl
-from prediction_api.http.hosts import HostCheck
-from prediction_api.http.keys import KeyCheck, KeyRing
+from prediction_api.http.access import AccessCheck, KeyRing
+from prediction_api.http.admission import AdmissionControl
 from prediction_api.http.middleware import RequestRecord
 from prediction_api.http.problems import answer_errors_as_problems
-from prediction_api.models.catalog import Catalog
-from prediction_api.models.registry import Registry
+from prediction_api.models.store import Catalog
 from prediction_api.protocols.mlflow import mlflow_router
 from prediction_api.protocols.native import model_router, router
 from prediction_api.protocols.routing import named
@@ -33,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises StartRefused for a key that could be guessed.
     """
     metrics = Metrics()
-    catalog = Catalog(settings, Registry(settings.mlflow_tracking_uri, settings.model_alias), metrics)
+    catalog = Catalog(settings, metrics)
     admission = AdmissionControl(metrics)
 
     @asynccontextmanager
@@ -58,11 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/pages", PageFiles())
     app.state.catalog, app.state.admission = catalog, admission
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
-    if keys := KeyRing(settings.api_key, settings.api_key_file):
-        app.add_middleware(KeyCheck, keys=keys)
-    app.add_middleware(Admission, control=admission)
-    app.add_middleware(HostCheck, own=settings.api_host, allowed=settings.allowed_hosts)
+    keys = KeyRing(settings.api_key, settings.api_key_file) if settings.api_key or settings.api_key_file else None
+    app.add_middleware(admission.around)
+    app.add_middleware(AccessCheck, own=settings.api_host, allowed=settings.api_allowed_hosts, keys=keys)
     app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
     answer_errors_as_problems(app)
-    app.openapi = lambda: openapi_schema(app, catalog, bool(keys))  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = lambda: openapi_schema(app, catalog, keys is not None)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

@@ -12,14 +12,11 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}"  # of a registered model and of an al
 RegistryName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
 _empty_is_none = BeforeValidator(lambda given: given or None)
 
-OptionalPath = Annotated[Path | None, _empty_is_none]  # empty switches it off
-
 
 class Settings(BaseSettings):
     """Each field is the environment variable of the same name in capitals."""
 
-    # pydantic keeps names that begin with "model_" for itself unless told otherwise
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
@@ -34,17 +31,13 @@ class Settings(BaseSettings):
     default_model: Annotated[RegistryName | None, _empty_is_none] = None  # of the calls that name none
     model_alias: RegistryName = "production"
     api_key: Annotated[SecretStr | None, _empty_is_none] = None
-    api_key_file: OptionalPath = None
+    api_key_file: Annotated[Path | None, _empty_is_none] = None
     api_models_mb: int = Field(default=500, ge=1)
     models_dir: Path = Path("models")
     signing_public_keys: Path = Path("var/signing/public")
-    prediction_log_dir: OptionalPath = Path("var/predictions")
+    prediction_log_dir: Annotated[Path | None, _empty_is_none] = Path("var/predictions")  # empty: nothing is logged
     prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
     prediction_log_group_reads: bool = False  # for a monitor that runs as another user of the same group
-
-    @property
-    def allowed_hosts(self) -> list[str]:
-        return [name for one in self.api_allowed_hosts.split(",") if (name := one.strip())]
 
 
 def read_settings() -> Settings:

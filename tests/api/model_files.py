@@ -21,14 +21,14 @@ WINE_FEATURES: list[dict[str, Any]] = [
         "low": 3.8,
         "high": 15.9,
         "median": 7.0,
-        "example": 7.4,
+        "example": 7.0,
         "nullable": False,
         "histogram": {"edges": [3.8, 8.0, 15.9], "counts": [3, 4], "missing": 0},
     },
     {"name": "alcohol", "input": "alcohol", "type": "number", "unit": None, "low": 8.0, "high": 14.9, "median": 10.3,
-     "example": 9.4, "nullable": True},
+     "example": 10.3, "nullable": True},
     {"name": "type", "input": "type", "type": "category", "unit": None, "categories": ["red", "white"],
-     "unknown": "refuse", "example": "red", "nullable": True, "histogram": {"counts": [1, 2], "missing": 0}},
+     "unknown": "refuse", "example": "white", "nullable": True, "histogram": {"counts": [1, 2], "missing": 0}},
 ]  # fmt: skip
 
 
@@ -220,8 +220,8 @@ def typed_contract() -> Contract:
         return {"name": name, "input": name.replace(" ", "_"), "type": kind, "nullable": True, **more}
 
     rows: list[dict[str, Any]] = [
-        {"amount": 5.0, "garage": "attached", "is_active": True, "sold": "2026-01-06", "paid": "05.03.2026"},
-        {"amount": None, "garage": None, "is_active": None, "sold": None, "paid": None},
+        {"amount": 5.0, "garage": "attached", "is_active": True, "sold_weekday": 1, "paid_month": 3},
+        {"amount": None, "garage": None, "is_active": None, "sold_weekday": None, "paid_month": None},
     ]
     return {
         "version": 2,

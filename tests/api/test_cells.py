@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from model_files import typed_contract, typed_model
 from prediction_api.errors import WrongContent
 from prediction_api.models.contract import Contract, DateFeature
-from prediction_api.models.predictor import Predictor
 from prediction_api.predicting.rows import RowReader
 
 NAMES = ["amount", "garage", "is active", "sold", "paid"]
@@ -153,18 +152,15 @@ def test_a_name_given_twice_is_refused(body: bytes) -> None:
         reader(typed_contract()).one(body)
 
 
-def test_golden_rows_may_give_dates_by_their_parts() -> None:
-    contract = typed_contract()
-    for row in contract["golden"]["rows"]:
-        sold, paid = row.pop("sold"), row.pop("paid")
-        row |= {"sold_weekday": 1.0 if sold else None, "paid_month": 3.0 if paid else None}
-    assert Predictor.from_bytes(typed_model(contract)).contract.version == 2
-
-
 def test_the_explanation_has_a_typical_value_of_each_type(typed: TestClient) -> None:
     body = typed.post("/explain", json=dict(zip(NAMES, FILE[0][0], strict=True))).json()
     typical = {one["feature"]: one["typical"] for one in body["contributions"]}
     assert typical == {"amount": 5.0, "garage": "none", "is active": True, "sold": "2024-06-03", "paid": "03.06.2024"}
+
+
+def test_the_model_shows_dates_as_the_table_has_them(typed: TestClient) -> None:
+    features = {one["name"]: one for one in typed.get("/model").json()["features"]}
+    assert [features[name]["example"] for name in ("sold", "paid")] == ["2024-06-03", "03.06.2024"]
 
 
 def test_texts_that_a_spreadsheet_would_run_are_made_harmless_where_asked(tmp_path: Path) -> None:

@@ -8,17 +8,16 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import classification_contract, classification_model, regression_model
-from prediction_api.models.contract import CategoryFeature, NumberFeature
 from prediction_api.models.predictor import Predictor
-from prediction_api.predicting.explanation import explain, typical
+from prediction_api.predicting.explanation import explain
 from prediction_api.protocols import native
 
 WINE = Predictor.from_bytes(regression_model())  # 0.5 * fixed acidity + alcohol (10 if missing) + (1 if white)
-TYPICAL = [7.0, 10.3, "white"]  # two medians; red was seen once and white twice
+TYPICAL = [7.0, 10.3, "white"]  # the examples
 TUMOUR = Predictor.from_bytes(
     classification_model(
         classification_contract()
-        | {"features": [{"name": "size", "input": "size", "type": "number", "median": -1.0, "nullable": False}]}
+        | {"features": [{"name": "size", "input": "size", "type": "number", "example": -1.0, "nullable": False}]}
     )
 )
 acidities = st.floats(0, 100, width=32)
@@ -58,20 +57,6 @@ def test_for_classes_the_change_is_of_the_predicted_labels_probability(size: flo
     assert label == max(with_it.probabilities, key=lambda name: with_it.probabilities[name])
     assert one.change == pytest.approx(with_it.probabilities[label] - without.probabilities[label], abs=1e-6)
     assert found.typical_prediction == one.prediction_without == "benign"
-
-
-@pytest.mark.parametrize(
-    ("feature", "value"),
-    [
-        (NumberFeature(name="a", input="a", type="number", median=2.0, example=3.0), 2.0),
-        (NumberFeature(name="a", input="a", type="number", median=0.0, example=3.0), 0.0),
-        (NumberFeature(name="a", input="a", type="number", example=3.0), 3.0),
-        (NumberFeature(name="a", input="a", type="number"), None),
-        (CategoryFeature(name="a", input="a", type="category", categories=["x", "y"], example="y"), "y"),
-    ],
-)
-def test_what_is_typical(feature: NumberFeature | CategoryFeature, value: object) -> None:
-    assert typical(feature) == value
 
 
 def test_a_feature_without_a_typical_value_is_left_as_it_is() -> None:

@@ -10,9 +10,8 @@ import onnx
 import pytest
 from model_files import forest_model
 from onnx import helper, numpy_helper
-from prediction_api.models.forest import FEATURE_BITS, forest_session
 from prediction_api.models.predictor import Predictor, seven_digits
-from prediction_api.models.sessions import open_session
+from prediction_api.models.sessions import FEATURE_BITS, forest_session, open_session
 
 LIBRARY = Path(sys.prefix) / "lib" / "prediction_api_forest.so"
 compiled = pytest.mark.skipif(not LIBRARY.exists(), reason="`make setup` found no C compiler: no forest.c")

@@ -2,7 +2,6 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from prediction_api.telemetry import history
 from registry_server import FakeRegistry
 
 REFUSED = {
@@ -37,7 +36,7 @@ def test_while_the_registry_is_away_the_last_history_is_given_and_it_is_said(
     registry.ledger = [PROMOTED]
     before = client.get("/history").json()
     registry.stop()
-    monkeypatch.setattr(history, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("prediction_api.models.registry.KEPT_SECONDS", 0.0)
     now = client.get("/history").json()
     assert (now["entries"], now["as_of"]) == (before["entries"], before["as_of"])
     assert "ConnectError" in now["away"]

@@ -8,8 +8,8 @@ from conftest import live, started
 from fastapi.testclient import TestClient
 from model_files import regression_model
 from prediction_api.errors import StartRefused
-from prediction_api.http import keys
-from prediction_api.http.keys import KeyRing, read_keys
+from prediction_api.http import access
+from prediction_api.http.access import read_keys
 from prediction_api.settings import Settings, read_settings
 from pydantic import SecretStr
 from registry_server import FakeRegistry
@@ -57,7 +57,7 @@ def test_the_schema_says_what_asks_for_a_key(settings: Settings, shared: TestCli
 def test_keys_of_a_file_are_changed_while_the_service_runs(
     registry: FakeRegistry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "_LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(access, "_LOOK_AGAIN_SECONDS", 0.0)
     file = tmp_path / "keys.txt"
     file.write_text(f"# clients\n{KEY}\n")
     registry.add(regression_model())
@@ -97,6 +97,5 @@ def test_empty_variables_switch_keys_off(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(os.environ, "API_KEY_FILE", "")
     settings = read_settings()
     assert (settings.api_key, settings.api_key_file) == (None, None)
-    assert not KeyRing(settings.api_key, settings.api_key_file)
     monkeypatch.setenv("API_KEY", KEY)
     assert KEY not in repr(read_settings())

@@ -13,7 +13,7 @@ from conftest import live, started, wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_contract, regression_model
 from prediction_api.models import store
-from prediction_api.models.copies import CopyRecord, ModelCopies, now
+from prediction_api.models.copies import ModelCopies, VersionRecord, now
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry, sign
 
@@ -196,7 +196,7 @@ def test_a_clock_that_was_put_back_costs_no_copy(tmp_path: Path) -> None:
         downloaded = copies.new_file()
         downloaded.write_bytes(b"model")
         moment = now() - timedelta(hours=number)
-        record = CopyRecord(
+        record = VersionRecord(
             name="w", version=str(number), alias="production", sha256="0", run_id=None, adopted_at=moment
         )
         copies.keep(downloaded, record)

@@ -211,7 +211,7 @@ def test_model_describes_what_is_served(shared: TestClient) -> None:
     body = shared.get("/model").json()
     assert body["features"][0] == {
         "name": "fixed acidity", "input": "fixed_acidity", "type": "number", "unit": "g/dm3",
-        "low": 3.8, "high": 15.9, "median": 7.0, "example": 7.4, "nullable": False,
+        "low": 3.8, "high": 15.9, "example": 7.0, "nullable": False,
     }  # fmt: skip
     assert body["features"][2]["categories"] == ["red", "white"]
     assert len(body["sha256"]) == 64
@@ -269,6 +269,10 @@ def test_unknown_paths_and_methods_are_problems_too(shared: TestClient) -> None:
     missing, method = shared.get("/nowhere"), shared.get("/predict")
     assert (missing.status_code, method.status_code) == (404, 405)
     assert missing.json()["detail"] == "GET /nowhere: Not Found"
+    assert [one.json()["type"] for one in (missing, method)] == [
+        "/docs#error-not-found",
+        "/docs#error-method-not-allowed",
+    ]
     assert method.headers["allow"] == "POST"
 
 

@@ -7,6 +7,7 @@ that has been sending for longest loses its place. Everything but POST (health, 
 
 import asyncio
 from collections.abc import Collection
+from typing import Self
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,9 +24,10 @@ SLOW_SECONDS = 5.0  # after this long, a client that still sends may lose its pl
 
 
 class AdmissionControl:
-    """Counts what is under way in this process."""
+    """Plain ASGI middleware around one application: counts what is under way, and refuses a POST without room."""
 
     def __init__(self, metrics: Metrics) -> None:
+        self._app: ASGIApp
         self.small = 0
         self.large: dict[int, LimitedConnection | None] = {}  # by a number for each request
         self.connections: Collection[LimitedConnection] = ()  # the server's own set, once it has one
@@ -42,7 +44,7 @@ class AdmissionControl:
             for connection in list(self.connections):
                 connection.end_if_slow(now)
 
-    def take_large_place(self, connection: LimitedConnection | None) -> int | None:
+    def _take_large_place(self, connection: LimitedConnection | None) -> int | None:
         """The number of the place, or None where all are taken by requests that are not slow to arrive."""
         if len(self.large) >= MOST_LARGE:
             now = asyncio.get_running_loop().time()
@@ -60,13 +62,9 @@ class AdmissionControl:
         self.large[self._numbers] = connection
         return self._numbers
 
-
-class Admission:
-    """Plain ASGI middleware: refuses a POST for which there is no room."""
-
-    def __init__(self, app: ASGIApp, control: AdmissionControl) -> None:
+    def around(self, app: ASGIApp) -> Self:
         self._app = app
-        self._control = control
+        return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -84,27 +82,25 @@ class Admission:
         async def receive_again() -> Message:
             return first.pop() if first else await receive()
 
-        control = self._control
-        if control.small >= MOST_SMALL:
+        if self.small >= MOST_SMALL:
             raise self._too_busy(scope, "small", f"{MOST_SMALL} requests are under way already")
-        control.small += 1
+        self.small += 1
         try:
             await self._app(scope, receive_again, send)
         finally:
-            control.small -= 1
+            self.small -= 1
 
     async def _large(self, scope: Scope, receive: Receive, send: Send) -> None:
-        control = self._control
-        place = control.take_large_place(scope["state"].get("connection"))
+        place = self._take_large_place(scope["state"].get("connection"))
         if place is None:
             raise self._too_busy(scope, "large", f"{MOST_LARGE} large bodies are under way already")
         try:
             await self._app(scope, receive, send)
         finally:
-            control.large.pop(place, None)
+            self.large.pop(place, None)
 
     def _too_busy(self, scope: Scope, reason: str, detail: str) -> TooBusy:
-        self._control.turned_away(reason)
+        self.turned_away(reason)
         if connection := scope["state"].get("connection"):
             connection.pause(PAUSE_SECONDS)
         return TooBusy(detail)

@@ -1,8 +1,6 @@
 """Bodies of requests: what they are announced as, and their bytes within a limit."""
 
-from contextlib import ExitStack
 from functools import lru_cache
-from tempfile import SpooledTemporaryFile
 from typing import IO, Literal
 
 from fastapi import Request
@@ -11,7 +9,6 @@ from starlette.types import Scope
 
 from prediction_api.errors import BodyTooLarge, MalformedRequest, NotJson, WrongContentType
 
-MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
 _MOST_LENGTH_DIGITS = 19
 
 
@@ -57,17 +54,13 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     return b"".join(blocks)
 
 
-async def spooled_body(request: Request, most_bytes: int) -> IO[bytes]:
-    """The body as a file that is kept in memory only while it is small. Raises BodyTooLarge."""
+async def copy_body(request: Request, most_bytes: int, file: IO[bytes]) -> None:
+    """Writes the body to the file. Raises BodyTooLarge."""
     _refuse_announced(request, most_bytes)
-    with ExitStack() as on_failure:
-        file = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
-        async for block in request.stream():
-            file.write(block)
-            if file.tell() > most_bytes:
-                raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
-        on_failure.pop_all()
-    return file
+    async for block in request.stream():
+        file.write(block)
+        if file.tell() > most_bytes:
+            raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
 
 
 def _refuse_announced(request: Request, most_bytes: int) -> None:

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from prediction_api.errors import HeadTooLarge, MalformedRequest, RequestRefused, TooBusy, TooManyConnections, TooSlow
 from prediction_api.http.problems import raw_problem
-from prediction_api.telemetry.prediction_log import id_maker
+from prediction_api.telemetry.prediction_log import new_id
 
 MOST_HEAD_BYTES = 65_536
 MOST_PIPELINED = 256  # on one connection; each takes a kilobyte, and 14,000 fit into one read
@@ -156,7 +156,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Sends the error, unless an answer has begun, and closes the connection."""
         self._control.turned_away(error.code())
         if not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
-            self.transport.write(raw_problem(error, _new_id()))
+            self.transport.write(raw_problem(error, new_id()))
         self.transport.close()
 
     def _is_sending(self) -> bool:
@@ -164,6 +164,3 @@ class LimitedConnection(HttpToolsProtocol):
         answering = self.cycle is not None and not self.cycle.response_complete
         under_way = self.cycle.more_body if answering else self._head_bytes > 0
         return under_way and not self.flow.read_paused
-
-
-_new_id = id_maker()

@@ -11,7 +11,7 @@ from prediction_api.http.bodies import header_of
 from prediction_api.http.problems import SECURITY_HEADERS, problem_of
 from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
-from prediction_api.telemetry.prediction_log import id_maker
+from prediction_api.telemetry.prediction_log import new_id
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
@@ -28,18 +28,16 @@ class RequestRecord:
         self._app = app
         self._metrics = metrics
         self._log_from = 0 if log_all else 500
-        self._new_id = id_maker()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         given = header_of(scope, b"x-request-id")
-        request_id = given if given and _REQUEST_ID.fullmatch(given) else self._new_id().encode()
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else new_id().encode()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
-        method = scope["method"]
-        if method == "HEAD":  # whatever can be got; the server sends the answer's head alone
+        if scope["method"] == "HEAD":  # whatever can be got; the server sends the answer's head alone
             scope = {**scope, "method": "GET"}
         started = time.perf_counter()
         status = 500
@@ -52,8 +50,6 @@ class RequestRecord:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
                 if b"content-security-policy" not in headers:  # a page has its own
                     message["headers"] += _SECURITY
-            elif method == "HEAD":
-                message = {**message, "body": b""}
             await send(message)
 
         try:

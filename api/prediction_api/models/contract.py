@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 class Part(BaseModel):
     """Strict about types; keys that a later version of training adds are ignored."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
 class Reading(Part):
@@ -25,20 +25,17 @@ class Reading(Part):
     thousands: str = Field(default="", max_length=1)
 
 
-class NumberHistogram(Part):
+class Histogram(Part):
+    """Rows between neighbouring `edges`."""
+
     edges: list[float]
     counts: list[int]
     missing: int = 0
 
 
-class TextHistogram(Part):
-    """Counts by category; of a boolean, of false and true."""
-
-    counts: list[int]
-    missing: int = 0
-
-
 class _Feature(Part):
+    """Each has an `example` too: the median, or the most frequent value of training."""
+
     name: str = Field(min_length=1)
     input: str = Field(min_length=1)
     unit: str | None = None
@@ -56,9 +53,7 @@ class NumberFeature(_Feature):
     type: Literal["number"]
     low: float | None = None
     high: float | None = None
-    median: float | None = None
     example: float | None = None
-    histogram: NumberHistogram | None = None
 
 
 class CategoryFeature(_Feature):
@@ -68,7 +63,6 @@ class CategoryFeature(_Feature):
     categories: list[str] = Field(min_length=1)
     example: str | None = None
     unknown: Literal["accept", "refuse"] = "accept"
-    histogram: TextHistogram | None = None
 
 
 class BooleanFeature(_Feature):
@@ -77,20 +71,15 @@ class BooleanFeature(_Feature):
     type: Literal["boolean"]
     true: list[str] = Field(min_length=1)
     false: list[str] = Field(min_length=1)
-    example: bool | float | str | None = None
-    histogram: TextHistogram | None = None
+    example: bool | None = None
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 PARTS: dict[str, Callable[[datetime], float]] = {
     "days": lambda at: at.toordinal() - _EPOCH,
     "seconds": lambda at: at.hour * 3600 + at.minute * 60 + at.second,
-    "year": lambda at: at.year,
     "month": lambda at: at.month,
-    "day": lambda at: at.day,
     "weekday": lambda at: at.weekday(),
-    "hour": lambda at: at.hour,
-    "day_of_year": lambda at: at.timetuple().tm_yday,
 }
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?", re.ASCII)
 
@@ -99,14 +88,7 @@ class DatePart(Part):
     """A number the graph takes from a date in UTC: days since 1970-01-01, seconds of the day, weekday (Monday 0)."""
 
     input: str = Field(min_length=1)
-    part: str
-
-    @field_validator("part")
-    @classmethod
-    def _known(cls, part: str) -> str:
-        if part not in PARTS:
-            raise ValueError(f"expected one of {', '.join(PARTS)}")
-        return part
+    part: Literal["days", "seconds", "month", "weekday"]
 
 
 class DateFeature(_Feature):
@@ -117,9 +99,14 @@ class DateFeature(_Feature):
     parts: list[DatePart] = Field(min_length=1)
     low: str | None = None
     high: str | None = None
-    median: str | None = None
     example: str | None = None
-    histogram: NumberHistogram | None = None
+
+    @field_validator("low", "high", "example")
+    @classmethod
+    def _in_format(cls, iso: str | None, known: ValidationInfo) -> str | None:
+        """A date of the contract, which has them in ISO 8601, as a row of the table has it."""
+        form = known.data.get("format", "iso")
+        return iso if iso is None or form == "iso" else iso_moment(iso).strftime(form)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -139,10 +126,6 @@ class DateFeature(_Feature):
             return [math.nan] * len(self.parts)
         at = self.moment(text)
         return [PARTS[part.part](at) for part in self.parts]
-
-    def in_format(self, iso: str | None) -> str | None:
-        """A date of the contract, which has them in ISO 8601, as a row of the table has it."""
-        return iso if iso is None or self.format == "iso" else iso_moment(iso).strftime(self.format)
 
 
 @lru_cache
@@ -171,15 +154,6 @@ Feature = Annotated[NumberFeature | CategoryFeature | BooleanFeature | DateFeatu
 Value = bool | float | str | None  # a date is its text
 
 
-def example_of(feature: Feature) -> Value:
-    """A value of the feature as a row of JSON has it."""
-    if isinstance(feature, DateFeature):
-        return feature.in_format(feature.example)
-    if isinstance(feature, BooleanFeature):
-        return feature.example in (True, 1) or str(feature.example).casefold() in feature.true
-    return feature.example
-
-
 class Interval(Part):
     """prediction ± half_width holds the truth in the share `coverage` of cases."""
 
@@ -188,7 +162,7 @@ class Interval(Part):
 
 
 class Golden(Part):
-    """Rows, by the features' `input` or by the graph's, with training's predictions; `tolerance` is absolute."""
+    """Rows, by the graph's inputs, with training's predictions; `tolerance` is absolute."""
 
     rows: list[dict[str, Value]] = Field(min_length=1)
     predictions: list[float | str]
@@ -218,7 +192,7 @@ class Contract(Part):
     labels: list[str] = []
     reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
     features: list[Feature] = Field(min_length=1)
-    prediction_histogram: NumberHistogram | None = None
+    prediction_histogram: Histogram | None = None
     interval: Interval | None = None
     golden: Golden
     metrics: dict[str, float] = {}
@@ -238,8 +212,7 @@ class Contract(Part):
             raise ValueError(f"{len(golden.rows)} golden rows have {len(golden.predictions)} predictions")
         if golden.probabilities is not None and len(golden.probabilities) != len(golden.rows):
             raise ValueError(f"{len(golden.rows)} golden rows have {len(golden.probabilities)} lists of probabilities")
-        by_feature = {feature.input for feature in self.features}
-        by_input = {name for feature in self.features for name in feature.inputs}
-        if wrong := [number for number, row in enumerate(golden.rows) if row.keys() not in (by_feature, by_input)]:
+        inputs = {name for feature in self.features for name in feature.inputs}
+        if wrong := [number for number, row in enumerate(golden.rows) if row.keys() != inputs]:
             raise ValueError(f"golden row {wrong[0]} does not give each input once")
         return self

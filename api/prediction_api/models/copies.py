@@ -16,8 +16,12 @@ KEPT = 3
 LEFTOVER_SECONDS = 3_600.0  # older than any download takes: another replica on the same folder may be writing
 
 
-class CopyRecord(BaseModel):
-    """What lies beside each copy, as <version>.json."""
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class VersionRecord(BaseModel):
+    """A version that carried the alias; beside its copy, as <version>.json. Tags that the registry lacks are ""."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +33,7 @@ class CopyRecord(BaseModel):
     run_id: str | None
     resident: int | None = None  # bytes that it takes once it is loaded, as the trial measured
     registered: int | None = None  # when the model was, in ms: the first one is the default model
-    adopted_at: AwareDatetime
+    adopted_at: AwareDatetime = Field(default_factory=now)
 
 
 class ModelCopies:
@@ -49,22 +53,22 @@ class ModelCopies:
             raise ArtifactUnavailable(f"cannot write to {self.folder}: {error.strerror}") from None
         return Path(path)
 
-    def read(self, version: str, sha256: str) -> bytes | None:
+    def read(self, record: VersionRecord) -> bytes | None:
         """The copy's bytes, or None where there is none.
 
         Raises DigestMismatch when it is not what was promoted, ArtifactUnavailable when it cannot be read.
         """
-        path = self._model_file(version)
+        path = self._model_file(record.version)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ArtifactUnavailable(f"the copy {path.name} cannot be read: {error.strerror}") from None
-        check_digest(content, sha256, f"the copy {path.name}")
+        check_digest(content, record.sha256, f"the copy {path.name}")
         return content
 
-    def keep(self, downloaded: Path | None, record: CopyRecord) -> None:
+    def keep(self, downloaded: Path | None, record: VersionRecord) -> None:
         """Makes the verified file the version's copy (None: its copy is already here) and drops the oldest ones.
 
         The record comes after the model: a kill in between leaves a pair whose digests differ, which is never loaded.
@@ -79,15 +83,15 @@ class ModelCopies:
         part = self.new_file()
         part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         part.replace(self._record_file(record.version))
-        self._withdrawn.unlink(missing_ok=True)
         for old in self.newest_first()[KEPT:]:
             self._record_file(old.version).unlink(missing_ok=True)
             self._model_file(old.version).unlink(missing_ok=True)
 
-    def withdraw(self) -> None:
-        """Leaves the copies for whoever promotes the model again; until then none of them is served."""
-        with suppress(OSError):
-            self._withdrawn.touch()
+    def withdraw(self, alias: str) -> None:
+        """Leaves no record, so that no copy is served at a start; a promotion finds the file again."""
+        for record in self.to_serve(alias):
+            with suppress(OSError):
+                self._record_file(record.version).unlink(missing_ok=True)
 
     def drop_leftovers(self) -> None:
         """Removes what a killed process left an hour ago: files half written, and models without their record."""
@@ -98,27 +102,21 @@ class ModelCopies:
                 if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink(missing_ok=True)
 
-    def to_serve(self, alias: str) -> list[CopyRecord]:
+    def to_serve(self, alias: str) -> list[VersionRecord]:
         """The records of what may be served without the registry, the one that went live last in front."""
-        if self._withdrawn.exists():
-            return []
         return [record for record in self.newest_first() if record.alias == alias]
 
-    def newest_first(self) -> list[CopyRecord]:
+    def newest_first(self) -> list[VersionRecord]:
         """The records that can be read, the one that went live last in front."""
         records = []
         for path in self.folder.glob("*.json"):
             try:
-                record = CopyRecord.model_validate_json(path.read_bytes())
+                record = VersionRecord.model_validate_json(path.read_bytes())
             except (ValidationError, OSError):
                 continue  # half a pair is as good as none: the registry gives the model again
             if path == self._record_file(record.version):
                 records.append(record)
         return sorted(records, key=lambda record: record.adopted_at, reverse=True)
-
-    @property
-    def _withdrawn(self) -> Path:
-        return self.folder / "withdrawn"
 
     def _model_file(self, version: str) -> Path:
         return self.folder / f"{version}.onnx"
@@ -132,7 +130,3 @@ def check_digest(content: bytes, sha256: str, what: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256.lower():
         raise DigestMismatch(f"{what} has SHA-256 {found[:12]}..., {sha256[:12]}... was promoted")
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

@@ -11,9 +11,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
-from prediction_api.models.contract import CategoryFeature, Contract, DateFeature, Feature, Value
-from prediction_api.models.forest import forest_session
-from prediction_api.models.sessions import open_session
+from prediction_api.models.contract import CategoryFeature, Contract, DateFeature, Value
+from prediction_api.models.sessions import forest_session, open_session
 
 Row = Sequence[Value]
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
@@ -60,8 +59,11 @@ class Predictor:
 
         Raises PredictionFailed when the graph fails, or gives a value that is not finite or another number of them.
         """
+        return self._predict(self._feed(rows), len(rows))
+
+    def _predict(self, feed: dict[str, Any], rows: int) -> list[Prediction]:
         try:
-            outputs = self._session.run(self._outputs, self._feed(rows))
+            outputs = self._session.run(self._outputs, feed)
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise PredictionFailed(f"ONNX Runtime failed: {str(error)[:200]}") from error
         numbers = outputs[-1]
@@ -75,8 +77,8 @@ class Predictor:
                 Prediction(str(label), dict(zip(known, map(seven_digits, shares), strict=True)))
                 for label, shares in zip(labels, numbers.tolist(), strict=True)
             ]
-        if len(predictions) != len(rows):
-            raise PredictionFailed(f"the model gave {len(predictions)} predictions for {len(rows)} rows")
+        if len(predictions) != rows:
+            raise PredictionFailed(f"the model gave {len(predictions)} predictions for {rows} rows")
         return predictions
 
     def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -88,8 +90,7 @@ class Predictor:
             texts = ["" if row[position] is None else row[position] for row in rows]
             feed[name] = np.array(texts, dtype=object)
         for position, date in self._dates.items():
-            cells = [row[position] for row in rows]
-            columns = np.array([one if isinstance(one, list) else date.numbers(one) for one in cells], np.float32).T
+            columns = np.array([date.numbers(row[position]) for row in rows], np.float32).T
             feed |= zip(date.inputs, columns, strict=True)
         return feed
 
@@ -107,16 +108,21 @@ class Predictor:
             raise WrongContract(f"the graph has no output {', '.join(sorted(missing))}")
 
     def _replay_golden_rows(self) -> None:
-        golden = self.contract.golden
-        rows = [[_golden(row, feature) for feature in self.contract.features] for row in golden.rows]
+        golden, feed = self.contract.golden, dict[str, Any]()
         try:
-            predictions = self.predict(rows)
+            for name in golden.rows[0]:
+                values = [row[name] for row in golden.rows]
+                is_text = name in self._categories.values()
+                feed[name] = (
+                    np.array([one or "" for one in values], object) if is_text else np.array(values, np.float32)
+                )
+            predictions = self._predict(feed, len(golden.rows))
         except (PredictionFailed, ValueError, TypeError) as error:  # ValueError: outputs of another shape, a wrong type
             raise GoldenMismatch(f"the golden rows cannot be predicted: {error}") from error
         for number, (got, expected) in enumerate(zip(predictions, golden.predictions, strict=True)):
             if not _same(got.value, expected, golden.tolerance):
                 raise GoldenMismatch(f"golden row {number}: training gave {expected!r}, this graph gives {got.value!r}")
-            [alone] = self.predict([rows[number]])
+            [alone] = self._predict({name: values[number : number + 1] for name, values in feed.items()}, 1)
             if not _same(alone.value, got.value, golden.tolerance):  # one client's row would change another's answer
                 others = f"with the others {got.value!r}, alone {alone.value!r}"
                 raise GoldenMismatch(f"golden row {number} depends on what rows it is predicted with: {others}")
@@ -124,11 +130,6 @@ class Predictor:
             given = list((predictions[number].probabilities or {}).values())
             if len(given) != len(shares) or not np.allclose(given, shares, rtol=0, atol=golden.tolerance):
                 raise GoldenMismatch(f"golden row {number}: training gave probabilities {shares}, this graph {given}")
-
-
-def _golden(row: dict[str, Value], feature: Feature) -> Any:
-    """The feature's value in a golden row; of a date that is given by its parts, their list."""
-    return row[feature.input] if feature.input in row else [row[name] for name in feature.inputs]
 
 
 def seven_digits(value: float) -> float:

@@ -1,19 +1,24 @@
 """MLflow's registry over its REST interface: which versions carry the alias, their files, and what was decided."""
 
-from dataclasses import dataclass
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
-from prediction_api.errors import ArtifactUnavailable, NotThere, RegistryAway
+from prediction_api.errors import ArtifactUnavailable, HistoryUnavailable, NotThere, RegistryAway
+from prediction_api.models.copies import VersionRecord, now
 
 ARTIFACT = "model.onnx"
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
-_VERSION = r"^\d{1,18}$"  # it becomes a file's name
-_SEARCH_TIMEOUT = httpx.Timeout(2.0, read=10.0)  # the tracking server searches slowly while the machine trains a model
+MOST_ENTRIES = 20  # of the history
+KEPT_SECONDS = 10.0  # the history, between two requests to the registry, however many people look at the page
+_TIMEOUT = httpx.Timeout(2.0, read=10.0)  # the tracking server searches slowly while the machine trains a model
 _DOWNLOAD_TIMEOUT = httpx.Timeout(2.0, read=30.0)  # the server may fetch from a slow object store first
 
 
@@ -24,21 +29,6 @@ class Promoted:
     name: str
     version: str
     created: int
-
-
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """The version that carries the alias. `sha256` and `signature` are as training registered them, or None.
-
-    Two equal values mean that nothing changed in the registry.
-    """
-
-    created: int
-    version: str
-    sha256: str | None
-    signature: str | None
-    run_id: str | None
-    changed: int
 
 
 class Reason(BaseModel):
@@ -60,25 +50,23 @@ class LedgerEntry(BaseModel):
     at: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer:
+    """Decisions about the model, newest first, as of then. `away` says why they are not newer."""
+
+    entries: list[LedgerEntry]
+    as_of: datetime
+    away: str | None
+
+
 class _Tag(BaseModel):
     key: str
     value: str = ""
 
 
-class _Version(BaseModel):
-    version: str = Field(pattern=_VERSION)
-    run_id: str | None = None
-    tags: list[_Tag] = []
-    last_updated_timestamp: int = 0
-
-
-class _VersionAnswer(BaseModel):
-    model_version: _Version
-
-
 class _Alias(BaseModel):
     alias: str
-    version: str = Field(pattern=_VERSION)
+    version: str = Field(pattern=r"^\d{1,18}$")  # it becomes a file's name
 
 
 class _Model(BaseModel):
@@ -87,89 +75,92 @@ class _Model(BaseModel):
     aliases: list[_Alias] = []
 
 
-class _ModelsAnswer(BaseModel):
-    registered_models: list[_Model] = []
-    next_page_token: str = ""
-
-
-class _LocationAnswer(BaseModel):
-    artifact_uri: str
-
-
-class _ExperimentAnswer(BaseModel):
-    experiment_id: str = Field(validation_alias=AliasPath("experiment", "experiment_id"))
-
-
 class _Run(BaseModel):
     tags: list[_Tag] = Field([], validation_alias=AliasPath("data", "tags"))
 
 
-class _RunsAnswer(BaseModel):
+class _Answer(BaseModel):
+    """What is read of MLflow's answers, which leave out what is empty."""
+
+    registered_models: list[_Model] = []
+    next_page_token: str = ""
+    run_id: str | None = Field(None, validation_alias=AliasPath("model_version", "run_id"))
+    tags: list[_Tag] = Field([], validation_alias=AliasPath("model_version", "tags"))
+    artifact_uri: str = ""
+    experiment_id: str = Field("", validation_alias=AliasPath("experiment", "experiment_id"))
     runs: list[_Run] = []
-
-
-class _Trouble(BaseModel):
-    error_code: str
+    error_code: str = ""
     message: str = ""
 
 
-Answer = TypeVar("Answer", bound=BaseModel)
-
-
 class Registry:
-    """Read-only. Short timeouts: the caller asks again soon anyway."""
+    """Read-only. What is asked in vain is asked again soon anyway."""
 
     def __init__(self, uri: str, alias: str) -> None:
         self._uri = uri.rstrip("/")
         self.alias = alias
+        self._histories: dict[str, tuple[float, HistoryAnswer | str]] = {}  # when they were asked for; or why in vain
+        self._asking = asyncio.Lock()
         self._client = httpx.AsyncClient(
-            timeout=2.0, transport=httpx.AsyncHTTPTransport(retries=2), trust_env=False, follow_redirects=False
+            timeout=_TIMEOUT, transport=httpx.AsyncHTTPTransport(retries=2), trust_env=False, follow_redirects=False
         )
 
     async def promoted(self) -> list[Promoted]:
         """Every registered model that carries the alias, the first registered in front. Raises RegistryAway."""
-        found, query = list[_Model](), {"max_results": "1000"}
-        while True:
-            answer = await self._search("GET", "registered-models/search", _ModelsAnswer, params=query)
-            found += answer.registered_models
-            if not answer.next_page_token:
-                break
-            query["page_token"] = answer.next_page_token
-        carriers = [
-            Promoted(model.name, one.version, model.creation_timestamp)
-            for model in found
-            for one in model.aliases
-            if one.alias == self.alias
-        ]
+        carriers, query, more = list[Promoted](), {"max_results": "1000"}, True
+        while more:
+            answer = await self._ask("GET", "registered-models/search", params=query)
+            for model in answer.registered_models:
+                versions = [one.version for one in model.aliases if one.alias == self.alias]
+                carriers += [Promoted(model.name, version, model.creation_timestamp) for version in versions]
+            query["page_token"], more = answer.next_page_token, bool(answer.next_page_token)
         return sorted(carriers, key=lambda one: (one.created, one.name))
 
-    async def champion(self, promoted: Promoted) -> Champion:
-        """The version's details. Raises NotThere where it was deleted meanwhile, or RegistryAway."""
-        query = {"name": promoted.name, "version": promoted.version}
-        found = (await self._ask("GET", "model-versions/get", _VersionAnswer, params=query)).model_version
+    async def champion(self, promoted: Promoted) -> VersionRecord:
+        """What training registered with the version. Raises NotThere where it was deleted since, or RegistryAway."""
+        name, version = promoted.name, promoted.version
+        found = await self._ask("GET", "model-versions/get", params={"name": name, "version": version})
         tags = {tag.key: tag.value for tag in found.tags}
-        sha256, signature = tags.get("model_sha256"), tags.get("model_signature")
-        changed = found.last_updated_timestamp
-        return Champion(promoted.created, found.version, sha256, signature, found.run_id or None, changed)
+        return VersionRecord(
+            name=name, version=version, alias=self.alias, run_id=found.run_id or None, registered=promoted.created,
+            sha256=tags.get("model_sha256", ""), signature=tags.get("model_signature", ""),
+        )  # fmt: skip
 
-    async def decisions(self, model: str, most: int) -> list[LedgerEntry]:
+    async def history(self, model: str) -> HistoryAnswer:
+        """The last decisions about a model, at most 10 s old, or of before the registry went away.
+
+        Raises HistoryUnavailable where it never answered.
+        """
+        async with self._asking:
+            asked_at, past = self._histories.get(model, (-KEPT_SECONDS, ""))
+            if time.monotonic() - asked_at >= KEPT_SECONDS:
+                try:
+                    past = HistoryAnswer(await self._decisions(model), now(), None)
+                except RegistryAway as error:
+                    past = error.detail if isinstance(past, str) else replace(past, away=error.detail)
+                self._histories[model] = time.monotonic(), past
+        if isinstance(past, str):
+            raise HistoryUnavailable(past)
+        return past
+
+    async def _decisions(self, model: str) -> list[LedgerEntry]:
         """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""
         query = {"experiment_name": f"{model}-ledger"}
         try:
-            found = await self._ask("GET", "experiments/get-by-name", _ExperimentAnswer, params=query)
+            found = await self._ask("GET", "experiments/get-by-name", params=query)
         except NotThere:
             return []
         search: dict[str, Any] = {"experiment_ids": [found.experiment_id], "order_by": ["attributes.start_time DESC"]}
-        search["max_results"] = 5 * most  # other aliases' are among them
-        answer = await self._search("POST", "runs/search", _RunsAnswer, json=search)
+        search["max_results"] = 5 * MOST_ENTRIES  # other aliases' are among them
+        answer = await self._ask("POST", "runs/search", json=search)
         texts = [tag.value for run in answer.runs for tag in run.tags if tag.key == "ledger.entry"]
         entries = [_entry(text) for text in texts]
-        return [entry for entry in entries if entry.alias in ("", self.alias)][:most]
+        return [entry for entry in entries if entry.alias in ("", self.alias)][:MOST_ENTRIES]
 
-    async def download(self, model: str, version: str, target: Path) -> None:
+    async def download(self, record: VersionRecord, target: Path) -> None:
         """Writes the version's file to `target`. Raises ArtifactUnavailable, also on a full disk, or RegistryAway."""
-        query = {"name": model, "version": version}
-        answer = await self._ask("GET", "model-versions/get-download-uri", _LocationAnswer, params=query)
+        version, query = record.version, {"name": record.name, "version": record.version}
+        answer = await self._ask("GET", "model-versions/get-download-uri", params=query)
         location = urlsplit(answer.artifact_uri)
         if location.scheme != "mlflow-artifacts":
             raise ArtifactUnavailable(f"version {version} lies at {location.scheme}:, not behind the tracking server")
@@ -187,35 +178,28 @@ class Registry:
                             raise ArtifactUnavailable(f"{ARTIFACT} is larger than {LARGEST_ARTIFACT} bytes")
                         file.write(block)
         except httpx.HTTPError as error:
-            raise RegistryAway(_reason(error)) from None
+            raise _away(error) from None
         except OSError as error:
             raise ArtifactUnavailable(f"cannot write to {target.parent}: {error.strerror}") from None
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _search(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
-        """An answer that may take long, of what is there: a ledger that cannot be searched was deleted a moment ago."""
-        try:
-            return await self._ask(method, path, kind, timeout=_SEARCH_TIMEOUT, **content)
-        except NotThere as error:
-            raise RegistryAway(f"{path} was refused: {error.detail}") from None
-
-    async def _ask(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
+    async def _ask(self, method: str, path: str, **content: Any) -> _Answer:
         try:
             response = await self._client.request(method, f"{self._uri}/api/2.0/mlflow/{path}", **content)
-            if response.is_client_error:
-                trouble = _Trouble.model_validate_json(response.content)
-                # MLflow answers 404 for what it does not have and 400 for what it does not take
-                if trouble.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise NotThere(trouble.message[:200])
-            _require_success(response)
-            return kind.model_validate_json(response.content)
+            if not response.is_client_error:
+                _require_success(response)
+            answer = _Answer.model_validate_json(response.content)
         except httpx.HTTPError as error:
-            raise RegistryAway(_reason(error)) from None
+            raise _away(error) from None
         except ValidationError:
-            detail = f"{path} answered {response.status_code} and not in MLflow's protocol"
-            raise RegistryAway(detail) from None
+            raise RegistryAway(f"{path} answered {response.status_code} and not in MLflow's protocol") from None
+        # MLflow answers 404 for what it does not have and 400 for what it does not take
+        if answer.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise NotThere(f"{path} was refused: {answer.message[:200]}")
+        _require_success(response)
+        return answer
 
 
 def _entry(text: str) -> LedgerEntry:
@@ -233,5 +217,5 @@ def _require_success(response: httpx.Response) -> None:
         raise RegistryAway(f"{response.request.url.path} answered {response.status_code}")
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}" if str(error) else type(error).__name__
+def _away(error: httpx.HTTPError) -> RegistryAway:
+    return RegistryAway(f"{type(error).__name__}: {str(error)[:200]}".removesuffix(": "))

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from prediction_api.errors import NoPublicKey, SignatureMissing, SignatureWrong
+from prediction_api.errors import DigestMissing, NoPublicKey, SignatureMissing, SignatureWrong
 from prediction_api.telemetry.events import log_event
 
 
@@ -26,7 +26,9 @@ class PublicKeys:
             return ()
 
     def check(self, model: str, sha256: str, signature: str | None) -> None:
-        """Raises SignatureMissing, NoPublicKey or SignatureWrong unless a valid key signed this file by this name."""
+        """Raises DigestMissing, SignatureMissing, NoPublicKey or SignatureWrong unless a valid key signed the file."""
+        if not sha256:
+            raise DigestMissing(f"{model!r}: the version has no tag model_sha256")
         if not signature:
             raise SignatureMissing(f"{model!r}: the version has no tag model_signature")
         keys = self._read()

@@ -1,30 +1,39 @@
-"""One registered model as it is served: follows what the alias names, verifies, swaps, keeps copies."""
+"""Registered models as they are served: each follows what the alias names, verifies, swaps, keeps copies.
+
+Every model that carries the alias is served on its own; the catalog knows which there are, and which is the default.
+"""
 
 import asyncio
 import logging
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from prediction_api.errors import (
     ArtifactUnavailable,
-    DigestMissing,
     ModelRefused,
-    NotThere,
+    NoRoomForModel,
     RegistryAway,
     SandboxKilled,
+    UnsafeName,
 )
-from prediction_api.models.copies import CopyRecord, ModelCopies, check_digest, now
-from prediction_api.models.memory import RESIDENT_OF_FILE, ModelMemory, release_memory
-from prediction_api.models.predictor import Predictor
-from prediction_api.models.registry import Champion, Promoted, Registry
-from prediction_api.models.sandbox import try_out
+from prediction_api.models.copies import ModelCopies, VersionRecord, check_digest, now
+from prediction_api.models.predictor import Prediction, Predictor, Row
+from prediction_api.models.registry import Promoted, Registry
+from prediction_api.models.sandbox import release_memory, try_out
 from prediction_api.models.signature import PublicKeys
+from prediction_api.predicting.micro_batching import MicroBatcher
 from prediction_api.predicting.rows import RowReader
+from prediction_api.settings import NAME, Settings
 from prediction_api.telemetry.events import log_event
 from prediction_api.telemetry.metrics import Metrics
+from prediction_api.telemetry.prediction_log import Predicted, PredictionLog
 
+RESIDENT_OF_FILE = 6  # a forest of 21 MB takes 100 MB in ONNX Runtime; only what no trial has measured is estimated
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
 RETRY_KILLED_SECONDS = 2.0  # after the first time; doubled each time, up to the above
 RELEASE_SECONDS = 1.0  # after a swap: requests and the prediction log may hold the old model that long
@@ -36,10 +45,7 @@ class LiveModel:
 
     name: str
     version: str
-    alias: str
-    sha256: str
-    run_id: str | None
-    registered: int | None
+    record: VersionRecord
     loaded_at: datetime
     predictor: Predictor
     reader: RowReader
@@ -47,43 +53,60 @@ class LiveModel:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A version that is not served, and why; `version` and `at` are null where the name alone is at fault."""
+    """A version that is not served, and why; `version` is null where the model's name is at fault."""
 
     version: str | None
     reason: str
     detail: str
     hint: str
-    at: datetime | None = None
+    at: datetime
+
+    @classmethod
+    def of(cls, version: str | None, error: ModelRefused) -> Self:
+        return cls(version, error.code(), error.detail, error.hint, now())
 
 
 class ServedModel:
     """`live` is None until a version passed every check; from then on there is always one, until `withdraw`."""
 
-    def __init__(
-        self,
-        name: str,
-        registry: Registry,
-        copies: ModelCopies,
-        keys: PublicKeys,
-        memory: ModelMemory,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, name: str, catalog: "Catalog") -> None:
+        settings = catalog.settings
         self.name = name
         self.live: LiveModel | None = None
         self.refusal: Refusal | None = None
         self.registered: int | None = None  # when the model was, in ms; None while the registry has not said so
         self.detail = "loaded from a copy"  # what the registry last said about this model
-        self._registry = registry
-        self._copies = copies
-        self._keys = keys
-        self._memory = memory
-        self._metrics = metrics
-        self._refused: tuple[Champion | None, object] = None, ()  # with the keys of then
+        self.resident = 0  # bytes of memory that the live version takes
+        folder = settings.prediction_log_dir and settings.prediction_log_dir / name
+        group_reads = settings.prediction_log_group_reads
+        self.log = PredictionLog(folder, settings.prediction_log_days, catalog.metrics, group_reads)
+        self._batcher = MicroBatcher()
+        self._catalog, self._registry, self._metrics = catalog, catalog.registry, catalog.metrics
+        self._copies = ModelCopies(settings.models_dir / name)
+        self._keys = PublicKeys(settings.signing_public_keys)
+        self._refused: object = None  # the version, its tags and the keys, as they were then
         self._retry_at = 0.0
-        self._killed = 0  # trials of this version in a row that something else ended
+        self._killed_pause = RETRY_KILLED_SECONDS
         self._adopting: Promoted | None = None
         self._adoption: asyncio.Task[None] | None = None
         self._stoppable = True
+
+    async def predict(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
+        """The prediction for one row, counted, and logged by its identifier. Raises PredictionFailed."""
+        prediction = await self._batcher.predict(live.predictor, row)
+        self._metrics.predicted(live.name, live.version, live.predictor.contract, (prediction,))
+        self.log.add(Predicted(time.time(), identifier, None, live.version, live.reader.names, (row,), (prediction,)))
+        return prediction
+
+    def predict_batch(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
+        """Predictions in the order of the rows, counted, row n of the batch logged by `<identifier>.<n>`.
+
+        These are the rows `first` (from 0) and on. May be called from several threads. Raises PredictionFailed.
+        """
+        predictions = live.predictor.predict(rows)
+        self._metrics.predicted(live.name, live.version, live.predictor.contract, predictions)
+        self.log.add(Predicted(time.time(), identifier, first, live.version, live.reader.names, rows, predictions))
+        return predictions
 
     async def load_newest_copy(self) -> None:
         """Makes the newest copy live that still passes every check; leaves `live` alone where there is none."""
@@ -91,7 +114,7 @@ class ServedModel:
             self.registered = self.registered or record.registered
             try:
                 self._keys.check(self.name, record.sha256, record.signature)
-                content = await asyncio.to_thread(self._copies.read, record.version, record.sha256)
+                content = await asyncio.to_thread(self._copies.read, record)
                 if content is not None:
                     await self._make_live(content, record, origin="copy")
                     return
@@ -109,11 +132,11 @@ class ServedModel:
             log_event("model no longer wanted", model=self.name, wanted=promoted.version)
             await self.stop()
         live = self.live
-        if live and (live.version, live.registered) == (promoted.version, promoted.created):
+        if live and (live.version, live.record.registered) == (promoted.version, promoted.created):
             self._forget_refusal()  # of a version that has lost the alias
             return
         self._adopting = promoted
-        self._adoption = asyncio.create_task(self._try_to_adopt(promoted))
+        self._adoption = asyncio.create_task(self._adopt(promoted))
 
     async def stop(self) -> None:
         """Ends the adoption that is under way, if one is."""
@@ -125,55 +148,49 @@ class ServedModel:
     async def withdraw(self) -> None:
         """No version carries the alias any more: nothing is served, and a restart does not bring a copy back."""
         await self.stop()
+        if self.live:
+            self._metrics.withdrawn(self.name, self.live.version)
         self.live = None
-        self._memory.taken.pop(self.name, None)
-        self._metrics.withdrawn(self.name)
-        await asyncio.to_thread(self._copies.withdraw)
+        await asyncio.to_thread(self._copies.withdraw, self._registry.alias)
         log_event("model withdrawn", level=logging.WARNING, model=self.name)
 
-    async def _try_to_adopt(self, promoted: Promoted) -> None:
-        """One try; the next look at the registry begins another where it is due."""
-        champion, keys = None, self._keys.state()
+    async def _adopt(self, promoted: Promoted) -> None:
+        """One try: fetches, verifies and swaps, or changes nothing. The next look at the registry begins another."""
+        tried: object = None
         try:
-            champion = await self._registry.champion(promoted)
-            if (champion, keys) != self._refused or time.monotonic() >= self._retry_at:
-                await self._adopt(champion)
-        except (NotThere, RegistryAway) as error:
+            record = await self._registry.champion(promoted)
+            tried = promoted, record.sha256, record.signature, self._keys.state()
+            if tried == self._refused and time.monotonic() < self._retry_at:
+                return
+            self._keys.check(self.name, record.sha256, record.signature)
+            async with self._catalog.loading:
+                await self._swap(record)
+            await asyncio.sleep(RELEASE_SECONDS)
+            await asyncio.to_thread(release_memory)
+        except RegistryAway as error:
             self.detail += f"; {error.detail}"
         except ModelRefused as refused:
-            self._refused, self._retry_at = (champion, keys), time.monotonic() + self._pause_after(refused)
+            self._refused = tried
+            self._retry_at = time.monotonic() + RETRY_REFUSED_SECONDS
+            if isinstance(refused, SandboxKilled):  # the version itself is not at fault
+                self._retry_at = time.monotonic() + self._killed_pause
+                self._killed_pause = min(2 * self._killed_pause, RETRY_REFUSED_SECONDS)
             self._note_refusal(promoted.version, refused)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one try must not end the following
             fault = f"{type(error).__name__}: {error}"
             log_event("adoption failed", level=logging.ERROR, model=self.name, version=promoted.version, error=fault)
 
-    async def _adopt(self, champion: Champion) -> None:
-        """Fetches, verifies and swaps. Raises ModelRefused or RegistryAway, and then nothing changed."""
-        if not champion.sha256:
-            raise DigestMissing(f"version {champion.version} has no tag model_sha256")
-        sha256 = champion.sha256.lower()
-        self._keys.check(self.name, sha256, champion.signature)
-        async with self._memory.loading:
-            await self._swap(champion, sha256)
-        await asyncio.sleep(RELEASE_SECONDS)
-        await asyncio.to_thread(release_memory)
-
-    async def _swap(self, champion: Champion, sha256: str) -> None:
+    async def _swap(self, record: VersionRecord) -> None:
+        """Raises ModelRefused or RegistryAway, and then nothing changed."""
         downloaded: Path | None = None
-        resident: int | None = None  # bytes in memory, where the trial measured them
         try:
-            content = await self._copy(champion.version, sha256)
+            content = await self._copy(record)
             if content is None:
                 downloaded = await asyncio.to_thread(self._copies.new_file)
-                await self._registry.download(self.name, champion.version, downloaded)
+                await self._registry.download(record, downloaded)
                 content = await asyncio.to_thread(downloaded.read_bytes)
-                await asyncio.to_thread(check_digest, content, sha256, f"version {champion.version}")
-                resident = await try_out(content, self._memory.limit)
-            record = CopyRecord(
-                name=self.name, version=champion.version, alias=self._registry.alias, sha256=sha256,
-                signature=champion.signature, run_id=champion.run_id,
-                resident=resident, registered=champion.created, adopted_at=now(),
-            )  # fmt: skip
+                await asyncio.to_thread(check_digest, content, record.sha256, f"version {record.version}")
+                record = record.model_copy(update={"resident": await try_out(content, self._catalog.most_resident)})
             self._stoppable = False
             await self._make_live(content, record, origin="registry")
             self._forget_refusal()
@@ -183,50 +200,158 @@ class ServedModel:
             if downloaded is not None:
                 downloaded.unlink(missing_ok=True)
 
-    async def _copy(self, version: str, sha256: str) -> bytes | None:
+    async def _copy(self, record: VersionRecord) -> bytes | None:
         """The version's copy, which was tried before it was kept; None where there is none that can be used."""
         try:
-            return await asyncio.to_thread(self._copies.read, version, sha256)
+            return await asyncio.to_thread(self._copies.read, record)
         except ModelRefused as refused:
-            self._note_refusal(version, refused)
+            self._note_refusal(record.version, refused)
             return None
 
-    async def _keep(self, downloaded: Path | None, record: CopyRecord) -> None:
+    async def _keep(self, downloaded: Path | None, record: VersionRecord) -> None:
         """A full disk costs the copy, not the model: it is live already. A stop of the service waits for the thread."""
         try:
             await asyncio.to_thread(self._copies.keep, downloaded, record)
         except (OSError, ArtifactUnavailable) as error:
             log_event("copy not kept", level=logging.WARNING, version=record.version, error=str(error))
 
-    async def _make_live(self, content: bytes, record: CopyRecord, origin: str) -> None:
-        started = time.perf_counter()
+    async def _make_live(self, content: bytes, record: VersionRecord, origin: str) -> None:
+        started, before = time.perf_counter(), self.live
         needed = RESIDENT_OF_FILE * len(content) if record.resident is None else record.resident
-        self._memory.check(self.name, needed)
+        self._catalog.check_room(self, needed)
         predictor = await asyncio.to_thread(Predictor.from_bytes, content)
         reader = await asyncio.to_thread(RowReader, predictor.contract)
-        self.live = LiveModel(
-            self.name, record.version, record.alias, record.sha256, record.run_id, record.registered, now(),
-            predictor, reader,
-        )  # fmt: skip
-        self._memory.taken[self.name] = needed
-        self._metrics.swapped(self.name, record.version)
+        self.live = LiveModel(self.name, record.version, record, now(), predictor, reader)
+        self.resident = needed
+        self._metrics.swapped(self.name, before.version if before else None, record.version)
         log_event(
             "model loaded", model=self.name, version=record.version, origin=origin, sha256=record.sha256,
             seconds=round(time.perf_counter() - started, 3),
         )  # fmt: skip
 
-    def _pause_after(self, refused: ModelRefused) -> float:
-        """Seconds until the next try: fewer where the version itself is not at fault."""
-        self._killed = self._killed + 1 if isinstance(refused, SandboxKilled) else 0
-        if not self._killed:
-            return RETRY_REFUSED_SECONDS
-        return min(RETRY_REFUSED_SECONDS, RETRY_KILLED_SECONDS * 2.0 ** (self._killed - 1))
-
     def _forget_refusal(self) -> None:
-        self.refusal, self._refused, self._killed = None, (None, ()), 0
+        self.refusal, self._refused, self._killed_pause = None, None, RETRY_KILLED_SECONDS
 
     def _note_refusal(self, version: str, refused: ModelRefused) -> None:
+        self.refusal = Refusal.of(version, refused)
         code, detail = refused.code(), refused.detail
-        self.refusal = Refusal(version, code, detail, refused.hint, now())
         self._metrics.refusals.labels(self.name, code).inc()
         log_event("model refused", level=logging.WARNING, model=self.name, version=version, reason=code, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryState:
+    """What the last look at the registry gave. `reachable` is None before the first one."""
+
+    reachable: bool | None = None
+    detail: str = "not asked yet"
+    checked_at: datetime | None = None
+
+
+class Catalog:
+    """`models` are those that are served, by their names; `unsafe` are those whose names cannot be."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.registry = Registry(settings.mlflow_tracking_uri, settings.model_alias)
+        self.models: dict[str, ServedModel] = {}
+        self.unsafe: dict[str, Refusal] = {}
+        self.state = RegistryState()
+        self.most_resident = settings.api_models_mb * 1_000_000  # bytes of memory for all models together
+        # One model at a time is tried and loaded: meanwhile it takes up to three times what it takes afterwards, and
+        # the one that it replaces is there too.
+        self.loading = asyncio.Lock()
+
+    async def load_copies(self) -> None:
+        """Serves each model's newest copy that still passes every check, so that nothing here needs the registry."""
+        names = sorted(path.name for path in self.settings.models_dir.glob("*/"))
+        for name in filter(_is_safe, names):
+            copies = ModelCopies(self.settings.models_dir / name)
+            await asyncio.to_thread(copies.drop_leftovers)
+            if await asyncio.to_thread(copies.to_serve, self.registry.alias):
+                await self._add(name).load_newest_copy()
+        await asyncio.to_thread(release_memory)
+
+    async def follow(self) -> None:
+        """Looks at the registry for ever. A fault of ours in one look must not end the following."""
+        while True:
+            try:
+                await self.look_once()
+            except Exception as error:  # noqa: BLE001
+                log_event("look failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(self.settings.api_poll_seconds)
+
+    async def look_once(self) -> None:
+        """Asks which models carry the alias, begins to adopt what is new and withdraws what carries it no longer."""
+        try:
+            promoted = await self.registry.promoted()
+        except RegistryAway as error:  # what is served goes on
+            self._note_registry(False, error.detail)
+            return
+        names = {one.name for one in promoted}
+        for name in self.models.keys() - names:
+            model = self.models.pop(name)
+            await model.withdraw()
+            await asyncio.to_thread(model.log.close)
+            await asyncio.to_thread(release_memory)
+        self.unsafe = {name: self.unsafe.get(name) or _unsafe(name) for name in names if not _is_safe(name)}
+        for one in promoted:
+            if one.name not in self.unsafe:
+                await (self.models.get(one.name) or self._add(one.name)).follow(one)
+        carriers = f"{len(promoted)} registered model{'s' if len(promoted) != 1 else ''}"
+        self._note_registry(True, f"{carriers} with the alias {self.registry.alias!r}")
+
+    async def close(self) -> None:
+        """Ends what is under way and writes the prediction logs to their ends."""
+        for model in self.models.values():
+            await model.stop()
+        await asyncio.gather(*(asyncio.to_thread(model.log.close) for model in self.models.values()))
+        await self.registry.close()
+
+    @property
+    def default(self) -> ServedModel | None:
+        """DEFAULT_MODEL, where it is set; else the model that was registered first."""
+        if self.settings.default_model:
+            return self.models.get(self.settings.default_model)
+        return min(self.models.values(), key=lambda one: (one.registered or 0, one.name), default=None)
+
+    def missing(self, name: str | None) -> str:
+        """Why there is no model of this name, or no default model."""
+        name = name or self.settings.default_model
+        if name in self.unsafe:
+            return self.unsafe[name].detail
+        if not self.state.reachable:
+            return f"there is no copy of it here, and the registry: {self.state.detail}"
+        which = "no registered model" if name is None else f"no registered model {name[:100]!r}"
+        served = f"; served here: {', '.join(map(repr, self.models))}" if self.models else ""
+        return f"{which} carries the alias {self.registry.alias!r}{served}"
+
+    def check_room(self, model: ServedModel, needed: int) -> None:
+        """Raises NoRoomForModel unless this many bytes fit beside the other models."""
+        others = sum(one.resident for one in self.models.values() if one is not model)
+        if others + needed > self.most_resident:
+            found = f"it takes {needed / 1e6:.0f} MB, the other models {others / 1e6:.0f} MB"
+            raise NoRoomForModel(f"{found}; API_MODELS_MB is {self.settings.api_models_mb}")
+
+    def _add(self, name: str) -> ServedModel:
+        self.models[name] = ServedModel(name, self)
+        return self.models[name]
+
+    def _note_registry(self, reachable: bool, detail: str) -> None:
+        if reachable != self.state.reachable:
+            level = logging.INFO if reachable else logging.WARNING
+            log_event("registry reached" if reachable else "registry lost", level=level, detail=detail)
+        self.state = RegistryState(reachable, detail, now())
+        self.metrics.registry_reachable.set(int(reachable))
+
+
+def _unsafe(name: str) -> Refusal:
+    rule = "a name becomes a folder: letters, digits, space, '_', '.' and '-', at most 100, a letter or digit first"
+    refused = UnsafeName(f"the registered model {name[:100]!r} cannot be served: {rule}")
+    log_event("model refused", level=logging.WARNING, model=name, reason=refused.code())
+    return Refusal.of(None, refused)
+
+
+def _is_safe(name: str) -> bool:
+    return re.fullmatch(NAME, name) is not None

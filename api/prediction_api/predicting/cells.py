@@ -17,7 +17,6 @@ from prediction_api.models.contract import (
     NumberFeature,
     Reading,
     Value,
-    example_of,
 )
 
 FLOAT32_MAX = 3.4028234663852886e38  # a larger number would become infinite in the graph's float32
@@ -165,11 +164,7 @@ def _date_of(feature: DateFeature) -> tuple[Callable[[str], Value], Reader]:
         feature.moment(text)
         return text
 
-    def from_json(value: Any) -> str:
-        """A date that is written in digits alone may be a JSON number."""
-        return from_text(f"{_json_number(value):.0f}")
-
-    return from_text, from_json
+    return from_text, lambda value: from_text(f"{_json_number(value):.0f}")  # a date may be written in digits alone
 
 
 def expectation(feature: Feature, nothing: str = "null") -> str:
@@ -186,7 +181,7 @@ def expectation(feature: Feature, nothing: str = "null") -> str:
         case DateFeature(format="iso"):
             what = "a date or time of ISO 8601, as '2026-01-31' or '2026-01-31T10:00:00Z'"
         case DateFeature():
-            what = f"a date of the form {feature.format!r}, as {example_of(feature)!r}"
+            what = f"a date of the form {feature.format!r}, as {feature.example!r}"
     return f"{what} or {nothing}" if feature.nullable else what
 
 

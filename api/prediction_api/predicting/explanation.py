@@ -4,18 +4,9 @@ This is one-at-a-time ablation against a baseline row: simple to say and cheap, 
 together, the changes do not add up to the distance from the typical prediction.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prediction_api.models.contract import (
-    BooleanFeature,
-    CategoryFeature,
-    DateFeature,
-    Feature,
-    NumberFeature,
-    Value,
-    example_of,
-)
+from prediction_api.models.contract import Value
 from prediction_api.models.predictor import Prediction, Predictor, Row, seven_digits
 
 
@@ -40,9 +31,9 @@ class Explanation:
 
 
 def explain(predictor: Predictor, row: Row) -> Explanation:
-    """The contribution of every feature that has a typical value. Raises PredictionFailed."""
+    """The contribution of every feature that has a typical value, its example. Raises PredictionFailed."""
     features = predictor.contract.features
-    usual = {place: value for place, feature in enumerate(features) if (value := typical(feature)) is not None}
+    usual = {place: feature.example for place, feature in enumerate(features) if feature.example is not None}
     without = [[*row[:place], value, *row[place + 1 :]] for place, value in usual.items()]
     whole = [usual.get(place, value) for place, value in enumerate(row)]
     predicted, *replaced, typically = predictor.predict([row, *without, whole])
@@ -52,21 +43,6 @@ def explain(predictor: Predictor, row: Row) -> Explanation:
     ]
     contributions.sort(key=lambda one: -abs(one.change))
     return Explanation(predicted.value, typically.value, contributions)
-
-
-def typical(feature: Feature) -> Value:
-    """The median or the most frequent value of training; the example where the contract does not say; or None."""
-    match feature:
-        case NumberFeature():
-            return feature.example if feature.median is None else feature.median
-        case DateFeature():
-            return feature.in_format(feature.median or feature.example)
-        case CategoryFeature():
-            values: Sequence[Value] = feature.categories
-        case BooleanFeature():
-            values = (False, True)
-    counts = feature.histogram.counts if feature.histogram else []
-    return values[counts.index(max(counts))] if len(counts) == len(values) else example_of(feature)
 
 
 def _change(predicted: Prediction, without: Prediction) -> float:

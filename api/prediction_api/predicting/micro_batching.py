@@ -1,4 +1,4 @@
-"""From rows to predictions, for every protocol; single rows that arrive at the same time share a call of the graph.
+"""Single rows that arrive at the same time share a call of the graph.
 
 A call of the graph has a price of its own, and a forest's nodes are fetched from memory faster for several rows at a
 time; so the requests of neighbouring turns of the event loop share a call. It comes with the first turn that brings no
@@ -6,15 +6,11 @@ further row, which takes microseconds and not a timer: a row on its own is not k
 """
 
 import asyncio
-from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
 from prediction_api.models.predictor import Prediction, Predictor, Row
-from prediction_api.models.store import LiveModel
-from prediction_api.telemetry.metrics import Metrics
-from prediction_api.telemetry.prediction_log import PredictionLog, id_maker
 
 MOST_ROWS = 16  # of one call: beyond 8, a row in company costs no less, and more rows keep the first ones waiting
 
@@ -52,51 +48,15 @@ class MicroBatcher:
 
 
 def _answer_all(predictor: Predictor, asked: list[_Asked]) -> None:
+    waiting = [one for one in asked if not one.answer.done()]  # the others were cancelled
     try:
-        predictions = predictor.predict([one.row for one in asked])
+        predictions = predictor.predict([one.row for one in waiting])
     except Exception as error:  # noqa: BLE001  # whatever it is belongs to those who asked; else they would wait for ever
-        if len(asked) == 1:
-            _give(asked[0], error)
-        else:  # one row's failure is not the others'
-            for one in asked:
+        for one in waiting:
+            if len(waiting) == 1:
+                one.answer.set_exception(error)
+            else:  # one row's failure is not the others'
                 _answer_all(predictor, [one])
         return
-    for one, prediction in zip(asked, predictions, strict=True):
-        _give(one, prediction)
-
-
-def _give(asked: _Asked, found: Prediction | Exception) -> None:
-    if asked.answer.done():  # cancelled: nobody waits any more
-        return
-    if isinstance(found, Exception):
-        asked.answer.set_exception(found)
-    else:
-        asked.answer.set_result(found)
-
-
-class Inference:
-    """Predicts, counts and logs, from several threads at once where it must; what is no traffic asks the predictor.
-
-    A caller takes one identifier from `new_id` for each answer. The row of a single prediction goes by that
-    identifier, row n of a batch by `<identifier>.<n>`, counted from 0.
-    """
-
-    def __init__(self, metrics: Metrics, log: PredictionLog) -> None:
-        self.new_id = id_maker()
-        self._metrics = metrics
-        self._log = log
-        self._batcher = MicroBatcher()
-
-    async def one(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
-        """The prediction for one row. Raises PredictionFailed."""
-        prediction = await self._batcher.predict(live.predictor, row)
-        self._metrics.predicted(live.name, live.version, live.predictor.contract, (prediction,))
-        self._log.predicted(live, identifier, (row,), (prediction,), None)
-        return prediction
-
-    def many(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
-        """Predictions in the order of the rows, which are rows `first` and on of the batch. Raises PredictionFailed."""
-        predictions = live.predictor.predict(rows)
-        self._metrics.predicted(live.name, live.version, live.predictor.contract, predictions)
-        self._log.predicted(live, identifier, rows, predictions, first)
-        return predictions
+    for one, prediction in zip(waiting, predictions, strict=True):
+        one.answer.set_result(prediction)

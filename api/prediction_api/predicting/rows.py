@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from prediction_api.predicting.cells import Reader, expectation, reader_of, show
 MOST_ROWS = 10_000
 MOST_UNKNOWN = 1_000
 _SPARE_ROW_BYTES = 64_000
+_LISTS = (list, tuple)
 
 
 class Batch(BaseModel):
@@ -27,7 +29,17 @@ class Batch(BaseModel):
     rows: list[Any] = Field(min_length=1, max_length=MOST_ROWS)
 
 
-Columns = list[tuple[Reader, Any]]  # how each feature is read, and the key or position of its value in a row
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How rows that are lists are read: each feature's reader and place in the row, and the length of a row.
+
+    `each` says in words what a row is, `nothing` what a missing value is called.
+    """
+
+    columns: list[tuple[Reader, int]]
+    length: int
+    each: str
+    nothing: str
 
 
 class RowReader:
@@ -35,9 +47,10 @@ class RowReader:
 
     def __init__(self, contract: Contract) -> None:
         self.features = contract.features
+        self.names = [feature.name for feature in contract.features]
         self.accepted = {name: feature for feature in contract.features for name in (feature.name, feature.input)}
         self._readers = {feature.name: reader_of(feature, contract.reading) for feature in contract.features}
-        self._last: tuple[tuple[str, ...] | None, Columns] = None, []  # the names of a row, which most rows share
+        self._last: tuple[tuple[str, ...] | None, list[tuple[Reader, str]]] = None, []  # names that most rows share
         self._open = [
             (place, one.name, frozenset(one.categories))
             for place, one in enumerate(contract.features)
@@ -51,51 +64,43 @@ class RowReader:
         """The row in a body that is one JSON object. Raises NotJson or WrongContent."""
         row = read_json(body)
         try:
-            return self._values(row)
-        except (ValueError, KeyError, TypeError):
-            raise WrongContent(self._complaints(row, (), "null")) from None
+            return self._values(row, None)
+        except (ValueError, LookupError, TypeError):
+            raise WrongContent(self._complaints(row, (), None)) from None
 
     def many(self, body: bytes) -> list[Row]:
         """The rows of a body {"rows": [...]}, 1 to 10,000. Raises NotJson or WrongContent."""
         return self.rows(read_envelope(Batch, read_json(body)).rows, ("rows",))
 
-    def rows(self, found: Iterable[Any], place: Place, names: Sequence[str] | None = None) -> list[Row]:
-        """The rows in objects of feature and value, or in lists of values in the order of `names`.
+    def rows(self, found: Iterable[Any], place: Place, layout: Layout | None = None) -> list[Row]:
+        """The rows in objects of feature and value, or in lists of this layout. Raises WrongContent.
 
-        `place` is where they are in the body. Raises WrongContent.
+        `place` is where they are in the body.
         """
         complaints: list[Complaint] = []
-        rows = self.read(enumerate(found), place, complaints, columns=None if names is None else self.columns(names))
+        rows = self.read(enumerate(found), place, complaints, layout)
         if complaints:
             raise WrongContent(complaints)
         return rows
 
-    def columns(self, names: Sequence[str]) -> Columns:
-        """Where each feature is in a row of values that stand in the order of `names`, which are complete."""
-        return self._columns(names, range(len(names)))
-
-    def _columns(self, names: Sequence[str], keys: Sequence[str | int]) -> Columns:
-        places = {self.accepted[name].name: key for name, key in zip(names, keys, strict=True)}
-        return [(self._readers[feature.name], places[feature.name]) for feature in self.features]
+    def layout(self, names: Sequence[str], place: Place, each: str = "", nothing: str = "null") -> Layout:
+        """Of lists whose values stand in the order of `names`. Raises WrongContent, with the names at `place`."""
+        if complaints := self.check_names(names, place):
+            raise WrongContent(complaints)
+        keys = {self.accepted[name].name: key for key, name in enumerate(names)}
+        columns = [(self._readers[feature.name], keys[feature.name]) for feature in self.features]
+        return Layout(columns, len(keys), each, nothing)
 
     def read(
-        self,
-        numbered: Iterable[tuple[int, Any]],
-        place: Place,
-        complaints: list[Complaint],
-        nothing: str = "null",
-        columns: Columns | None = None,
+        self, numbered: Iterable[tuple[int, Any]], place: Place, complaints: list[Complaint], layout: Layout | None
     ) -> list[Row]:
-        """The rows that fit; for the others `complaints` grows, to its limit. `nothing` is a missing value's name.
-
-        Rows are objects, or lists of values where `columns` says in which order.
-        """
+        """The rows that fit; for the others `complaints` grows, to its limit."""
         rows: list[Row] = []
         for number, row in numbered:
             try:
-                rows.append([read(row[key]) for read, key in columns] if columns else self._values(row))
-            except (ValueError, KeyError, TypeError):
-                complaints += self._complaints(row, (*place, number), nothing, columns)
+                rows.append(self._values(row, layout))
+            except (ValueError, LookupError, TypeError):
+                complaints += self._complaints(row, (*place, number), layout)
                 if len(complaints) >= MOST_COMPLAINTS:
                     break
         return rows
@@ -110,7 +115,10 @@ class RowReader:
         for name in names:
             feature = self.accepted.get(name)
             if feature is None or feature.name in seen:
-                complaints.append(Complaint((*place, name[:100]), self._not_a_feature(name)))
+                near = get_close_matches(name[:100], self.accepted, n=1)
+                nearest = f"; the nearest is {near[0]!r}" if near and near[0] != name else ""
+                what = f"the model has no such feature, or it is given twice{nearest}"
+                complaints.append(Complaint((*place, name[:100]), what))
                 if len(complaints) >= MOST_COMPLAINTS:
                     return complaints
             else:
@@ -119,47 +127,50 @@ class RowReader:
         found = [Complaint((*place, one.name), f"missing; expected {expectation(one)}") for one in absent]
         return (complaints + found)[:MOST_COMPLAINTS]
 
-    def _not_a_feature(self, name: str) -> str:
-        near = get_close_matches(name[:100], self.accepted, n=1)
-        nearest = f"; the nearest is {near[0]!r}" if near and near[0] != name else ""
-        return f"the model has no such feature, or it is given twice{nearest}"
-
-    def _values(self, row: Any) -> Row:
-        """Raises ValueError, KeyError or TypeError; `_complaints` says why."""
+    def _values(self, row: Any, layout: Layout | None) -> Row:
+        """Raises ValueError, LookupError or TypeError; `_complaints` says why."""
+        if layout is not None:
+            if not isinstance(row, _LISTS) or len(row) != layout.length:
+                raise TypeError
+            return [read(row[key]) for read, key in layout.columns]
         if row.__class__ is not dict:
             raise TypeError
         names = tuple(row)
         known, columns = self._last
         if names != known:
             if len(names) != len(self.features):
-                raise KeyError
-            columns = self._columns(names, names)
+                raise LookupError
+            by_feature = {self.accepted[name].name: name for name in names}
+            columns = [(self._readers[feature.name], by_feature[feature.name]) for feature in self.features]
             self._last = names, columns
         return [read(row[name]) for read, name in columns]
 
-    def _complaints(self, row: Any, place: Place, nothing: str, columns: Columns | None = None) -> list[Complaint]:
+    def _complaints(self, row: Any, place: Place, layout: Layout | None) -> list[Complaint]:
         """What was expected and what was found, in the words of the contract."""
-        if columns is None:
+        if layout is None:
             if not isinstance(row, dict):
                 return [Complaint(place, f"expected one JSON object of feature and value, found {shown(row)}")]
             if len(row) - len(self.features) > MOST_UNKNOWN:  # naming them would take longer than everything else
                 many = f"at least {len(row) - len(self.features)} names in this object are not features of the model"
                 return [Complaint(place, many)]
-            given = [(feature, name, name) for name in row if (feature := self.accepted.get(name))]
-            wrong_names = self.check_names(row, place)
+            given = [(feature, value, name) for name, value in row.items() if (feature := self.accepted.get(name))]
+            wrong_names, nothing = self.check_names(row, place), "null"
+        elif not isinstance(row, _LISTS) or len(row) != layout.length:
+            found = len(row) if isinstance(row, _LISTS) else shown(row)
+            return [Complaint(place, f"expected {layout.each}, found {found}")]
         else:
-            wrong_names = []
-            given = [(one, key, one.name) for one, (_, key) in zip(self.features, columns, strict=True)]
+            pairs = zip(self.features, layout.columns, strict=True)
+            given = [(feature, row[key], feature.name) for feature, (_, key) in pairs]
+            wrong_names, nothing = [], layout.nothing
         complaints = []
-        for feature, key, name in given:
+        for feature, value, name in given:
             try:
-                self._readers[feature.name](row[key])
+                self._readers[feature.name](value)
             except ValueError as error:
-                what = nothing if row[key] is None or row[key] == "" else shown(row[key])
-                if row[key] and str(error) == "missing":
+                what = nothing if value is None or value == "" else shown(value)
+                if value and str(error) == "missing":
                     what += ", which means no value"
-                expected = expectation(feature, nothing)
-                complaints.append(Complaint((*place, name), f"expected {expected}, found {what}"))
+                complaints.append(Complaint((*place, name), f"expected {expectation(feature, nothing)}, found {what}"))
         return (complaints + wrong_names)[:MOST_COMPLAINTS]
 
 

@@ -19,16 +19,16 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from prediction_api.errors import MOST_COMPLAINTS, Complaint, NoRoom, NotCsv, WrongContent
-from prediction_api.http.bodies import MEMORY_BYTES, spooled_body
-from prediction_api.models.predictor import Prediction, Row
-from prediction_api.models.store import LiveModel
-from prediction_api.predicting.responses import bounds
-from prediction_api.predicting.rows import Columns, RowReader
-from prediction_api.protocols.routing import catalog_of, entry_of
+from prediction_api.http.bodies import copy_body
+from prediction_api.models.predictor import Prediction, Row, seven_digits
+from prediction_api.models.store import LiveModel, ServedModel
+from prediction_api.predicting.rows import RowReader
+from prediction_api.protocols.routing import catalog_of, model_of
+from prediction_api.telemetry.prediction_log import new_id
 
 CHUNK_ROWS = 500  # a few milliseconds of reading; predicting more at once is no faster
+MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
 _MOST_LINE_BYTES = 1_000_000
-_EMPTY = "an empty cell"
 _BLOCK_BYTES = 65_536
 
 
@@ -66,6 +66,11 @@ def csv_form(live: LiveModel, request: Request, unknown: bool) -> Form:
     return Form("text/csv; charset=utf-8", _csv([columns]), lines, "")
 
 
+def bounds(value: float, half_width: float) -> tuple[float, float]:
+    """The interval's ends around a prediction."""
+    return seven_digits(value - half_width), seven_digits(value + half_width)
+
+
 def _harmless(cell: object) -> object:
     """https://owasp.org/www-community/attacks/CSV_Injection"""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
@@ -89,12 +94,14 @@ async def answer_csv(request: Request, live: LiveModel, form_for: Callable[[bool
 
     Raises BodyTooLarge, NoRoom, NotCsv, WrongContent or PredictionFailed.
     """
+    most, model = catalog_of(request).settings.api_max_csv_bytes, model_of(request)
     try:
         async with request.app.state.tables:  # from the first byte on: no more bodies than that are kept at once
-            with await spooled_body(request, catalog_of(request).settings.api_max_csv_bytes) as body:
+            with SpooledTemporaryFile(MEMORY_BYTES) as body:
+                await copy_body(request, most, body)
                 table = CsvRows(live.reader, body)
                 try:
-                    answer, media_type = await asyncio.to_thread(_predicted, table, request, live, form_for)
+                    answer, media_type = await asyncio.to_thread(_predicted, table, live, model, form_for)
                 finally:
                     table.stopped.set()  # when the service stops, the thread goes on to the end of its chunk
     except OSError as error:
@@ -105,17 +112,16 @@ async def answer_csv(request: Request, live: LiveModel, form_for: Callable[[bool
 
 
 def _predicted(
-    table: "CsvRows", request: Request, live: LiveModel, form_for: Callable[[bool], Form]
+    table: "CsvRows", live: LiveModel, model: ServedModel, form_for: Callable[[bool], Form]
 ) -> tuple[IO[bytes], str]:
     """The whole answer in a file, and its media type."""
     table.check()
-    inference = entry_of(request).inference
-    form, identifier, first = form_for(table.unknown), inference.new_id(), 0
+    form, identifier, first = form_for(table.unknown), new_id(), 0
     with ExitStack() as on_failure:
         answer = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
         answer.write(form.head.encode())
-        for rows in table.chunks():
-            predictions = inference.many(live, rows, identifier, first)
+        for rows in table.chunks([]):
+            predictions = model.predict_batch(live, rows, identifier, first)
             answer.write(form.rows(rows, predictions, identifier, first).encode())
             first += len(rows)
         answer.write(form.tail.encode())
@@ -148,55 +154,35 @@ class CsvRows:
         self.unknown = False
         self._reader = reader
         self._file = file
-        self._columns: Columns = []
 
     def check(self) -> None:
         """Reads every row. Raises NotCsv, or WrongContent naming lines and columns."""
         complaints: list[Complaint] = []
         found = 0
-        for chunk in self._chunks(complaints):
-            rows = self._reader.read(chunk, ("line",), complaints, _EMPTY, self._columns)
+        for rows in self.chunks(complaints):
             found += len(rows)
             self.unknown = self.unknown or any(map(self._reader.unknown, rows))
             if len(complaints) >= MOST_COMPLAINTS:
                 break
         if complaints:
-            raise WrongContent(sorted(complaints, key=lambda one: one.loc[1]))
+            raise WrongContent(complaints)
         if not found:
             raise WrongContent.at(("line", 2), "expected a row under the header, found the end of the body")
 
-    def chunks(self) -> Iterator[list[Row]]:
-        """The rows in their order, up to 500 at a time; of a file that passed `check`."""
-        for chunk in self._chunks([]):
-            yield self._reader.read(chunk, ("line",), [], _EMPTY, self._columns)
-
-    def _chunks(self, complaints: list[Complaint]) -> Iterator[list[tuple[int, list[str]]]]:
-        rows = self._rows(complaints)
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            if self.stopped.is_set():
-                raise asyncio.CancelledError
-            yield chunk
-
-    def _rows(self, complaints: list[Complaint]) -> Iterator[tuple[int, list[str]]]:
-        """Line number and cells. Lines with too few or too many cells become complaints."""
+    def chunks(self, complaints: list[Complaint]) -> Iterator[list[Row]]:
+        """The rows that fit in their order, up to 500 lines at a time; for the others `complaints` grows."""
         self._file.seek(0)
         lines = _lines(self._file)
         header = next(lines, "")
         table = csv.reader(chain([header], lines), delimiter=self._separator(header), strict=True)
         try:
             names = [name.strip() for name in next(table, [])]
-            complaints += self._reader.check_names(names, ("line", 1))
-            if complaints:
-                return
-            self._columns = self._reader.columns(names)
-            for cells in table:
-                if len(cells) == len(names):
-                    yield table.line_num, cells
-                elif cells:
-                    what = f"expected {len(names)} cells as in the header, found {len(cells)}"
-                    complaints.append(Complaint(("line", table.line_num), what))
-                    if len(complaints) >= MOST_COMPLAINTS:
-                        return
+            layout = self._reader.layout(names, ("line", 1), f"{len(names)} cells as in the header", "an empty cell")
+            numbered = ((table.line_num, cells) for cells in table if cells)
+            while chunk := list(islice(numbered, CHUNK_ROWS)):
+                if self.stopped.is_set():
+                    raise asyncio.CancelledError
+                yield self._reader.read(chunk, ("line",), complaints, layout)
         except csv.Error as error:
             raise NotCsv(f"line {table.line_num}: {error}") from None
 

@@ -10,16 +10,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from prediction_api.errors import MOST_COMPLAINTS, Complaint, Place, WrongContent
+from prediction_api.errors import Place, WrongContent
 from prediction_api.http.bodies import content_kind, read_json_body
 from prediction_api.http.problems import json_response
 from prediction_api.models.predictor import Row
 from prediction_api.predicting.cells import shown
 from prediction_api.predicting.rows import MOST_ROWS, RowReader, read_json
+from prediction_api.protocols import routing
 from prediction_api.protocols.csv import INVOCATION_FORM, answer_csv
-from prediction_api.protocols.routing import PROBLEM_STATUSES, PlainRoute, catalog_of, entry_of, live_model_of, worked
+from prediction_api.telemetry.prediction_log import new_id
 
-mlflow_router = APIRouter(route_class=PlainRoute, tags=["protocols"])
+mlflow_router = APIRouter(route_class=routing.PlainRoute, tags=["protocols"])
 
 
 class InvocationAnswer(BaseModel):
@@ -28,21 +29,20 @@ class InvocationAnswer(BaseModel):
     predictions: list[float | str]
 
 
-@mlflow_router.post("/invocations", response_model=InvocationAnswer, responses=PROBLEM_STATUSES)
+@mlflow_router.post("/invocations", response_model=InvocationAnswer, responses=routing.PROBLEM_STATUSES)
 async def invocations(request: Request) -> Response:
     """MLflow's scoring protocol: dataframe_split, dataframe_records, instances or inputs, 1 to 10,000 rows; or CSV."""
-    live = live_model_of(request)
+    live = routing.live_model_of(request)
     if content_kind(request) == "csv":
         return await answer_csv(request, live, lambda _: INVOCATION_FORM)
-    body = await read_json_body(request, catalog_of(request).settings.api_max_body_bytes)
-    inference = entry_of(request).inference
+    body = await read_json_body(request, routing.catalog_of(request).settings.api_max_body_bytes)
+    model = routing.model_of(request)
 
     def answer() -> Response:
-        rows = read_invocation(live.reader, body)
-        predictions = inference.many(live, rows, inference.new_id())
+        predictions = model.predict_batch(live, read_invocation(live.reader, body), new_id())
         return json_response({"predictions": [one.value for one in predictions]})
 
-    return await worked(request, len(body), answer)
+    return await routing.worked(request, len(body), answer)
 
 
 def read_invocation(reader: RowReader, body: bytes) -> list[Row]:
@@ -68,44 +68,41 @@ def _records(reader: RowReader, rows: Any, place: Place) -> list[Row]:
 
 def _row_wise(reader: RowReader, rows: Any, place: Place) -> list[Row]:
     """The same, or [[value, ...], ...] with the values in the order of the model's features."""
-    names = [feature.name for feature in reader.features]
-    if any(isinstance(row, list) for row in _some_rows(rows, place)):
-        return reader.rows(_lines(names, rows, place, "as the model has features"), place, names)
-    return reader.rows(rows, place)
+    if not any(isinstance(row, list) for row in _some_rows(rows, place)):
+        return reader.rows(rows, place)
+    each = f"a list of {len(reader.names)} values as the model has features"
+    return reader.rows(rows, place, reader.layout(reader.names, place, each))
 
 
 def _either_way(reader: RowReader, columns: Any, place: Place) -> list[Row]:
     """The same, or {feature: [value, ...]}, or one row {feature: value}."""
     if not isinstance(columns, dict):
         return _row_wise(reader, columns, place)
-    if complaints := reader.check_names(columns, place):
-        raise WrongContent(complaints)
-    lengths = {name: len(column) if isinstance(column, list) else None for name, column in columns.items()}
-    first, expected = next(((name, length) for name, length in lengths.items() if length is not None), ("", None))
-    if expected is None:
+    layout = reader.layout(list(columns), place)
+    first = next((name for name, column in columns.items() if isinstance(column, list)), None)
+    if first is None:
         return reader.rows([columns], place)
-    for name, length in lengths.items():
-        if length != expected:
-            found = f"{length}" if length is not None else shown(columns[name])
-            what = f"expected a list of {expected} values as for {first!r}, found {found}"
-            raise WrongContent.at((*place, name), what)
     _some_rows(columns[first], place)
-    return reader.rows(zip(*columns.values(), strict=True), ("rows",), list(columns))
+    for name, column in columns.items():
+        if not isinstance(column, list) or len(column) != len(columns[first]):
+            found = len(column) if isinstance(column, list) else shown(column)
+            what = f"expected a list of {len(columns[first])} values as for {first!r}, found {found}"
+            raise WrongContent.at((*place, name), what)
+    return reader.rows(zip(*columns.values(), strict=True), ("rows",), layout)
 
 
 def _split(reader: RowReader, split: Any, place: Place) -> list[Row]:
     """{"columns": [feature, ...], "data": [[value, ...], ...]}, and an index that says nothing."""
     if not isinstance(split, dict) or not {"columns", "data"} <= split.keys() <= {"columns", "data", "index"}:
         raise WrongContent.at(place, f"expected an object of columns, data and perhaps index, found {shown(split)}")
-    columns, data = split["columns"], (*place, "data")
+    names, data = split["columns"], (*place, "data")
     rows = _some_rows(split["data"], data)
     if not isinstance(split.get("index"), list | None):
         raise WrongContent.at((*place, "index"), f"expected a list, found {shown(split['index'])}")
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise WrongContent.at((*place, "columns"), "expected a list of names")
-    if complaints := reader.check_names(columns, (*place, "columns")):
-        raise WrongContent(complaints)
-    return reader.rows(_lines(columns, rows, data, "as there are columns"), data, columns)
+    each = f"a list of {len(names)} values as there are columns"
+    return reader.rows(rows, data, reader.layout(names, (*place, "columns"), each))
 
 
 _READERS: dict[str, Callable[[RowReader, Any, Place], list[Row]]] = {
@@ -122,19 +119,4 @@ def _some_rows(rows: Any, place: Place) -> list[Any]:
     if not 1 <= len(rows) <= MOST_ROWS:
         what = f"expected 1 to {MOST_ROWS} rows, found {len(rows)}; more fit into one call as CSV"
         raise WrongContent.at(place, what)
-    return rows
-
-
-def _lines(names: list[str], rows: list[Any], place: Place, why: str) -> list[Any]:
-    """The rows, each of them a list of a value for each name. Raises WrongContent."""
-    complaints = []
-    for number, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != len(names):
-            found = f"{len(row)}" if isinstance(row, list) else shown(row)
-            what = f"expected a list of {len(names)} values {why}, found {found}"
-            complaints.append(Complaint((*place, number), what))
-        if len(complaints) == MOST_COMPLAINTS:
-            break
-    if complaints:
-        raise WrongContent(complaints)
     return rows

@@ -1,58 +1,188 @@
-"""The HTTP calls: read, ask one thing, shape the answer. What is refused is raised and becomes a problem in `http`."""
+"""The service's own calls: read, ask one thing, shape the answer. What is refused is raised, and answered in `http`."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from prediction_api.errors import NoModel
+from prediction_api.errors import Complaint, WrongFeedback
 from prediction_api.http.bodies import content_kind, read_json_body
 from prediction_api.http.problems import json_response
-from prediction_api.predicting.explanation import explain
-from prediction_api.predicting.responses import (
-    BatchAnswer,
-    ExplanationAnswer,
-    Json,
-    ModelAnswer,
-    ModelsAnswer,
-    PredictionAnswer,
-    batch_answer,
-    explanation_answer,
-    model_answer,
-    models_answer,
-    prediction_answer,
-    readiness_answer,
-    readiness_of_all,
-)
-from prediction_api.protocols.csv import answer_csv, csv_form, whole
-from prediction_api.protocols.routing import (
-    PROBLEM_STATUSES,
-    PlainRoute,
-    catalog_of,
-    entry_of,
-    live_model_of,
-    problems,
-    read_row,
-    worked,
-)
-from prediction_api.telemetry.feedback import MOST_BYTES, FeedbackAnswer, read_feedback
-from prediction_api.telemetry.history import HistoryAnswer
+from prediction_api.models.contract import DataOrigin, Feature, Histogram, Interval
+from prediction_api.models.predictor import Prediction, Row
+from prediction_api.models.registry import HistoryAnswer
+from prediction_api.models.store import LiveModel, Refusal
+from prediction_api.predicting.cells import shown
+from prediction_api.predicting.explanation import Explanation, explain
+from prediction_api.protocols import routing
+from prediction_api.protocols.csv import answer_csv, bounds, csv_form, whole
+from prediction_api.telemetry.prediction_log import ID_PATTERN, new_id
 
-router = APIRouter(route_class=PlainRoute)  # of the service
-model_router = APIRouter(route_class=PlainRoute)  # of one model: these calls are under /models/{name} too
-_BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **PROBLEM_STATUSES}
+Json = dict[str, Any]
+router = APIRouter(route_class=routing.PlainRoute)  # of the service
+model_router = APIRouter(route_class=routing.PlainRoute)  # of one model: these calls are under /models/{name} too
+MOST_FEEDBACK_BYTES = 4_096
+_BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **routing.PROBLEM_STATUSES}
 
 
-@model_router.post("/predict", response_model=PredictionAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+class ModelName(BaseModel):
+    name: str
+    version: str
+
+
+class IntervalAnswer(BaseModel):
+    low: float
+    high: float
+    coverage: float
+
+
+class PredictionAnswer(BaseModel):
+    """`interval` comes with regression where training measured one, `probabilities` with classification.
+
+    `unknown` names the features whose category the training table does not have; it is left out where there are none.
+    """
+
+    prediction: float | str
+    interval: IntervalAnswer | None = None
+    probabilities: dict[str, float] | None = None
+    unknown: list[str] | None = None
+    id: str
+    model: ModelName
+
+
+class BatchAnswer(BaseModel):
+    """All lists are in the order of the rows; `interval` is one for all rows, `unknown` is there if a row has any."""
+
+    predictions: list[float | str]
+    interval: Interval | None = None
+    probabilities: list[dict[str, float]] | None = None
+    unknown: list[list[str]] | None = None
+    id: str
+    model: ModelName
+
+
+@dataclass(frozen=True)
+class ExplanationAnswer(Explanation):
+    """Contributions with the largest change first. They need not add up."""
+
+    model: ModelName
+
+
+class Feedback(BaseModel):
+    """The id of an answer (`<id>.<n>` for row n of a batch, from 0) and what turned out to be true."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str = Field(pattern=ID_PATTERN)
+    actual: FiniteFloat | str
+
+
+class FeedbackAnswer(BaseModel):
+    status: str
+
+
+class ListedModel(BaseModel):
+    name: str
+    version: str | None
+    alias: str
+    ready: bool
+    refused: Refusal | None
+
+
+class ModelsAnswer(BaseModel):
+    """`default` is the model of the calls that name none."""
+
+    default: str | None
+    models: list[ListedModel]
+
+
+class ModelAnswer(BaseModel):
+    name: str
+    version: str
+    alias: str
+    run_id: str | None
+    task: str
+    target: str
+    labels: list[str]
+    features: list[Feature]
+    interval: Interval | None
+    prediction_histogram: Histogram | None
+    metrics: dict[str, float]
+    data: DataOrigin | None
+    trained_at: datetime | None
+    code_version: str | None
+    loaded_at: datetime
+    sha256: str
+
+
+async def read_row(request: Request, live: LiveModel) -> Row:
+    """The row in the body, which is no longer than a row of this model needs. Raises a refusal."""
+    most = min(routing.catalog_of(request).settings.api_max_body_bytes, live.reader.most_row_bytes)
+    return live.reader.one(await read_json_body(request, most))
+
+
+def read_feedback(body: bytes, labels: list[str]) -> Feedback:
+    """The feedback in this body. Raises WrongFeedback, also when the truth is no number or none of the labels."""
+    try:
+        given = Feedback.model_validate_json(body)
+    except ValidationError as error:
+        wrong = [Complaint(one["loc"][:1], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
+        raise WrongFeedback(str(wrong[0]), wrong[:5]) from None
+    fits = given.actual in labels if labels else not isinstance(given.actual, str)
+    if not fits:
+        known = ", ".join(map(repr, labels[:10])) + (", ..." if len(labels) > 10 else "")
+        expected = f"one of {known}" if labels else "a number"
+        mismatch = Complaint(("actual",), f"expected {expected}, found {shown(given.actual)}")
+        raise WrongFeedback(str(mismatch), [mismatch])
+    return given
+
+
+def _name(live: LiveModel) -> Json:
+    return {"name": live.name, "version": live.version}
+
+
+# The two that answer predictions build plain dictionaries: models would cost more than the prediction itself.
+
+
+def prediction_answer(live: LiveModel, row: Row, prediction: Prediction, identifier: str) -> Json:
+    answer: Json = {"prediction": prediction.value}
+    interval = live.predictor.contract.interval
+    if prediction.probabilities is not None:
+        answer["probabilities"] = prediction.probabilities
+    elif interval is not None and isinstance(prediction.value, float):
+        low, high = bounds(prediction.value, interval.half_width)
+        answer["interval"] = {"low": low, "high": high, "coverage": interval.coverage}
+    if unknown := live.reader.unknown(row):
+        answer["unknown"] = unknown
+    return answer | {"id": identifier, "model": _name(live)}
+
+
+def batch_answer(live: LiveModel, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Json:
+    contract = live.predictor.contract
+    answer: Json = {"predictions": [one.value for one in predictions]}
+    if contract.task == "classification":
+        answer["probabilities"] = [one.probabilities for one in predictions]
+    elif contract.interval is not None:
+        answer["interval"] = contract.interval
+    if any(unknown := [live.reader.unknown(row) for row in rows]):
+        answer["unknown"] = unknown
+    return answer | {"id": identifier, "model": _name(live)}
+
+
+@model_router.post("/predict", response_model=PredictionAnswer, responses=routing.PROBLEM_STATUSES, tags=["predict"])
 async def predict(request: Request) -> Response:
     """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
-    live = live_model_of(request)
-    row = await read_row(request, live)
-    inference = entry_of(request).inference
-    identifier = inference.new_id()
-    return json_response(prediction_answer(live, row, await inference.one(live, row, identifier), identifier))
+    live = routing.live_model_of(request)
+    row, identifier = await read_row(request, live), new_id()
+    prediction = await routing.model_of(request).predict(live, row, identifier)
+    return json_response(prediction_answer(live, row, prediction, identifier))
 
 
 @model_router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
@@ -63,60 +193,64 @@ async def predict_batch(request: Request) -> Response:
     request has `Accept: text/csv`. With `?safe=1`, texts that a spreadsheet would run as
     a formula begin with an apostrophe.
     """
-    live = live_model_of(request)
+    live = routing.live_model_of(request)
     form_for = partial(csv_form, live, request)
     if content_kind(request) == "csv":
         return await answer_csv(request, live, form_for)
-    body = await read_json_body(request, catalog_of(request).settings.api_max_body_bytes)
-    inference = entry_of(request).inference
-    identifier = inference.new_id()
+    body = await read_json_body(request, routing.catalog_of(request).settings.api_max_body_bytes)
+    model = routing.model_of(request)
 
     def answer() -> Response:
-        rows = live.reader.many(body)
-        predictions = inference.many(live, rows, identifier)
+        rows, identifier = live.reader.many(body), new_id()
+        predictions = model.predict_batch(live, rows, identifier)
         if "text/csv" in request.headers.get("accept", ""):
             return whole(form_for(any(map(live.reader.unknown, rows))), rows, predictions, identifier)
         return json_response(batch_answer(live, rows, predictions, identifier))
 
-    return await worked(request, len(body), answer)
+    return await routing.worked(request, len(body), answer)
 
 
 @model_router.post(
-    "/feedback", status_code=202, response_model=FeedbackAnswer, responses=PROBLEM_STATUSES, tags=["predict"]
+    "/feedback", status_code=202, response_model=FeedbackAnswer, responses=routing.PROBLEM_STATUSES, tags=["predict"]
 )
 async def feedback(request: Request) -> Response:
     """The later truth about a prediction, by its id. The answer 202 means that it is on the disk.
 
     Ids are not kept here, so an unknown id is accepted too; the monitoring finds no prediction for it.
     """
-    contract = live_model_of(request).predictor.contract
-    given = read_feedback(await read_json_body(request, MOST_BYTES), contract)
-    await entry_of(request).log.keep_feedback(given.id, given.actual)
+    contract = routing.live_model_of(request).predictor.contract
+    given = read_feedback(await read_json_body(request, MOST_FEEDBACK_BYTES), contract.labels)
+    await routing.model_of(request).log.keep_feedback(given.id, given.actual)
     return json_response({"status": "accepted"}, 202)
 
 
-@model_router.get("/model", response_model=ModelAnswer, responses=problems(503), tags=["model"])
+@model_router.get("/model", response_model=ModelAnswer, responses=routing.problems(503), tags=["model"])
 async def model(request: Request) -> Response:
     """What is served: version, features, metrics, the data it was trained on, and its digest."""
-    return json_response(model_answer(live_model_of(request)))
+    live = routing.live_model_of(request)
+    trained = live.predictor.contract.model_dump(mode="json", include=set(ModelAnswer.model_fields))
+    own = live.record.model_dump(include={"name", "version", "alias", "run_id", "sha256"})
+    return json_response(trained | own | {"loaded_at": live.loaded_at})
 
 
-@model_router.post("/explain", response_model=ExplanationAnswer, responses=PROBLEM_STATUSES, tags=["predict"])
+@model_router.post("/explain", response_model=ExplanationAnswer, responses=routing.PROBLEM_STATUSES, tags=["predict"])
 async def explanation(request: Request) -> Response:
     """What moved a prediction: each feature in turn replaced by its median or most frequent value of training.
 
     The body is that of `/predict`. This is no traffic: it is neither counted as a prediction nor logged.
     """
-    live = live_model_of(request)
+    live = routing.live_model_of(request)
     row = await read_row(request, live)
     # As many predictions as there are features: in a thread, so that nobody else waits for a wide model's.
-    return json_response(explanation_answer(live, await asyncio.to_thread(explain, live.predictor, row)))
+    found = await asyncio.to_thread(explain, live.predictor, row)
+    return json_response(asdict(found) | {"model": _name(live)})
 
 
-@model_router.get("/history", response_model=HistoryAnswer, responses=problems(503), tags=["model"])
+@model_router.get("/history", response_model=HistoryAnswer, responses=routing.problems(503), tags=["model"])
 async def history(request: Request) -> Response:
     """The last 20 decisions about the model, newest first: what was promoted, refused or rolled back, when and why."""
-    return json_response(await entry_of(request).history.read())
+    name = routing.model_of(request).name
+    return json_response(await routing.catalog_of(request).registry.history(name))
 
 
 @router.get("/livez", tags=["health"])
@@ -125,37 +259,33 @@ async def history(request: Request) -> Response:
 @router.get("/ping", include_in_schema=False)
 async def livez(request: Request) -> Response:
     """The process answers. Aliases: /health, /healthz, /ping. `ready` says whether it can predict; see /readyz."""
-    default = catalog_of(request).default
+    default = routing.catalog_of(request).default
     return json_response({"status": "ok", "ready": default is not None and default.live is not None})
 
 
 @router.get("/models", response_model=ModelsAnswer, tags=["model"])
 async def models(request: Request) -> Response:
     """Every registered model that carries the alias. Each has the calls that predict under `/models/{name}/` too."""
-    return json_response(models_answer(catalog_of(request)))
+    catalog = routing.catalog_of(request)
+    default, alias = catalog.default, catalog.registry.alias
+    found = [(name, model.live, model.refusal) for name, model in catalog.models.items()]
+    found += [(name, None, refusal) for name, refusal in catalog.unsafe.items()]
+    listed = [
+        ListedModel(name=name, version=live.version if live else None, alias=alias, ready=bool(live), refused=refusal)
+        for name, live, refusal in found
+    ]
+    return json_response(ModelsAnswer(default=default.name if default else None, models=listed))
 
 
-@router.get("/readyz", responses=problems(503), tags=["health"])
+@router.get("/readyz", responses=routing.problems(503), tags=["health"])
+@router.get("/models/{name}/readyz", responses=routing.problems(404, 503), tags=["health"])
 async def readyz(request: Request) -> Response:
-    """The default model is loaded. Says also what the registry last answered, which version was refused, and why."""
-    every = {"models": readiness_of_all(catalog_of(request))}
-    try:
-        return json_response(_readiness(request) | every)
-    except NoModel as error:
-        raise NoModel(error.detail, members={**error.members, **every}) from None
-
-
-@router.get("/models/{name}/readyz", responses=problems(404, 503), tags=["health"])
-async def model_readyz(request: Request) -> Response:
-    """This model is loaded; otherwise as `/readyz`."""
-    return json_response(_readiness(request))
-
-
-def _readiness(request: Request) -> Json:
-    return readiness_answer(catalog_of(request), entry_of(request), live_model_of(request).name)
+    """The model is loaded. Says also what the registry last answered, which version was refused, and why."""
+    name = routing.live_model_of(request).name
+    return json_response(routing.readiness_answer(routing.catalog_of(request), routing.model_of(request), name))
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
 async def metrics(request: Request) -> Response:
     """Counts and times in Prometheus' text format."""
-    return Response(catalog_of(request).metrics.page(), media_type=CONTENT_TYPE_LATEST)
+    return Response(routing.catalog_of(request).metrics.page(), media_type=CONTENT_TYPE_LATEST)

@@ -2,35 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from prediction_api.errors import NoModel, UnknownModel
-from prediction_api.http.bodies import read_json_body
-from prediction_api.models.catalog import Catalog, Entry
-from prediction_api.models.predictor import Row
-from prediction_api.models.store import LiveModel
-from prediction_api.predicting.responses import readiness_answer
-
-_PROBLEMS = {
-    401: "No key that is valid was given",
-    404: "No such model is served, or another version of it is live",
-    413: "Body too large",
-    415: "Not a content type that is read here, or not in UTF-8",
-    422: "Does not fit the model; names row and column",
-    429: "More is waiting than can be answered soon; Retry-After says when to come again",
-    500: "The model gave no usable prediction, or the service has a fault",
-    503: "No model is loaded, or what the call needs is full or away",
-}
+from prediction_api.errors import NoModel, RequestRefused, UnknownModel
+from prediction_api.models.store import Catalog, LiveModel, ServedModel
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These statuses as the OpenAPI schema describes them."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
+    kinds = RequestRefused.__subclasses__()
+    titles = {status: ", or ".join(kind.title for kind in kinds if kind.status == status) for status in statuses}
+    return {status: {"description": title, "content": content} for status, title in titles.items()}
 
 
 PROBLEM_STATUSES = problems(413, 415, 422, 429, 500, 503)  # of every call that predicts
@@ -62,34 +50,46 @@ async def worked(request: Request, size: int, work: Callable[[], Response]) -> R
         return await asyncio.to_thread(work)
 
 
-async def read_row(request: Request, live: LiveModel) -> Row:
-    """The row in the body, which is no longer than a row of this model needs. Raises a refusal."""
-    most = min(catalog_of(request).settings.api_max_body_bytes, live.reader.most_row_bytes)
-    return live.reader.one(await read_json_body(request, most))
-
-
 def live_model_of(request: Request) -> LiveModel:
     """The model for this whole request. Raises UnknownModel, or NoModel saying what the registry and a refusal said."""
-    entry, catalog = entry_of(request), catalog_of(request)
-    if entry.live is None:
-        model = entry.model
-        refused = f"; version {model.refusal.version} was refused: {model.refusal.detail}" if model.refusal else ""
-        members = readiness_answer(catalog, entry, model.name)
-        raise NoModel(f"registry: {members['registry']['detail']}{refused}", members=members)
-    return entry.live
+    model = model_of(request)
+    if model.live is not None:
+        return model.live
+    refusal = model.refusal
+    refused = f"; version {refusal.version} was refused: {refusal.detail}" if refusal else ""
+    members = readiness_answer(catalog_of(request), model, model.name)
+    raise NoModel(f"registry: {members['registry']['detail']}{refused}", **members)
 
 
-def entry_of(request: Request) -> Entry:
+def model_of(request: Request) -> ServedModel:
     """The model that the path names, else the default one: the same for the whole request."""
-    entry: Entry | None = request.scope.get("model")
-    if entry is None:
+    model: ServedModel | None = request.scope.get("model")
+    if model is None:
         name, catalog = request.path_params.get("name"), catalog_of(request)
-        entry = request.scope["model"] = catalog.default if name is None else catalog.entries.get(name)
-        if entry is None:
+        model = request.scope["model"] = catalog.default if name is None else catalog.models.get(name)
+        if model is None:
             kind = UnknownModel if name is not None and catalog.state.reachable else NoModel
             members = readiness_answer(catalog, None, name or catalog.settings.default_model)
-            raise kind(catalog.missing(name), members=members)
-    return entry
+            raise kind(catalog.missing(name), **members)
+    return model
+
+
+def readiness_answer(catalog: Catalog, model: ServedModel | None, name: str | None) -> dict[str, Any]:
+    """Of one model, by `name`; `model` is None where no such model is served. Of each, `ready` or why it is not."""
+    live, state = model and model.live, catalog.state
+    states = {name: refusal.reason for name, refusal in catalog.unsafe.items()}
+    for one in catalog.models.values():
+        states[one.name] = "ready" if one.live else one.refusal.reason if one.refusal else "loading"
+    registry = {"model": name, "alias": catalog.registry.alias, **asdict(state)}
+    if state.reachable:
+        registry["detail"] = model.detail if model else catalog.missing(name)
+    return {
+        "ready": live is not None,
+        "model": live and {"name": live.name, "version": live.version, "loaded_at": live.loaded_at},
+        "registry": registry,
+        "refused": model and model.refusal,
+        "models": states,
+    }
 
 
 def catalog_of(request: Request) -> Catalog:

@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
@@ -23,35 +23,28 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._requests = Counter("api_requests_total", "Requests answered", ["path", "status"], registry=registry)
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self._requests = counter("api_requests_total", "Requests answered", ["path", "status"])
         self._seconds = Histogram(
             "api_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=registry
         )
         self._pairs: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking labels up costs more than counting
-        of_version = ["model", "version"]
-        self._predictions = Counter("api_predictions_total", "Rows predicted", of_version, registry=registry)
-        self._labels = Counter(
-            "api_predicted_labels_total", "Labels predicted", [*of_version, "label"], registry=registry
-        )
+        self._predictions = counter("api_predictions_total", "Rows predicted", ["model", "version"])
+        self._labels = counter("api_predicted_labels_total", "Labels predicted", ["model", "version", "label"])
         self._values = _PredictedValues()
         registry.register(self._values)
-        self.logged = Counter("api_log_lines_total", "Lines of the prediction log", ["kind"], registry=registry)
-        self.log_dropped = Counter(
-            "api_log_dropped_total", "Lines that the prediction log lost", ["reason"], registry=registry
-        )
+        self.logged = counter("api_log_lines_total", "Lines of the prediction log", ["kind"])
+        self.log_dropped = counter("api_log_dropped_total", "Lines that the prediction log lost", ["reason"])
         for reason in ("queue-full", "disk-full", "unwritable", "failed"):
             self.log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
-        turned_away = Counter(
-            "api_turned_away_total", "Requests and connections that were refused unread", ["reason"], registry=registry
-        )
+        turned_away = counter("api_turned_away_total", "Requests and connections refused unread", ["reason"])
         self._turned_away = lru_cache(turned_away.labels)  # overload refuses thousands a second
-        self.in_hand = Gauge("api_requests_in_hand", "Requests with a body that are under way", registry=registry)
-        self.connections = Gauge("api_connections", "Connections that are open", registry=registry)
-        self._swaps = Counter("api_model_swaps_total", "Models that went live", ["model"], registry=registry)
-        self.refusals = Counter("api_model_refusals_total", "Versions refused", ["model", "reason"], registry=registry)
-        self._info = Gauge("api_model_info", "1 for each live model", ["model", "version"], registry=registry)
-        self._live: dict[str, str] = {}
-        self.registry_reachable = Gauge("api_registry_reachable", "1 if the last look succeeded", registry=registry)
+        self.in_hand = gauge("api_requests_in_hand", "Requests with a body that are under way")
+        self.connections = gauge("api_connections", "Connections that are open")
+        self._swaps = counter("api_model_swaps_total", "Models that went live", ["model"])
+        self.refusals = counter("api_model_refusals_total", "Versions refused", ["model", "reason"])
+        self._info = gauge("api_model_info", "1 for each live model", ["model", "version"])
+        self.registry_reachable = gauge("api_registry_reachable", "1 if the last look succeeded")
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """`path` is a route's template, never what the client sent: labels must stay few."""
@@ -71,15 +64,14 @@ class Metrics:
             for label, count in Tally(one.value for one in predictions).items():
                 self._labels.labels(name, version, label).inc(count)
 
-    def swapped(self, name: str, version: str) -> None:
+    def swapped(self, name: str, before: str | None, version: str) -> None:
         self._swaps.labels(name).inc()
-        self.withdrawn(name)
-        self._live[name] = version
+        if before is not None:
+            self.withdrawn(name, before)
         self._info.labels(name, version).set(1)
 
-    def withdrawn(self, name: str) -> None:
-        if (before := self._live.pop(name, None)) is not None:
-            self._info.remove(name, before)
+    def withdrawn(self, name: str, version: str) -> None:
+        self._info.remove(name, version)
 
     def turned_away(self, reason: str) -> None:
         self._turned_away(reason).inc()

@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,6 +14,7 @@ from prediction_api.errors import ModelRefused, RequestRefused
 from prediction_api.protocols.routing import PlainRoute
 from prediction_api.web.files import PAGE_HEADERS, front_page
 
+_PAGE = Path(__file__).with_name("docs.html")
 page_router = APIRouter(route_class=PlainRoute, include_in_schema=False)
 
 
@@ -22,16 +25,12 @@ async def page(_: Request) -> Response:
 
 @page_router.get("/docs")
 async def docs(request: Request) -> Response:
-    return Response(
-        docs_page(request.app.openapi(), str(request.base_url).rstrip("/")),
-        headers=PAGE_HEADERS,
-        media_type="text/html",
-    )
+    html = docs_page(request.app.openapi(), str(request.base_url).rstrip("/"))
+    return Response(html, headers=PAGE_HEADERS, media_type="text/html")
 
 
 def docs_page(schema: dict[str, Any], address: str) -> str:
     """A whole HTML document for the OpenAPI schema of the service that is reached at `address`."""
-    info, components = schema["info"], schema["components"]["schemas"]
     calls = [
         _call(method.upper(), path, call, address)
         for path, calls_here in schema["paths"].items()
@@ -40,34 +39,23 @@ def docs_page(schema: dict[str, Any], address: str) -> str:
     features = [
         f"<h2>{escape(model['description'])}</h2>"
         + _table(_line(name, one["description"]) for name, one in model["properties"].items())
-        for name, model in components.items()
+        for name, model in schema["components"]["schemas"].items()
         if name.startswith("Features")
     ]
-    errors = (
+    errors = [
         _line(one.status, one.title, one.hint, anchor=f"error-{one.code()}") for one in RequestRefused.__subclasses__()
-    )
-    refusals = (
-        _line(one.code(), one.__doc__, one.hint, anchor=f"refused-{one.code()}")
-        for one in ModelRefused.__subclasses__()
-    )
-    body = [
-        '<header class="top docs"><p class="brand">Prediction service</p>',
-        '<nav aria-label="Pages"><a href=".">Back to the page</a></nav></header><main class="docs">',
-        f'<h1>Calls and errors</h1><p class="subtitle">{_text(info["description"])} ',
-        '<a href="openapi.json">The same as OpenAPI</a>.</p>',
-        *calls,
-        *features,
-        f"<h2>Errors</h2>{_table(errors)}",
-        "<h2>Why a version is not served</h2><p>The one before it goes on serving.</p>",
-        _table(refusals),
     ]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(info["title"])}</title><link rel="stylesheet" href="pages/family.css">'
-        '<link rel="stylesheet" href="pages/style.css">'
-        '<link rel="icon" href="pages/icon.svg" type="image/svg+xml">'
+    refusals = [
+        _line(one.code(), one.title, one.hint, anchor=f"refused-{one.code()}") for one in ModelRefused.__subclasses__()
+    ]
+    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(schema["info"]["title"]),
+        description=_text(schema["info"]["description"]),
+        calls="".join(calls),
+        features="".join(features),
+        errors=_table(errors),
+        refusals=_table(refusals),
     )
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</main></body></html>'
 
 
 def _call(method: str, path: str, call: dict[str, Any], address: str) -> str:

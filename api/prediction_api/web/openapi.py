@@ -10,9 +10,9 @@ from urllib.parse import quote
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
-from prediction_api.http.keys import is_open
-from prediction_api.models.catalog import Catalog
+from prediction_api.http.access import is_open
 from prediction_api.models.contract import (
     BooleanFeature,
     CategoryFeature,
@@ -21,19 +21,31 @@ from prediction_api.models.contract import (
     Feature,
     NumberFeature,
     Reading,
-    example_of,
 )
+from prediction_api.models.store import Catalog
 from prediction_api.predicting.cells import FLOAT32_MAX, describe
-from prediction_api.predicting.responses import Problem
 from prediction_api.predicting.rows import MOST_ROWS
+from prediction_api.protocols.native import Feedback
 from prediction_api.protocols.routing import problems
-from prediction_api.protocols.tensors import InferRequest
-from prediction_api.telemetry.feedback import feedback_schema
+from prediction_api.protocols.v2 import DATATYPES, InferRequest
 
 Json = dict[str, Any]
 TITLE = "Prediction service"
+
+
+class Problem(BaseModel):
+    """RFC 9457, with a hint at what to do and, for wrong input, each place that is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str
+    request_id: str
+    errors: list[Json] = []
+
+
 _COMPONENTS = "#/components/schemas/"
-_REQUEST_ID = {"description": "The id given, or one made here", "required": True, "schema": {"type": "string"}}
 _KEY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer"},
     "Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -67,23 +79,22 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
     live = catalog.default.live if catalog.default else None
     version = f"{live.name} version {live.version}" if live else "no model"
     schema = get_openapi(title=TITLE, version=version, description=f"Serving {version}.", routes=app.routes)
+    paths, known = schema["paths"], schema["components"]["schemas"]
     infer = InferRequest.model_json_schema(ref_template=_COMPONENTS + "{model}")
-    own = {"InferRequest": infer, "Problem": Problem.model_json_schema()}
-    schema["components"]["schemas"] |= infer.pop("$defs") | own
-    contract = live.predictor.contract if live else None
-    if contract:
-        schema["components"]["schemas"]["Features"] = row_schema(contract)
-    for path, body in _bodies(contract).items():
-        schema["paths"][path]["post"]["requestBody"] = body
+    known |= {**infer.pop("$defs"), "InferRequest": infer, "Problem": Problem.model_json_schema()}
+    if live:
+        known["Features"] = row_schema(live.predictor.contract)
+    for path, body in _bodies(live.predictor.contract if live else None).items():
+        paths[path]["post"]["requestBody"] = body
     reachable = {route.path for route in app.routes if isinstance(route, APIRoute)}
-    of_model = {path: calls for path, calls in schema["paths"].items() if f"/models/{{name}}{path}" in reachable}
-    for name, entry in catalog.entries.items():
-        if live and entry.live and name != live.name:
-            _add_model(schema, name, entry.live.predictor.contract, of_model)
+    of_model = {path: calls for path, calls in paths.items() if f"/models/{{name}}{path}" in reachable}
+    for name, model in catalog.models.items():
+        if live and model.live and name != live.name:
+            _add_model(schema, name, model.live.predictor.contract, of_model)
     if keyed:
         schema["components"]["securitySchemes"] = _KEY_SCHEMES
     in_path = {"name": {"enum": [live.name]}, "version": {"enum": [live.version]}} if live else {}
-    for path, calls in schema["paths"].items():
+    for path, calls in paths.items():
         for call in calls.values():
             if keyed and not is_open(path):
                 call["security"] = [{name: []} for name in _KEY_SCHEMES]
@@ -92,8 +103,6 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
                 {"name": name, "in": "path", "required": True, "schema": in_path.get(name, {"type": "string"})}
                 for name in re.findall(r"{(\w+)}", path)
             ]
-            for response in call["responses"].values():
-                response["headers"] = {"X-Request-ID": _REQUEST_ID}
     return schema
 
 
@@ -105,11 +114,10 @@ def _add_model(schema: Json, name: str, contract: Contract, of_model: Json) -> N
         component += "_"
     known[component] = row_schema(contract) | {"title": component}
     bodies = _bodies(contract, component)
-    for path, model_calls in of_model.items():
-        calls = copy.deepcopy(model_calls)
+    for path, calls in copy.deepcopy(of_model).items():
         for method, call in calls.items():
             call["operationId"] = f"{component}_{method}_{path.replace('/', '_').strip('_')}"
-            call["summary"] = f"{call['summary']} ({name})"
+            call["summary"] += f" ({name})"
             if path in bodies:
                 call["requestBody"] = bodies[path]
         schema["paths"][f"/models/{quote(name)}{path}"] = calls
@@ -118,13 +126,19 @@ def _add_model(schema: Json, name: str, contract: Contract, of_model: Json) -> N
 def _bodies(contract: Contract | None, component: str = "Features") -> dict[str, Json]:
     """The body of each call that takes one, with an example that fits the model."""
     features = contract.features if contract else []
-    row = {feature.name: example_of(feature) for feature in features}
+    row = {feature.name: feature.example for feature in features}
     one = {"$ref": f"{_COMPONENTS}{component}"} if contract else {"type": "object"}
     predict = _json_body(one, row)
     rows = {"rows": _ROWS | {"items": one}}
     batch = {"type": "object", "properties": rows, "required": ["rows"], "additionalProperties": False}
     split = {"dataframe_split": {"columns": list(row), "data": [list(row.values())]}}
-    infer = _json_body({"$ref": f"{_COMPONENTS}InferRequest"}, {"inputs": [_tensor(feature) for feature in features]})
+    tensors = [
+        {"name": one.name, "shape": [1], "datatype": DATATYPES[one.type], "data": [one.example]} for one in features
+    ]
+    infer = _json_body({"$ref": f"{_COMPONENTS}InferRequest"}, {"inputs": tensors})
+    feedback = Feedback.model_json_schema()
+    if contract:
+        feedback["properties"]["actual"] = {"enum": contract.labels} if contract.labels else {"type": "number"}
     truth = {"id": "0123456789abcdef-000001", "actual": contract.golden.predictions[0] if contract else 5.0}
     return {
         "/predict": predict,
@@ -133,7 +147,7 @@ def _bodies(contract: Contract | None, component: str = "Features") -> dict[str,
         "/invocations": _json_body(_INVOCATION, split, row),
         "/v2/models/{name}/infer": infer,
         "/v2/models/{name}/versions/{version}/infer": infer,
-        "/feedback": _json_body(feedback_schema(contract), truth),
+        "/feedback": _json_body(feedback, truth),
     }
 
 
@@ -147,20 +161,11 @@ def _json_body(schema: Json, example: Json, csv_row: Json | None = None) -> Json
     return {"required": True, "content": content}
 
 
-def _tensor(feature: Feature) -> Json:
-    datatype = {"number": "FP32", "boolean": "BOOL"}.get(feature.type, "BYTES")
-    return {"name": feature.name, "shape": [1], "datatype": datatype, "data": [example_of(feature)]}
-
-
 def row_schema(contract: Contract) -> Json:
     """One row, with the features' names of the table; their identifiers are read too."""
     properties = {
-        feature.name: {
-            "title": feature.name,
-            "description": describe(feature),
-            "anyOf": _values(feature, contract.reading),
-        }
-        for feature in contract.features
+        one.name: {"title": one.name, "description": describe(one), "anyOf": _values(one, contract.reading)}
+        for one in contract.features
     }
     return {
         "title": "Features",
@@ -169,7 +174,7 @@ def row_schema(contract: Contract) -> Json:
         "properties": properties,
         "required": list(properties),
         "additionalProperties": False,
-        "example": {feature.name: example_of(feature) for feature in contract.features},
+        "example": {feature.name: feature.example for feature in contract.features},
     }
 
 
@@ -191,6 +196,6 @@ def _values(feature: Feature, reading: Reading) -> list[Json]:
         case DateFeature(format="iso"):
             values = [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
         case DateFeature():
-            values = [{"type": "string", "examples": [example_of(feature)]}]
+            values = [{"type": "string", "examples": [feature.example]}]
     # null by its type: generators of clients do not find it among the values of an enumeration
     return [*values, {"type": "null"}, {"enum": ["", *reading.missing]}] if feature.nullable else values
