@@ -79,8 +79,8 @@ class Library:
         self._call("DELETE", f"/documents/{document}", params={"collection": self.collection})
 
     def evaluate(self, questions: int, gate: Mapping[str, float]) -> dict[str, Any]:
-        """Has the service ask itself questions made from the collection, and returns its report. Raises AirflowFailException
-        where it cannot, and AirflowException where the service was restarted meanwhile."""
+        """Has the service ask itself questions made from the collection, and returns its report. Raises
+        AirflowFailException where it cannot, and AirflowException where the service was restarted meanwhile."""
         wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
         job = self._call("POST", "/evaluations", json=wanted)
         logged = -1
