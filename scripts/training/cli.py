@@ -3,8 +3,6 @@
 A command imports its part of the job when it runs: that takes seconds, and wrong options are reported at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging
@@ -22,16 +20,17 @@ log = logging.getLogger(__name__)
 
 SKIPPED = 99  # Airflow marks a task as skipped by this exit code
 Options = argparse.Namespace
-Step = Callable[[Any, Options], dict[str, Any]]
+Answer = dict[str, Any]
+Step = Callable[[Any, Options], Answer]
 
 
-def check(config: Config, _: Options) -> dict[str, Any]:
+def check(config: Config, _: Options) -> Answer:
     from training.data import table
 
     return table.check(config)
 
 
-def train(config: Config, _: Options) -> dict[str, Any]:
+def train(config: Config, _: Options) -> Answer:
     from training import train as training
     from training.model import signing
 
@@ -39,83 +38,79 @@ def train(config: Config, _: Options) -> dict[str, Any]:
     return training.train(config)
 
 
-def promote(config: Config, options: Options) -> dict[str, Any]:
+def promote(config: Config, options: Options) -> Answer:
     from training.promotion import promote as promotion
 
     found = promotion.promote(config, options.strict)
-    if options.skip and found["action"] not in ("promoted", "unchanged"):
-        why = "; ".join(reason["text"] for reason in found["reasons"] if not reason["passed"])
-        return found | {"skipped": f"version {found['version']}: {found['action']}: {why}"}
-    return found
+    why = "; ".join(reason["text"] for reason in found["reasons"] if not reason["passed"])
+    skipped = options.skip and found["action"] not in ("promoted", "unchanged")
+    return found | ({"skipped": f"version {found['version']}: {found['action']}: {why}"} if skipped else {})
 
 
-def verify(config: Config, options: Options) -> dict[str, Any]:
+def verify(config: Config, options: Options) -> Answer:
     from training.promotion import verify as verification
 
     found = verification.verify(config)
-    if options.skip and not found.get("moved"):
-        return found | {"skipped": "the alias named that version before this run"}
-    return found
+    skipped = options.skip and not found.get("moved")
+    return found | ({"skipped": "the alias named that version before this run"} if skipped else {})
 
 
-def rollback(config: Config, options: Options) -> dict[str, Any]:
+def rollback(config: Config, options: Options) -> Answer:
     from training.promotion import promote as promotion
 
     return promotion.rollback(config, options.to)
 
 
-def monitor(config: Config, options: Options) -> dict[str, Any]:
+def monitor(config: Config, options: Options) -> Answer:
     from training.monitoring import watch
 
     return watch.watch(config, options.dry_run)
 
 
-def retraining(config: Config, _: Options) -> dict[str, Any]:
+def retraining(config: Config, _: Options) -> Answer:
     from training.monitoring import watch
 
     found = watch.asked(config)
-    return found if found["asked"] else found | {"skipped": found["text"]}
+    return found | ({} if found["asked"] else {"skipped": found["text"]})
 
 
-def score(config: Config, options: Options) -> dict[str, Any]:
-    from training.scoring.batch import Places
-    from training.scoring.batch import score as score_table
+def score(config: Config, options: Options) -> Answer:
+    from training.scoring import batch
 
     rejected = options.rejected or options.output.with_name(f"{options.output.name}-rejected")
-    places = Places(options.input, options.output, rejected, options.format, options.overwrite, options.safe)
-    return score_table(config, places, options.version)
+    places = batch.Places(options.input, options.output, rejected, options.format, options.overwrite, options.safe)
+    return batch.score(config, places, options.version)
 
 
-def status(config: Config, options: Options) -> dict[str, Any]:
+def status(config: Config, options: Options) -> Answer:
     from training.promotion import status as overview
 
     if not options.all:
         return overview.status(config)
-    models: list[dict[str, Any]] = [overview.status(config)]
+    models: list[Answer] = [overview.status(config)]
     for path in sorted((options.config.parent / "pipelines").glob("*.yaml")):
         try:
             models.append(overview.status(configuration.load(path)))
         except ConfigError as error:  # of one file: the others are shown all the same
-            print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
+            _say(error)
             models.append({"config": str(path), "error": error.message})
     return {"models": models}
 
 
-def history(config: Config, options: Options) -> dict[str, Any]:
+def history(config: Config, options: Options) -> Answer:
     from training.promotion import status as overview
 
     return overview.past(config, options.at)
 
 
-def sign(config: Config, options: Options) -> dict[str, Any]:
+def sign(config: Config, options: Options) -> Answer:
     from training.tracking.registry import Registry
 
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
+    with Registry(config.name, config.serving.alias).speaking() as registry:
         return registry.sign(options.version)
 
 
-def keys(_: None, options: Options) -> dict[str, Any]:
+def keys(_: None, options: Options) -> Answer:
     from training.model import signing
 
     if options.action == "retire":
@@ -124,8 +119,6 @@ def keys(_: None, options: Options) -> dict[str, Any]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports wrong options as every other error is reported."""
-
     def error(self, message: str) -> NoReturn:
         _fail(ConfigError(message, f"{self.prog} --help prints what there is."))
 
@@ -170,16 +163,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
 
     def command(step: Step, about: str, *parents: _Parser) -> Callable[..., argparse.Action]:
-        """Adds `step` as the command of its name; returns what adds its own options."""
         added = commands.add_parser(step.__name__, help=about, description=about, allow_abbrev=False, parents=parents)
         added.set_defaults(run=step)
         return added.add_argument
 
     command(check, "read and check the table; change nothing", run)
     command(train, "search, fit, export, sign, register", run)
-    option = command(
-        promote, "judge the trained version against production; move the alias, or refuse with reasons", run
-    )
+    about = "judge the trained version against production; move the alias, or refuse with reasons"
+    option = command(promote, about, run)
     option("--strict", action="store_true", help="exit 1 when the gate refuses")
     option("--skip", action="store_true", help="exit 99 when the gate refuses")
     option = command(verify, "wait until the service serves the promoted version; move back when it refuses it", run)
@@ -211,10 +202,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fail(error: PipelineError) -> NoReturn:
+def _say(error: PipelineError) -> None:
     print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
-    said: dict[str, Any] = {"status": "error", "error": type(error).__name__, "detail": error.message}
-    said["hint"] = error.hint
+
+
+def _fail(error: PipelineError) -> NoReturn:
+    _say(error)
+    said: Answer = {"status": "error", "error": type(error).__name__, "detail": error.message, "hint": error.hint}
     if isinstance(error, TableProblems):
         said["problems"] = [{"detail": one.message, "hint": one.hint} for one in error.problems]
     print(json.dumps(said))

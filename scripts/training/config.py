@@ -1,12 +1,10 @@
 """pipeline.yaml becomes one frozen, checked object; every wrong key or value is an error that names its line."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -68,7 +66,7 @@ class Data(_Section):
         return ["null" if word is None else word if isinstance(word, bool) else str(word) for word in words]
 
     @model_validator(mode="after")
-    def _marks_differ(self) -> Data:
+    def _marks_differ(self) -> Self:
         if self.decimal == self.thousands:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}")
         return self
@@ -105,7 +103,7 @@ class Split(_Section):
     )
 
     @model_validator(mode="after")
-    def _column_fits(self) -> Split:
+    def _column_fits(self) -> Self:
         if (self.by == "hash") != (self.column is None):
             raise ValueError("split.by: group and time need split.column, and hash has none")
         return self
@@ -137,7 +135,7 @@ class Search(_Section):
     timeout_s: PositiveInt = Field(default=600, description="seconds after which no further trial starts")
 
     @model_validator(mode="after")
-    def _spark_trains_xgboost(self) -> Search:
+    def _spark_trains_xgboost(self) -> Self:
         if self.engine == "spark" and self.candidates != ["xgboost"]:
             raise ValueError("engine 'spark' trains xgboost only: set candidates: [xgboost]")
         if self.engine == "spark" and self.metric not in (None, *AGGREGATED_METRICS):
@@ -186,7 +184,7 @@ class Threshold(_Section):
         return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
 
     @model_validator(mode="after")
-    def _one_goal(self) -> Threshold:
+    def _one_goal(self) -> Self:
         if (self.cost is None) == (self.precision is None):
             raise ValueError("give either cost or precision")
         return self
@@ -232,7 +230,7 @@ class Monitor(_Section):
     )
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> Monitor:
+    def _windows_fit(self) -> Self:
         if self.windows > self.of:
             raise ValueError(
                 f"windows: {self.windows} of the last {self.of} windows can never be; lower it or raise of"
@@ -253,7 +251,7 @@ class Config(_Section):
     monitor: Monitor = Monitor()
 
     @model_validator(mode="after")
-    def _metrics_fit_the_task(self) -> Config:
+    def _metrics_fit_the_task(self) -> Self:
         known = METRICS[self.data.task]
         named = [self.search_metric, self.gate_metric, *self.gate.limits]
         for metric in named:

@@ -47,12 +47,10 @@ class ConfigError(PipelineError):
     exit_code = 2
 
 
-class DataError(PipelineError):
-    """The table cannot be used as it is."""
+class DataError(PipelineError): ...
 
 
-class SourceError(DataError):
-    """The data file is absent, empty, not readable as text, or its header is unusable."""
+class SourceError(DataError): ...
 
 
 class ValueProblem(DataError):
@@ -62,7 +60,7 @@ class ValueProblem(DataError):
 
 
 class TableProblems(DataError):
-    """More than one thing is wrong with the table; the message has a line for each, with its hint."""
+    """The message has a line for each problem, with its hint."""
 
     def __init__(self, name: str, problems: Sequence[DataError]) -> None:
         lines = [f"{problem.message} | {problem.hint}" for problem in problems]
@@ -86,35 +84,6 @@ class TrialFailed(PipelineError):
         )
 
 
-class Interruption(PipelineError):
-    exit_code = 3
-
-
-class TrackingError(Interruption):
-    def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(
-            f"tracking server {uri}: {reason}",
-            "Start it (`make run` or `docker compose up mlflow`) or set MLFLOW_TRACKING_URI to where it listens.",
-        )
-
-
-class ClusterError(Interruption):
-    def __init__(self, master: str) -> None:
-        super().__init__(
-            f"{master}: no executors, or one was lost during the training",
-            "Try again: the search goes on where it stopped. If it happens each time, see the master's page: are there "
-            "workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
-        )
-
-
-class Unforeseen(Interruption):
-    def __init__(self, error: Exception) -> None:
-        super().__init__(
-            f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
-            "The lines above say where. Try again; if it happens each time, it is a mistake in the program.",
-        )
-
-
 class NothingToPromote(PipelineError):
     def __init__(self, name: str, key: str) -> None:
         super().__init__(
@@ -131,27 +100,31 @@ class GateRefused(PipelineError):
         )
 
 
-class WrongModel(PipelineError):
-    def __init__(self, name: str, version: str, registered: str, found: str) -> None:
-        known = f"expected SHA-256 {registered[:12]}..." if registered else "the tag model_sha256 is missing"
+class RefusedByService(PipelineError):
+    def __init__(self, alias: str, refusal: str, back_to: str) -> None:
+        now = f"is version {back_to} again" if back_to else "names no version now: there was none before"
         super().__init__(
-            f"version {version} of '{name}': {known}, found {found[:12]}...",
-            "The file was changed after training, or the version was registered by something else: use another one.",
+            f"{refusal}; {alias} {now}",
+            "The service goes on with the model that it had. Fix what it names and train again, or offer it the "
+            "version once more: pipeline.py rollback --to.",
         )
 
 
-class WrongSignature(WrongModel):
+class NothingServed(PipelineError): ...
+
+
+class WrongModel(PipelineError):
     def __init__(self, name: str, version: str, found: str, hint: str) -> None:
-        PipelineError.__init__(self, f"version {version} of '{name}': {found}", hint)
+        super().__init__(f"version {version} of '{name}': {found}", hint)
+
+
+class WrongSignature(WrongModel): ...
 
 
 class FileGone(WrongModel):
     def __init__(self, name: str, version: str, what: str) -> None:
-        PipelineError.__init__(
-            self,
-            f"version {version} of '{name}': its {what} is no longer in the tracking server",
-            f"Delete version {version} in MLflow's page, and train again.",
-        )
+        hint = f"Delete version {version} in MLflow's page, and train again."
+        super().__init__(name, version, f"its {what} is no longer in the tracking server", hint)
 
 
 class OutputExists(PipelineError):
@@ -162,32 +135,16 @@ class OutputExists(PipelineError):
         super().__init__(f"{path}: expected nothing there yet, found something", hint)
 
 
-class OutputBusy(Interruption):
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"another scoring is writing to {path}", "Name another place, or wait until it has ended.")
+class Interruption(PipelineError):
+    exit_code = 3
 
 
-class SparkFailed(Interruption):
-    def __init__(self, reason: str) -> None:
+class TrackingError(Interruption):
+    def __init__(self, uri: str, reason: str) -> None:
         super().__init__(
-            f"Spark: {reason}", "The lines above say more; nothing was written. Try again once that is fixed."
+            f"tracking server {uri}: {reason}",
+            "Start it (`make run` or `docker compose up mlflow`) or set MLFLOW_TRACKING_URI to where it listens.",
         )
-
-
-class RefusedByService(PipelineError):
-    def __init__(self, alias: str, refusal: str, back_to: str) -> None:
-        now = (
-            f"{alias} is version {back_to} again" if back_to else f"{alias} names no version now: there was none before"
-        )
-        super().__init__(
-            f"{refusal}; {now}",
-            "The service goes on with the model that it had. Fix what it names and train again, or offer it the "
-            "version once more: pipeline.py rollback --to.",
-        )
-
-
-class NothingServed(PipelineError):
-    """The ledger has no version for this time."""
 
 
 class AliasMoved(Interruption):
@@ -198,5 +155,33 @@ class AliasMoved(Interruption):
         )
 
 
-class NotServed(Interruption):
-    """The prediction service did not come to serve the promoted version in time."""
+class SparkFailed(Interruption):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Spark: {reason}", "The lines above say more; nothing was written. Try again once that is fixed."
+        )
+
+
+class OutputBusy(Interruption):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another scoring is writing to {path}", "Name another place, or wait until it has ended.")
+
+
+class ClusterError(Interruption):
+    def __init__(self, master: str) -> None:
+        super().__init__(
+            f"{master}: no executors, or one was lost during the training",
+            "Try again: the search goes on where it stopped. If it happens each time, see the master's page: are there "
+            "workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
+        )
+
+
+class NotServed(Interruption): ...
+
+
+class Unforeseen(Interruption):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            "The lines above say where. Try again; if it happens each time, it is a mistake in the program.",
+        )

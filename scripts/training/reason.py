@@ -1,7 +1,6 @@
 """Why something was decided: the gate's and the service's findings, as the ledger keeps them."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,3 +22,8 @@ class Reason:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def as_list(reasons: Iterable[Reason]) -> str:
+    """In Markdown."""
+    return "\n".join(f"- {reason.text}" for reason in reasons)

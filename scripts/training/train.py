@@ -1,7 +1,5 @@
 """train, top to bottom like a recipe. `dataset.check` comes before it, `promotion` after."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +9,18 @@ from pyspark.sql import SparkSession
 from sklearn.pipeline import Pipeline
 
 from training.config import Config
-from training.data import feedback
+from training.data import prediction_log
 from training.data import table as dataset
 from training.data.files import Source, find
 from training.data.spark import session
 from training.data.table import Dataset, Rows
 from training.errors import DataError
-from training.evaluation import measurement
+from training.evaluation import diagnostics
 from training.evaluation import metrics as evaluation
-from training.evaluation.measurement import Held
-from training.fit import calibration, decision, engine, search
-from training.fit.engine import Engine
+from training.evaluation.diagnostics import Held
+from training.fit import calibration, decision, search
+from training.fit.cluster import SparkEngine
+from training.fit.local import LocalEngine
 from training.fit.search import Found
 from training.model import contract, onnx_export, onnx_runtime
 from training.tracking import recording
@@ -40,7 +39,7 @@ class Parts:
 
     table: Dataset
     labels: list[str]
-    training: Engine
+    training: LocalEngine | SparkEngine
     calibration: Rows
     test: Rows
 
@@ -52,37 +51,28 @@ def train(config: Config) -> dict[str, Any]:
     """
     source = find(config.data)
     key = config.training_key(source.digest)
-    registry = Registry(config.name, config.serving.alias)
-    with registry.speaking():
-        known = registry.version_with_key(key)
-        experiment = registry.experiment(config.name)
-    labelled = feedback.read(session(f"train {config.name}"), config) if config.data.feedback else None
-    told = labelled.digest if labelled else ""
-    if known and known.tags.get(FEEDBACK_TAG, "") == told:
-        log.info("nothing to do: version %s has run key %s", known.version, key)
-        return {"status": "unchanged", "version": known.version, "run_id": known.run_id, "run_key": key}
-    spark = session(f"train {config.name}")
-    parts = _parts(config, spark, source, dataset.load(spark, source, config, labelled))
-    log.info("search: %d trials over %s", config.search.trials, ", ".join(config.search.candidates))
-    metric, seed = config.search_metric, config.split.seed
-    with registry.speaking():
-        found = search.run(parts.training, config.search, metric, seed, experiment, f"train-{key}{told[:8]}")
-    log.info("winner: %s", found.best)
-    model = parts.training.fit(found.best)
-    result = _evaluate(config, source, parts, model, found)
-    metrics = result.measured.metrics
-    log.info("test: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    with registry.speaking():
-        version = recording.record(registry, config, source, parts.table.report, parts.test, result, key)
+    with Registry(config.name, config.serving.alias).speaking() as registry:
+        known, experiment = registry.version_with_key(key), registry.experiment(config.name)
+        labelled = None
+        if config.data.feedback:
+            labelled = prediction_log.labelled_rows(session(f"train {config.name}"), config.name)
+        told = labelled.digest if labelled else ""
+        if known and known.tags.get(FEEDBACK_TAG, "") == told:
+            log.info("nothing to do: version %s has run key %s", known.version, key)
+            return {"status": "unchanged", "version": known.version, "run_id": known.run_id, "run_key": key}
+        spark = session(f"train {config.name}")
+        parts = _parts(config, spark, source, dataset.load(spark, source, config, labelled))
+        log.info("search: %d trials over %s", config.search.trials, ", ".join(config.search.candidates))
+        metric, name = config.search_metric, f"train-{key}{told[:8]}"
+        found = search.run(parts.training, config.search, metric, config.split.seed, experiment, name)
+        log.info("winner: %s", found.best)
+        result = _evaluate(config, source, parts, parts.training.fit(found.best), found)
+        metrics, report = result.measured.metrics, parts.table.report
+        log.info("test: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        version = recording.record(registry, config, source, report, parts.test, result, key)
     log.info("registered version %s of %s", version, config.name)
-    return {
-        "status": "trained",
-        "version": version,
-        "run_id": found.run_id,
-        "run_key": key,
-        "metrics": metrics,
-        "warnings": parts.table.report["warnings"],
-    }
+    said = {"status": "trained", "version": version, "run_id": found.run_id, "run_key": key}
+    return said | {"metrics": metrics, "warnings": report["warnings"]}
 
 
 def _parts(config: Config, spark: SparkSession, source: Source, table: Dataset) -> Parts:
@@ -97,7 +87,8 @@ def _parts(config: Config, spark: SparkSession, source: Source, table: Dataset) 
             f"different rows of calibration, found {found}",
             "Give more rows, raise split.calibration, or lower serving.coverage.",
         )
-    training = engine.start(spark, config.search, config.search_metric, config.split.seed, table, labels)
+    engine = SparkEngine if config.search.engine == "spark" else LocalEngine
+    training = engine(spark, config.search, config.search_metric, config.split.seed, table, labels)
     return Parts(table, labels, training, calibration_rows, test)
 
 
@@ -130,7 +121,7 @@ def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, fou
     groups = test.frame[config.data.segment].astype(str).to_numpy() if config.data.segment else None
     rows = Held(test.features, test.target, groups, test.hash)
     score = onnx_runtime.predictor(bare)
-    measured = measurement.measure(config.gate_metric, rows, (raw, predicted), width, baseline, score, seed, served)
+    measured = diagnostics.measure(config.gate_metric, rows, (raw, predicted), width, baseline, score, seed, served)
     interval = None if width is None else contract.Interval(config.serving.coverage, width)
     threshold = chosen.threshold if chosen else None
     outcome = contract.Outcome(

@@ -1,7 +1,6 @@
 """Scoring a table on Spark gives row by row what the real prediction service answers, and refuses what it refuses."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -332,16 +331,14 @@ def test_only_an_earlier_result_is_replaced(models: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_killed_scoring_left_is_replaced(tmp_path: Path) -> None:
-    to = places(tmp_path, "table.csv")
     finished(tmp_path / ".scored.scoring" / "new", "of the killed one")  # killed between its two moves
     finished(tmp_path / "rejected", "of the killed one")
-    with batch.staged(to) as folders:
+    with pytest.raises(OutputExists, match="rejected"), batch.staged(places(tmp_path, "table.csv")):
+        pass
+    with batch.staged(places(tmp_path, "table.csv", overwrite=True)) as folders:
         for folder in folders:
             finished(folder, "whole")
     assert found(tmp_path) == WHOLE
-    shutil.rmtree(to.output)
-    with pytest.raises(OutputExists, match="rejected"), batch.staged(to):  # somebody removed the scored rows only
-        pass
 
 
 def test_two_scorings_do_not_write_into_one_place(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from training.evaluation import diagnostics, measurement
-from training.evaluation.measurement import Held, Measurement, Trial
+from training.evaluation import diagnostics
+from training.evaluation.diagnostics import Held, Measurement, Trial
 from training.promotion.promote import with_verdict
 from training.reason import Reason
 from training.report import card, plots
@@ -47,7 +47,7 @@ def measured(features: int = 3, labels: int = 0, groups: int = 0, rows: int = 30
         return np.resize(sample, (len(shuffled), *sample.shape[1:]))
 
     metric, width = ("log_loss", None) if labels else ("mae", 0.4)
-    return measurement.measure(metric, held, predictions, width, constant, predict, 1)
+    return diagnostics.measure(metric, held, predictions, width, constant, predict, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -162,10 +162,9 @@ def test_rare_labels_and_small_groups_are_named_as_hardly_tested() -> None:
 )
 def test_every_picture_is_readable(features: int, labels: int, groups: int) -> None:
     """No text leaves its picture, and no two names on an axis lie over each other."""
-    names = plots.Names(
-        "a $target$ with a very long name", "mg/dm³", [f"long label name {i}" for i in range(labels)], "colour", 0.9
-    )
-    pictures = plots.draw(measured(features, labels, groups), TRIALS, "mae", names)
+    names = {"target": "a $target$ with a very long name", "target_unit": "mg/dm³"}
+    names["labels"] = [f"long label name {i}" for i in range(labels)]
+    pictures = plots.draw(described(measured(features, labels, groups), **names), TRIALS, "mae")
     common = {"importance.png", "trials.png", "calibration.png"}
     common |= {"confusion-matrix.png"} if labels else {"residuals.png"}
     assert set(pictures) == common | ({"segments.png"} if groups else set())
@@ -177,9 +176,7 @@ def test_every_picture_is_readable(features: int, labels: int, groups: int) -> N
 
 def test_the_confusion_matrix_counts_the_labels_that_are_served() -> None:
     found = replace(measured(2, labels=2), served=np.ones(300, dtype=int))  # whatever is likeliest
-    figure = plots.draw(found, TRIALS, "log_loss", plots.Names("y", "", ["no", "yes"], None, 0.9))[
-        "confusion-matrix.png"
-    ]
+    figure = plots.draw(described(found), TRIALS, "log_loss")["confusion-matrix.png"]
     counts = [int(text.get_text()) for text in figure.axes[0].texts]
     assert counts == [0, int((found.actual == 0).sum()), 0, int((found.actual == 1).sum())]
 

@@ -371,9 +371,9 @@ def test_the_first_sheet_of_a_spreadsheet_or_the_one_that_is_named(
 def test_a_cell_of_a_spreadsheet_is_named_by_its_own_row(load: Load, tmp_path: Path, table: pd.DataFrame) -> None:
     rows = table.astype(object)
     gaps = pd.DataFrame([[""] * len(rows.columns)] * 2, columns=rows.columns)
-    rows.loc[rows.index[-1], "one"] = "abc"
+    rows.loc[rows.index[-1], "height"] = "abc"
     path = spreadsheet(tmp_path / "book.xlsx", {"rows": pd.concat([gaps, rows])})
-    with pytest.raises(ValueProblem, match=f"row {len(rows) + 3}, column 'one': expected a number, found 'abc'"):
+    with pytest.raises(ValueProblem, match=f"row {len(rows) + 3}, column 'height': expected a number, found 'abc'"):
         load(path)
 
 

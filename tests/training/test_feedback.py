@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from training import train
 from training.config import Config
-from training.data import feedback
+from training.data import prediction_log
 from training.data import table as dataset
 from training.data.files import find
 from training.promotion import promote
@@ -42,7 +42,7 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tell:
 
 
 def loaded(spark: SparkSession, config: Config) -> dataset.Dataset:
-    return dataset.load(spark, find(config.data), config, feedback.read(spark, config))
+    return dataset.load(spark, find(config.data), config, prediction_log.labelled_rows(spark, config.name))
 
 
 def test_labelled_predictions_become_rows(
@@ -96,14 +96,14 @@ def test_the_digest_names_the_content_whatever_the_order(
     spark: SparkSession, table: pd.DataFrame, configured: Configured, tell: Tell
 ) -> None:
     config = configured(table, data={"feedback": True})
-    empty = feedback.read(spark, config).digest
+    empty = prediction_log.labelled_rows(spark, config.name).digest
     rows = [({**ROW, "height": 150.0 + index}, index) for index in range(4)]
     tell(rows)
     tell(rows[::-1], name="other-order")
     tell([(ROW, 7)], name="other")
-    first = feedback.read(spark, config).digest
-    again = feedback.read(spark, config.model_copy(update={"name": "other-order"})).digest
-    other = feedback.read(spark, config.model_copy(update={"name": "other"})).digest
+    first = prediction_log.labelled_rows(spark, config.name).digest
+    again = prediction_log.labelled_rows(spark, "other-order").digest
+    other = prediction_log.labelled_rows(spark, "other").digest
     assert first == again
     assert len({empty, first, other}) == 3
 
@@ -113,10 +113,10 @@ def test_a_truth_told_anew_a_moment_ago_leaves_the_one_before(
 ) -> None:
     config = configured(table, data={"feedback": True})
     tell([(ROW, 7)])
-    first = feedback.read(spark, config).digest
+    first = prediction_log.labelled_rows(spark, config.name).digest
     with (tmp_path / "log" / "test-model" / "feedback-2026-03-01-a.jsonl").open("a") as log:
         log.write(json.dumps({"id": "r0", "at": "2099-01-01T00:00:00.000Z", "actual": 8}) + "\n")
-    again = feedback.read(spark, config)
+    again = prediction_log.labelled_rows(spark, config.name)
     assert again.digest == first
     assert [row["actual"] for row in again.rows.collect()] == ["7"]
 

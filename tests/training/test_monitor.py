@@ -14,7 +14,7 @@ import versions
 from pyspark.sql import SparkSession
 from training import train
 from training.config import Config
-from training.data import feedback, prediction_log
+from training.data import prediction_log
 from training.data.files import find
 from training.errors import WrongModel
 from training.fit import profile
@@ -390,13 +390,13 @@ def test_all_feedback_is_read_only_where_training_would_be_asked_for(
     config = changed(served, data={"feedback": True})
     MlflowClient().set_model_version_tag(served.name, "1", KEY_TAG, config.training_key(find(config.data).digest))
     reads: list[str] = []
-    read = feedback.read
+    read = prediction_log.labelled_rows
 
     def noting(*arguments: Any) -> Any:
         reads.append("read")
         return read(*arguments)
 
-    monkeypatch.setattr(feedback, "read", noting)
+    monkeypatch.setattr(prediction_log, "labelled_rows", noting)
     traffic("red", 1)
     assert last_code(look(config, 1)) == "too_few_windows"
     assert reads == []
@@ -500,8 +500,7 @@ def test_live_values_are_counted_as_training_counted_them(
     line = {"at": time(START), "version": "1", "prediction": 1}
     lines = [{"id": str(n), "row": row, **line} for n, row in enumerate(rows)]
     append(tmp_path, "counted", "predictions-2026-03-01-a", lines)
-    span = window.Span("1", None, hours(1))
-    counted = window.count_bins(prediction_log.read(spark, "counted"), span, known)
+    counted = window.count_bins(prediction_log.read(spark, "counted", "predictions")[0], known)
     assert [
         [bins.get(index, 0) for index in range(len(one.counts))] for one, bins in zip(known, counted, strict=True)
     ] == [[*one.counts] for one in known]

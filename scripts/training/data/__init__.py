@@ -1,1 +1,0 @@
-"""From the files to typed, checked, split rows."""

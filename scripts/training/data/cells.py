@@ -3,15 +3,13 @@
 The contract carries `Reading`, so that serving, scoring and the monitor read a cell as training did.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -43,7 +41,7 @@ class Reading:
     thousands: str = ""
 
     @classmethod
-    def of(cls, data: Data) -> Reading:
+    def of(cls, data: Data) -> Self:
         return cls(tuple(sorted({word.strip(SPACE).casefold() for word in data.missing})), data.decimal, data.thousands)
 
     @property
@@ -151,7 +149,7 @@ class Summary:
         estimate = (MOST_TEXTS - 1) * 2.0**64 / float(self.smallest[-1])
         return min(self.present, int(estimate))
 
-    def merge(self, other: Summary) -> None:
+    def merge(self, other: Self) -> None:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         self.many = self.many or other.many
         self.examples = other.examples | self.examples
@@ -289,13 +287,13 @@ class Cells:
     def text(self, name: str, words: bool = True) -> Column:
         return self.reading.text(F.col(f"`{name}`"), words)
 
-    def number(self, name: str, summary: Summary) -> Column:
-        """A column that the survey found to hold numbers only, as double."""
+    def number(self, name: str, summary: Summary | None) -> Column:
+        """As double; `summary` is that of a column which the survey found to hold numbers only."""
         if name in self.typed:
             cell = F.col(f"`{name}`")
             return F.when(~F.isnan(cell.cast("double")), cell.cast("double"))
-        if summary.words or self.reading.decimal != "." or self.reading.thousands:
-            return self.reading.value(self.text(name), checked=True)
+        if summary is None or summary.words or self.reading.decimal != "." or self.reading.thousands:
+            return self.reading.value(self.text(name), checked=summary is not None)
         # The cast trims spaces itself. One text for Spark to parse: calls to it add up over a thousand columns.
         return F.expr(f"try_cast(translate(`{name}`, '{MINUS}\u00a0', '- ') AS double)")
 

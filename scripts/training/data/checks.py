@@ -3,10 +3,8 @@
 A table is refused with every complaint at once; each names the column, what was expected, what was found, what to do.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +18,7 @@ from training.data.files import Source, identifier, locate
 from training.errors import DataError, TableProblems, ValueProblem
 
 Kind = Literal["number", "category", "boolean", "date"]
+WHOLE = re.compile(f"[+{MINUS}-]?[0-9]+")
 MOSTLY = 0.5  # above this share of cells of a kind, a column is one of that kind with mistakes in it
 MOST_LABELS = 100
 FEW_TEXTS = 20  # up to this many different amounts with a unit may be meant as categories
@@ -97,24 +96,23 @@ class Column:
 
 def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
     """That the configuration and the table's header agree."""
-    data = config.data
-    wanted = {"data.target": [data.target], "data.ignore": data.ignore, "checks.ranges": list(config.checks.ranges)}
-    wanted |= {"data.units": list(data.units), "data.segment": [data.segment] if data.segment else []}
-    wanted["split.column"] = [config.split.column] if config.split.column else []
-    for key, named in wanted.items():
-        for name in named:
-            if name not in columns:
-                findings.refuse(
-                    f"expected a column '{name}' ({key}), found: {', '.join(columns)}",
-                    f"Add the column to the file, or change {key} in pipeline.yaml.",
-                )
+    data, splitter = config.data, config.split.column
+    wanted: dict[str, Iterable[str | None]] = {"data.target": [data.target], "data.ignore": data.ignore}
+    wanted |= {"checks.ranges": config.checks.ranges, "data.units": data.units}
+    wanted |= {"data.segment": [data.segment], "split.column": [splitter]}
+    for key, name in [(key, name) for key, named in wanted.items() for name in named if name is not None]:
+        if name not in columns:
+            findings.refuse(
+                f"expected a column '{name}' ({key}), found: {', '.join(columns)}",
+                f"Add the column to the file, or change {key} in pipeline.yaml.",
+            )
     if data.target in data.ignore or data.segment in data.ignore:
         findings.refuse("data.ignore names the target or the segment", "Take it out of data.ignore.")
-    if config.split.column == data.target:
+    if splitter == data.target:
         findings.refuse("split.column names the target", "Name the column that says which group or when.")
-    if data.feedback and config.split.column in data.ignore:
+    if data.feedback and splitter in data.ignore:
         findings.refuse(
-            f"column '{config.split.column}' (split.column) is in data.ignore: rows from feedback have no value for it",
+            f"column '{splitter}' (split.column) is in data.ignore: rows from feedback have no value for it",
             "Take it out of data.ignore, or set data.feedback to false.",
         )
     features = [name for name in columns if name not in (data.target, *data.ignore)]
@@ -135,187 +133,182 @@ def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
 
 
 def kinds(summaries: Mapping[str, Summary], config: Config, findings: Findings) -> dict[str, Column]:
-    """What each column is (the target of regression a number, that of classification a category)."""
-    found = {}
-    for name, summary in summaries.items():
-        if name == config.data.target:
-            _target(name, summary, config, findings)
-            continue
-        found[name] = _kind(name, summary, findings, name == config.data.segment)
-        if summary.wrong and found[name].kind == "number":
-            _wrong(name, summary, config, findings)
-        if summary.present:
-            _missing(name, summary, config, findings)
-    return found
+    looks = {name: _Look(name, summary, config, findings) for name, summary in summaries.items()}
+    if target := looks.pop(config.data.target, None):
+        target.target()
+    return {name: look.feature() for name, look in looks.items()}
 
 
-def _wrong(name: str, summary: Summary, config: Config, findings: Findings) -> None:
-    expected, hint = ADVICE["infinite"]
-    if name in config.checks.ranges:
-        low, high = config.checks.ranges[name]
-        expected, hint = f"{low:g} to {high:g}", "Correct the cell, or widen checks.ranges in pipeline.yaml."
-    findings.refuse_cell(name, expected, summary.examples["wrong"], summary.wrong, hint)
+@dataclass(frozen=True)
+class _Look:
+    """At one column: what it is, and what is wrong with it or doubtful."""
 
+    name: str
+    summary: Summary
+    config: Config
+    findings: Findings
 
-def _target(name: str, summary: Summary, config: Config, findings: Findings) -> None:
-    if config.data.task == "regression":
-        if summary.numbers < summary.present:
-            _not_numbers(name, summary, findings, "For labels set data.task: classification.")
-        elif summary.wrong:
-            _wrong(name, summary, config, findings)
-        elif summary.present and summary.low == summary.high:
-            findings.refuse(
-                f"column '{name}': expected different values, found only {summary.low:g}", "Check data.target."
-            )
-        return
-    if summary.distinct < 2:
-        findings.refuse(
-            f"column '{name}': expected at least two labels, found {summary.distinct}", "Check data.target."
-        )
-    elif summary.distinct > MOST_LABELS:
-        findings.refuse(
-            f"column '{name}': expected at most {MOST_LABELS} labels, found {_different(summary)}",
-            "To predict a number, set data.task: regression; otherwise join rare labels to one.",
-        )
-    else:
-        _spellings(name, summary, "labels", findings)
+    def refuse(self, what: str, hint: str) -> None:
+        self.findings.refuse(f"column '{self.name}'{what}", hint)
 
+    def warn(self, what: str) -> None:
+        self.findings.warnings.append(f"column '{self.name}'{what}")
 
-def _kind(name: str, summary: Summary, findings: Findings, segment: bool) -> Column:
-    """The kind of a column of features; what is wrong with it goes to `findings`."""
-    present = summary.present
-    if not present:
-        findings.refuse(f"column '{name}' is empty", "Remove it or add it to data.ignore.")
-        return Column(name, "category")
-    if summary.distinct == 1:
-        cell = next(iter(summary.texts))
-        findings.warnings.append(f"column '{name}' holds one value, '{cell}': it says nothing of the target")
-    if summary.numbers == present:
-        return _number(name, summary, findings)
-    words = {text.casefold() for text in summary.texts}
-    if not summary.many and words <= {*TRUE, *FALSE} and words & set(TRUE) and words & set(FALSE):
-        if len(summary.texts) > 2:
-            spelled = ", ".join(sorted(summary.texts))
-            findings.warnings.append(f"column '{name}' holds booleans in several spellings ({spelled}): read as one")
-        return Column(name, "category" if segment else "boolean")
-    if summary.shapes["date"] > MOSTLY * present:
-        return _date(name, summary, findings)
-    if _amounts(name, summary, findings) or summary.numbers > MOSTLY * present:
-        _not_numbers(name, summary, findings)
-        return Column(name, "number")
-    _category(name, summary, findings)
-    return Column(name, "category")
+    def target(self) -> None:
+        summary, distinct = self.summary, self.summary.distinct
+        if self.config.data.task == "regression":
+            if summary.numbers < summary.present:
+                self.not_numbers("For labels set data.task: classification.")
+            elif summary.wrong:
+                self.wrong()
+            elif summary.present and summary.low == summary.high:
+                self.refuse(f": expected different values, found only {summary.low:g}", "Check data.target.")
+        elif distinct < 2:
+            self.refuse(f": expected at least two labels, found {distinct}", "Check data.target.")
+        elif distinct > MOST_LABELS:
+            hint = "To predict a number, set data.task: regression; otherwise join rare labels to one."
+            self.refuse(f": expected at most {MOST_LABELS} labels, found {self.different}", hint)
+        else:
+            self.spellings("labels")
 
+    def feature(self) -> Column:
+        if not self.summary.present:
+            self.refuse(" is empty", "Remove it or add it to data.ignore.")
+            return Column(self.name, "category")
+        found = self.kind()
+        if self.summary.wrong and found.kind == "number":
+            self.wrong()
+        self.missing()
+        return found
 
-def _number(name: str, summary: Summary, findings: Findings) -> Column:
-    present, whole = summary.present, summary.whole == summary.present
-    if whole and summary.compact == present and summary.distinct > 2:
-        return Column(name, "date", COMPACT_DATE)
-    if not whole or present < FEWEST_LOOKED_AT:
-        return Column(name, "number")
-    values = np.unique([float(text.replace(MINUS, "-")) for text in summary.texts if _plain(text)])
-    kept = len(np.unique(values.astype(np.float32)))
-    if kept < MOSTLY * len(values):
-        findings.refuse(
-            f"column '{name}' looks like an identifier: of {len(values):,} different whole numbers, {kept:,} are left "
-            "in the float32 that the model computes with",
-            "Add it to data.ignore, or write smaller numbers.",
-        )
-    elif summary.distinct >= ONE_EACH * present and summary.high - summary.low < 1.5 * present:
-        findings.warnings.append(f"column '{name}' looks like an identifier or a row number: add it to data.ignore")
-    elif summary.padded == present:
-        findings.warnings.append(f"column '{name}' holds codes with leading zeros: they are read as numbers")
-    return Column(name, "number")
+    def kind(self) -> Column:
+        summary, present = self.summary, self.summary.present
+        if summary.distinct == 1:
+            self.warn(f" holds one value, '{next(iter(summary.texts))}': it says nothing of the target")
+        if summary.numbers == present:
+            return self.number()
+        words = {text.casefold() for text in summary.texts}
+        if not summary.many and words <= {*TRUE, *FALSE} and words & set(TRUE) and words & set(FALSE):
+            if len(summary.texts) > 2:
+                self.warn(f" holds booleans in several spellings ({', '.join(sorted(summary.texts))}): read as one")
+            return Column(self.name, "category" if self.name == self.config.data.segment else "boolean")
+        if summary.shapes["date"] > MOSTLY * present:
+            return self.date()
+        if self.amounts() or summary.numbers > MOSTLY * present:
+            self.not_numbers()
+            return Column(self.name, "number")
+        self.category()
+        return Column(self.name, "category")
 
+    def number(self) -> Column:
+        summary, present = self.summary, self.summary.present
+        if summary.whole == summary.compact == present and summary.distinct > 2:
+            return Column(self.name, "date", COMPACT_DATE)
+        if summary.whole == present >= FEWEST_LOOKED_AT:
+            values = np.unique([float(text.replace(MINUS, "-")) for text in summary.texts if WHOLE.fullmatch(text)])
+            kept = len(np.unique(values.astype(np.float32)))
+            if kept < MOSTLY * len(values):
+                self.refuse(
+                    f" looks like an identifier: of {len(values):,} different whole numbers, {kept:,} are left in the "
+                    "float32 that the model computes with",
+                    "Add it to data.ignore, or write smaller numbers.",
+                )
+            elif summary.distinct >= ONE_EACH * present and summary.high - summary.low < 1.5 * present:
+                self.warn(" looks like an identifier or a row number: add it to data.ignore")
+            elif summary.padded == present:
+                self.warn(" holds codes with leading zeros: they are read as numbers")
+        return Column(self.name, "number")
 
-def _plain(text: str) -> bool:
-    return re.fullmatch(f"[+{MINUS}-]?[0-9]+", text) is not None
+    def date(self) -> Column:
+        summary = self.summary
+        best = max(summary.formats, key=lambda one: summary.formats[one])
+        if (count := summary.present - summary.formats[best]) > 0:
+            found = (*summary.examples.values(), *summary.texts)
+            other = next((cell for cell in found if not is_date(cell, best)), "")  # among many texts it may not be kept
+            hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31)."
+            like = f"a date like {best if best != 'iso' else '2024-01-31'}"
+            self.findings.refuse_cell(self.name, like, other, count, hint)
+        elif best.startswith("%d/%m") and summary.formats["%m/%d" + best[5:]] == summary.present:
+            self.warn(": no date says whether day or month comes first; read as day/month")
+        return Column(self.name, "date", best, summary.timed > 0)
 
+    def amounts(self) -> bool:
+        """Whether the column holds numbers with something in or around them, which are not meant as categories."""
+        summary = self.summary
+        shapes = {shape: count for shape, count in summary.shapes.items() if shape not in ("text", "date")}
+        if not shapes or sum(shapes.values()) + summary.numbers < summary.present:
+            return False
+        if set(shapes) <= {"unit", "time of day"} and summary.distinct <= FEW_TEXTS:
+            what = "times of the day" if "time of day" in shapes else "amounts with a unit"
+            self.warn(f": {what} are read as categories, without order")
+            return False
+        others = [text for text in summary.texts if not WHOLE.fullmatch(text)]
+        units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in others}
+        return set(shapes) != {"unit"} or len(units) <= 3
 
-def _date(name: str, summary: Summary, findings: Findings) -> Column:
-    best = max(summary.formats, key=lambda one: summary.formats[one])
-    if (count := summary.present - summary.formats[best]) > 0:
-        found = (*summary.examples.values(), *summary.texts)
-        other = next((cell for cell in found if not is_date(cell, best)), "")  # among many texts it may not be kept
-        hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31)."
-        findings.refuse_cell(name, f"a date like {best if best != 'iso' else '2024-01-31'}", other, count, hint)
-    elif best.startswith("%d/%m") and summary.formats["%m/%d" + best[5:]] == summary.present:
-        findings.warnings.append(f"column '{name}': no date says whether day or month comes first; read as day/month")
-    return Column(name, "date", best, summary.timed > 0)
+    def not_numbers(self, more: str = "") -> None:
+        """Refuses the first cell that is no number, with the advice for what most such cells are."""
+        summary, shapes = self.summary, dict(self.summary.shapes)
+        if shapes.keys() == {"thousands", "decimal comma"}:  # 1,5 among 63,206: the comma is the decimal one
+            shapes = {"decimal comma": shapes["decimal comma"]}
+        shape = max(shapes, key=lambda one: (one == "text", shapes[one]))
+        expected, hint = ADVICE[shape]
+        hint = f"{more} {hint}".strip() if shape == "text" else hint
+        count = summary.present - summary.numbers
+        self.findings.refuse_cell(self.name, expected, summary.examples[shape], count, hint)
 
+    def wrong(self) -> None:
+        expected, hint = ADVICE["infinite"]
+        if limits := self.config.checks.ranges.get(self.name):
+            expected = f"{limits[0]:g} to {limits[1]:g}"
+            hint = "Correct the cell, or widen checks.ranges in pipeline.yaml."
+        self.findings.refuse_cell(self.name, expected, self.summary.examples["wrong"], self.summary.wrong, hint)
 
-def _amounts(name: str, summary: Summary, findings: Findings) -> bool:
-    """Whether the column holds numbers with something in or around them, which are not meant as categories."""
-    shapes = {shape: count for shape, count in summary.shapes.items() if shape not in ("text", "date")}
-    if not shapes or sum(shapes.values()) + summary.numbers < summary.present:
-        return False
-    if set(shapes) <= {"unit", "time of day"} and summary.distinct <= FEW_TEXTS:
-        what = "times of the day" if "time of day" in shapes else "amounts with a unit"
-        findings.warnings.append(f"column '{name}': {what} are read as categories, without order")
-        return False
-    units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in summary.texts if not _plain(text)}
-    return set(shapes) != {"unit"} or len(units) <= 3
-
-
-def _not_numbers(name: str, summary: Summary, findings: Findings, more: str = "") -> None:
-    """Refuses the first cell that is no number, with the advice for what most such cells are."""
-    shapes = dict(summary.shapes)
-    if shapes.keys() == {"thousands", "decimal comma"}:  # 1,5 among 63,206: the comma is the decimal one
-        shapes = {"decimal comma": shapes["decimal comma"]}
-    shape = max(shapes, key=lambda one: (one == "text", shapes[one]))
-    expected, hint = ADVICE[shape]
-    if shape == "text":
-        hint = f"{more} {hint}".strip()
-    findings.refuse_cell(name, expected, summary.examples[shape], summary.present - summary.numbers, hint)
-
-
-def _category(name: str, summary: Summary, findings: Findings) -> None:
-    distinct, present = summary.distinct, summary.present
-    if distinct > MOST_LABELS and (distinct > MOST_TEXTS or distinct > MOSTLY * present):
-        if np.mean([len(text.split()) for text in summary.texts]) > 3:
+    def category(self) -> None:
+        distinct, present = self.summary.distinct, self.summary.present
+        if distinct <= MOST_LABELS or (distinct <= MOST_TEXTS and distinct <= MOSTLY * present):
+            self.spellings("categories")
+            return
+        if np.mean([len(text.split()) for text in self.summary.texts]) > 3:
             what = "free text"
             hint = "Free text is no feature: add it to data.ignore, or replace it by columns of what it says."
         elif distinct >= ONE_EACH * present:
             what, hint = "an identifier", "A model learns nothing from it: add it to data.ignore."
         else:
             what, hint = "names of many things", "Join rare ones to groups, or add it to data.ignore."
-        findings.refuse(
-            f"column '{name}' looks like {what}: expected at most {MOST_TEXTS:,} categories that occur again and "
-            f"again, found {_different(summary)} in {present:,} cells",
+        self.refuse(
+            f" looks like {what}: expected at most {MOST_TEXTS:,} categories that occur again and again, found "
+            f"{self.different} in {present:,} cells",
             hint,
         )
-        return
-    _spellings(name, summary, "categories", findings)
 
+    @property
+    def different(self) -> str:
+        return f"{'about ' if self.summary.many else ''}{self.summary.distinct:,} different texts"
 
-def _different(summary: Summary) -> str:
-    return f"{'about ' if summary.many else ''}{summary.distinct:,} different texts"
+    def spellings(self, what: str) -> None:
+        alike: dict[str, list[str]] = {}
+        for text in self.summary.texts:
+            try:
+                key = f"{float(text):.12g}"
+            except ValueError:
+                key = " ".join(text.casefold().split())
+            alike.setdefault(key, []).append(text)
+        if several := [" = ".join(sorted(texts)) for texts in alike.values() if len(texts) > 1]:
+            self.warn(f": {what} differ in spelling only: {'; '.join(several[:5])}")
 
-
-def _spellings(name: str, summary: Summary, what: str, findings: Findings) -> None:
-    """Warns of texts that differ in case or in how a number is written."""
-    alike: dict[str, list[str]] = {}
-    for text in summary.texts:
-        try:
-            key = f"{float(text):.12g}"
-        except ValueError:
-            key = " ".join(text.casefold().split())
-        alike.setdefault(key, []).append(text)
-    if several := [" = ".join(sorted(texts)) for texts in alike.values() if len(texts) > 1]:
-        findings.warnings.append(f"column '{name}': {what} differ in spelling only: {'; '.join(several[:5])}")
-
-
-def _missing(name: str, summary: Summary, config: Config, findings: Findings) -> None:
-    allowed, rows = config.checks.max_missing, summary.present + summary.missing
-    if summary.missing <= allowed * rows:
-        return
-    words = "; ".join(f"'{word}' counted as missing in {count:,} cells" for word, count in summary.words.most_common(3))
-    findings.refuse(
-        f"column '{name}': expected at most {allowed:.0%} missing values, found {summary.missing / rows:.0%}"
-        + (f" ({words})" if words else ""),
-        ("If the word is a value, take it out of data.missing. " if words else "")
-        + "Add the column to data.ignore, or raise checks.max_missing.",
-    )
+    def missing(self) -> None:
+        allowed, summary = self.config.checks.max_missing, self.summary
+        share = summary.missing / (summary.present + summary.missing)
+        if share <= allowed:
+            return
+        found = f": expected at most {allowed:.0%} missing values, found {share:.0%}"
+        hint = "Add the column to data.ignore, or raise checks.max_missing."
+        if summary.words:
+            words = (f"'{word}' counted as missing in {count:,} cells" for word, count in summary.words.most_common(3))
+            found = f"{found} ({'; '.join(words)})"
+            hint = f"If the word is a value, take it out of data.missing. {hint}"
+        self.refuse(found, hint)
 
 
 def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
@@ -382,7 +375,7 @@ def leaks(frame: pd.DataFrame, features: Mapping[str, str], target: str, labels:
     return found
 
 
-def _leak(column: pd.Series[Any], target: pd.Series[Any], labels: bool) -> str:
+def _leak(column: "pd.Series[Any]", target: "pd.Series[Any]", labels: bool) -> str:
     distinct = column.nunique(dropna=False)
     if 1 < distinct <= len(column) / 10:
         groups = target.groupby(column.fillna(np.inf).to_numpy() if column.dtype != object else column.to_numpy())

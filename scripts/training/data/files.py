@@ -3,8 +3,6 @@
 Plain Python, so that an unusable file fails within a second and not after a Spark session.
 """
 
-from __future__ import annotations
-
 import csv
 import glob
 import gzip
@@ -32,9 +30,8 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".xlsx": "xlsx"}
 SHEET = "#"  # file.xlsx#Sheet
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
-NO_CSV: dict[
-    bytes | tuple[bytes, ...], tuple[str, str]
-] = {  # first bytes of what is often given in place of UTF-8 text: what it is, and what to do
+# First bytes of what is often given in place of UTF-8 text: what it is, and what to do.
+NO_CSV: dict[bytes | tuple[bytes, ...], tuple[str, str]] = {
     b"PK\x03\x04": ("an Excel file (or another zip archive)", "Give it a name that ends in .xlsx, or save it as CSV."),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as .xlsx or 'CSV UTF-8' in the spreadsheet program."),
     b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
@@ -85,20 +82,17 @@ def find(data: Data, quiet: bool = False) -> Source:
         log.info("data: %s, SHA-256 %s", ", ".join(map(str, files)), digest[:16])
     if synthetic and not quiet:
         log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.place)
-    first, *others = files
-    form = _format(first)
-    for file in others:
+    form = _format(files[0])
+    for file in files:
         if _format(file) != form:
-            raise SourceError(f"{file}: expected {form}, as {first} is", "Files of one table have the same format.")
+            raise SourceError(f"{file}: expected {form}, as {files[0]} is", "Files of one table have the same format.")
     headers = [_header(file, form, sheet) for file in files]
     columns, separator, _ = headers[0]
-    for file, header in zip(files, headers, strict=True):
-        if header[:2] != (columns, separator):
-            raise SourceError(
-                f"{file}: header differs from that of {first}", "Files of one table share their columns and separator."
-            )
-    multiline = any(header[2] for header in headers)
-    return Source(files, form, separator, columns, digest, synthetic, multiline, sheet)
+    for file, (*other, _) in zip(files, headers, strict=True):
+        if other != [columns, separator]:
+            hint = "Files of one table share their columns and separator."
+            raise SourceError(f"{file}: header differs from that of {files[0]}", hint)
+    return Source(files, form, separator, columns, digest, synthetic, any(odd for *_, odd in headers), sheet)
 
 
 def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
@@ -133,28 +127,13 @@ def check_rows(source: Source) -> None:
 
     Spark would fill a short line up and cut a long one off.
     """
-    wanted, separator = len(source.columns), source.separator
-    if source.format != "csv":
-        return
-    if source.multiline:
-        for file, number, cells in rows_of(source):
-            if len(cells) != wanted and "".join(cells).strip():
-                raise _uneven(file, number, wanted, len(cells), separator)
-        return
-    for file in source.files:
-        with _text(file) as stream:
-            for number, line in enumerate(stream, 1):
-                plain = '"' not in line
-                found = line.count(separator) + 1 if plain else len(next(csv.reader([line], delimiter=separator)))
-                if found != wanted and line.strip():
-                    raise _uneven(file, number, wanted, found, separator)
-
-
-def _uneven(file: Path, number: int, wanted: int, found: int, separator: str) -> SourceError:
-    return SourceError(
-        f"{file}: line {number}: expected {wanted} cells, as many as columns, found {found}",
-        f"A cell with a {SEPARATORS[separator]} or a line break in it stands in double quotes.",
-    )
+    wanted = len(source.columns)
+    for file, number, cells in rows_of(source) if source.format == "csv" else ():
+        if len(cells) != wanted and "".join(cells).strip():
+            raise SourceError(
+                f"{file}: line {number}: expected {wanted} cells, as many as columns, found {len(cells)}",
+                f"A cell with a {SEPARATORS[source.separator]} or a line break in it stands in double quotes.",
+            )
 
 
 def locate(source: Source, wanted: Mapping[str, str], space: str) -> dict[str, tuple[Path, int]]:
@@ -188,23 +167,19 @@ def _files(place: str | list[str]) -> tuple[tuple[Path, ...], str]:
     """The files that a path, a glob, a folder or a list of them names, and the sheet."""
     found: list[Path] = []
     absent, sheet = "", ""
-    for one in [place] if isinstance(place, str) else place:
-        pattern = one
-        if not Path(one).exists() and (named := re.fullmatch(rf"(.*\.xlsx){SHEET}(.*)", one)):
-            pattern, sheet = named[1], named[2]
+    for pattern in [place] if isinstance(place, str) else place:
         path = Path(pattern)
+        if not path.exists() and (named := re.fullmatch(rf"(.*\.xlsx){SHEET}(.*)", pattern)):
+            path, sheet = Path(named[1]), named[2]
         if path.is_dir():
             own = sorted(file for file in path.iterdir() if _suffix(file) in FORMATS and not file.name.startswith("."))
             if not own:
                 raise SourceError(f"{path}: the folder holds no table", f"Expected files such as {', '.join(FORMATS)}.")
-            found += own
-        elif path.is_file():
-            found.append(path)
         else:
-            own = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  # pathlib has no absolute globs
-            own = [file for file in own if file.is_file()]
-            absent = absent or ("" if own else pattern)
-            found += own
+            names = [str(path)] if path.is_file() else sorted(glob.glob(str(path)))  # noqa: PTH207  # absolute ones too
+            own = [Path(name) for name in names if Path(name).is_file()]
+        absent = absent or ("" if own else str(path))
+        found += own
     if found and absent:
         raise SourceError(f"{absent}: no such file", "Take it out of data.source, or provide it.")
     return tuple(found), sheet
@@ -232,7 +207,8 @@ def _open(file: Path) -> IO[bytes]:
 
 
 def _text(file: Path) -> io.TextIOWrapper:
-    return io.TextIOWrapper(_open(file), encoding="utf-8-sig", newline="")
+    """A byte that is no UTF-8 becomes a lone surrogate."""
+    return io.TextIOWrapper(_open(file), encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _sheet_rows(file: Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
@@ -259,13 +235,14 @@ def _cell(value: Any) -> str:
 
 def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bool]:
     """Column names and separator (of a CSV file), and whether a quoted cell may hold a line break."""
+    separator, multiline = "", False
     if form == "parquet":
         _check_parquet(file)
-        return (), "", False
+        return (), separator, multiline
     if form == "xlsx":
-        (_, cells), separator, multiline = next(_sheet_rows(file, sheet), (1, [])), "", False
+        _, cells = next(_sheet_rows(file, sheet), (1, []))
     else:
-        multiline, line = _check_text(file), _first_line(file)
+        line, multiline = _first_line(file)
         separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
         cells = next(csv.reader([line], delimiter=separator))
     names = tuple(map(str.strip, cells))
@@ -273,26 +250,49 @@ def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bo
     return names, separator, multiline
 
 
-def _first_line(file: Path) -> str:
-    """The header of a CSV file, which has rows below it. Raises SourceError."""
-    with _text(file) as stream:
-        line = stream.readline()
-        has_rows = any(text.strip() for text in stream)
-    if not line.strip() and has_rows:
-        raise SourceError(f"{file}: line 1: expected the names of the columns, found nothing", "Remove the empty line.")
-    if not line.strip():
+def _first_line(file: Path) -> tuple[str, bool]:
+    """The header of a CSV file, which is text and has rows below it; and whether a line has an odd number of quotes, so
+    that a cell may go on in the next. Raises SourceError."""
+    header, has_rows, odd = "", False, False
+    try:
+        with _open(file) as stream:
+            start = stream.read(4)
+        for mark, (what, hint) in NO_CSV.items():
+            if start.startswith(mark):
+                raise SourceError(f"{file}: expected UTF-8 text, found {what}", hint.format(file=file))
+        with _text(file) as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.isascii() and (wrong := re.search("[\udc80-\udcff]", line)):
+                    raise SourceError(
+                        f"{file}: line {number}: expected UTF-8 text, found byte 0x{ord(wrong[0]) - 0xDC00:02x}",
+                        f"If it is Latin-1 (Excel's 'CSV'), convert: iconv -f latin1 -t utf-8 '{file}' > converted.csv",
+                    )
+                if "\0" in line:
+                    raise SourceError(
+                        f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file."
+                    )
+                header = line if number == 1 else header
+                has_rows = has_rows or (number > 1 and not line.isspace())
+                odd = odd or line.count('"') % 2 == 1
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise SourceError(f"{file}: expected a gzip archive ({error})", "Pack it again: gzip FILE.csv.") from None
+    if not header.strip() and not has_rows:
         raise SourceError(
             f"{file}: the file is empty", "Expected a header line with column names, then one line per row."
         )
-    if re.fullmatch(r'"?sep=.?"?\s*', line) or (line.startswith("#") and not any(map(line.count, SEPARATORS))):
-        what = "a comment" if line.startswith("#") else "Excel's note on the separator"
+    found = "nothing" if not header.strip() else ""
+    if re.fullmatch(r'"?sep=.?"?\s*', header):
+        found = f"Excel's note on the separator: {header.strip()[:80]!r}"
+    elif header.startswith("#") and not any(map(header.count, SEPARATORS)):
+        found = f"a comment: {header.strip()[:80]!r}"
+    if found:
         raise SourceError(
-            f"{file}: line 1: expected the names of the columns, found {what}: {line.strip()[:80]!r}",
+            f"{file}: line 1: expected the names of the columns, found {found}",
             "Remove the line: the file begins with its header.",
         )
     if not has_rows:
         raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
-    return line
+    return header, odd
 
 
 def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
@@ -336,31 +336,3 @@ def _check_parquet(file: Path) -> None:
                 f"{file}: expected a Parquet file, which begins and ends with PAR1, found {start!r} or another end",
                 "Write it again; a table of text has a name that ends in .csv.",
             )
-
-
-def _check_text(file: Path) -> bool:
-    """Whether a line has an odd number of quotes, so that a cell may go on in the next. Raises SourceError."""
-    odd = False
-    try:
-        with _open(file) as stream:
-            start = stream.read(4)
-            for mark, (what, hint) in NO_CSV.items():
-                if start.startswith(mark):
-                    raise SourceError(f"{file}: expected UTF-8 text, found {what}", hint.format(file=file))
-            stream.seek(0)
-            for number, line in enumerate(stream, 1):
-                odd = odd or line.count(b'"') % 2 == 1
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise SourceError(
-                        f"{file}: line {number}: expected UTF-8 text, found byte 0x{line[error.start]:02x}",
-                        f"If it is Latin-1 (Excel's 'CSV'), convert: iconv -f latin1 -t utf-8 '{file}' > converted.csv",
-                    ) from None
-                if b"\0" in line:
-                    raise SourceError(
-                        f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file."
-                    )
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise SourceError(f"{file}: expected a gzip archive ({error})", "Pack it again: gzip FILE.csv.") from None
-    return odd

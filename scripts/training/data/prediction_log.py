@@ -9,11 +9,9 @@ An id is any text. Lines that cannot be read (the last of a process that was kil
 keys do not matter.
 """
 
-from __future__ import annotations
-
 import os
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -21,24 +19,25 @@ from pyspark.sql import functions as F
 
 LOG_DIR = "var/predictions"
 SETTLING = timedelta(seconds=5)  # the prediction service writes its lines within one second; later, all are there
-# The row is text: which features there are, and which are numbers, is up to the model.
-_PREDICTIONS = (
-    "id string, at string, version string, row map<string, string>, prediction string, "
-    "probabilities map<string, double>"
-)
-_FEEDBACK = "id string, at string, actual string"
+# By kind of line: its columns, and those that it must have. The row is text: which features there are, and which are
+# numbers, is up to the model.
+_LINES = {
+    "predictions": (
+        "id string, at string, version string, row map<string, string>, prediction string, "
+        "probabilities map<string, double>",
+        ["id", "at", "version", "row"],
+    ),
+    "feedback": ("id string, at string, actual string", ["id", "at", "actual"]),
+}
 
 
 @dataclass(frozen=True)
-class Traffic:
-    """`predictions`: id, at (timestamp), version, row (name to text), prediction (text), probabilities (by label).
+class Labelled:
+    """Predictions with their truth: `rows` has row (feature to text) and actual (text). `digest` names their content,
+    whatever the order."""
 
-    `feedback`: id, at (timestamp), actual (text); an id may come more than once. `unreadable` lines were left out.
-    """
-
-    predictions: DataFrame
-    feedback: DataFrame
-    unreadable: int
+    rows: DataFrame
+    digest: str
 
 
 def files(name: str, kind: str, since: datetime | None = None) -> list[Path]:
@@ -52,28 +51,12 @@ def files(name: str, kind: str, since: datetime | None = None) -> list[Path]:
     return sorted(path for path in paths if path.name >= first)
 
 
-def read(spark: SparkSession, name: str, since: datetime | None = None) -> Traffic:
-    """The traffic of the model `name` from the UTC day of `since` on. An empty log is no error."""
-    predictions, torn = _lines(spark, files(name, "predictions", since), _PREDICTIONS, ["id", "at", "version", "row"])
-    feedback, torn_too = _lines(spark, files(name, "feedback", since), _FEEDBACK, ["id", "at", "actual"])
-    return Traffic(predictions, feedback, torn + torn_too)
+def read(spark: SparkSession, name: str, kind: str, since: datetime | None = None) -> tuple[DataFrame, int]:
+    """The lines of `kind` from the UTC day of `since` on, with `at` as timestamp, and how many could not be read.
 
-
-def with_predictions(spark: SparkSession, name: str, traffic: Traffic, since: datetime | None) -> Traffic:
-    """The same feedback, with the predictions from the UTC day of `since` on."""
-    predictions, _ = _lines(spark, files(name, "predictions", since), _PREDICTIONS, ["id", "at", "version", "row"])
-    return replace(traffic, predictions=predictions)
-
-
-def labelled(traffic: Traffic) -> DataFrame:
-    """Every prediction whose true value was reported: `actual`, at `actual_at` (timestamp); the last report counts."""
-    last = traffic.feedback.groupBy("id").agg(F.max(F.struct("at", "actual")).alias("last"))
-    truth = last.select("id", F.col("last.at").alias("actual_at"), F.col("last.actual").alias("actual"))
-    return traffic.predictions.dropDuplicates(["id"]).join(truth, "id")
-
-
-def _lines(spark: SparkSession, paths: list[Path], schema: str, needed: list[str]) -> tuple[DataFrame, int]:
-    """The lines as columns, and how many could not be read."""
+    An id of feedback may come more than once. An empty log is no error.
+    """
+    (schema, needed), paths = _LINES[kind], files(name, kind, since)
     if not paths:
         return spark.createDataFrame([], schema).withColumn("at", F.lit(None).cast("timestamp")), 0
     text = spark.read.text([path.resolve().as_uri() for path in paths]).where(F.trim("value") != "")
@@ -81,3 +64,22 @@ def _lines(spark: SparkSession, paths: list[Path], schema: str, needed: list[str
     parsed = parsed.withColumn("at", F.try_to_timestamp("at")).cache()
     whole = parsed.dropna(subset=needed)
     return whole, parsed.count() - whole.count()
+
+
+def labelled(predictions: DataFrame, feedback: DataFrame) -> DataFrame:
+    """Every prediction whose true value was reported: `actual`, at `actual_at` (timestamp); the last report counts."""
+    last = feedback.groupBy("id").agg(F.max(F.struct("at", "actual")).alias("last"))
+    truth = last.select("id", F.col("last.at").alias("actual_at"), F.col("last.actual").alias("actual"))
+    return predictions.dropDuplicates(["id"]).join(truth, "id")
+
+
+def labelled_rows(spark: SparkSession, name: str) -> Labelled:
+    """What data.feedback adds to the training table: the truths reported until a moment ago. What arrives later, also
+    on the same prediction, changes nothing here."""
+    predictions, feedback = (read(spark, name, kind)[0] for kind in _LINES)
+    settled = feedback.where(F.col("at") <= F.lit(datetime.now(UTC) - SETTLING))
+    rows = labelled(predictions, settled).select("row", "actual")
+    cells = F.map_from_entries(F.array_sort(F.map_entries("row")))
+    content = F.sha2(F.to_json(F.struct(cells.alias("row"), "actual"), {"ignoreNullFields": "false"}), 256)
+    digest = rows.agg(F.sha2(F.concat_ws("", F.array_sort(F.collect_list(content))), 256)).collect()
+    return Labelled(rows, digest[0][0])

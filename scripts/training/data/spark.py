@@ -1,7 +1,5 @@
 """The Spark session of every task, and this package's code on a cluster's executors."""
 
-from __future__ import annotations
-
 import os
 import socket
 import sys
@@ -36,8 +34,10 @@ def session(name: str) -> SparkSession:
         # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     }
-    if not master.startswith("local"):
-        settings |= cluster_secret()
+    if not master.startswith("local"):  # what lets an application onto a cluster that asks for it
+        secret = Path(os.environ.get("SPARK_SECRET_FILE", ""))
+        lines = secret.read_text(encoding="utf-8").splitlines() if secret.is_file() else []
+        settings |= dict(line.split(maxsplit=1) for line in lines)
     spark = SparkSession.Builder().appName(name).master(master).config(map=settings).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
@@ -71,10 +71,3 @@ def ship_code(spark: SparkSession) -> None:
         for file in sorted(package.rglob("*.py")):
             files.write(file, file.relative_to(package.parent))
     spark.sparkContext.addPyFile(str(archive))
-
-
-def cluster_secret() -> dict[str, str]:
-    """What lets an application onto a cluster that asks for it: the settings in SPARK_SECRET_FILE, if it is there."""
-    path = Path(os.environ.get("SPARK_SECRET_FILE", ""))
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return dict(line.split(maxsplit=1) for line in lines)

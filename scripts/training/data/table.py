@@ -6,11 +6,11 @@ split     by a hash of the row's features (repeated rows fall on one side, and a
           group, or by time
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training.config import Config
-from training.data import cells, checks, feedback
+from training.data import cells, checks, prediction_log
 from training.data.cells import LARGEST, Cells, Reading, Summary
 from training.data.checks import Column, Findings
-from training.data.feedback import Labelled
 from training.data.files import Source, check_rows, find
+from training.data.prediction_log import Labelled
 from training.data.spark import session
 from training.errors import DataError
 
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 PARTS = ("train", "calibration", "test")
-HASH, PART, PLACE = "__hash", "__part", "__place"
+KINDS = {"numbers": "number", "categories": "category", "booleans": "boolean", "dates": "date"}
+HASH, PART, PLACE, USABLE = "__hash", "__part", "__place", "__usable"
 MOST_ENCODED = 100  # categories of a column with an input of their own: the graph stays small
 ROWS_LOOKED_AT = 5_000  # for a column that gives the target away
 ROWS_A_PARTITION = 200_000  # of a shuffle: a few dozen megabytes
@@ -46,7 +47,7 @@ class Rows:
 
     features: pd.DataFrame
     target: Array
-    given: pd.Series[Any]
+    given: "pd.Series[Any]"
     hash: Array
 
     @property
@@ -131,7 +132,8 @@ def check(config: Config) -> dict[str, Any]:
     """Reads and checks the table; returns what was found. Raises DataError."""
     source = find(config.data)
     spark = session(f"check {config.name}")
-    checked = load(spark, source, config, feedback.read(spark, config) if config.data.feedback else None)
+    labelled = prediction_log.labelled_rows(spark, config.name) if config.data.feedback else None
+    checked = load(spark, source, config, labelled)
     log.info("usable: %s rows, %s features", checked.report["rows_used"], len(checked.columns))
     return {"status": "ok", "data_digest": source.digest, "synthetic": source.synthetic, **checked.report}
 
@@ -166,7 +168,11 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         # Spark alone would first look for them in each file's own rows, in a hash map of all of these.
         parted = parted.repartition(HASH).dropDuplicates([*features, data.target, HASH]).cache()
         before, counts = counts, _counts(parted, data.target, bool(labels))
-        _check_dropped(before, counts, bool(labels), findings)
+        if len(before) and (moved := _moved(before, counts, bool(labels))):
+            findings.refuse(
+                f"data.duplicates: drop moves {moved}: repeated rows are no accident here",
+                "Set data.duplicates: keep (the default), which keeps repeated rows on one side of the split.",
+            )
         dropped = int(before["rows"].sum() - counts["rows"].sum())
     for name, summary in summaries.items():
         if summary.words:
@@ -180,10 +186,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         "rows_repeated": dropped,
         "rows_used": int(counts["rows"].sum()),
         "missing": {one.name: summaries[one.name].missing for one in columns if summaries[one.name].missing},
-        "numbers": sorted(one.name for one in columns if one.kind == "number"),
-        "categories": sorted(one.name for one in columns if one.kind == "category"),
-        "booleans": sorted(one.name for one in columns if one.kind == "boolean"),
-        "dates": sorted(one.name for one in columns if one.kind == "date"),
+        **{key: sorted(one.name for one in columns if one.kind == kind) for key, kind in KINDS.items()},
         "parts": {part: int(of_part.get(part, 0)) for part in PARTS},
         "split_test": split_test,
     }
@@ -197,7 +200,8 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         )
     findings.settle()
     categories = [one.name for one in columns if one.kind == "category"]
-    encoded = {name: _most_frequent(summaries[name]) for name in categories}
+    common = {name: sorted(text for text, _ in summaries[name].texts.most_common(MOST_ENCODED)) for name in categories}
+    encoded = {name: [""][: summaries[name].missing] + texts for name, texts in common.items()}
     dataset = Dataset(columns, found.reading, data.target, report, parted, _texts(parted, categories), encoded)
     report["leaks"] = _leaks(dataset, bool(labels))
     report["warnings"] = [*findings.warnings, *report["leaks"]]
@@ -215,75 +219,68 @@ def _usable(
     labelled: Labelled | None,
 ) -> tuple[DataFrame, int, int]:
     """The rows that have a target, in the model's columns; how many labelled ones are below them, and how many were set
-    aside."""
-    target = config.data.target
-    numbers = {one.name for one in columns if one.kind == "number"}
-    if config.data.task == "regression":
-        numbers.add(target)
-    if splitter and config.split.by == "time" and splitter.kind == "number":
-        numbers.add(splitter.name)
-    as_text = summaries.keys() - numbers | ({splitter.name} if splitter else set())
-    text = {name: found.text(name, words=name != target) for name in as_text}
-    number = {name: found.number(name, summaries[name]) for name in numbers}
-    values = _values(columns, splitter, config, text, number)
+    aside: a client's slip must not stop the training."""
+    target, ranges = config.data.target, config.checks.ranges
+    values = _values(found, columns, splitter, config, summaries)
     rows = found.table.select(*[value.alias(name) for name, value in values.items()])
     rows = rows.where(F.col(f"`{target}`").isNotNull())
     if not labelled:
         return rows, 0, 0
+    names = [one.name for one in columns]
+    told = labelled.rows.select(
+        *[F.col("row")[name].alias(name) for name in names],
+        F.col("actual").alias(target),
+        F.forall(F.array(*map(F.lit, names)), lambda name: F.map_contains_key("row", name)).alias(USABLE),
+    )
     # The log holds numbers as JSON writes them, whatever the table's own way.
-    reading = replace(found.reading, decimal=".", thousands="")
-    text = {one.name: reading.text(F.col("row")[one.name]) for one in columns}
-    text[target] = reading.text(F.col("actual"), words=False)
-    number = {name: reading.value(text[name]) for name in numbers if name in text}
-    values = _values(columns, splitter, config, text, number)
-    fits = [_fits(one, text[one.name], values, summaries[one.name], config) for one in columns]
-    bounds = config.checks.ranges.get(target, (-LARGEST, LARGEST))
-    fits.append(values[target].between(*bounds) if target in numbers else values[target].isNotNull())
-    return feedback.join(rows, labelled, values, fits)
+    read = Cells(told, frozenset(), replace(found.reading, decimal=".", thousands=""))
+    values = _values(read, columns, splitter, config, {})
+    numbers = {one.name for one in columns if one.kind == "number"}
+    numbers |= {target} if config.data.task == "regression" else set()
+
+    def right(name: str, value: Expression) -> Expression:
+        return value.between(*ranges.get(name, (-LARGEST, LARGEST))) if name in numbers else value.isNotNull()
+
+    fits = [F.col(USABLE), right(target, values[target])]
+    for one in columns:  # a gap only where the file has gaps too
+        gap = F.lit(summaries[one.name].missing > 0)
+        fits.append(F.when(read.text(one.name).isNull(), gap).otherwise(right(one.name, values[one.columns[0]])))
+    usable = F.coalesce(reduce(and_, fits), F.lit(False)).alias(USABLE)
+    read_rows = told.select(usable, *[value.alias(name) for name, value in values.items()]).cache()
+    used = read_rows.where(USABLE)
+    return rows.unionByName(used.drop(USABLE)), used.count(), read_rows.count() - used.count()
 
 
 def _values(
+    read: Cells,
     columns: Sequence[Column],
     splitter: Column | None,
     config: Config,
-    text: Mapping[str, Expression],
-    number: Mapping[str, Expression],
+    summaries: Mapping[str, Summary],
 ) -> dict[str, Expression]:
     """The model's columns (numbers double, categories text, "" for none), the target, and what a row is split by: its
     group, or its time as a number."""
     values: dict[str, Expression] = {}
     for one in columns:
         if one.kind == "number":
-            values[one.name] = number[one.name]
+            values[one.name] = read.number(one.name, summaries.get(one.name))
         elif one.kind == "boolean":
-            values[one.name] = cells.boolean(text[one.name])
+            values[one.name] = cells.boolean(read.text(one.name))
         elif one.kind == "category":
-            values[one.name] = F.coalesce(text[one.name], F.lit(""))
+            values[one.name] = F.coalesce(read.text(one.name), F.lit(""))
         else:
-            parts = cells.date(text[one.name], one.format)
+            parts = cells.date(read.text(one.name), one.format)
             values |= {name: parts[part] for name, part in zip(one.columns, one.parts, strict=True)}
-    target = config.data.target
-    values[target] = number[target] if target in number else text[target]
+    target, regression = config.data.target, config.data.task == "regression"
+    values[target] = read.number(target, summaries.get(target)) if regression else read.text(target, words=False)
     if splitter and config.split.by == "group":
-        values[PLACE] = text[splitter.name]
+        values[PLACE] = read.text(splitter.name)
     elif splitter and splitter.kind == "number":
-        values[PLACE] = number[splitter.name]
+        values[PLACE] = read.number(splitter.name, summaries.get(splitter.name))
     elif splitter:
-        parts = cells.date(text[splitter.name], splitter.format)
+        parts = cells.date(read.text(splitter.name), splitter.format)
         values[PLACE] = parts["days"] * 86400 + parts["seconds"]
     return values
-
-
-def _fits(
-    one: Column, text: Expression, values: Mapping[str, Expression], summary: Summary, config: Config
-) -> Expression:
-    """Whether a labelled row has a value of the right kind, or a gap where the file has gaps too."""
-    value = values[one.columns[0]]
-    right = value.isNotNull()
-    if one.kind == "number":
-        right = value.between(*config.checks.ranges.get(one.name, (-LARGEST, LARGEST)))
-    gap = F.lit(summary.missing > 0)
-    return F.map_contains_key("row", one.name) & F.when(text.isNull(), gap).otherwise(right)
 
 
 def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[DataFrame, float]:
@@ -346,34 +343,19 @@ def _by_label(counts: pd.DataFrame) -> dict[str, int]:
     return found
 
 
-def _check_dropped(before: pd.DataFrame, after: pd.DataFrame, labels: bool, findings: Findings) -> None:
-    """Refuses to leave repeated rows out where the rest is another population."""
-    if before.empty:
-        return
+def _moved(before: pd.DataFrame, after: pd.DataFrame, labels: bool) -> str:
+    """How another population is left without the repeated rows, or ""."""
     if labels:
-        moved = checks.moved(_by_label(before), _by_label(after))
-    else:
-        mean, square = (float(np.average(before[name], weights=before["rows"])) for name in ("mean", "square"))
-        spread = float(np.sqrt(max(0.0, square - mean**2)))
-        left = float(np.average(after["mean"], weights=after["rows"]))
-        moved = checks.moved_mean((mean, spread), left, int(after["rows"].sum()))
-    if moved:
-        findings.refuse(
-            f"data.duplicates: drop moves {moved}: repeated rows are no accident here",
-            "Set data.duplicates: keep (the default), which keeps repeated rows on one side of the split.",
-        )
+        return checks.moved(_by_label(before), _by_label(after))
+    mean, square = (float(np.average(before[name], weights=before["rows"])) for name in ("mean", "square"))
+    left = float(np.average(after["mean"], weights=after["rows"]))
+    return checks.moved_mean((mean, max(0.0, square - mean**2) ** 0.5), left, int(after["rows"].sum()))
 
 
 def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]]:
-    """The different texts of each column, in order."""
     wanted = [F.collect_set(F.nullif(F.col(f"`{name}`"), F.lit(""))) for name in categories]
     found = table.agg(*wanted).first() or () if wanted else ()
     return {name: tuple(sorted(texts)) for name, texts in zip(categories, found, strict=True)}
-
-
-def _most_frequent(summary: Summary) -> list[str]:
-    texts = sorted(text for text, _ in summary.texts.most_common(MOST_ENCODED))
-    return ["", *texts] if summary.missing else texts
 
 
 def _leaks(dataset: Dataset, labels: bool) -> list[str]:

@@ -1,7 +1,5 @@
 """By how much one model is better than another on the same rows, and how sure that is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,7 +23,6 @@ class Gain:
     estimate: float
     lower: float
     upper: float
-    confidence: float
 
 
 def gain(
@@ -54,7 +51,7 @@ def gain(
             lost = [_root_parts(squares) for squares in lost]
         values = lost[0] - lost[1]
         lower, upper = bounds_of_mean(values, confidence, seed, clusters)
-        return Gain(float(values.mean()), lower, upper, confidence)
+        return Gain(float(values.mean()), lower, upper)
     labels = challenger.shape[1]  # the champion may know others
     old = metrics.scorer(metric, actual, champion, before, labels)
     new = metrics.scorer(metric, actual, challenger, after, labels)
@@ -63,10 +60,10 @@ def gain(
     drawn = np.array([new(weights) - old(weights) for weights in resamples(len(actual), clusters, seed, RESAMPLES)])
     drawn = drawn[~np.isnan(drawn)]  # a resample with one label has no ranking
     if np.isnan(estimate) or not len(drawn):
-        return Gain(np.nan, -np.inf, np.inf, confidence)
+        return Gain(np.nan, -np.inf, np.inf)
     # The more cautious of the percentile bound and the basic one (chapter 13): skew tips them to opposite sides.
     low, high = np.quantile(drawn, [1 - confidence, confidence])
-    return Gain(estimate, min(low, 2 * estimate - high), max(high, 2 * estimate - low), confidence)
+    return Gain(estimate, min(low, 2 * estimate - high), max(high, 2 * estimate - low))
 
 
 def resamples(rows: int, clusters: Array | None, seed: int, times: int) -> Iterator[Array]:

@@ -1,15 +1,15 @@
-"""How well figures are known, and where a model holds: bootstrap, groups, reliability, permutation importance.
+"""All that is known of a fitted model from its test rows, and how well: figures, groups, reliability, importance.
 
 Pure functions of arrays, in the shapes of `metrics`. All intervals hold the truth in 95 of 100 repetitions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from sklearn.inspection import permutation_importance
 
 from training.evaluation import bootstrap, metrics
 from training.evaluation.metrics import Array
@@ -26,8 +26,6 @@ FEWEST_PERMUTED = 200  # rows of each feature and repeat, however many features 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval."""
-
     value: float
     low: float
     high: float
@@ -35,8 +33,6 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one segment, and the metric on them."""
-
     name: str
     rows: int
     metric: Estimate
@@ -64,6 +60,70 @@ class Importance:
     spread: Array
 
 
+@dataclass(frozen=True)
+class Held:
+    """Rows that were held back: features, the target as in `metrics`, each row's group, or None, and its cluster."""
+
+    features: pd.DataFrame
+    actual: Array
+    groups: Array | None
+    clusters: Array | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial of the search, numbered from 1."""
+
+    number: int
+    candidate: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A model on its test rows.
+
+    `raw` is `predicted` before calibration (the same for regression); `served` are the labels served, as indices;
+    `covered` is the share of rows whose truth the interval holds. `bins` are `reliability` or `coverage`, and
+    `bins_before` the reliability of `raw`. `baseline` holds the figures of the mean, or of the labels' shares.
+    """
+
+    metric: str
+    actual: Array
+    raw: Array
+    predicted: Array
+    served: Array | None
+    half_width: float | None
+    covered: Estimate | None
+    figures: dict[str, Estimate]
+    baseline: dict[str, float]
+    bins: tuple[Bin, ...]
+    bins_before: tuple[Bin, ...]
+    groups: tuple[Group, ...]
+    importance: Importance
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures by name, the gate's metric of the baseline, and how well interval or probabilities hold."""
+        named = {name: figure.value for name, figure in self.figures.items()}
+        if self.metric in self.baseline:
+            named[f"baseline_{self.metric}"] = self.baseline[self.metric]
+        if self.covered:
+            return named | {"interval_coverage": self.covered.value}
+        return named | {"calibration_error": calibration_error(self.bins)}
+
+    @property
+    def details(self) -> dict[str, float]:
+        """What is worth plotting over versions beside `metrics`: the intervals' ends, and what calibration changed."""
+        ends = {f"{name}_low": figure.low for name, figure in self.figures.items()}
+        ends |= {f"{name}_high": figure.high for name, figure in self.figures.items()}
+        if self.half_width is not None:
+            return ends | {"interval_half_width": self.half_width}
+        before = metrics.score("log_loss", self.actual, self.raw)
+        error = calibration_error(self.bins_before)
+        return ends | {"log_loss_uncalibrated": before, "calibration_error_uncalibrated": error}
+
+
 def estimates(
     actual: Array, predicted: Array, seed: int, clusters: Array | None = None, chosen: Array | None = None
 ) -> dict[str, Estimate]:
@@ -71,13 +131,15 @@ def estimates(
     (Efron and Tibshirani 1993, chapter 13), in which the rows of one cluster are drawn together."""
     names = metrics.FIGURES["classification" if predicted.ndim == 2 else "regression"]
     figures = [metrics.scorer(name, actual, predicted, chosen) for name in names]
-    found = zip(names, _between(figures, len(actual), clusters, seed, _times(predicted)), strict=True)
+    found = zip(names, _between(figures, len(actual), clusters, seed, predicted.size), strict=True)
     return {name: estimate for name, estimate in found if not np.isnan(estimate.value)}
 
 
 def _between(
-    figures: Sequence[metrics.Scorer], rows: int, clusters: Array | None, seed: int, times: int
+    figures: Sequence[metrics.Scorer], rows: int, clusters: Array | None, seed: int, in_all: int
 ) -> list[Estimate]:
+    """Of very many predictions `in_all` there are fewer resamples, so that the time stays bounded."""
+    times = int(np.clip(MOST_RESAMPLED // in_all, FEWEST_RESAMPLES, RESAMPLES))
     resamples = bootstrap.resamples(rows, clusters, seed, times)
     drawn = np.array([[figure(weights) for figure in figures] for weights in resamples])
     tail, found = (1 - CONFIDENCE) / 2, []
@@ -86,11 +148,6 @@ def _between(
         low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
         found.append(Estimate(figure(np.ones(rows)), float(low), float(high)))
     return found
-
-
-def _times(predicted: Array) -> int:
-    """Fewer resamples of very many rows and labels, so that the time stays bounded."""
-    return int(np.clip(MOST_RESAMPLED // predicted.size, FEWEST_RESAMPLES, RESAMPLES))
 
 
 def by_group(
@@ -107,7 +164,7 @@ def by_group(
     for name, rows in sorted(pd.Series(groups).value_counts().items(), key=lambda item: (-item[1], item[0])):
         own = groups == name
         figure = metrics.scorer(metric, actual[own], predicted[own], None if chosen is None else chosen[own])
-        (estimate,) = _between([figure], int(rows), numbers[own], seed, _times(predicted))
+        (estimate,) = _between([figure], int(rows), numbers[own], seed, predicted.size)
         found.append(Group(str(name), int(rows), estimate))
     return tuple(found)
 
@@ -158,17 +215,50 @@ def importance(metric: str, actual: Array, features: pd.DataFrame, predict: Pred
 
     With many features only some of the rows are used, evenly spaced, so that the time stays bounded.
     """
-    generator, names = np.random.default_rng(seed), [str(name) for name in features.columns]
-    most = max(FEWEST_PERMUTED, MOST_PERMUTED // (REPEATS * len(names)))
+    most = max(FEWEST_PERMUTED, MOST_PERMUTED // (REPEATS * features.shape[1]))
     kept = np.unique(np.linspace(0, len(actual) - 1, min(most, len(actual))).astype(int))
-    features, actual = features.iloc[kept], actual[kept]
-    base = metrics.loss(metric, actual, predict(features))
-    copies, rows = pd.concat([features] * REPEATS, ignore_index=True), len(actual)
-    growth = []
-    for name in features.columns:
-        column = features[name].to_numpy()
-        shuffled = np.concatenate([generator.permutation(column) for _ in range(REPEATS)])
-        predicted = predict(copies.assign(**{str(name): shuffled}))
-        parts = [predicted[start : start + rows] for start in range(0, REPEATS * rows, rows)]
-        growth.append([metrics.loss(metric, actual, part) - base for part in parts])
-    return Importance(tuple(names), np.mean(growth, axis=1), np.std(growth, axis=1, ddof=1))
+    found = permutation_importance(
+        SimpleNamespace(fit=predict),  # scikit-learn wants an estimator, and asks the scoring alone
+        features.iloc[kept],
+        actual[kept],
+        scoring=lambda _, rows, truth: -metrics.loss(metric, truth, predict(rows)),
+        n_repeats=REPEATS,
+        random_state=seed,
+    )
+    return Importance(tuple(map(str, features)), found.importances_mean, found.importances.std(axis=1, ddof=1))
+
+
+def measure(
+    metric: str,
+    rows: Held,
+    predictions: tuple[Array, Array],
+    half_width: float | None,
+    constant: Array,
+    predict: Predict,
+    seed: int,
+    chosen: Array | None = None,
+) -> Measurement:
+    """Measures a model on `rows`.
+
+    `predictions` are those before and after calibration; `constant` is what the baseline always says, (1,) or
+    (labels,); `predict` is the model, for the permutation importance; `chosen` the labels that it serves.
+    """
+    (raw, predicted), actual, clusters = predictions, rows.actual, rows.clusters
+    covered, served = None, None
+    bins_before: tuple[Bin, ...] = ()
+    if half_width is None:
+        served = predicted.argmax(axis=1) if chosen is None else chosen
+        bins, bins_before = (reliability(one, actual, clusters) for one in (predicted, raw))
+    else:
+        covered = share(np.abs(actual - predicted) <= half_width, clusters)
+        bins = coverage(actual, predicted, half_width, clusters)
+    figures = estimates(actual, predicted, seed, clusters, chosen)
+    constants = metrics.baseline(constant, len(predicted))
+    baseline = {name: metrics.score(name, actual, constants) for name in figures}
+    groups: tuple[Group, ...] = ()
+    if rows.groups is not None:
+        groups = by_group(metric, actual, predicted, rows.groups, seed, clusters, chosen)
+    found = importance(metric, actual, rows.features, predict, seed)
+    return Measurement(
+        metric, actual, raw, predicted, served, half_width, covered, figures, baseline, bins, bins_before, groups, found
+    )

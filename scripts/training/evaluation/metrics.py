@@ -5,8 +5,6 @@ values or label indices; "chosen" is (rows,) the label indices that are served, 
 probability. Rows that repeat each other are one cluster: `clusters` (rows,) holds the same number for them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,1 +1,0 @@
-"""From the training part to the fitted winner."""

@@ -4,8 +4,6 @@ Temperature scaling (Guo et al. 2017, section 4.2) with one more number, a floor
 for a label, and a logarithm needs more than 0. Neither number can change which label is the likeliest.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

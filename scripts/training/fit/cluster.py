@@ -4,8 +4,6 @@ The columns are prepared by the very scikit-learn transformer that goes into the
 twice. Its medians and categories come from the profile, which Spark computes.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +36,7 @@ LOST = ("ExecutorLostFailure", "Python worker exited unexpectedly", "requires mo
 
 
 class SparkEngine:
-    """One trial at a time, each on all executors. See `engine.Engine`."""
+    """One trial at a time, each on all executors."""
 
     side_by_side = 1
 

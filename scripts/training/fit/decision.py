@@ -1,7 +1,5 @@
 """Which label is served, given the probabilities: the likeliest, or another one where that was asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

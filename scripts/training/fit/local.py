@@ -1,11 +1,8 @@
 """The engine for data of one machine: the training part is collected once, and each trial is a task on an executor."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +23,7 @@ from training.fit.search import Columns, Parameters
 class TrainingRows:
     """What the trials fit on: features as the graph will take them, the target, and a fold number per row.
 
-    `target` is float64 for regression and the label's index (int64) for classification. `weights` is search.weights.
+    `target` is float64 for regression and the label's index (int64) for classification.
     """
 
     columns: Columns
@@ -37,7 +34,7 @@ class TrainingRows:
 
 
 class LocalEngine:
-    """Trials side by side, each in one process. See `engine.Engine`."""
+    """Trials side by side, each in one process."""
 
     def __init__(
         self, spark: SparkSession, settings: Search, metric: str, seed: int, table: Dataset, labels: Sequence[str]
@@ -54,6 +51,7 @@ class LocalEngine:
             )
         self.columns = Columns(table.numbers, table.categories, len(labels), table.encoded)
         self.rows = TrainingRows(self.columns, train.features, train.target, fold, settings.weights)
+        self.shared = spark.sparkContext.broadcast(self.rows)
 
     @cached_property
     def profile(self) -> Profile:
@@ -63,13 +61,8 @@ class LocalEngine:
     def side_by_side(self) -> int:
         return int(self.spark.sparkContext.defaultParallelism)
 
-    @cached_property
-    def _shared(self) -> Any:
-        """The rows as each executor gets them, once."""
-        return self.spark.sparkContext.broadcast(self.rows)
-
     def cross_validate(self, parameters: Parameters) -> float:
-        rows, metric, seed = self._shared, self.metric, self.seed
+        rows, metric, seed = self.shared, self.metric, self.seed
         parameters = search.bounded(parameters, len(self.rows.target))
 
         def attempt(_: int) -> float | str:

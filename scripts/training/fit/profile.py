@@ -1,7 +1,5 @@
 """What the training part looks like, from a frame or by Spark: ranges and histograms of features, the target's mean."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +61,7 @@ def of_frame(features: pd.DataFrame, target: Array, classes: int) -> Profile:
     return Profile(columns, np.array([target.mean()]), float(target.std()) or 1.0)
 
 
-def _numbers(column: pd.Series[Any]) -> Numbers:
+def _numbers(column: "pd.Series[Any]") -> Numbers:
     present = column.dropna().to_numpy(np.float32)
     edges = metrics.stored(metrics.edges(present))
     low, high, median = float(present.min()), float(present.max()), float(np.median(present))

@@ -1,10 +1,9 @@
-"""Candidates and trials: what may be tried, what Optuna proposes, and which was the best. An `engine` does the trying.
+"""Candidates and trials: what may be tried, what Optuna proposes, and which was the best. An engine does the trying:
+`local` in memory, or `cluster` on Spark's executors.
 
 Trials see the training part only. They are child runs of the training run in MLflow, from which a search that was
 interrupted goes on where it stopped.
 """
-
-from __future__ import annotations
 
 import json
 import logging
@@ -13,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -31,12 +30,9 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from mlflow import MlflowClient
 from training.config import LOWER_IS_BETTER, Search
-from training.evaluation.measurement import Trial
+from training.evaluation.diagnostics import Trial
 from training.evaluation.metrics import OF_CHOICE, Array
 from training.fit.calibration import unbalanced
-
-if TYPE_CHECKING:
-    from training.fit.engine import Engine
 
 log = logging.getLogger(__name__)
 PARAMETERS_TAG, VALUE = "search.parameters", "value"  # of a trial's run
@@ -59,6 +55,18 @@ class Columns:
     @property
     def names(self) -> tuple[str, ...]:
         return self.numbers + self.categories
+
+
+class Engine(Protocol):
+    """The training part, wherever its rows are: the metric over its folds, for as many trials at a time."""
+
+    @property
+    def columns(self) -> Columns: ...
+
+    @property
+    def side_by_side(self) -> int: ...
+
+    def cross_validate(self, parameters: Parameters) -> float: ...
 
 
 # The first trial of each candidate: values that do well on most small tables (Probst et al. 2019 for the forests).
@@ -183,7 +191,9 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
     First comes each candidate at its starting point, then what TPE proposes. A trial is proposed when the oldest one at
     work is finished, whichever is quicker, so that as many executors give the same search again.
     """
-    columns, run_id = len(engine.columns.names), _run_named(experiment_id, name)
+    client, columns = MlflowClient(), len(engine.columns.names)
+    known = client.search_runs([experiment_id], f"tags.`mlflow.runName` = '{name}'", max_results=1)
+    run_id = str((known[0] if known else client.create_run(experiment_id, run_name=name)).info.run_id)
     before = _trials_of(experiment_id, run_id)
     sampler = optuna.samplers.TPESampler(seed=seed + len(before), constant_liar=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # each trial is logged here, by its number in the search
@@ -221,12 +231,6 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
             log.info("trial %d of %d: %s, %s %.4g", number, settings.trials, kind, metric, value)
     best: Any = optuna.trial.FixedTrial(study.best_params)
     return Found(run_id, suggest(best, settings.candidates, columns), tuple(finished))
-
-
-def _run_named(experiment_id: str, name: str) -> str:
-    client = MlflowClient()
-    found = client.search_runs([experiment_id], f"tags.`mlflow.runName` = '{name}'", max_results=1)
-    return str((found[0] if found else client.create_run(experiment_id, run_name=name)).info.run_id)
 
 
 def _trials_of(experiment_id: str, run_id: str) -> list[tuple[Parameters, float | None]]:

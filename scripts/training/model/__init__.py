@@ -1,1 +1,0 @@
-"""The artifact: an ONNX graph with its contract."""

@@ -1,7 +1,5 @@
 """The contract that a model carries: how its input is read, what it returns, and rows to check that it still does."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +15,7 @@ from training.data.checks import Column
 from training.data.files import Source, identifier
 from training.data.table import Dataset
 from training.evaluation import metrics
-from training.evaluation.measurement import Measurement
+from training.evaluation.diagnostics import Measurement
 from training.evaluation.metrics import Array
 from training.fit.calibration import Calibrator
 from training.fit.profile import Numbers, Profile, counts
@@ -29,18 +27,18 @@ GOLDEN_ROWS = 5
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Rows between neighbouring `edges`, compared as float32; the last bin holds its upper edge."""
+class Counts:
+    """Rows of the training part by category (0 where one occurs in the held-back parts only), or false and true."""
 
-    edges: list[float]
     counts: list[int]
     missing: int = 0
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Rows of the training part by category (0 where one occurs in the held-back parts only), or false and true."""
+class Histogram:
+    """Rows between neighbouring `edges`, compared as float32; the last bin holds its upper edge."""
 
+    edges: list[float]
     counts: list[int]
     missing: int = 0
 
@@ -191,12 +189,15 @@ class Outcome:
     measured: Measurement
     calibrator: Calibrator | None
     interval: Interval | None
-    threshold: dict[str, Any] | None = None
+    threshold: dict[str, Any] | None
 
 
 def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, outcome: Outcome) -> Contract:
     """The contract of a model of `table`; `data` names units and says what to do with unknown categories."""
-    profile = outcome.profile
+    profile, held = outcome.profile, outcome.held
+    # The graph's own output on rows that were not fitted, as it is logged; for labels the surest probability.
+    predictions = seven_digits(held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)
+    edges = metrics.stored(metrics.edges(predictions))
     return Contract(
         version=VERSION,
         name=name,
@@ -209,13 +210,11 @@ def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, ou
         interval=outcome.interval,
         calibration=_calibration(outcome),
         threshold=outcome.threshold,
-        prediction_histogram=_predictions(outcome.held),
+        prediction_histogram=Histogram(edges, counts(predictions, edges)),
         design_effect=table.design_effect(),
         golden=golden(outcome.graph, outcome.test, profile.spread),
         metrics=outcome.measured.metrics,
-        data=Origin(
-            source.files[0].name, f"sha256:{source.digest}", int(table.report["rows_used"]), bool(source.synthetic)
-        ),
+        data=Origin(source.files[0].name, f"sha256:{source.digest}", table.report["rows_used"], source.synthetic),
         run_id=run_id,
         trained_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         code_version=code_version(),
@@ -255,26 +254,16 @@ def _short(value: float) -> float:
 
 def golden(content: bytes, test: pd.DataFrame, spread: float) -> Golden:
     rows = test.iloc[np.linspace(0, len(test) - 1, GOLDEN_ROWS).astype(int)]
-    values, probabilities = run(content, rows)
-    return Golden(
-        [{identifier(str(name)): _cell(value) for name, value in row.items()} for _, row in rows.iterrows()],
-        values.tolist(),
-        None if probabilities is None else probabilities.tolist(),
-        LARGEST_DIFFERENCE * spread,
-    )
+    values, found = run(content, rows)
+    cells = [{identifier(str(name)): _cell(value) for name, value in row.items()} for _, row in rows.iterrows()]
+    probabilities = None if found is None else found.tolist()
+    return Golden(cells, values.tolist(), probabilities, LARGEST_DIFFERENCE * spread)
 
 
 def _cell(value: Any) -> float | str | None:
     if isinstance(value, str):
         return value or None
     return None if np.isnan(value) else _short(value)
-
-
-def _predictions(held: Array) -> Histogram:
-    """Histogram of the graph's own output on rows that were not fitted; of the surest probability for labels."""
-    values = seven_digits(held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)  # as they are logged
-    edges = metrics.stored(metrics.edges(values))
-    return Histogram(edges, counts(values, edges))
 
 
 def _calibration(outcome: Outcome) -> dict[str, Any]:

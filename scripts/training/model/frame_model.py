@@ -1,14 +1,15 @@
-"""What `mlflow.pyfunc` runs: a frame, read by the contract inside model.onnx, to a frame of predictions.
+"""A table read by the contract inside model.onnx, cell by cell as the prediction service reads JSON.
 
-MLflow's own wrapper of ONNX takes float32 only and cannot return labels beside probabilities. This file is stored with
-each model and runs without the rest of this package, so it imports nothing of it.
+`score` reads its rows by `reader`; `mlflow.pyfunc` loads `FrameModel`, because MLflow's own wrapper of ONNX takes
+float32 only and cannot return labels beside probabilities. This file is stored with each model and runs without the
+rest of this package, so it imports nothing of it.
 """
-
-from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,21 @@ import onnxruntime
 import pandas as pd
 
 SPACE = " \t\r\n\u00a0"
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-READING = {"missing": ["na", "n/a", "nan", "null", "none", "?"], "decimal": ".", "thousands": ""}  # of version 1
-PARTS = {
-    "days": lambda moment: (moment.normalize() - pd.Timestamp(0, tz="UTC")).days,
-    "seconds": lambda moment: (moment - moment.normalize()).total_seconds(),
-    "month": lambda moment: moment.month,
-    "weekday": lambda moment: moment.weekday(),
+LARGEST = 3.4028234663852886e38  # float32
+NOTHING = {"category": "", "date": None}  # of the other types: NaN
+NO_VALUE = (ValueError, TypeError, OverflowError)  # what a reader raises for a value that does not fit
+PLAIN: dict[str, Any] = {"missing": [], "decimal": ".", "thousands": ""}  # numbers as JSON has them
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+PARTS: dict[str, Callable[[datetime], float]] = {
+    "days": lambda at: at.toordinal() - EPOCH,
+    "seconds": lambda at: at.hour * 3600 + at.minute * 60 + at.second,
+    "month": lambda at: at.month,
+    "weekday": lambda at: at.weekday(),
 }
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?", re.ASCII)
+
+Reader = Callable[[Any], Any]
+Feature = dict[str, Any]
 
 
 class FrameModel:
@@ -32,7 +40,6 @@ class FrameModel:
     def __init__(self, path: str) -> None:
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self.contract = json.loads(self.session.get_modelmeta().custom_metadata_map["contract"])
-        self.reading = self.contract.get("reading", READING)
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """Regression: `variable`. Classification: `label`, and `probability_LABEL` of each. Raises ValueError."""
@@ -41,22 +48,14 @@ class FrameModel:
         frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
         if list(frame.columns) == list(range(len(names))):
             frame = frame.set_axis(names, axis=1)
-        inputs: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         for feature in features:
             column = next((name for name in (feature["name"], feature["input"]) if name in frame), None)
             if column is None:
                 raise ValueError(f"column '{feature['name']}' is missing; expected {', '.join(map(repr, names))}")
-            cells = [self._cell(feature, row, value) for row, value in enumerate(frame[column].tolist(), 1)]
-            if feature["type"] == "category":
-                inputs[feature["input"]] = np.array(cells, dtype=object)
-            elif feature["type"] == "date":
-                for part in feature["parts"]:
-                    found = [math.nan if cell is None else PARTS[part["part"]](cell) for cell in cells]
-                    inputs[part["input"]] = np.array(found, dtype=np.float32)
-            else:
-                inputs[feature["input"]] = np.array(cells, dtype=np.float32)
+            given |= inputs(feature, self._cells(feature, frame[column].tolist()))
         wanted = {put.name for put in self.session.get_inputs()}
-        found = self.session.run(None, {name: value for name, value in inputs.items() if name in wanted})
+        found = self.session.run(None, {name: values for name, values in given.items() if name in wanted})
         if not self.contract["labels"]:
             return pd.DataFrame({"variable": found[0].reshape(-1).astype(float)}, index=frame.index)
         labels = [f"probability_{label}" for label in self.contract["labels"]]
@@ -64,61 +63,162 @@ class FrameModel:
         answer.insert(0, "label", found[0])
         return answer
 
-    def _cell(self, feature: dict[str, Any], row: int, value: Any) -> Any:
-        kind = feature["type"]
+    def _cells(self, feature: Feature, values: list[Any]) -> list[Any]:
+        read, cells = reader(feature, self.contract["reading"]), []
+        for row, value in enumerate(values, 1):
+            try:
+                cells.append(read(value.item() if isinstance(value, np.generic) else value))
+            except NO_VALUE as error:
+                found = "nothing" if str(error) == "missing" else repr(str(value)[:100])
+                expected = f"row {row}, column '{feature['name']}': expected a {feature['type']}"
+                raise ValueError(f"{expected}, found {found}") from None
+        return cells
+
+
+def inputs(feature: Feature, cells: Sequence[Any]) -> dict[str, Any]:
+    """The arrays for the graph's inputs of a feature, from what its reader returned."""
+    if feature["type"] == "category":
+        return {feature["input"]: np.array(cells, dtype=object)}
+    if feature["type"] != "date":
+        return {feature["input"]: np.array(cells, dtype=np.float32)}
+    return {
+        one["input"]: np.array([math.nan if at is None else PARTS[one["part"]](at) for at in cells], dtype=np.float32)
+        for one in feature["parts"]
+    }
+
+
+def reader(feature: Feature, reading: dict[str, Any]) -> Reader:
+    """A function from a text or any other value to the feature's: a number, a text or a moment, or what stands for
+    nothing. It raises one of NO_VALUE where the value does not fit, ValueError("missing") where there must be one."""
+    kinds = {"number": _number, "category": _category, "boolean": _boolean, "date": _date}
+    from_text, from_value = kinds[feature["type"]](feature, reading)
+    nothing, nullable = NOTHING.get(feature["type"], math.nan), feature["nullable"]
+    missing = {"", *(word.casefold() for word in reading["missing"])}
+    missing_numbers = set(_by_number(missing, reading))
+
+    def read(value: Any) -> Any:
         if isinstance(value, str):
             value = value.strip(SPACE)
-        if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-            value = ""
-        if isinstance(value, str) and (value == "" or value.casefold() in self.reading["missing"]):
-            if not feature["nullable"]:
-                raise ValueError(f"row {row}, column '{feature['name']}': expected a {kind}, found nothing")
-            return {"category": "", "date": None}.get(kind, math.nan)
+            if value.casefold() not in missing:
+                return from_text(value)
+        elif not _is_nothing(value) and (isinstance(value, bool) or value not in missing_numbers):
+            return from_value(value)
+        if not nullable:
+            raise ValueError("missing")
+        return nothing
+
+    return read
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+
+
+def _number(_: Feature, reading: dict[str, Any]) -> tuple[Callable[[str], float], Reader]:
+    decimal, thousands = re.escape(reading["decimal"]), re.escape(reading["thousands"])
+    whole = rf"\d{{1,3}}(?:{thousands}\d{{3}})+|\d+" if thousands else r"\d+"
+    pattern = re.compile(rf"[+-]?(?:(?:{whole})(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+    def from_text(text: str) -> float:
+        text = text.replace("\u2212", "-")
+        if not pattern.fullmatch(text):
+            raise ValueError("not a number")
+        text = text.replace(reading["thousands"], "") if thousands else text
+        return _finite(float(text.replace(reading["decimal"], ".")))
+
+    return from_text, _json_number
+
+
+def _json_number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("not a number")
+    return _finite(float(value))
+
+
+def _finite(number: float) -> float:
+    if not -LARGEST <= number <= LARGEST:  # of NaN too
+        raise ValueError("not finite in float32")
+    return number
+
+
+def _by_number(texts: Any, reading: dict[str, Any]) -> dict[float, str]:
+    """Those texts that are numbers; of several spellings of one number the first."""
+    found, (from_text, _) = {}, _number({}, reading)
+    for text in sorted(texts, reverse=True):
         try:
-            return getattr(self, f"_{kind}")(feature, value)
-        except (ValueError, TypeError, OverflowError):
-            found = f"row {row}, column '{feature['name']}': expected a {kind}, found {str(value)[:100]!r}"
-            raise ValueError(found) from None
+            found[from_text(text)] = text
+        except ValueError:
+            continue
+    return found
 
-    def _number(self, _: dict[str, Any], value: Any) -> float:
-        if isinstance(value, str):
-            if self.reading["thousands"]:
-                value = value.replace(self.reading["thousands"], "")
-            value = value.replace(self.reading["decimal"], ".").replace("\u2212", "-")
-            if not NUMBER.fullmatch(value):
-                raise ValueError
-        number = float(value)
-        if not math.isfinite(np.float32(number)):
-            raise ValueError
-        return number
 
-    def _boolean(self, feature: dict[str, Any], value: Any) -> float:
-        text = str(int(value) if isinstance(value, float) and value in (0, 1) else value).casefold()
-        if text in (*feature["true"], "true", "1"):
-            return 1.0
-        if text in (*feature["false"], "false", "0"):
-            return 0.0
-        raise ValueError
+def _category(feature: Feature, _: dict[str, Any]) -> tuple[Reader, Reader]:
+    """A number or a boolean fits the category that it is another spelling of."""
+    known, refuses = set(feature["categories"]), feature["unknown"] == "refuse"
+    by_number = _by_number(known, PLAIN)
+    by_boolean = {text.casefold(): text for text in sorted(known, reverse=True)}
 
-    def _category(self, feature: dict[str, Any], value: Any) -> str:
-        """A number or a boolean fits the category that it is another spelling of."""
-        known = feature["categories"]
-        texts = [str(value)]
-        if isinstance(value, bool | np.bool_):
-            texts += [text for text in known if text.casefold() == str(value).casefold()]
-        elif isinstance(value, float) and value.is_integer():
-            texts = [*texts, str(int(value))]
-        found = next((text for text in texts if text in known), None)
-        if found is None and feature.get("unknown", "refuse") == "refuse":
-            raise ValueError
-        return found if found is not None else texts[-1]
+    def from_text(text: str) -> str:
+        if refuses and text not in known:
+            raise ValueError("unknown")
+        return text
 
-    def _date(self, feature: dict[str, Any], value: Any) -> pd.Timestamp:
-        if isinstance(value, int | float):  # digits alone, 20240131; pandas would take nanoseconds since 1970
-            value = f"{value:.0f}"
-        if isinstance(value, str) and feature["format"] != "iso":
-            return pd.to_datetime(value, format=feature["format"], utc=True)
-        return pd.to_datetime(value, utc=True)
+    def from_value(value: Any) -> Any:
+        if isinstance(value, bool):
+            found = by_boolean.get(str(value).casefold())
+        else:
+            number = _json_number(value)
+            found = str(value) if str(value) in known else by_number.get(number)
+        if found is None:
+            raise ValueError("no category of this spelling")
+        return found
+
+    return from_text, from_value
+
+
+def _boolean(feature: Feature, _: dict[str, Any]) -> tuple[Reader, Reader]:
+    words = {word.casefold(): 0.0 for word in feature["false"]} | {word.casefold(): 1.0 for word in feature["true"]}
+
+    def from_text(text: str) -> float:
+        if text.casefold() not in words:
+            raise ValueError("neither true nor false")
+        return words[text.casefold()]
+
+    def from_value(value: Any) -> float:
+        if isinstance(value, bool):
+            return float(value)
+        number = _json_number(value)
+        return number if number in (0, 1) and f"{number:g}" not in words else from_text(f"{number:g}")
+
+    return from_text, from_value
+
+
+def _date(feature: Feature, _: dict[str, Any]) -> tuple[Reader, Reader]:
+    form = feature["format"]
+    few = r"\d{1,2}" if re.search("%.[^%]", form) else r"\d\d"  # two where nothing parts the numbers
+    digits = {"Y": r"\d{4}", "m": few, "d": few, "H": few, "M": r"\d\d", "S": r"\d\d"}
+    shape = re.compile(re.sub("%(.)", lambda found: digits[found[1]], re.escape(form)), re.ASCII)
+
+    def iso(text: str) -> datetime:
+        if not ISO.fullmatch(text):
+            raise ValueError("not a date of ISO 8601")
+        return _in_utc(datetime.fromisoformat(text.replace(" ", "T", 1).replace(" ", "").replace(",", ".")))
+
+    def from_text(text: str) -> datetime:
+        if form == "iso":
+            return iso(text)
+        if not shape.fullmatch(text):
+            raise ValueError(f"not of the form {form}")
+        return _in_utc(datetime.strptime(text, form))
+
+    def from_value(value: Any) -> datetime:
+        return iso(value.isoformat()) if hasattr(value, "isoformat") else from_text(f"{_json_number(value):.0f}")
+
+    return from_text, from_value
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _load_pyfunc(path: str) -> FrameModel:

@@ -1,7 +1,5 @@
 """A fitted pipeline becomes one file, an ONNX graph that carries its contract; refused when the two disagree."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -65,16 +63,10 @@ def graph(
 
 
 def _register_xgboost() -> None:
-    update_registered_converter(
-        XGBRegressor, "XGBoostXGBRegressor", calculate_linear_regressor_output_shapes, convert_xgboost
-    )
-    update_registered_converter(
-        XGBClassifier,
-        "XGBoostXGBClassifier",
-        calculate_linear_classifier_output_shapes,
-        convert_xgboost,
-        options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
-    )
+    shapes, of_labels = calculate_linear_regressor_output_shapes, calculate_linear_classifier_output_shapes
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    update_registered_converter(XGBRegressor, "XGBoostXGBRegressor", shapes, convert_xgboost)
+    update_registered_converter(XGBClassifier, "XGBoostXGBClassifier", of_labels, convert_xgboost, options=options)
 
 
 def _take_columns(model: onnx.ModelProto, names: list[str]) -> None:

@@ -1,7 +1,5 @@
 """A serialized model at work: what it predicts, and the contract that it carries. ONNX Runtime and nothing heavier."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,11 +16,6 @@ from training.data.files import identifier
 from training.evaluation.metrics import Array
 
 CONTRACT_KEY = "contract"
-
-
-def run(content: bytes, features: pd.DataFrame) -> tuple[Array, Array | None]:
-    """As `predict`, of a serialized model."""
-    return predict(open_session(content), features)
 
 
 def open_session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -60,6 +53,11 @@ def seven_digits(values: Array) -> Array:
     return np.array([float(f"{value:.7g}") for value in values.ravel().tolist()]).reshape(values.shape)
 
 
+def run(content: bytes, features: pd.DataFrame) -> tuple[Array, Array | None]:
+    """As `predict`, of a serialized model."""
+    return predict(open_session(content), features)
+
+
 def predictor(content: bytes) -> Callable[[pd.DataFrame], Array]:
     """A serialized model, opened once: rows to (rows,) values or (rows, labels) probabilities."""
     session = open_session(content)
@@ -81,8 +79,6 @@ def model_columns(contract: Mapping[str, Any]) -> dict[str, bool]:
     """The columns of the frames that the model takes, and whether each is text: a date is there by its parts."""
     found: dict[str, bool] = {}
     for feature in contract["features"]:
-        parts = [part["part"] for part in feature.get("parts", [])]
-        found |= {f"{feature['name']} {part}": False for part in parts}
-        if not parts:
-            found[feature["name"]] = feature["type"] == "category"
+        names = [f"{feature['name']} {part['part']}" for part in feature.get("parts", [])] or [feature["name"]]
+        found |= dict.fromkeys(names, feature["type"] == "category")
     return found

@@ -4,13 +4,12 @@ The private key stays with the training side (SIGNING_KEY); the folder of public
 the prediction service gets. Every key in that folder is valid, so a rotation does not invalidate older versions.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,8 @@ def check(name: str, version: str, digest: str, signature: str) -> None:
     """Returns when one of the public keys signed this digest under this name. Raises WrongSignature."""
     keys = _public_keys()
     if not keys:
-        raise WrongSignature(
-            name, version, f"expected a public key (*.pem) in {public_folder()}, found none",
-            "Set SIGNING_PUBLIC_KEYS to the folder with the training side's public keys; docs/promotion.md, Keys.",
-        )  # fmt: skip
+        hint = "Set SIGNING_PUBLIC_KEYS to the folder with the training side's public keys; docs/promotion.md, Keys."
+        raise WrongSignature(name, version, f"expected a public key (*.pem) in {public_folder()}, found none", hint)
     trust = f"If you know where it comes from, sign it: `make sign VERSION={version}`; else do not use it."
     if not signature:
         raise WrongSignature(name, version, "it is not signed (no tag model_signature)", trust)
@@ -61,8 +58,7 @@ def check(name: str, version: str, digest: str, signature: str) -> None:
 
 def keys() -> dict[str, Any]:
     """The key that signs, made where there is none, and all that are valid. Raises ConfigError."""
-    current = _id(_private_key().public_key())
-    valid = list(_public_keys())
+    current, valid = _id(_private_key().public_key()), list(_public_keys())
     log.info("signing with %s; valid: %s (%s)", current, ", ".join(valid), public_folder())
     return {"current": current, "valid": valid, "private": str(key_file()), "public": str(public_folder())}
 
@@ -110,11 +106,9 @@ def _private_key() -> Ed25519PrivateKey:
         hint = "Give SIGNING_KEY and SIGNING_PUBLIC_KEYS places that the training side may write to."
         raise ConfigError(f"{error.filename or path}: {error.strerror}; it is for the signing key", hint) from None
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path}: expected an Ed25519 private key (PEM), found: {error}", _RESTORE) from None
+        hint = "Put the right file back, or remove it: a new key is made then, and the old public keys stay valid."
+        raise ConfigError(f"{path}: expected an Ed25519 private key (PEM), found: {error}", hint) from None
     return key
-
-
-_RESTORE = "Put the right file back, or remove it: a new key is made then, and the public keys of old ones stay valid."
 
 
 def _public_keys() -> dict[str, Ed25519PublicKey]:
@@ -133,9 +127,7 @@ def _public_keys() -> dict[str, Ed25519PublicKey]:
 
 def _publish(key: Ed25519PublicKey) -> None:
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    path = public_folder() / f"{_id(key)}.pem"
-    if not path.exists():
-        _write(path, pem, 0o644, replace=False)
+    _write(public_folder() / f"{_id(key)}.pem", pem, 0o644, replace=False)
 
 
 def _id(key: Ed25519PublicKey) -> str:
@@ -149,7 +141,10 @@ def _private_pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int, replace: bool) -> None:
-    """Creates the file whole or not at all. Without `replace`, the first of several that start at once wins."""
+    """Creates the file whole or not at all. Without `replace`, one that is there stays, and the first of several that
+    start at once wins."""
+    if path.exists() and not replace:
+        return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if mode == 0o600 else 0o755)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -159,9 +154,8 @@ def _write(path: Path, content: bytes, mode: int, replace: bool) -> None:
             os.fsync(file.fileno())
         if replace:
             draft.replace(path)
-        elif not path.exists():
-            path.hardlink_to(draft)
-    except FileExistsError:
-        pass
+        else:
+            with suppress(FileExistsError):
+                path.hardlink_to(draft)
     finally:
         draft.unlink(missing_ok=True)

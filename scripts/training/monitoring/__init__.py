@@ -1,1 +1,0 @@
-"""What live traffic says of the model in production, and when it calls for training again."""

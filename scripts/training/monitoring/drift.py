@@ -11,8 +11,6 @@ comes or stays away. The share expected of them is Good and Turing's (Good 1953)
 that would be rare or unseen if that row were left out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

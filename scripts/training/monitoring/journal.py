@@ -3,25 +3,22 @@
 A window's run gets its tag last, so an interrupted task leaves none that counts. A request is one call.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 from pydantic import TypeAdapter
 
 from training.monitoring.policy import Decision, Window
-from training.tracking.registry import Registry
+from training.reason import as_list
+from training.tracking.registry import TAG_CHARACTERS, Registry
 
 WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"
 VERSION_TAG = "monitor.version"
-ASKED_BY_TAG = "monitor.asked_by"
-TAG_LENGTH = 5000  # MLflow takes 8,000 bytes
-METRICS_A_CALL = 1000  # and this many metrics
+METRICS_A_CALL = 1000  # MLflow takes no more
 
 
 @dataclass(frozen=True)
@@ -48,28 +45,21 @@ class Journal:
 
     def windows(self, version: str, since: datetime | None, most: int) -> list[Window]:
         """The last `most` windows of a version that ended after `since`, oldest first."""
-        runs = self._runs(f"tags.`{VERSION_TAG}` = '{version}'", most)
+        runs = self._registry.notes(self._name, f"tags.`{VERSION_TAG}` = '{version}'", most)
         found = [_WINDOW.validate_json(run.data.tags[WINDOW_TAG]) for run in runs if WINDOW_TAG in run.data.tags]
         return sorted((w for w in found if since is None or w.end > since), key=lambda window: window.end)
 
-    def last_request(self) -> Request | None:
-        """The newest request, whichever version it was about."""
-        return self._newest("tags.`monitor.kind` = 'request'")
-
-    def request(self, key: str) -> Request | None:
-        """The request that this evidence led to."""
-        return self._newest(f"tags.`monitor.key` = '{key}'")
-
-    def asked_by(self, asker: str) -> Request | None:
-        """The request that this DAG run made."""
-        return self._newest(f"tags.`{ASKED_BY_TAG}` = '{asker}'")
+    def request(self, **tags: str) -> Request | None:
+        """The newest request; of those that this evidence (`key`) led to, or that this DAG run made (`asked_by`)."""
+        wanted = {"kind": "request", **tags}.items()
+        where = " and ".join(f"tags.`monitor.{name}` = '{value}'" for name, value in wanted)
+        runs = self._registry.notes(self._name, where, 1)
+        return _REQUEST.validate_json(runs[0].data.tags[REQUEST_TAG]) if runs else None
 
     def record_window(self, window: Window, metrics: Mapping[str, float], files: Mapping[str, str], note: str) -> None:
         """Writes a window with its figures and files."""
         name = f"version {window.version}, {window.start:%Y-%m-%d %H:%M} to {window.end:%m-%d %H:%M}"
-        tags = {"mlflow.note.content": note[:TAG_LENGTH]}
-        run = self._client.create_run(self._registry.experiment(self._name), run_name=name, tags=tags)
-        moment, run_id = int(time.time() * 1000), str(run.info.run_id)
+        moment, run_id = int(time.time() * 1000), self._registry.note(self._name, name, {}, note)
         figures = [Metric(key, value, moment, 0) for key, value in metrics.items()]
         for first in range(0, len(figures), METRICS_A_CALL):
             self._client.log_batch(run_id, figures[first : first + METRICS_A_CALL])
@@ -83,33 +73,15 @@ class Journal:
         """Writes that training was asked for, on the table `source` (empty: the configured one)."""
         at = datetime.now(UTC)
         request = Request(decision.key, at, asker, decision.text[:2000], source)
-        run = self._client.create_run(
-            self._registry.experiment(self._name),
-            run_name=f"training asked for, {at:%Y-%m-%d %H:%M}",
-            tags={
-                "monitor.kind": "request",
-                "monitor.key": decision.key,
-                ASKED_BY_TAG: asker,
-                REQUEST_TAG: _REQUEST.dump_json(request).decode(),
-                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in decision.reasons)[:TAG_LENGTH],
-            },
-        )
-        self._client.set_terminated(run.info.run_id)
-
-    def _newest(self, where: str) -> Request | None:
-        runs = self._runs(where, 1)
-        return _REQUEST.validate_json(runs[0].data.tags[REQUEST_TAG]) if runs else None
-
-    def _runs(self, where: str, most: int) -> list[Run]:
-        experiment, order = self._registry.find_experiment(self._name), ["attributes.start_time DESC"]
-        if experiment is None:
-            return []
-        return list(self._client.search_runs([experiment], where, max_results=most, order_by=order))
+        tags = {"monitor.kind": "request", "monitor.key": decision.key, "monitor.asked_by": asker}
+        tags[REQUEST_TAG] = _REQUEST.dump_json(request).decode()
+        name = f"training asked for, {at:%Y-%m-%d %H:%M}"
+        self._client.set_terminated(self._registry.note(self._name, name, tags, as_list(decision.reasons)))
 
 
 def _text_of(window: Window) -> str:
     """The window as JSON. Where its columns are too many for a tag, the first that drifted stand for all."""
     kept = window.drifted
-    while len(text := _WINDOW.dump_json(replace(window, drifted=kept))) > TAG_LENGTH:
+    while len(text := _WINDOW.dump_json(replace(window, drifted=kept))) > TAG_CHARACTERS:
         kept = (*kept[: len(kept) // 2], "…")
     return text.decode()

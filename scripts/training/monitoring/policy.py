@@ -1,7 +1,5 @@
 """When live data call for training again: a pure function of the windows so far, with reasons."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

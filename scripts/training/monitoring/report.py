@@ -1,13 +1,10 @@
 """What one window showed and what was decided: figures for MLflow, and one page for a person, without any script."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from training.data.files import identifier
@@ -15,13 +12,16 @@ from training.monitoring.drift import PREDICTIONS, Column
 from training.monitoring.policy import Decision, Window
 from training.monitoring.window import Statistics
 
-TEMPLATE = Path(__file__).with_name("report.html")
 MOST_PICTURES = 60
-WIDTH, HEIGHT = 360, 190
-LEFT, RIGHT, TOP, BOTTOM = 34, 6, 30, 34
-TRAINED, LIVE, DRIFTED = "#aab4c0", "#2563a8", "#c2410c"
+WIDTH, LEFT, RIGHT = 360, 34, 6  # of a picture, and of its axis within
 MOST_BINS = 12
-_GRID, _INK, _FAINT = "#e3e7ec", "#1c2733", "#5b6774"
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,9 @@ class Report:
     def files(self) -> dict[str, str]:
         """The page, and a picture of each column in it."""
         charts = {column.name: draw(column) for column in self.columns[:MOST_PICTURES]}
-        pictures = {f"plots/{metric_key(name)}.svg": picture for name, picture in charts.items()}
-        template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        shown = [Markup(picture) for picture in charts.values()]  # noqa: S704  drawn below, and escaped there
-        text = template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-            report=self, pictures=shown, verdict=verdict
-        )
-        return {"report.html": text, **pictures}
+        shown = [Markup(picture) for picture in charts.values()]  # noqa: S704  its template escapes
+        text = TEMPLATES.get_template("report.html").render(report=self, pictures=shown, verdict=verdict)
+        return {"report.html": text} | {f"plots/{metric_key(name)}.svg": picture for name, picture in charts.items()}
 
 
 def metric_key(name: str) -> str:
@@ -90,33 +86,15 @@ def draw(column: Column) -> str:
     """The share of rows in each bin, in training and live, as an SVG that stands alone."""
     bars, hidden = _bars(column)
     most = max([share for _, *pair in bars for share in pair] + [0.01])
-    colour = DRIFTED if column.drifted else LIVE
-    about = f"{column.name}: index {column.psi:.2f}, limit {column.limit:.2f}, {verdict(column)}"
-    more = f" · {hidden} rarer ones not drawn" if hidden else ""
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" font-family="system-ui, sans-serif" font-size="9" fill="{_FAINT}">',
-        f"<title>{escape(about)}</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        f'<text x="4" y="14" font-size="12" font-weight="600" fill="{_INK}">{escape(_cut(column.name, 34))}</text>',
-        f'<text x="{WIDTH - RIGHT}" y="14" text-anchor="end" font-size="11" fill="{colour}">'
-        f"index {column.psi:.2f}{', drifted' if column.drifted else ''}{more}</text>",
-    ]
-    for step in (0.0, 0.5, 1.0):
-        y = _y(step)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_GRID}"/>')
-        parts.append(f'<text x="{LEFT - 4}" y="{y + 3:.1f}" text-anchor="end">{most * step:.0%}</text>')
-    slot = (WIDTH - LEFT - RIGHT) / len(bars)
-    for index, (name, trained, live) in enumerate(bars):
-        x, bar = LEFT + index * slot, slot * 0.4
-        for place, share, fill in ((0.1, trained, TRAINED), (0.5, live, colour)):
-            top = _y(share / most)
-            parts.append(
-                f'<rect x="{x + place * slot:.1f}" y="{top:.1f}" width="{bar:.1f}" height="{_y(0) - top:.1f}" '
-                f'fill="{fill}"><title>{escape(name)}: {share:.1%}</title></rect>'
-            )
-    parts += _labels(column, [name for name, *_ in bars], slot)
-    return "".join([*parts, "</svg>"])
+    return TEMPLATES.get_template("column.svg").render(
+        column=column,
+        verdict=verdict(column),
+        bars=bars,
+        hidden=hidden,
+        most=most,
+        labels=_labels(column, [name for name, *_ in bars]),
+        **{"WIDTH": WIDTH, "LEFT": LEFT, "RIGHT": RIGHT},
+    )
 
 
 def verdict(column: Column) -> str:
@@ -146,27 +124,19 @@ def _bars(column: Column) -> tuple[list[tuple[str, float, float]], int]:
     return bars, hidden
 
 
-def _labels(column: Column, names: list[str], slot: float) -> list[str]:
-    """Numbers are written at the bounds of the bins; names under their bars, cut to fit."""
-    y, edges = HEIGHT - BOTTOM + 12, column.histogram.edges
+def _labels(column: Column, names: list[str]) -> list[tuple[float, str]]:
+    """Where to write what: numbers at the bounds of the bins; names under their bars, cut to fit."""
+    edges, slot = column.histogram.edges, (WIDTH - LEFT - RIGHT) / len(names)
     if len(edges) < 2:
         fits = max(3, int(slot / 5.5))
-        places = [(LEFT + (index + 0.5) * slot, _cut(name, fits)) for index, name in enumerate(names)]
-    else:
-        every = 4 if column.histogram.kind == "date" and len(edges) > 6 else 2  # a date takes the room of two numbers
-        labels = [column.histogram.edge(edge) for edge in edges]
-        places = [(LEFT + index * slot, text) for index, text in enumerate(labels) if index % every == 0]
-        places += [(LEFT + (index + 0.6) * slot, names[index]) for index in range(len(edges) - 1, len(names))]
-    anchor = ["end" if x > WIDTH - RIGHT - 12 else "middle" for x, _ in places]  # the last bound would be cut off
-    return [
-        f'<text x="{x:.1f}" y="{y}" text-anchor="{where}">{escape(text)}</text>'
-        for (x, text), where in zip(places, anchor, strict=True)
-    ]
+        return [(LEFT + (index + 0.5) * slot, _cut(name, fits)) for index, name in enumerate(names)]
+    every = 4 if column.histogram.kind == "date" and len(edges) > 6 else 2  # a date takes the room of two numbers
+    places = [(LEFT + at * slot, column.histogram.edge(edges[at])) for at in range(0, len(edges), every)]
+    return places + [(LEFT + (at + 0.6) * slot, names[at]) for at in range(len(edges) - 1, len(names))]
 
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _y(part: float) -> float:
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - part)
+TEMPLATES.filters["cut"] = _cut

@@ -1,7 +1,5 @@
 """monitor, top to bottom like a recipe: measure the traffic since the last window, decide, write it down."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import Config, Data
-from training.data import feedback, prediction_log
+from training.data import prediction_log
 from training.data.files import Source, alone, find
 from training.data.spark import session
 from training.errors import DataError
@@ -20,9 +18,9 @@ from training.model import contract as contracts
 from training.model.contract import Contract
 from training.monitoring import policy, window
 from training.monitoring.journal import Journal, Request
-from training.monitoring.policy import Decision
+from training.monitoring.policy import Decision, Window
 from training.monitoring.report import Report
-from training.monitoring.window import Span
+from training.monitoring.window import Span, Statistics
 from training.reason import Reason
 from training.tracking.ledger import Ledger, course, user
 from training.tracking.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
@@ -55,46 +53,46 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
         production = _production(registry, config.data.place)
         if production is None:
             return _result("wait", f"'{config.name}' has no version in production yet, so there is nothing to watch")
-        journal = Journal(registry)
+        journal, version = Journal(registry), production.version
         wait = timedelta(hours=max(rules.cooldown_hours, TRAINING_HOURS))
-        last = _unless_lost(registry, journal.last_request(), now - wait)
-        past = journal.windows(production.version, production.since, rules.of)
+        last = _unless_lost(registry, journal.request(), now - wait)
+        past = journal.windows(version, production.since, rules.of)
         changed = _data_changed(config, registry, journal, production, now - wait)
-    start = past[-1].end if past else production.since
-    waiting, found = f"no predictions of version {production.version} were logged yet", None
-    if prediction_log.files(config.name, "predictions", start):
-        span = Span(production.version, start, now - prediction_log.SETTLING)
-        spark = session(f"monitor {config.name}")
-        measured = window.measure(spark, config, production.contract, span, production.since)
-        if isinstance(measured, int):
-            since = f" since {start:%d %B %H:%M} UTC" if start else ""
-            waiting = f"waiting for rows: {measured} of {rules.min_rows} predictions of version {span.version}{since}"
+        found = _measured(config, production, past, now)
+        windows = past if isinstance(found, str) else [*past, found.window]
+        decision = changed or policy.decide(rules, windows, now, last.at if last else None, production.since)
+        # Asked now only: it may take a look at all feedback.
+        if decision.action == "retrain" and not changed and not _learnable(config, registry, production):
+            decision = policy.nothing_new(decision)
+        source = "" if changed or production.source == config.data.place else production.source
+        if isinstance(found, str):
+            text = decision.text if decision.action == "retrain" else f"{found}; {decision.text}"
+            result = _result(decision.action, text, decision.reasons) | {"window": None}
         else:
-            found = measured
-    windows = [*past, found.window] if found else past
-    decision = changed or policy.decide(rules, windows, now, last.at if last else None, production.since)
-    if decision.action == "retrain" and not changed:
-        with registry.speaking():
-            if not _learnable(config, registry, production):  # asked now only: it may take a look at all feedback
-                decision = policy.nothing_new(decision)
-    source = "" if changed or production.source == config.data.place else production.source
-    if found is None:
-        text = decision.text if decision.action == "retrain" else f"{waiting}; {decision.text}"
-        result = _result(decision.action, text, decision.reasons) | {"window": None}
-    else:
-        report = Report(config.name, found, past, decision)
-        result = _result(decision.action, report.headline, decision.reasons)
-        result |= {"window": found.window.id, "rows": found.window.rows, "drifted": found.window.drifted}
-        if not dry_run:
-            with registry.speaking():
-                if journal.windows(production.version, production.since, rules.of) != past:
+            report = Report(config.name, found, past, decision)
+            result = _result(decision.action, report.headline, decision.reasons)
+            result |= {"window": found.window.id, "rows": found.window.rows, "drifted": found.window.drifted}
+            if not dry_run:
+                if journal.windows(version, production.since, rules.of) != past:
                     text = "another monitor measured the same traffic at the same time; the next window begins after it"
                     return _result("wait", text) | {"window": None}
                 journal.record_window(found.window, report.metrics(), report.files(), report.headline)
-    if decision.action == "retrain" and not dry_run:
-        with registry.speaking():
+        if decision.action == "retrain" and not dry_run:
             journal.record_request(decision, asker(), source)
-    return result | {"version": production.version, "dry_run": dry_run, "source": source}
+    return result | {"version": version, "dry_run": dry_run, "source": source}
+
+
+def _measured(config: Config, production: Production, past: list[Window], now: datetime) -> Statistics | str:
+    """What the traffic since the last window shows, or what is waited for."""
+    version, start = production.version, past[-1].end if past else production.since
+    if not prediction_log.files(config.name, "predictions", start):
+        return f"no predictions of version {version} were logged yet"
+    span, spark = Span(version, start, now - prediction_log.SETTLING), session(f"monitor {config.name}")
+    found = window.measure(spark, config, production.contract, span, production.since)
+    if isinstance(found, Statistics):
+        return found
+    since = f" since {start:%d %B %H:%M} UTC" if start else ""
+    return f"waiting for rows: {found} of {config.monitor.min_rows} predictions of version {version}{since}"
 
 
 def asked(config: Config) -> dict[str, Any]:
@@ -103,8 +101,8 @@ def asked(config: Config) -> dict[str, Any]:
     `source` is the table to train on, empty for the configured one.
     """
     with Registry(config.name, config.serving.alias).speaking() as registry:
-        request = Journal(registry).asked_by(asker())
-        if request and RUN_VARIABLE not in os.environ and registry.trained_since(request.at):
+        request = Journal(registry).request(asked_by=asker())
+        if request and RUN_VARIABLE not in os.environ and registry.versions(request.at):
             request = None
     if request is None:
         return {"asked": False, "text": "training was not asked for", "source": ""}
@@ -160,7 +158,7 @@ def _learnable(config: Config, registry: Registry, production: Production) -> bo
     known = registry.version_with_key(config.training_key(source.digest))
     if known is None or not config.data.feedback:
         return known is None
-    labelled = feedback.read(session(f"monitor {config.name}"), config)
+    labelled = prediction_log.labelled_rows(session(f"monitor {config.name}"), config.name)
     return bool(known.tags.get(FEEDBACK_TAG, "") != labelled.digest)
 
 
@@ -182,7 +180,7 @@ def _data_changed(
     if not _same(tags.get(SOURCE_TAG, ""), config.data.place) or tags["pipeline.data_digest"] == source.digest:
         return None
     decision = policy.data_changed(source.name, source.digest, str(newest.version))
-    before = journal.request(decision.key)
+    before = journal.request(key=decision.key)
     known = registry.version_with_key(config.training_key(source.digest))  # the file of an earlier version, put back
     if before and (known or _unless_lost(registry, before, lost_before)):
         return None
@@ -192,7 +190,7 @@ def _data_changed(
 def _unless_lost(registry: Registry, request: Request | None, lost_before: datetime) -> Request | None:
     """The request, unless it is older than `lost_before` and no version came of it: its training failed, or never
     began."""
-    if request is None or request.at > lost_before or registry.trained_since(request.at):
+    if request is None or request.at > lost_before or registry.versions(request.at):
         return request
     return None
 

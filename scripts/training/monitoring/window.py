@@ -1,7 +1,5 @@
 """Measures one window of traffic in Spark: rows by the bins of each column's histogram, losses where truth is known."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -15,7 +13,6 @@ from pyspark.sql import functions as F
 
 from training.config import Config
 from training.data import cells, prediction_log
-from training.data.prediction_log import Traffic, labelled
 from training.evaluation.metrics import SMALLEST_PROBABILITY
 from training.model.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, NumberFeature, TypedFeature
 from training.monitoring import drift
@@ -71,22 +68,24 @@ def measure(
     """
     spark.catalog.clearCache()  # of an earlier window in this session: Spark knows a file by its path, not its content
     name, rules, metric = config.name, config.monitor, config.gate_metric
-    traffic = prediction_log.read(spark, name, span.start)
-    count, first = rows(traffic, span)
-    if count < rules.min_rows or first is None:
-        return count
+    predictions, torn = prediction_log.read(spark, name, "predictions", span.start)
+    told, torn_too = prediction_log.read(spark, name, "feedback", span.start)
+    ours = predictions.where((F.col("version") == span.version) & span.holds("at"))
+    count, first = ours.agg(F.count(F.lit(1)), F.min(F.date_format("at", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"))).collect()[0]
+    if count < rules.min_rows:
+        return int(count)
     known = histograms(contract)
-    counted = count_bins(traffic, span, known)
-    both = traffic
-    if not traffic.feedback.isEmpty():
-        both = prediction_log.with_predictions(spark, name, traffic, since)
-    feedback = measure_feedback(both, span, metric, contract.interval.half_width if contract.interval else None)
+    counted = count_bins(ours, known)
+    if not told.isEmpty():
+        predictions, _ = prediction_log.read(spark, name, "predictions", since)
+    half_width = contract.interval.half_width if contract.interval else None
+    feedback = measure_feedback(predictions, told, span, metric, half_width)
     error = None
     if feedback.rows > 1 and metric in contract.metrics:
         found, tested = (feedback.rows, feedback.mean, feedback.spread), contract.metrics[metric]
         error = drift.live_error(metric, *found, tested, rules.max_error_growth)
     columns = drift.compare(known, counted, rules.psi)
-    start = span.start or first
+    start = span.start or datetime.fromisoformat(first)
     content = [name, span.version, str(start), str(span.end), counted, str(feedback)]
     window = Window(
         id=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16],
@@ -97,7 +96,7 @@ def measure(
         drifted=tuple(column.name for column in columns if column.drifted),
         error_worse=bool(error and error.worse),
     )
-    return Statistics(window, columns, error, feedback, traffic.unreadable)
+    return Statistics(window, columns, error, feedback, torn + torn_too)
 
 
 def histograms(contract: Contract) -> list[Histogram]:
@@ -124,14 +123,7 @@ def _histogram(feature: TypedFeature) -> Histogram:
             return Histogram(name, counts, missing, tuple(feature.histogram.edges), (), feature.low, feature.high)
 
 
-def rows(traffic: Traffic, span: Span) -> tuple[int, datetime | None]:
-    """How many predictions the span holds, and when the first was made."""
-    found = _of_span(traffic, span).agg(F.count(F.lit(1)), F.min(F.date_format("at", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX")))
-    count, first = found.collect()[0]
-    return count, datetime.fromisoformat(first) if first else None
-
-
-def count_bins(traffic: Traffic, span: Span, known: Sequence[Histogram]) -> list[dict[int, int]]:
+def count_bins(predictions: DataFrame, known: Sequence[Histogram]) -> list[dict[int, int]]:
     """For every histogram of `known`: rows by number of the bin, or MISSING, UNSEEN, OUTSIDE.
 
     A number beyond training's range counts in the outermost bin and once more as OUTSIDE.
@@ -141,16 +133,18 @@ def count_bins(traffic: Traffic, span: Span, known: Sequence[Histogram]) -> list
         bins = _category_bins(histogram) if histogram.categories else _number_bins(histogram)
         structs += [F.struct(F.lit(index).alias("column"), bin_.alias("bin")) for bin_ in bins]
     counted: list[dict[int, int]] = [{} for _ in known]
-    exploded = _of_span(traffic, span).select(F.explode(F.array(*structs)).alias("cell")).select("cell.*")
+    exploded = predictions.select(F.explode(F.array(*structs)).alias("cell")).select("cell.*")
     for row in exploded.dropna().groupBy("column", "bin").count().collect():
         counted[row["column"]][row["bin"]] = row["count"]
     return counted
 
 
-def measure_feedback(traffic: Traffic, span: Span, metric: str, half_width: float | None) -> Feedback:
+def measure_feedback(
+    predictions: DataFrame, told: DataFrame, span: Span, metric: str, half_width: float | None
+) -> Feedback:
     """The feedback that came within the span, on whichever prediction of this version."""
     loss = _loss(metric)
-    truths = labelled(traffic).where(span.holds("actual_at"))
+    truths = prediction_log.labelled(predictions, told).where(span.holds("actual_at"))
     ours = F.col("version") == span.version
     within = F.abs(_number(F.col("actual")) - _number(F.col("prediction"))) <= F.lit(half_width)
     [found] = truths.agg(
@@ -161,12 +155,8 @@ def measure_feedback(traffic: Traffic, span: Span, metric: str, half_width: floa
         F.count_if(~ours).alias("other_versions"),
         F.count_if(ours & loss.isNull()).alias("unusable"),
     ).collect()
-    unmatched = traffic.feedback.where(span.holds("at")).join(traffic.predictions, "id", "left_anti")
+    unmatched = told.where(span.holds("at")).join(predictions, "id", "left_anti")
     return Feedback(**found.asDict(), unmatched=unmatched.select("id").distinct().count())
-
-
-def _of_span(traffic: Traffic, span: Span) -> DataFrame:
-    return traffic.predictions.where((F.col("version") == span.version) & span.holds("at"))
 
 
 def _number(text: Column) -> Column:

@@ -1,1 +1,0 @@
-"""Which version serves: gate, evidence, ledger, promote, rollback, verify."""

@@ -1,7 +1,5 @@
 """What the gate judges by: the challenger's test rows, scored by both models as they are registered."""
 
-from __future__ import annotations
-
 import json
 from io import BytesIO
 from typing import Any
@@ -51,28 +49,15 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
         else:
             before = onnx_runtime.read_contract(content)
             champion, champion_served = _scored(content, before, features, config, labels)
-            seen = _rows_seen(name, _settings(registry, holder), run.data.params, before, contract)
-            pretended = _pretended(name, before, contract)
+            seen = _rows_seen(name, _settings(registry, holder), run.data.params, _columns(before) ^ _columns(contract))
+            # The synthetic sample stands in for a lost file: it says nothing of the champion.
+            if contract["data"]["synthetic"] and not before["data"]["synthetic"]:
+                real = f"{name} was trained on real data: give data.source back"
+                pretended = f"the test rows are the synthetic sample, and {real}"
     scored, served = _scored(challenger, contract, features, config, labels)
-    return Evidence(
-        actual.to_numpy(np.float64),
-        scored,
-        champion,
-        name,
-        test[segment].astype(str).to_numpy() if segment in test else None,
-        seen,
-        pretended,
-        clusters=hashes,
-        served=(champion_served, served),
-        leaks=tuple(report.get("leaks", ())),
-    )
-
-
-def _pretended(champion: str, contract_before: dict[str, Any], contract: dict[str, Any]) -> str:
-    """Whether the synthetic sample stood in for real data, as after a lost file: it says nothing of the champion."""
-    if not contract.get("data", {}).get("synthetic") or contract_before.get("data", {}).get("synthetic", True):
-        return ""
-    return f"the test rows are the synthetic sample, and {champion} was trained on real data: give data.source back"
+    truth, groups = actual.to_numpy(np.float64), test[segment].astype(str).to_numpy() if segment in test else None
+    by_both, leaks = (champion_served, served), tuple(report.get("leaks", ()))
+    return Evidence(truth, scored, champion, name, groups, seen, pretended, hashes, by_both, leaks)
 
 
 def _scored(
@@ -108,14 +93,9 @@ def _settings(registry: Registry, version: ModelVersion) -> dict[str, str]:
         return {}
 
 
-def _rows_seen(
-    champion: str,
-    before: dict[str, str],
-    now: dict[str, str],
-    contract_before: dict[str, Any],
-    contract: dict[str, Any],
-) -> str:
-    """How the champion may have been trained on some of the test rows, from each run's parameters and contract.
+def _rows_seen(champion: str, before: dict[str, str], now: dict[str, str], others: set[tuple[str, str]]) -> str:
+    """How the champion may have been trained on some of the test rows, from each run's parameters and the features that
+    only one of both contracts has.
 
     A row's side follows from a hash of the seed and of every feature, or of its group, or from its time. The same way,
     seed and features with no larger test part give only rows that the champion was not trained on; nothing else does.
@@ -132,8 +112,8 @@ def _rows_seen(
         changes.append(f"seed {before['split_seed']} -> {now['split_seed']}")
     if float(before["split_test"]) < float(now["split_test"]):
         changes.append(f"test share {before['split_test']} -> {now['split_test']}")
-    if others := {name for name, _ in _columns(contract_before) ^ _columns(contract)}:
-        changes.append(f"other features ({', '.join(sorted(others))})")
+    if others:
+        changes.append(f"other features ({', '.join(sorted({name for name, _ in others}))})")
     if not changes:
         return ""
     return f"{champion} was split otherwise ({'; '.join(changes)}): it may have been trained on some of the test rows"

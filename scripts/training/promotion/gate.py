@@ -1,7 +1,5 @@
 """The gate: may the challenger take the alias? A pure function of the evidence, with reasons."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -57,16 +55,10 @@ def judge(config: Config, evidence: Evidence) -> Verdict:
     actual, champion, challenger = evidence.actual, evidence.champion, evidence.challenger
     if unusable or champion is None or challenger is None:
         return Verdict(False, unusable)
+    metric, confidence, seed = config.gate_metric, config.gate.confidence, config.split.seed
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite passes no comparison below
         gain = bootstrap.gain(
-            config.gate_metric,
-            actual,
-            champion,
-            challenger,
-            config.gate.confidence,
-            config.split.seed,
-            evidence.clusters,
-            evidence.served,
+            metric, actual, champion, challenger, confidence, seed, evidence.clusters, evidence.served
         )
         reasons = (
             *_limits(config, evidence, challenger),
@@ -80,7 +72,6 @@ def judge(config: Config, evidence: Evidence) -> Verdict:
 
 
 def _unusable(config: Config, evidence: Evidence) -> Iterator[Reason]:
-    """What is missing from the evidence, or wrong with it."""
     rows = len(evidence.actual)
     if rows < SMALLEST_GROUP:
         text = f"{rows} test rows; at least {SMALLEST_GROUP} are needed to compare two models"
@@ -119,7 +110,7 @@ def _gain(config: Config, champion_name: str, gain: bootstrap.Gain) -> Reason:
     better = bool(gain.lower > config.gate.min_gain)
     text = (
         f"{config.gate_metric} gain over {champion_name} is {gain.estimate:.4g}; at least {gain.lower:.4g} with "
-        f"{gain.confidence:.0%} confidence, {'above' if better else 'not above'} {config.gate.min_gain:g}"
+        f"{config.gate.confidence:.0%} confidence, {'above' if better else 'not above'} {config.gate.min_gain:g}"
     )
     return Reason("gain", better, text, config.gate_metric, _finite(gain.lower), config.gate.min_gain)
 

@@ -4,8 +4,6 @@ A move is an entry, then the alias, then the end of the entry's run. What a kill
 command: where the alias moved, the move counts; where it never did, the entry is abandoned and judged again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

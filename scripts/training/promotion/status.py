@@ -1,7 +1,5 @@
 """status and history, for people as a table and for programs as an object."""
 
-from __future__ import annotations
-
 import sys
 from datetime import UTC, datetime
 from typing import Any

@@ -1,12 +1,9 @@
 """verify: does the prediction service serve what was promoted? When it refuses it, the alias goes back."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import requests
@@ -29,17 +26,6 @@ _PARTS = ("model", "registry", "refused")  # of what /models/NAME/readyz says
 _LOOKS = 2  # times that it must have asked the registry again: the refusal that it reports could be an older one
 
 
-@dataclass(frozen=True)
-class Readiness:
-    """What the service says of the model; all empty when it does not answer, or does not know it."""
-
-    alias: str | None = None
-    serves: str | None = None  # the version
-    refused: Mapping[str, Any] = field(default_factory=dict)  # version, reason, detail
-    looked_at: str | None = None
-    said: str = "no answer"
-
-
 def verify(config: Config) -> dict[str, Any]:
     """Asks the prediction service until it serves the alias's version.
 
@@ -53,28 +39,31 @@ def verify(config: Config) -> dict[str, Any]:
     if holder is None:
         return {"status": "nothing in production"}
     url = f"{os.environ.get('API_URL', API_URL).rstrip('/')}/models/{config.name}/readyz"
-    start, ready = time.monotonic(), _readiness(url)
-    looks = {ready.looked_at}
-    while ready.serves != holder.version:
-        if ready.alias not in (None, registry.alias):
+    start, looks = time.monotonic(), set()
+    while True:
+        said = _readiness(url)
+        serves, asked, refused = (said[part] if isinstance(said.get(part), dict) else {} for part in _PARTS)
+        looks.add(asked.get("checked_at"))
+        if str(serves.get("version")) == holder.version:
+            break
+        if asked.get("alias") not in (None, registry.alias):
             raise ConfigError(
-                f"{url}: the service follows the alias '{ready.alias}', and '{config.name}' was promoted as "
+                f"{url}: the service follows the alias '{asked['alias']}', and '{config.name}' was promoted as "
                 f"'{registry.alias}'",
-                f"Start the service with MODEL_ALIAS={registry.alias}, or set serving.alias to '{ready.alias}'.",
+                f"Start the service with MODEL_ALIAS={registry.alias}, or set serving.alias to '{asked['alias']}'.",
             )
-        refused = str(ready.refused.get("version")) == holder.version and ready.refused.get("reason") not in ACCIDENTS
-        if len(looks) > _LOOKS and refused:
-            raise _revert(registry, holder.version, ready.refused)
+        blamed = str(refused.get("version")) == holder.version and refused.get("reason") not in ACCIDENTS
+        if blamed and len(looks) > _LOOKS:
+            raise _revert(registry, holder.version, refused)
         if time.monotonic() - start > VERIFY_SECONDS:
+            told = str(said.get("detail") or {part: said.get(part) for part in _PARTS})[:500]
             raise NotServed(
                 f"{url}: the service does not serve version {holder.version} after {VERIFY_SECONDS:.0f} s; "
-                f"it says: {ready.said}",
+                f"it says: {told}",
                 f"The service goes on with the model that it had. It serves what has the alias "
                 f"MODEL_ALIAS; that must be {registry.alias}.",
             )
         time.sleep(0.5)
-        ready = _readiness(url)
-        looks.add(ready.looked_at)
     log.info("%s serves version %s", url, holder.version)
     waited, moved = round(time.monotonic() - start, 1), bool(last and last.by == author())
     return {"status": "served", "version": holder.version, "waited_s": waited, "moved": moved}
@@ -90,18 +79,10 @@ def _revert(registry: Registry, version: str, refused: Mapping[str, Any]) -> Ref
     return RefusedByService(registry.alias, text, back_to)
 
 
-def _readiness(url: str) -> Readiness:
+def _readiness(url: str) -> dict[str, Any]:
+    """What the service says of the model, or why it does not."""
     try:
         said = requests.get(url, timeout=2).json()
     except (requests.RequestException, ValueError) as error:
-        return Readiness(said=type(error).__name__)
-    if not isinstance(said, dict):
-        return Readiness(said=str(said)[:300])
-    model, asked, refused = (said.get(key) if isinstance(said.get(key), dict) else None for key in _PARTS)
-    return Readiness(
-        alias=str(asked.get("alias")) if asked else None,
-        serves=str(model.get("version")) if model else None,
-        refused=refused or {},
-        looked_at=str(asked.get("checked_at")) if asked else None,
-        said=str(said.get("detail") or {key: said.get(key) for key in _PARTS})[:500],
-    )
+        return {"detail": type(error).__name__}
+    return said if isinstance(said, dict) else {"detail": said}

@@ -3,8 +3,6 @@
 It becomes the version's page in MLflow, which holds DESCRIPTION_LIMIT characters. Its last section is the gate's.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from training.evaluation.measurement import Measurement
+from training.evaluation.diagnostics import Measurement
 from training.evaluation.metrics import SMALLEST_GROUP
 from training.model.onnx_runtime import model_columns
 
@@ -51,7 +49,6 @@ def page(card: Card) -> str:
 
 
 def render(card: Card, items: int = 1000) -> str:
-    """The card with at most `items` items in each list."""
     terms, measured = card.contract, card.measured
     found, leaks = measured.importance, card.report["leaks"]
     order = np.argsort(-found.mean)

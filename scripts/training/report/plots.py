@@ -1,10 +1,7 @@
 """The pictures that a person looks at before trusting a model. Each is readable with a hundred features or labels."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from training.config import LOWER_IS_BETTER
-from training.evaluation.diagnostics import Bin, Estimate, calibration_error
-from training.evaluation.measurement import Measurement, Trial
+from training.evaluation.diagnostics import Bin, Estimate, Trial, calibration_error
 from training.evaluation.metrics import SMALLEST_GROUP, Array
+from training.report.card import Card
 
 MOST_BARS = 30
 MOST_COUNTS = 15  # labels up to which a confusion matrix has its counts written in
@@ -25,80 +22,46 @@ MOST_LABELS = 40  # labels up to which they are named at the axes
 LONGEST_NAME = 28
 FULL, PALE, DARK, WARM = "#2f6db3", "#b9cfe8", "#333333", "#d1602b"
 # The first that has a letter draws it; those after the first are for other scripts, where they are installed.
-FONTS = (
-    "DejaVu Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Droid Sans Fallback",
-    "PingFang SC",
-    "Arial Unicode MS",
-)
+FONTS = "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Droid Sans Fallback", "PingFang SC", "Arial Unicode MS"
 CANDIDATE_COLOURS = {"extra_trees": "#2f6db3", "random_forest": "#4a9a5b", "xgboost": "#d1602b"}
 
 
-@dataclass(frozen=True)
-class Names:
-    """What the axes say: the target and its unit, the labels, the segment's column, the share asked of the interval."""
-
-    target: str
-    unit: str | None
-    labels: Sequence[str]
-    segment: str | None
-    coverage: float
-
-    @property
-    def in_unit(self) -> str:
-        return f" ({self.unit})" if self.unit else ""
-
-
-def save(folder: Path, measured: Measurement, trials: Sequence[Trial], search_metric: str, names: Names) -> None:
-    """Draws every picture of a version into a folder."""
+def save(folder: Path, card: Card, trials: Sequence[Trial], search_metric: str) -> None:
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = [name for name in FONTS if name in installed]
     with rc_context({"text.parse_math": False, "font.family": fonts}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
-        for name, picture in draw(measured, trials, search_metric, names).items():
+        for name, picture in draw(card, trials, search_metric).items():
             picture.savefig(folder / name)
 
 
-def draw(measured: Measurement, trials: Sequence[Trial], search_metric: str, names: Names) -> dict[str, Figure]:
-    """Every picture of a version, by the name of its file."""
-    pictures = {"importance.png": importance(measured, names), "trials.png": learning(trials, search_metric)}
-    if names.labels:
-        pictures |= {
-            "confusion-matrix.png": confusion(measured, names),
-            "calibration.png": reliability(measured, names),
-        }
+def draw(card: Card, trials: Sequence[Trial], search_metric: str) -> dict[str, Figure]:
+    pictures = {"importance.png": importance(card), "trials.png": learning(trials, search_metric)}
+    if card.contract["labels"]:
+        pictures |= {"confusion-matrix.png": confusion(card), "calibration.png": reliability(card)}
     else:
-        pictures |= {"residuals.png": residuals(measured, names), "calibration.png": coverage(measured, names)}
-    if measured.groups:
-        pictures["segments.png"] = segments(measured, names)
-    return pictures
+        pictures |= {"residuals.png": residuals(card), "calibration.png": coverage(card)}
+    return pictures | ({"segments.png": segments(card)} if card.measured.groups else {})
 
 
-def residuals(measured: Measurement, names: Names) -> Figure:
-    """What was measured against what was predicted, and how the residuals are spread."""
-    actual, predicted = measured.actual, measured.predicted
+def residuals(card: Card) -> Figure:
+    actual, predicted, named = card.measured.actual, card.measured.predicted, _target(card)
     figure, (left, right) = _figure(2)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
     left.plot(ends, ends, color=DARK, linewidth=0.8)
     left.scatter(predicted, actual, s=8, alpha=0.3, color=FULL, linewidths=0)
-    left.set(
-        xlabel=f"predicted {_short(names.target)}{names.in_unit}",
-        ylabel=f"actual {_short(names.target)}{names.in_unit}",
-        title=f"{len(actual):,} test rows",
-    )
+    left.set(xlabel=f"predicted {named}", ylabel=f"actual {named}", title=f"{len(actual):,} test rows")
     right.hist(actual - predicted, bins=40, color=FULL)
     right.axvline(0, color=DARK, linewidth=0.8)
-    right.set(xlabel=f"actual - predicted{names.in_unit}", ylabel="rows", title="Residuals")
+    right.set(xlabel=f"actual - predicted{_unit(card)}", ylabel="rows", title="Residuals")
     return figure
 
 
-def confusion(measured: Measurement, names: Names) -> Figure:
+def confusion(card: Card) -> Figure:
     """Confusion matrix: colours by the share of each actual label's rows, counts where there is room."""
-    actual, labels, classes = measured.actual, names.labels, len(names.labels)
-    counts = np.bincount(actual * classes + measured.served, minlength=classes**2)
-    counts = counts.reshape(classes, classes)
+    actual, labels = card.measured.actual, [_short(label) for label in card.contract["labels"]]
+    classes = len(labels)
+    counts = np.bincount(actual * classes + card.measured.served, minlength=classes**2).reshape(classes, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axes,) = _figure(1, width=6.5, height=5.5)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -106,65 +69,64 @@ def confusion(measured: Measurement, names: Names) -> Figure:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9 if classes < 9 else 7)
-    axes.set(xlabel="served", ylabel="actual", title=f"{_short(names.target)}: {len(actual):,} test rows")
+    axes.set(xlabel="served", ylabel="actual", title=f"{_short(card.contract['target'])}: {len(actual):,} test rows")
     if classes <= MOST_LABELS:
-        size, short = 9 if classes < 9 else 6, [_short(label) for label in labels]
-        tilted = max(map(len, short)) * classes > 40
-        axes.set_xticks(range(classes), short, fontsize=size, rotation=90 if tilted else 0)
-        axes.set_yticks(range(classes), short, fontsize=size)
+        size, tilted = 9 if classes < 9 else 6, max(map(len, labels)) * classes > 40
+        axes.set_xticks(range(classes), labels, fontsize=size, rotation=90 if tilted else 0)
+        axes.set_yticks(range(classes), labels, fontsize=size)
     figure.colorbar(image, label="share of the actual label's rows")
     return figure
 
 
-def reliability(measured: Measurement, names: Names) -> Figure:
+def reliability(card: Card) -> Figure:
     """What the probabilities say against what happened, before and after calibration."""
-    before, after = measured.bins_before, measured.bins
+    before, after, labels = card.measured.bins_before, card.measured.bins, card.contract["labels"]
     figure, (axes,) = _figure(1, width=6, height=5)
     axes.plot([0, 1], [0, 1], color=DARK, linewidth=0.8, label="as it should be")
     if before != after:
         axes.plot(*_line(before), "o--", color=PALE, label=f"before calibration, error {calibration_error(before):.3f}")
     _points(axes, after, f"as served, error {calibration_error(after):.3f}")
-    of = f"'{_short(names.labels[1])}'" if len(names.labels) == 2 else "the label given"
-    seen = f"share that is {of}" if len(names.labels) == 2 else "share that is right"
+    of = f"'{_short(labels[1])}'" if len(labels) == 2 else "the label given"
+    seen = f"share that is {of}" if len(labels) == 2 else "share that is right"
     axes.set(xlabel=f"probability of {of}", ylabel=seen, title="Do the probabilities hold? Tenths of the test rows")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(loc="best", framealpha=0.7)
     return figure
 
 
-def coverage(measured: Measurement, names: Names) -> Figure:
-    """How often the interval holds the truth, by what is predicted."""
+def coverage(card: Card) -> Figure:
     figure, (axes,) = _figure(1, width=6, height=4.5)
-    axes.axhline(names.coverage, color=DARK, linewidth=0.8, label=f"asked: {names.coverage:.0%}")
-    _points(axes, measured.bins, "test rows, with 95 % interval")
+    asked = card.contract["interval"]["coverage"]
+    axes.axhline(asked, color=DARK, linewidth=0.8, label=f"asked: {asked:.0%}")
+    _points(axes, card.measured.bins, "test rows, with 95 % interval")
     axes.set(
-        xlabel=f"predicted {_short(names.target)}{names.in_unit}",
+        xlabel=f"predicted {_target(card)}",
         ylabel="share of rows inside the interval",
         title="Does the interval hold? Tenths of the test rows",
-        ylim=(min(0.5, *(one.seen.low for one in measured.bins)), 1.01),
+        ylim=(min(0.5, *(one.seen.low for one in card.measured.bins)), 1.01),
     )
     axes.legend(loc="lower left", frameon=False)
     return figure
 
 
-def importance(measured: Measurement, names: Names) -> Figure:
+def importance(card: Card) -> Figure:
     """By how much the error grows when a feature's values are shuffled over the test rows."""
-    found = measured.importance
+    found = card.measured.importance
     order = np.argsort(-found.mean)[:MOST_BARS][::-1]
     figure, (axes,) = _figure(1, width=7, height=1.3 + 0.24 * max(len(order), 6))
     labels = [_short(found.names[index]) for index in order]
     axes.barh(range(len(order)), found.mean[order], xerr=found.spread[order], color=FULL, ecolor=DARK, capsize=2)
     axes.set_yticks(range(len(order)), labels)
-    grown = {"mae": f"absolute error{names.in_unit}", "rmse": "squared error", "accuracy": "share of wrong labels"}
-    axes.set_xlabel(f"growth of the {grown.get(measured.metric, 'log loss')}, ± 1 standard deviation")
+    grown = {"mae": f"absolute error{_unit(card)}", "rmse": "squared error", "accuracy": "share of wrong labels"}
+    axes.set_xlabel(f"growth of the {grown.get(card.measured.metric, 'log loss')}, ± 1 standard deviation")
     left = len(found.names) - len(order)
     figure.suptitle("When a feature is shuffled" + (f": the first {len(order)}, {left} more not shown" if left else ""))
     return figure
 
 
-def segments(measured: Measurement, names: Names) -> Figure:
-    """The metric of each group, with its interval, beside that of all test rows."""
-    metric, shown = measured.metric, measured.groups[:MOST_BARS][::-1]
+def segments(card: Card) -> Figure:
+    measured, metric = card.measured, card.measured.metric
+    shown = measured.groups[:MOST_BARS][::-1]
     figure, (axes,) = _figure(1, width=7, height=1.5 + 0.3 * max(len(shown), 4))
     values = [group.metric.value for group in shown]
     reach = _reach([group.metric for group in shown])
@@ -172,19 +134,16 @@ def segments(measured: Measurement, names: Names) -> Figure:
     axes.barh(range(len(shown)), values, xerr=reach, color=colours, ecolor=DARK, capsize=3)
     axes.axvline(measured.figures[metric].value, color=WARM, linewidth=1, label="all test rows")
     axes.set_yticks(range(len(shown)), [f"{_short(group.name)} ({group.rows:,} rows)" for group in shown])
-    unit = names.in_unit if metric in ("mae", "rmse") else ""
-    axes.set_xlabel(
-        f"{metric}{unit}, with 95 % interval; {'lower' if metric in LOWER_IS_BETTER else 'higher'} is better"
-    )
+    unit = _unit(card) if metric in ("mae", "rmse") else ""
+    axes.set_xlabel(f"{metric}{unit}, with 95 % interval; {_better(metric)} is better")
     pale = f"; pale: under {SMALLEST_GROUP} rows" if any(group.rows < SMALLEST_GROUP for group in shown) else ""
     left = len(measured.groups) - len(shown)
-    figure.suptitle(f"By {_short(str(names.segment))}{f': the largest, {left} more not shown' if left else ''}{pale}")
+    figure.suptitle(f"By {_short(str(card.segment))}{f': the largest, {left} more not shown' if left else ''}{pale}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
 
 
 def learning(trials: Sequence[Trial], metric: str) -> Figure:
-    """Every trial, and the best so far."""
     figure, (axes,) = _figure(1, width=7, height=4)
     ordered = sorted(trials, key=lambda trial: trial.number)
     best = np.minimum if metric in LOWER_IS_BETTER else np.maximum
@@ -195,8 +154,8 @@ def learning(trials: Sequence[Trial], metric: str) -> Figure:
         colour = CANDIDATE_COLOURS.get(candidate, FULL)
         axes.scatter([t.number for t in own], [t.value for t in own], color=colour, label=candidate, zorder=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    better = "lower" if metric in LOWER_IS_BETTER else "higher"
-    axes.set(xlabel="trial", ylabel=f"{metric} in cross-validation ({better} is better)", title="Learning from trials")
+    label = f"{metric} in cross-validation ({_better(metric)} is better)"
+    axes.set(xlabel="trial", ylabel=label, title="Learning from trials")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
 
@@ -213,6 +172,18 @@ def _points(axes: Any, bins: Sequence[Bin], label: str) -> None:
 def _reach(estimates: Sequence[Estimate]) -> Array:
     """(2, estimates) how far each interval goes down and up."""
     return np.maximum(0, [[one.value - one.low for one in estimates], [one.high - one.value for one in estimates]])
+
+
+def _better(metric: str) -> str:
+    return "lower" if metric in LOWER_IS_BETTER else "higher"
+
+
+def _unit(card: Card) -> str:
+    return f" ({card.contract['target_unit']})" if card.contract["target_unit"] else ""
+
+
+def _target(card: Card) -> str:
+    return f"{_short(card.contract['target'])}{_unit(card)}"
 
 
 def _short(name: str) -> str:

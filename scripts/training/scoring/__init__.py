@@ -1,1 +1,0 @@
-"""A whole table scored as the service would."""

@@ -1,55 +1,54 @@
 """score: a table of any size becomes a table with predictions, and one of the rows that the model does not take.
 
 Nothing is collected. Each output is one pass over the input. A row's prediction is the prediction service's: the same
-file, checked by the same digest, and the same rounding.
+file, checked by the same digest, cells read by the same contract, and the same rounding.
 """
-
-from __future__ import annotations
 
 import fcntl
 import hashlib
 import logging
+import math
 import os
 import re
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import onnxruntime
 import pandas as pd
+import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.functions import arrow_udf
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from training.config import Config
 from training.data import cells
 from training.data.files import Source, find
 from training.data.spark import session, ship_code
 from training.errors import ConfigError, DataError, OutputBusy, OutputExists, SparkFailed
+from training.evaluation.metrics import Array
 from training.model import contract as contracts
-from training.model import onnx_runtime
-from training.model.contract import Contract
-from training.scoring import acceptance
-from training.scoring.acceptance import MALFORMED, UNKNOWN, FeatureReading
+from training.model import frame_model, onnx_runtime
+from training.model.contract import Contract, TypedFeature
 from training.tracking.registry import Registry
 
 log = logging.getLogger(__name__)
 
 REASONS = "rejected"
-PROGRESS_SECONDS = 10.0
+UNKNOWN = "unknown"  # the column that names the features with a category that training did not know
+MOST_SHOWN = 40
+REMEMBERED = 200_000  # values of all features together, by each process: some 30 MB
 # What a spreadsheet program would run; a number is no formula, though it may begin with a sign.
 FORMULA = r"^(?![+-][0-9.,]+([eE][+-]?[0-9]+)?$)[=+\-@\t\r]"
-_PREDICTED, _WRONG = "__predicted", "__wrong"
-
-_sessions: dict[str, onnxruntime.InferenceSession] = {}
+_MALFORMED, _JUDGED, _WRONG = "__malformed", "__judged", "__wrong"
 
 
 @dataclass(frozen=True)
@@ -68,23 +67,16 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A registered version: its verified file, the file's digest, and the contract inside."""
-
-    name: str
-    version: str
-    content: bytes
-    sha256: str
-    contract: Contract
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A table with what is wrong with each row, its own `columns`, and how the model's features are read from it."""
+class Task:
+    """A table, its own columns, those that hold the model's features in the contract's order, and the version: its
+    verified file and the contract inside."""
 
     table: DataFrame
-    columns: list[Column]
-    readings: list[FeatureReading]
+    columns: list[str]
+    features: list[str]
+    version: str
+    content: bytes
+    contract: Contract
 
 
 def score(config: Config, places: Places, version: str | None = None) -> dict[str, Any]:
@@ -92,23 +84,27 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
 
     Raises DataError, OutputExists, ConfigError for a version that is not there, WrongModel, SparkFailed.
     """
-    with _spark_errors(), staged(places) as (scored_folder, rejected_folder):
+    with staged(places) as (scored_folder, rejected_folder):
         source = find(config.data.model_copy(update={"source": places.input, "sample": None}))
-        model = _model(config, version)
-        log.info("model: %s version %s, SHA-256 %s", model.name, model.version, model.sha256[:16])
-        spark = session(f"score {config.name}")
-        ship_code(spark)
-        judged = _judge(spark, source, model.contract)
-        with _progress(spark, "1 of 2, rows that the model does not take"):
-            rejected = _write_rejected(judged, rejected_folder, places)
-        with _progress(spark, f"2 of 2, {rejected['rows'] - rejected['rejected']:,} rows to predict"):
-            scored = _write_scored(spark, judged, model, scored_folder, places)
+        version, content = _model(config, version)
+        sha256 = hashlib.sha256(content).hexdigest()
+        log.info("model: %s version %s, SHA-256 %s", config.name, version, sha256[:16])
+        try:
+            spark = session(f"score {config.name}")
+            ship_code(spark)
+            task = _task(spark, source, version, content)
+            log.info("1 of 2: rows that the model does not take")
+            rejected = _write_rejected(spark, task, rejected_folder, places)
+            log.info("2 of 2: %s rows to predict", f"{rejected['rows'] - rejected['rejected']:,}")
+            scored = _write_scored(spark, task, scored_folder, places)
+        except (PySparkException, Py4JError) as error:
+            raise SparkFailed(" ".join(str(error).split())[:500]) from error
     log.info("%s rows scored, %s rejected", f"{scored['scored']:,}", f"{rejected['rejected']:,}")
     return {
         "status": "scored",
-        "model": model.name,
-        "version": model.version,
-        "model_sha256": model.sha256,
+        "model": config.name,
+        "version": version,
+        "model_sha256": sha256,
         "input": source.name,
         "output": str(places.output),
         "rejected_output": str(places.rejected),
@@ -117,7 +113,7 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
     }
 
 
-def _model(config: Config, number: str | None) -> Model:
+def _model(config: Config, number: str | None) -> tuple[str, bytes]:
     with Registry(config.name, config.serving.alias).speaking() as registry:
         version = registry.numbered(number) if number else registry.holder()
         if version is None:
@@ -125,104 +121,173 @@ def _model(config: Config, number: str | None) -> Model:
             raise ConfigError(
                 f"'{registry.name}' has no {wanted}", "Train and promote one first, or name one: --version."
             )
-        content = registry.verified_content(version)
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Model(registry.name, str(version.version), content, sha256, contracts.read(content))
+        return str(version.version), registry.verified_content(version)
 
 
-def _judge(spark: SparkSession, source: Source, contract: Contract) -> Judged:
-    table = cells.read(spark, source, MALFORMED if source.format != "parquet" else None)
-    columns = [name for name in table.columns if name != MALFORMED]
+def _task(spark: SparkSession, source: Source, version: str, content: bytes) -> Task:
+    """Raises DataError where a feature has no column, or two, or a column has a name that scoring adds."""
+    contract = contracts.read(content)
+    table = cells.read(spark, source, _MALFORMED if source.format != "parquet" else None)
+    columns = [name for name in table.columns if name != _MALFORMED]
     added = [*predicted_columns(contract), UNKNOWN, "model_name", "model_version", REASONS]
     if clash := [name for name in added if name in columns]:
         raise DataError(
             f"{source.name}: column '{clash[0]}' has the name of a column that scoring adds", "Rename or remove it."
         )
-    readings = acceptance.readings(contract, table, source)
-    wrong = acceptance.reasons(readings, len(columns), source.format != "parquet")
-    return Judged(table.withColumn(_WRONG, wrong), [F.col(f"`{name}`") for name in columns], readings)
+    found = {one.name: [name for name in columns if name in (one.name, one.input)] for one in contract.features}
+    if absent := [name for name, own in found.items() if not own]:
+        raise DataError(
+            f"{source.name}: expected a column for each feature of the model; missing: {', '.join(absent)}",
+            f"Add them; a name may also be written as an identifier. Found: {', '.join(columns)}.",
+        )
+    if twice := [own for own in found.values() if len(own) > 1]:
+        raise DataError(
+            f"{source.name}: columns '{twice[0][0]}' and '{twice[0][1]}' are the same feature", "Remove one of the two."
+        )
+    return Task(table, columns, [own[0] for own in found.values()], version, content, contract)
 
 
-def _write_rejected(judged: Judged, folder: Path, places: Places) -> dict[str, Any]:
+def _write_rejected(spark: SparkSession, task: Task, folder: Path, places: Places) -> dict[str, Any]:
     """Writes the rows with something wrong; returns how many there are, and how often each thing was wrong."""
-    wrong = [(reading.column, reading.expected) for reading in judged.readings]
-    wrong.append(("", acceptance.line_of(len(judged.columns))))
-    counts = Observation("rejected")
+    line = f"a line of {len(task.columns)} cells"
+    wrong = [*zip(task.features, map(expected, task.contract.features), strict=True), ("", line)]
+    names, wanted = (F.array(*map(F.lit, one)) for one in zip(*wrong, strict=True))
+    malformed = F.col(_MALFORMED) if _MALFORMED in task.table.columns else F.lit(None).cast("string")
+    shown = [F.substring(cell.cast("string"), 1, MOST_SHOWN) for cell in (*map(_column, task.features), malformed)]
+    found = F.array(*[F.coalesce(F.concat(F.lit("'"), text, F.lit("'")), F.lit("nothing")) for text in shown])
+    reasons = F.transform(
+        F.col(_WRONG),
+        lambda at: F.struct(
+            F.get(names, at).alias("column"), F.get(wanted, at).alias("expected"), F.get(found, at).alias("found")
+        ),
+    )
+    counts = Observation(REASONS)
     # Observed before they are filtered: Spark would otherwise judge every row twice.
-    observed = judged.table.observe(
+    rows = _judged(spark, task, predicting=False).observe(
         counts,
         F.count(F.lit(1)).alias("rows"),
         F.count_if(F.size(_WRONG) > 0).alias("rejected"),
-        *[F.count_if(_names(column)).alias(f"reason {place}") for place, (column, _) in enumerate(wrong)],
+        *[F.count_if(F.array_contains(_WRONG, place)).alias(f"reason {place}") for place in range(len(wrong))],
     )
-    reasons = F.to_json(_WRONG) if places.format == "csv" else F.col(_WRONG)
-    rows = observed.where(F.size(_WRONG) > 0).select(*judged.columns, reasons.alias(REASONS))
-    _write(rows, folder, places)
+    reasons = F.to_json(reasons) if places.format == "csv" else reasons
+    _write(rows.where(F.size(_WRONG) > 0).select(*map(_column, task.columns), reasons.alias(REASONS)), folder, places)
     seen = counts.get
     reasons_seen = [
-        {"column": column, "expected": expected, "rows": seen[f"reason {place}"]}
-        for place, (column, expected) in enumerate(wrong)
+        {"column": column, "expected": what, "rows": seen[f"reason {place}"]}
+        for place, (column, what) in enumerate(wrong)
         if seen[f"reason {place}"]
     ]
     return {"rows": seen["rows"], "rejected": seen["rejected"], "reasons": reasons_seen}
 
 
-def _names(column: str) -> Column:
-    """Whether a row's reasons name the column."""
-    return F.exists(_WRONG, lambda reason: reason["column"] == column)
+def expected(feature: TypedFeature) -> str:
+    """What the service would say that it expects."""
+    match feature:
+        case contracts.NumberFeature():
+            what = "a finite number"
+        case contracts.CategoryFeature(unknown="accept"):
+            what = "a text"
+        case contracts.CategoryFeature(categories=known):
+            what = f"one of {', '.join(map(repr, known[:10]))}{', ...' if known[10:] else ''}"
+        case contracts.BooleanFeature(true=true, false=false):
+            what = f"true or false (in text: {', '.join(map(repr, [*true, *false][:10]))})"
+        case contracts.DateFeature(format="iso"):
+            what = "a date or time of ISO 8601, as '2026-01-31' or '2026-01-31T10:00:00Z'"
+        case contracts.DateFeature(format=form):
+            what = f"a date of the form {form!r}"
+    return f"{what} or nothing" if feature.nullable else what
 
 
-def _write_scored(spark: SparkSession, judged: Judged, model: Model, folder: Path, places: Places) -> dict[str, Any]:
+def _write_scored(spark: SparkSession, task: Task, folder: Path, places: Places) -> dict[str, Any]:
     """Writes the rows that the model takes with its predictions; returns how many, and how many cells of each feature
     hold a category that training did not know."""
-    unknown = {
-        reading.feature.name: reading.cell.unknown for reading in judged.readings if reading.cell.unknown is not None
-    }
+    contract, unknown = task.contract, F.col(f"{_JUDGED}.{UNKNOWN}")
+    open_features = [one.name for one in contract.features if getattr(one, "unknown", "") == "accept"]
     counts, took = Observation("scored"), F.size(_WRONG) == 0
-    rows = judged.table.observe(
+    of_unknown = [took & F.array_contains(unknown, name) for name in open_features]
+    rows = _judged(spark, task, predicting=True).observe(
         counts,
         F.count_if(took).alias("rows"),
-        *[F.count_if(took & is_unknown).alias(f"unknown {i}") for i, is_unknown in enumerate(unknown.values())],
-    ).where(took)
-    values = F.struct(*[value.alias(name) for reading in judged.readings for name, value in reading.inputs.items()])
-    predicted = rows.withColumn(_PREDICTED, _predict(spark, model)(values))
-    named = enumerate(predicted_columns(model.contract))
-    answer = [F.col(f"{_PREDICTED}.column_{i}").alias(name) for i, name in named]
-    flags = [F.when(is_unknown, F.lit(name)) for name, is_unknown in unknown.items()]
-    note = [F.concat_ws(", ", *flags).alias(UNKNOWN)] if flags else []
-    identity = [F.lit(model.name).alias("model_name"), F.lit(model.version).alias("model_version")]
-    _write(predicted.select(*judged.columns, *answer, *note, *identity), folder, places)
-    seen = counts.get
-    times = {name: int(seen[f"unknown {i}"]) for i, name in enumerate(unknown)}
-    return {"scored": int(seen["rows"]), "unknown": {name: rows for name, rows in times.items() if rows}}
+        *[F.count_if(is_unknown).alias(f"unknown {i}") for i, is_unknown in enumerate(of_unknown)],
+    )
+    answer = [F.col(f"{_JUDGED}.column_{i}").alias(name) for i, name in enumerate(predicted_columns(contract))]
+    note = [F.array_join(unknown, ", ").alias(UNKNOWN)] if open_features else []
+    identity = [F.lit(contract.name).alias("model_name"), F.lit(task.version).alias("model_version")]
+    _write(rows.where(took).select(*map(_column, task.columns), *answer, *note, *identity), folder, places)
+    times = {name: int(counts.get[f"unknown {i}"]) for i, name in enumerate(open_features)}
+    return {"scored": int(counts.get["rows"]), "unknown": {name: rows for name, rows in times.items() if rows}}
 
 
-def _predict(spark: SparkSession, model: Model) -> Any:
-    """A column of features to a column of predictions, on the executors.
+def _judged(spark: SparkSession, task: Task, predicting: bool) -> DataFrame:
+    """The table with what the model says of each row: which features do not fit, by their places (behind them that of a
+    malformed line), which have an unknown category, and with `predicting` the predictions.
 
-    Only the features go to Python: what else is in the table stays in the JVM and comes out as it went in, where
-    mapInPandas would turn whole numbers with gaps into floating ones.
+    Only the features go to Python: what else is in the table stays in the JVM and comes out as it went in.
     """
-    content, sha256, contract = spark.sparkContext.broadcast(model.content), model.sha256, model.contract
+    model, contract = spark.sparkContext.broadcast(task.content), task.contract
+    terms = asdict(contract)
     # Numbered, because a label may hold any character and Spark reads a dot in a name as a step into it.
-    fields = [f"column_{i}" for i in range(len(predicted_columns(contract)))]
-    kinds = [T.StringType() if contract.labels and not i else T.DoubleType() for i in range(len(fields))]
+    named = [f"column_{i}" for i in range(len(predicted_columns(contract)) if predicting else 0)]
+    kinds = [T.StringType() if contract.labels and not i else T.DoubleType() for i in range(len(named))]
+    lists = [T.StructField("wrong", T.ArrayType(T.IntegerType())), T.StructField(UNKNOWN, T.ArrayType(T.StringType()))]
+    schema = T.StructType([*lists, *map(T.StructField, named, kinds)])
 
-    def predict(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        opened = _session(sha256, lambda: content.value)
+    def judge(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        opened = onnx_runtime.open_session(model.value, threads=1) if predicting else None
+        remembered = lru_cache(REMEMBERED // len(terms["features"]), typed=True)  # most values come again
+        readers = [remembered(frame_model.reader(feature, terms["reading"])) for feature in terms["features"]]
         for batch in batches:
-            yield predictions(opened, contract, batch).set_axis(fields, axis="columns")
+            given: dict[str, Any] = {}
+            wrong: list[list[int]] = [[] for _ in range(len(batch))]
+            unknown: list[list[str]] = [[] for _ in range(len(batch))]
+            for place, (feature, read) in enumerate(zip(terms["features"], readers, strict=True)):
+                values = _cells(feature, read, batch.field(place).to_pylist(), place, wrong)
+                given |= frame_model.inputs(feature, values)
+                if feature.get("unknown") == "accept":
+                    known = {"", *feature["categories"]}
+                    for row in (row for row, value in enumerate(values) if value not in known):
+                        unknown[row].append(feature["name"])
+            found = predictions(opened, contract, pd.DataFrame(given)) if opened else []
+            columns: list[Any] = [wrong, unknown, *found]
+            arrays = [pa.array(one, field.type) for one, field in zip(columns, to_arrow_schema(schema), strict=True)]
+            yield pa.StructArray.from_arrays(arrays, schema.names)
 
-    schema = T.StructType(list(map(T.StructField, fields, kinds)))
-    return pandas_udf(predict, schema)  # type: ignore[call-overload]  # the stubs want the kind, which the hints say
+    types = {field.name: field.dataType for field in task.table.schema}
+    shipped = [_shipped(name, types[name]).alias(f"c{i}") for i, name in enumerate(task.features)]
+    judged = arrow_udf(judge, schema)  # type: ignore[call-overload]  # the stubs want the kind, which the hints say
+    table = task.table.withColumn(_JUDGED, judged(F.struct(*shipped)))
+    wrong = F.col(f"{_JUDGED}.wrong")
+    if _MALFORMED in table.columns:
+        wrong = F.when(F.col(_MALFORMED).isNotNull(), F.array(F.lit(len(shipped)))).otherwise(wrong)
+    return table.withColumn(_WRONG, wrong)
 
 
-def _session(sha256: str, content: Callable[[], bytes]) -> onnxruntime.InferenceSession:
-    """The session of a model, made once in a process. One thread: as many processes as cores predict already."""
-    if sha256 not in _sessions:
-        _sessions.clear()
-        _sessions[sha256] = onnx_runtime.open_session(content(), threads=1)
-    return _sessions[sha256]
+def _shipped(name: str, kind: T.DataType) -> Column:
+    """A cell as the JSON value that it would be: a number, a boolean, a text, or a list, which never fits."""
+    cell = _column(name)
+    if isinstance(kind, T.IntegralType | T.DoubleType | T.BooleanType):
+        return cell
+    if isinstance(kind, T.NumericType):  # by its digits: 0.1 of float32 is 0.1
+        return cell.cast("string").try_cast("double")
+    if isinstance(kind, T.StringType | T.DateType | T.TimestampType | T.TimestampNTZType):
+        return cell.cast("string")
+    return F.when(cell.isNotNull(), F.array(F.lit(0)))
+
+
+def _cells(feature: dict[str, Any], read: frame_model.Reader, values: list[Any], place: int, wrong: Any) -> list[Any]:
+    """What the reader makes of the values; `wrong` gets the feature's place in the rows where it does not fit."""
+    found = []
+    for row, value in enumerate(values):
+        try:
+            found.append(read(value))
+        except frame_model.NO_VALUE:
+            found.append(frame_model.NOTHING.get(feature["type"], math.nan))
+            wrong[row].append(place)
+    return found
+
+
+def _column(name: str) -> Column:
+    return F.col(f"`{name}`")
 
 
 def predicted_columns(contract: Contract) -> list[str]:
@@ -232,18 +297,15 @@ def predicted_columns(contract: Contract) -> list[str]:
     return ["prediction", *(["prediction_low", "prediction_high"] if contract.interval else [])]
 
 
-def predictions(session: onnxruntime.InferenceSession, contract: Contract, features: pd.DataFrame) -> pd.DataFrame:
+def predictions(session: onnxruntime.InferenceSession, contract: Contract, features: pd.DataFrame) -> list[Array]:
     """What the prediction service returns for these rows, in the order of `predicted_columns`. `features` are named by
     the graph's inputs, NaN and "" where missing. Raises ValueError where the model's output is not a finite number."""
     values, probabilities = onnx_runtime.served(session, features)
     if probabilities is not None:
-        columns = [values.astype(str).astype(object), *probabilities.T]
-    elif contract.interval:
-        half = contract.interval.half_width
-        columns = [values, *(onnx_runtime.seven_digits(bound) for bound in (values - half, values + half))]
-    else:
-        columns = [values]
-    return pd.DataFrame(dict(zip(predicted_columns(contract), columns, strict=True)))
+        return [values.astype(object), *probabilities.T]
+    half = contract.interval.half_width if contract.interval else None
+    bounds = [] if half is None else [onnx_runtime.seven_digits(bound) for bound in (values - half, values + half)]
+    return [values, *bounds]
 
 
 def _write(table: DataFrame, folder: Path, places: Places) -> None:
@@ -258,39 +320,9 @@ def _write(table: DataFrame, folder: Path, places: Places) -> None:
 
 
 def _without_formulas(name: str, kind: str) -> Column:
-    cell = F.col(f"`{name}`")
+    cell = _column(name)
     safe = F.when(cell.rlike(FORMULA), F.concat(F.lit("'"), cell)).otherwise(cell) if kind == "string" else cell
     return safe.alias(f"'{name}" if re.match(FORMULA, name) else name)
-
-
-@contextmanager
-def _spark_errors() -> Iterator[None]:
-    """Turns Spark's failures into SparkFailed."""
-    try:
-        yield
-    except (PySparkException, Py4JError) as error:
-        raise SparkFailed(" ".join(str(error).split())[:500]) from error
-
-
-@contextmanager
-def _progress(spark: SparkSession, step: str) -> Iterator[None]:
-    """Logs the step, and every PROGRESS_SECONDS how many of its parts are done."""
-    log.info(step)
-    ended, tracker = threading.Event(), spark.sparkContext.statusTracker()
-
-    def report() -> None:
-        while not ended.wait(PROGRESS_SECONDS):
-            stages = [stage for number in tracker.getActiveStageIds() if (stage := tracker.getStageInfo(number))]
-            done, parts = (sum(map(attrgetter(one), stages)) for one in ("numCompletedTasks", "numTasks"))
-            log.info("%s: %d of %d parts done", step, done, parts)
-
-    thread = threading.Thread(target=report, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager
@@ -299,29 +331,26 @@ def staged(places: Places) -> Iterator[tuple[Path, Path]]:
     block the rejected rows are moved to their place, then the scored ones: who finds these finds both whole.
 
     A process that was killed leaves its .NAME.scoring, which the next scoring into the same place removes. Raises
-    OutputExists where something lies in a place that is not to be replaced, or another scoring is writing there.
+    OutputExists where something lies in a place that is not to be replaced, OutputBusy where another scoring writes.
     """
     targets = [places.output.resolve(), places.rejected.resolve()]
     if targets[0] == targets[1]:
         raise ConfigError(f"--output and --rejected are both {places.output}", "Name two places.")
     staging = [target.with_name(f".{target.name}.scoring") for target in targets]
-    killed = staging[0].exists() and not targets[0].exists()  # between its two moves, perhaps
-    replaceable = [places.overwrite, places.overwrite or killed]
-    _require_free(targets, replaceable)
+    _require_free(targets, places.overwrite)
     with _alone(staging[0]), _alone(staging[1]):
         yield staging[0] / "new", staging[1] / "new"
-        _require_free(targets, replaceable)
+        _require_free(targets, places.overwrite)
         for folder, target in zip(reversed(staging), reversed(targets), strict=True):
             if target.exists():
                 target.rename(folder / "old")
             (folder / "new").rename(target)
 
 
-def _require_free(targets: list[Path], replaceable: list[bool]) -> None:
+def _require_free(targets: list[Path], overwrite: bool) -> None:
     """Raises OutputExists. Only an earlier result is ever replaced, which Spark marks by a file of its own."""
-    for target, may_go in zip(targets, replaceable, strict=True):
-        finished = (target / "_SUCCESS").is_file()
-        if target.exists() and not (finished and may_go):
+    for target in filter(Path.exists, targets):
+        if not ((finished := (target / "_SUCCESS").is_file()) and overwrite):
             raise OutputExists(target, finished)
 
 
@@ -331,17 +360,16 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputBusy(folder) from None
-        except OSError:  # some network file systems lock no folders
-            pass
+        with suppress(OSError):  # some network file systems lock no folders
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputBusy(folder) from None
         if not folder.exists():  # another scoring ended a moment ago
             raise OutputBusy(folder)
+        for left in folder.iterdir():
+            shutil.rmtree(left)
         try:
-            for left in folder.iterdir():
-                shutil.rmtree(left)
             yield
         finally:
             shutil.rmtree(folder, ignore_errors=True)

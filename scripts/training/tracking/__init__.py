@@ -1,1 +1,0 @@
-"""Everything that speaks to the tracking server."""

@@ -6,8 +6,6 @@ so that their order is never in doubt. The run of a move ends when the alias has
 of a move that was cut short, and becomes `abandoned` when the alias never moved.
 """
 
-from __future__ import annotations
-
 import getpass
 import json
 import os
@@ -20,13 +18,12 @@ from typing import Any
 from mlflow.entities import Run
 from pydantic import TypeAdapter
 
-from training.reason import Reason
-from training.tracking.registry import Registry
+from training.reason import Reason, as_list
+from training.tracking.registry import TAG_CHARACTERS, Registry
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 MOVES = ("promoted", "rolled_back", "reverted", "found")
 _ENTRY, _KEY = "ledger.entry", "ledger.decision_key"
-_TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
 
 
 @dataclass(frozen=True)
@@ -65,26 +62,15 @@ _READER = TypeAdapter(Entry)  # keys that another version of this program wrote 
 
 
 class Ledger:
-    """The entries of one model and one alias."""
-
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._name = f"{registry.name}-ledger"
 
     def entries(self) -> list[Entry]:
         """All of them, oldest first. What an earlier version of this program wrote is read as far as it goes."""
-        found: list[Entry] = []
-        page, experiment = None, self.registry.find_experiment(self._name)
-        if experiment is None:
-            return []
-        while True:
-            runs = self.registry.client.search_runs(
-                [experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=page
-            )
-            found += [_entry_of(run) for run in runs if _ENTRY in run.data.tags]
-            page = runs.token
-            if not page:
-                return [entry for entry in found if entry.alias in ("", self.registry.alias)]
+        runs = reversed(self.registry.notes(self._name))
+        found = [_entry_of(run) for run in runs if _ENTRY in run.data.tags]
+        return [entry for entry in found if entry.alias in ("", self.registry.alias)]
 
     def append(self, entry: Entry) -> Entry:
         """Writes one entry, with who or what made it, and when."""
@@ -92,26 +78,20 @@ class Ledger:
         moment = max(time.time_ns() // 1_000_000, round(last.timestamp() * 1000) + 1)
         at = datetime.fromtimestamp(moment / 1000, UTC)
         written = replace(entry, alias=self.registry.alias, by=author(), at=at)
-        client = self.registry.client
-        run = client.create_run(
-            self.registry.experiment(self._name),
+        plain = {"action": entry.action, "from": entry.previous or "", "to": entry.version, "by": written.by}
+        run_id = self.registry.note(
+            self._name,
+            f"{entry.action} version {entry.version or '(none)'}",
+            {_ENTRY: _text_of(written), _KEY: entry.key, **{f"ledger.{name}": text for name, text in plain.items()}},
+            as_list(entry.reasons),
             start_time=moment,
-            run_name=f"{entry.action} version {entry.version or '(none)'}",
-            tags={
-                _ENTRY: _text_of(written),
-                _KEY: entry.key,
-                "ledger.action": entry.action,
-                "ledger.from": entry.previous or "",
-                "ledger.to": entry.version,
-                "ledger.by": written.by,
-                "mlflow.note.content": "\n".join(f"- {reason.text}" for reason in entry.reasons)[:_TAG_CHARACTERS],
-            },
         )
         # The entry stands; what follows is for those who look closer.
-        client.log_dict(run.info.run_id, {"reasons": [reason.as_json() for reason in entry.reasons]}, "reasons.json")
+        client = self.registry.client
+        client.log_dict(run_id, {"reasons": [reason.as_json() for reason in entry.reasons]}, "reasons.json")
         for name, value in entry.figures.items():
-            client.log_metric(run.info.run_id, name, value)
-        written = replace(written, id=run.info.run_id)
+            client.log_metric(run_id, name, value)
+        written = replace(written, id=run_id)
         if not entry.moves:
             self.finish(written)
         return written
@@ -182,7 +162,7 @@ def serving_at(entries: Sequence[Entry], moment: datetime) -> Entry | None:
 def _text_of(entry: Entry) -> str:
     """The entry as JSON. One too long for a tag keeps what decided it, and says how many reasons it left out."""
     shown = entry
-    while len(text := json.dumps(shown.as_json(), allow_nan=False)) > _TAG_CHARACTERS:
+    while len(text := json.dumps(shown.as_json(), allow_nan=False)) > TAG_CHARACTERS:
         important = sorted(shown.reasons, key=lambda reason: (reason.code == "more", reason.passed))
         kept = [reason for reason in important if reason.code != "more"][: -(len(important) // 8 + 1)]
         left = len(entry.reasons) - len(kept)
@@ -208,7 +188,6 @@ def author() -> str:
 
 
 def user() -> str:
-    """Who runs this program."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name

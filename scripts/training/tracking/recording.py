@@ -1,7 +1,5 @@
 """What a training run leaves in MLflow: parameters, metrics, data, pictures, the model, and a registered version."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tempfile
@@ -22,22 +20,13 @@ import mlflow
 from training.config import Config
 from training.data.files import Source
 from training.data.table import HASH, Rows
-from training.evaluation.measurement import Measurement
+from training.evaluation.diagnostics import Measurement
 from training.fit.search import Found
 from training.model import frame_model, signing
 from training.report import plots
 from training.report.card import Card, page, render
-from training.tracking.registry import (
-    BASELINE_TAG,
-    DIGEST_TAG,
-    FEEDBACK_TAG,
-    KEY_TAG,
-    REPORT_FILE,
-    SIGNATURE_TAG,
-    SOURCE_TAG,
-    TEST_ROWS_FILE,
-    Registry,
-)
+from training.tracking import registry as names
+from training.tracking.registry import Registry
 
 # Named because MLflow registers two sources for a local path and warns that it cannot choose.
 _DATA_SOURCE: Any = vars(sources)["LocalArtifactDatasetSource"]
@@ -71,14 +60,14 @@ def record(
         mlflow.log_metrics({**measured.metrics, **measured.details, "onnx_difference": result.parity})
         mlflow.set_tags(
             {
-                KEY_TAG: key,
+                names.KEY_TAG: key,
                 "pipeline.data": source.name,
-                SOURCE_TAG: config.data.place,
+                names.SOURCE_TAG: config.data.place,
                 "pipeline.data_digest": source.digest,
                 "pipeline.data_synthetic": synthetic,
                 "pipeline.code_version": result.contract["code_version"],
                 "pipeline.config": json.dumps(config.model_dump(mode="json"))[:5000],
-                BASELINE_TAG: json.dumps(result.baseline),
+                names.BASELINE_TAG: json.dumps(result.baseline),
             }
         )
         place = _DATA_SOURCE(source.name)
@@ -107,10 +96,10 @@ def record(
         # Last, since they can be written once only: a repetition after an accident may have found another winner.
         mlflow.log_params({**found.best, "folds": config.search.folds, "trials": config.search.trials, **split})
     tags = {
-        KEY_TAG: key,
-        DIGEST_TAG: digest,
-        SIGNATURE_TAG: signing.sign(registry.name, digest),
-        FEEDBACK_TAG: report.get("feedback_digest", ""),
+        names.KEY_TAG: key,
+        names.DIGEST_TAG: digest,
+        names.SIGNATURE_TAG: signing.sign(registry.name, digest),
+        names.FEEDBACK_TAG: report.get("feedback_digest", ""),
         "data_synthetic": synthetic,
     }
     return str(registry.register(logged.model_uri, tags, page(card)).version)
@@ -119,13 +108,11 @@ def record(
 def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Rows, result: Result, card: Card) -> None:
     """What people look at, and the rows that the gate will judge on."""
     (folder / "model-card.md").write_text(render(card), encoding="utf-8")
-    (folder / REPORT_FILE).write_text(json.dumps(report, indent=2), encoding="utf-8")
+    (folder / names.REPORT_FILE).write_text(json.dumps(report, indent=2), encoding="utf-8")
     # With the hash, by which the gate knows rows that repeat each other.
-    test.frame.assign(**{HASH: test.hash}).to_parquet(folder / TEST_ROWS_FILE, index=False)
-    terms, data = result.contract, config.data
-    names = plots.Names(data.target, terms["target_unit"], terms["labels"], data.segment, config.serving.coverage)
+    test.frame.assign(**{HASH: test.hash}).to_parquet(folder / names.TEST_ROWS_FILE, index=False)
     (folder / "plots").mkdir()
-    plots.save(folder / "plots", result.measured, result.found.trials, config.search_metric, names)
+    plots.save(folder / "plots", card, result.found.trials, config.search_metric)
 
 
 class _OnnxByContract:

@@ -1,7 +1,5 @@
 """Runs, versions and aliases, as the tracking server has them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -41,6 +39,7 @@ MODEL_FILE = "model.onnx"
 TEST_ROWS_FILE, REPORT_FILE = "test-rows.parquet", "data-report.json"  # of a run
 DEFAULT_URI = "http://127.0.0.1:5001"
 NOT_FOUND = 404
+TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +76,24 @@ class Registry:
         return str(found.experiment_id) if found else None
 
     def experiment(self, name: str) -> str:
-        """The id of the experiment, made where it is not there."""
         return self.find_experiment(name) or str(self.client.create_experiment(name))
+
+    def note(self, experiment: str, name: str, tags: dict[str, str], text: str, start_time: int | None = None) -> str:
+        """Creates a run, which is complete from its creation, with a text for people; returns its id."""
+        tags = tags | {"mlflow.note.content": text[:TAG_CHARACTERS]}
+        run = self.client.create_run(self.experiment(experiment), start_time=start_time, run_name=name, tags=tags)
+        return str(run.info.run_id)
+
+    def notes(self, experiment: str, where: str = "", most: int | None = None) -> list[Run]:
+        """The runs of an experiment that may not be there yet, or the last `most` of them, newest first."""
+        found: list[Run] = []
+        page, known, order = None, self.find_experiment(experiment), ["attributes.start_time DESC"]
+        while known:
+            part = self.client.search_runs([known], where, max_results=most or 1000, order_by=order, page_token=page)
+            found, page = [*found, *part], part.token
+            if most or not page:
+                break
+        return found
 
     def version_with_key(self, key: str) -> ModelVersion | None:
         """The version that a run with this key registered, if its run came to its end."""
@@ -86,7 +101,6 @@ class Registry:
         return max(found, key=lambda version: int(version.version), default=None)
 
     def holder(self) -> ModelVersion | None:
-        """The version that the alias names."""
         return self._version(self.client.get_model_version_by_alias, self.alias)
 
     def numbered(self, number: str) -> ModelVersion | None:
@@ -139,7 +153,9 @@ class Registry:
         content = self.model_content(version)
         found, registered = hashlib.sha256(content).hexdigest(), version.tags.get(DIGEST_TAG, "")
         if found != registered.lower():
-            raise WrongModel(self.name, version.version, registered, found)
+            known = f"expected SHA-256 {registered[:12]}..." if registered else "the tag model_sha256 is missing"
+            hint = "changed after training, or the version was registered by something else: use another one."
+            raise WrongModel(self.name, version.version, f"{known}, found {found[:12]}...", f"The file was {hint}")
         return content, found
 
     def sign(self, number: str | None) -> dict[str, str]:
@@ -155,7 +171,6 @@ class Registry:
         return {"status": "signed", "version": str(version.version), "digest": digest}
 
     def run_of(self, version: ModelVersion) -> Run:
-        """The run that trained the version. Raises FileGone."""
         with self._of(version, "training run"):
             return self.client.get_run(str(version.run_id))
 
@@ -174,15 +189,11 @@ class Registry:
                 raise FileGone(self.name, version.version, what) from error
             raise
 
-    def versions(self) -> list[str]:
-        """Every version that there is, the oldest first."""
+    def versions(self, since: datetime | None = None) -> list[str]:
+        """Every version, or every one registered after `since`, the oldest first."""
+        least = since.timestamp() * 1000 if since else 0
         found = self.client.search_model_versions(f"name = '{self.name}'")
-        return sorted((str(version.version) for version in found), key=int)
-
-    def trained_since(self, moment: datetime) -> bool:
-        """Whether a version was registered after `moment`."""
-        found = self.client.search_model_versions(f"name = '{self.name}'")
-        return any(version.creation_timestamp > moment.timestamp() * 1000 for version in found)
+        return sorted((str(one.version) for one in found if one.creation_timestamp > least), key=int)
 
     def point_alias(self, version: str) -> None:
         """Makes the alias name the version; nothing where that is empty."""
