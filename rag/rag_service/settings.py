@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(default=160, ge=32, le=4096)
     overlap_tokens: int = Field(default=32, ge=0, le=512)
     answer_tokens: int = Field(default=64, ge=4, le=512)
-    threshold: float = Field(default=0.21, ge=0.0, le=1.0)
+    threshold: float = Field(default=0.18, ge=0.0, le=1.0)
 
     max_file_bytes: int = Field(default=32 * MEGABYTE, gt=0)
     max_original_bytes: int = Field(default=32 * MEGABYTE, ge=0)  # of a PDF that is kept, to show its pages; 0: none

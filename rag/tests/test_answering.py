@@ -388,7 +388,7 @@ def told(
             return None
 
     generator = Says(says) if says is not None else None
-    return Answerer(embedder, generator, Finds(), Holds(), 0.21).ask(question, "default", 4)
+    return Answerer(embedder, generator, Finds(), Holds(), 0.18).ask(question, "default", 4)
 
 
 def test_a_list_is_answered_with_the_items_of_its_section(store: Store, embedder: BertEmbedder) -> None:

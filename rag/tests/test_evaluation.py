@@ -267,6 +267,7 @@ def test_a_collection_of_another_embedder_has_its_confidence_fitted_when_it_is_f
         assert ask(client) == ["done"]
         store = client.app.state.service.store  # type: ignore[attr-defined]
         assert len(json.loads(store.recall(store.view("default")))["answers"]) == 5
+        client.app.state.first_use("deleted a moment ago")  # type: ignore[attr-defined]
 
 
 class Tracking(BaseHTTPRequestHandler):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 
 from rag_service.answering.answerer import Answerer
-from rag_service.errors import TooManyJobs
+from rag_service.errors import RagError, TooManyJobs
 from rag_service.evaluation import ask, calibrated
 from rag_service.evaluation.run import Plan, trials_of
 from rag_service.indexing.jobs import Job
@@ -31,7 +32,11 @@ class FirstUse:
         self._tried = dict[str, int]()
 
     def __call__(self, collection: str) -> None:
-        """Begins to fit, where that is to be done."""
+        """Begins to fit, where that is to be done. What is in the way now, such as other jobs, may not be next time."""
+        with suppress(RagError):
+            self._begin(collection)
+
+    def _begin(self, collection: str) -> None:
         service = self._service
         if service.parts().embedder.name.partition("@")[0].partition(" ")[0] == DEFAULT_EMBEDDER:
             return

@@ -148,11 +148,10 @@ class _Document:
     def _title_level(self, block: Lines, at: int) -> int:
         """The level of the heading that a block's first line is, or 0."""
         line = block[0].strip()
-        if len(line) > _LONGEST_TITLE or line[-1] in ".,;!?" or (at + 1 == len(self._blocks) and len(block) == 1):
+        if len(line) > _LONGEST_TITLE or line[-1] in ".,;!?":
             return 0
-        if _is_capital(line) and (len(block) == 1 or all(_indent(one) > _indent(block[0]) + 1 for one in block[1:])):
-            following = self._blocks[at + 1] if len(block) == 1 else ["x"]
-            return 0 if len(following) == 1 and _is_capital(following[0]) and not _SECTION.match(line) else 1
+        if _is_capital(line) and all(_indent(one) > _indent(block[0]) + 1 for one in block[1:]):
+            return 1
         if len(block) > 1 or line.endswith(":"):
             return 0
         if marks := re.match(r"(#{1,6})\s+\w", line):
@@ -243,14 +242,12 @@ class _Document:
             yield Piece("paragraph", dedent("\n".join(lines)))
 
     def _is_broken(self, lines: Lines) -> bool:
-        """Whether a margin broke the lines: the document's, or one of their own if most go on with a small letter."""
+        """Whether the document's margin broke the lines."""
         capitals = sum(line.lstrip()[0].isupper() for line in lines)
         if len(lines) > 3 and capitals == len(lines):  # a poem
             return False
         breaks = [_is_forced(line, following, self._width) for line, following in pairwise(lines)]
-        own = max(map(_width, lines))
-        narrow = own >= _LEAST_WIDTH and capitals <= len(lines) / 2
-        return sum(breaks) >= 0.8 * len(breaks) or (narrow and all(_is_forced(*two, own) for two in pairwise(lines)))
+        return sum(breaks) >= 0.8 * len(breaks)
 
 
 def _rows(block: Lines) -> tuple[str, str] | None:
