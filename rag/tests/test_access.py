@@ -35,7 +35,7 @@ def front(client: TestClient, settings: Settings) -> Iterator[Front]:
 
     def make(host: str = "127.0.0.1", **different: Any) -> TestClient:
         app = create_app(settings.model_copy(update={"allowed_hosts": "", **different}))
-        app.state.service = client.app.state.service  # type: ignore[attr-defined]
+        app.state.service, app.state.first_use = client.app.state.service, None  # type: ignore[attr-defined]
         return TestClient(app, base_url=f"http://{host}", raise_server_exceptions=False)
 
     yield make
