@@ -17,7 +17,7 @@ from rag_service.__main__ import main
 from rag_service.app import create_app
 from rag_service.errors import BadQuestions
 from rag_service.evaluation import ratings
-from rag_service.evaluation.ratings import read_ratings
+from rag_service.evaluation.ratings import Rating, read_ratings
 from rag_service.settings import Settings
 
 LIMIT, CORKS = "How much sulphur dioxide may dry red wine hold?", "What keeps wine from browning?"
@@ -92,6 +92,17 @@ def test_the_last_rating_of_a_question_counts_and_lost_evidence_is_left_out(
 
     assert main(["eval", "--questions", str(tmp_path / "questions.jsonl")]) == 1
     assert "no question whose collection and evidence are still there" in capsys.readouterr().err
+
+
+def test_a_kill_while_a_rating_was_written_loses_no_other_one(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    ratings.append(path, Rating(CORKS, "default", True, True, ()))
+    with path.open("ab") as file:
+        file.write(b'{"question": "Wha')
+
+    ratings.append(path, Rating(CUP, "default", False, False, ()))
+
+    assert [one.question for one in read_ratings(path)] == [CORKS, CUP]
 
 
 def test_the_file_has_a_limit(rated: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,9 +62,12 @@ def append(path: Path, rating: Rating) -> None:
     """Writes the rating to the file's end; it is on disk when this returns. Raises RatingsFull, StoreFull."""
     line = json.dumps({**asdict(rating), "rated_at": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n"
     try:
-        with _writing, path.open("ab") as file:
-            if file.tell() + len(line) > _MOST_BYTES:
+        with _writing, path.open("a+b") as file:
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            if whole + len(line) > _MOST_BYTES:
                 raise RatingsFull(path, _MOST_BYTES)
+            file.truncate(whole)  # a kill while a line was written left a part of it, which nobody was told is kept
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
