@@ -11,8 +11,8 @@ added to each; words with a weight near 0 are left out. A line holds a weight an
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,8 +23,12 @@ _ADDED, _LEAST, _FEWEST = 2, 0.2, 3
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("answerable", type=Path)
+    parser.add_argument("unanswerable", type=Path)
+    options = parser.parse_args()
     answered, added = Counter[str](), Counter[str]()
-    files = [Path(name).read_text(encoding="utf-8").splitlines() for name in sys.argv[1:]]
+    files = [file.read_text(encoding="utf-8").splitlines() for file in (options.answerable, options.unanswerable)]
     for pair in zip(*files, strict=True):
         one, other = (content_stems(line.split("\t")[1]) for line in pair)
         answered.update(one)
