@@ -19,7 +19,7 @@ _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", ".cov*", ".venv*
 
 @pytest.fixture
 def alone(tmp_path: Path, models_dir: Path) -> Path:
-    """A copy of the folder, with settings in its `.env`; only what the tests would make anew is shared: models."""
+    """A copy of the folder, with settings in its `.env`; only what the tests would make again is shared: models."""
     folder = tmp_path / "elsewhere"
     shutil.copytree(HERE, folder, ignore=_NOT_COPIED)
     (folder / ".env").write_text(f"RAG_GENERATOR=none\nRAG_MODELS_DIR={models_dir}\nRAG_CHUNK_TOKENS=150\n")

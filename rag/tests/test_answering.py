@@ -263,13 +263,13 @@ def test_sentences_are_ranked_by_what_the_store_keeps_and_encoded_anew_where_tha
     found = Retriever(Index(store, embedder.dimension), store).find(store.view("default"), question, encoded, 2)
     asked = asked_of(question, encoded.tokens[0])
     bare = [replace(one, parts=tuple(Part(part.passage, b"other") for part in one.parts)) for one in found]
-    anew = ranked_sentences(asked, bare, embedder)
+    again = ranked_sentences(asked, bare, embedder)
     monkeypatch.setattr(embedder, "encode_passages", None)  # what is stored is enough
 
     ranked = ranked_sentences(asked, found, embedder)
 
-    assert [(one.quote, one.start) for one in ranked] == [(one.quote, one.start) for one in anew]
-    assert [one.score for one in ranked] == pytest.approx([one.score for one in anew], abs=0.02)
+    assert [(one.quote, one.start) for one in ranked] == [(one.quote, one.start) for one in again]
+    assert [one.score for one in ranked] == pytest.approx([one.score for one in again], abs=0.02)
 
 
 def laid_out(*parts: tuple[str, str]) -> Extracted:

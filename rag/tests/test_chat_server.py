@@ -34,7 +34,7 @@ def written(chat: ChatServer) -> tuple[str, bool]:
 
 
 def failure(script: Script, patience: Patience = PATIENCE) -> tuple[str, str]:
-    """What the error says, and what was told before it."""
+    """The error, and the text that came before it."""
     pieces: list[str] = []
     with stand_in(script) as there, pytest.raises(GeneratorFailed) as raised:
         server(there.url, patience).write(ASKED, pieces.append)

@@ -1,4 +1,4 @@
-"""A converted model says what the original says to PyTorch, and is kept whole or made anew."""
+"""A converted model says what the original says to PyTorch, and is kept whole or made again."""
 
 from __future__ import annotations
 

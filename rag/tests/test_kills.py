@@ -85,7 +85,7 @@ def check(store_path: Path, promised_path: Path) -> None:
 
 def check_tables(store: SqliteStore) -> None:
     """The file is sound, and no row of a table stands without its fellows."""
-    with store._reading() as connection:
+    with store._file.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         chunks = {row[0] for row in connection.execute("SELECT id FROM chunks")}
@@ -93,7 +93,7 @@ def check_tables(store: SqliteStore) -> None:
         assert not chunks
         return
     view = store.view("c")
-    with store._reading() as connection:
+    with store._file.reading() as connection:
         words = words_table(view.state)
         connection.execute(f"INSERT INTO {words} ({words}) VALUES ('integrity-check')")
         terms = dict(connection.execute(f"SELECT rowid, terms FROM {words}").fetchall())

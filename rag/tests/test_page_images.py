@@ -188,16 +188,3 @@ def test_a_file_is_kept_as_long_as_its_document_and_only_where_it_was_given(tmp_
         store.delete("c", "1")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM originals").fetchone() == (0,)
-
-
-def test_a_store_of_the_second_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with closing(SqliteStore(path)) as store:
-        put(store)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("DROP TABLE originals; PRAGMA user_version = 2;")
-
-    with closing(SqliteStore(path)) as store:
-        assert [one.original for one in store.documents("c")] == [False]
-        store.put("c", replace(named("b.pdf", "2"), original=b"%PDF-"), edition(), cut(TEXT, SPANS, unit(0, 1)))
-        assert store.original("c", "2").data == b"%PDF-"

@@ -20,6 +20,7 @@ from rag_service.errors import OtherEmbedder, StoreDamaged, StoreFull, StoreTooN
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store, every_document
 from rag_service.store.sqlite import SqliteStore
+from rag_service.store.sqlite_file import SqliteFile
 from rag_service.terms import terms_of
 from rag_service.types import Span
 
@@ -205,6 +206,7 @@ from storing import cut, edition, named, unit
 from rag_service.terms import terms_of
 from rag_service.types import Span
 from rag_service.store.sqlite import SqliteStore
+from rag_service.store.sqlite_file import SqliteFile
 class Dying(list):
     def __iter__(self):
         yield unit(0)[0]
@@ -271,15 +273,15 @@ def test_a_newer_releases_store_is_refused(path: Path) -> None:
 
 def test_a_full_disk_is_named_and_changes_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store)
-    opened = SqliteStore._open
+    opened = SqliteFile._open
 
-    def on_a_full_disk(self: SqliteStore) -> sqlite3.Connection:
+    def on_a_full_disk(self: SqliteFile) -> sqlite3.Connection:
         connection = opened(self)
         connection.execute("PRAGMA max_page_count = 1")
         return connection
 
-    monkeypatch.setattr(SqliteStore, "_open", on_a_full_disk)
-    store._idle.clear()
+    monkeypatch.setattr(SqliteFile, "_open", on_a_full_disk)
+    store._file._idle.clear()
     big = "wine " * 100_000
 
     with pytest.raises(StoreFull, match="full"):
@@ -308,7 +310,7 @@ def test_a_store_of_the_first_release_is_read(path: Path) -> None:
 
 
 def test_every_write_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -> None:
-    with store._reading() as connection:
+    with store._file.reading() as connection:
         settings: dict[str, Any] = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
         }

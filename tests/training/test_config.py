@@ -1,4 +1,4 @@
-"""pipeline.yaml: what is read, and how a mistake is told."""
+"""pipeline.yaml: what is read, and how a mistake is reported."""
 
 from pathlib import Path
 

@@ -56,7 +56,7 @@ FEATURES = (
     "names not in hits", "another number in hits", "no such thing in hits", "far in a question of yes or no",
 )  # fmt: skip
 # The last of them have weights that are set by hand: such questions are too rare in SQuAD, and are what people ask of
-# manuals. A name that nothing speaks of would get less by fitting; with this near misses are told as well.
+# manuals. Fitting gives an absent name less weight; near misses are recognised as well with this one.
 BY_HAND = (-1.0, -3.0, -3.0, -10.0)
 # The constant, then a weight for each: by logistic regression on questions of SQuAD 2.0, of which half are near misses
 # (benchmarks/answerable.py; judged on other articles than fitted to: docs/answers.md).

@@ -29,7 +29,7 @@ _KINDS = ((_YEAR, "When"), (_NUMBER, "How many"), (_NAME, "Who or what"), (_TERM
 _LEANING = frozenset("it its he his she her they their this that these those such here there but and also".split())
 
 _FEWEST_WORDS, _MOST_WORDS = 8, 45
-# People ask in fewer and other words than the text's. A question is made of so many words on either side of its answer;
+# People ask in fewer and other words than the text's. A question has this many words on either side of its answer;
 # one share of those that carry the subject is left out, another gives way to words from elsewhere in the document.
 # Chosen so that on half of XQuAD's articles the words of a made question and of a real one meet the right passage
 # equally often; on the other half they then do too (docs/answers.md).

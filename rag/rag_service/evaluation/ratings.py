@@ -67,7 +67,7 @@ def append(path: Path, rating: Rating) -> None:
             whole = file.read().rfind(b"\n") + 1
             if whole + len(line) > _MOST_BYTES:
                 raise RatingsFull(path, _MOST_BYTES)
-            file.truncate(whole)  # a kill while a line was written left a part of it, which nobody was told is kept
+            file.truncate(whole)  # a kill may have left part of a line, which was never acknowledged
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())

@@ -20,8 +20,8 @@ WORKERS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 
 
 class Lane(Generic[Job, Result]):
-    """A queue whose jobs `work` gets, as many at once as together are no larger than `most`, or a single one; so many
-    `workers` call it side by side, and share what waits.
+    """A queue whose jobs `work` gets, as many at once as together are no larger than `most`, or a single one;
+    `workers` threads call it side by side, and share what waits.
 
     Urgent jobs go before all others and are never mixed with them, so that one waits at most for the batches that are
     being worked on. A worker takes its share of all jobs, those that others work on included; where less than that

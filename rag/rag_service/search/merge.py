@@ -30,8 +30,8 @@ TextBetween = Callable[[int, int, int], str]
 
 
 def merge_hits(ranked: Iterable[Hit], top_k: int, text_between: TextBetween) -> list[Hit]:
-    """At most `top_k` hits, best first, of which no two are neighbours that fit one hit, or copies of each other. No
-    more of `ranked` is asked for once there are so many."""
+    """At most `top_k` hits, best first, of which no two are neighbours that fit one hit, or copies of each other.
+    `ranked` is read only as far as that takes."""
     kept: list[Hit] = []
     for hit in ranked:
         twin = next((place for place, other in enumerate(kept) if copies(hit.passage.text, other.passage.text)), None)

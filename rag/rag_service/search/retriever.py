@@ -20,7 +20,7 @@ Scores = Mapping[int, float]
 
 # A question has at most some hundred words; more only cost time.
 _MOST_TERMS = 100
-# A page marks so many words of a hit at most.
+# The most words of a hit that a page marks.
 _MOST_MARKED = 200
 
 

@@ -12,15 +12,9 @@ from pathlib import Path
 from rag_service.errors import StoreDamaged, StoreTooNew
 from rag_service.terms import terms_of
 
-VERSION = 3
+VERSION = 2
 
-# The file itself, of PDFs: images of its pages are drawn from it. New in version 3.
-_ORIGINALS = """
-CREATE TABLE IF NOT EXISTS originals (
-    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, data BLOB NOT NULL
-);
-"""
-_SCHEMA = f"""{_ORIGINALS}
+_SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 -- How passages are made: another embedder, passage size or reader makes another edition.
 CREATE TABLE editions (
@@ -39,6 +33,10 @@ CREATE TABLE documents (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL, reader INTEGER NOT NULL, bytes INTEGER NOT NULL, text TEXT NOT NULL,
     characters INTEGER NOT NULL, pages TEXT NOT NULL, warnings TEXT NOT NULL, metadata TEXT NOT NULL,
     UNIQUE (id, reader)
+);
+-- The file itself, of PDFs: images of its pages are drawn from it.
+CREATE TABLE originals (
+    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, data BLOB NOT NULL
 );
 CREATE TABLE names (
     state INTEGER NOT NULL REFERENCES states ON DELETE CASCADE, name TEXT NOT NULL,
@@ -85,8 +83,6 @@ def open_file(path: Path) -> None:
                 raise StoreTooNew(path, version, VERSION)
             if version == 1:
                 _from_version_1(connection)
-            elif version == 2:
-                connection.executescript(f"BEGIN IMMEDIATE; {_ORIGINALS} PRAGMA user_version = {VERSION}; COMMIT;")
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(path, str(error)) from error
 

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rag_service.store.protocol import NEXT, Edition, View
@@ -158,3 +159,33 @@ def log_change(
     connection.execute(
         'INSERT INTO changes (state, "first", "last", removed) VALUES (?, ?, ?, ?)', (state, first, last, removed)
     )
+
+
+def fact(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def current_edition(connection: sqlite3.Connection) -> Edition | None:
+    """None while no collection holds a document: the next one begins another edition."""
+    if not connection.execute("SELECT 1 FROM collections LIMIT 1").fetchone():
+        return None
+    current = fact(connection, "edition")
+    return edition_of(connection, int(current)) if current else None
+
+
+def new_edition(connection: sqlite3.Connection, edition: Edition) -> Edition:
+    number = connection.execute(
+        "INSERT INTO editions (embedder, found, chunk_tokens, overlap_tokens) VALUES (?, ?, ?, ?)",
+        (edition.embedder, json.dumps(edition.found), edition.chunk_tokens, edition.overlap_tokens),
+    ).lastrowid
+    return replace(edition, id=int(number or 0))
+
+
+def lacking(connection: sqlite3.Connection, edition: Edition) -> list[tuple[int, str]]:
+    return connection.execute(
+        "SELECT d.key, min(n.name) FROM collections c JOIN names n ON n.state = c.state "
+        "JOIN documents d ON d.key = n.document WHERE NOT EXISTS "
+        "(SELECT 1 FROM chunks WHERE document = d.key AND edition = ?) GROUP BY d.key ORDER BY 2",
+        (edition.id,),
+    ).fetchall()

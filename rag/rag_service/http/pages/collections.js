@@ -33,5 +33,5 @@ function offer(shown, wanted) {
   byId("known").replaceChildren(...shown.map(({ name }) => element("option", { value: name })));
 }
 
-/** Calls `action` whenever another collection is chosen, or the choice was made anew. */
+/** Calls `action` whenever another collection is chosen, or the same one is chosen again. */
 export const onCollection = (action) => byId("collection").addEventListener("change", action);

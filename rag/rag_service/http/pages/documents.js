@@ -15,7 +15,7 @@ let rows = ROWS;
 let collection = null;
 let shown = "";
 
-/** Shows the documents, anew whenever the choice of a collection is made, and proposes their names where one is asked for. */
+/** Lists the documents each time a collection is chosen, and proposes their names where a name is asked for. */
 export function startDocuments() {
   onCollection(showDocuments);
   byId("filter").addEventListener("input", showDocuments);

@@ -111,7 +111,7 @@ class Telling {
     this.say(current ? `Reading ${current}…${part}` : "Reading…");
   }
 
-  /** A group of so many files is through, with these verdicts. */
+  /** A group of files is done, with these verdicts. */
   ends(verdicts, files) {
     this.judge(verdicts);
     this.judged = 0;

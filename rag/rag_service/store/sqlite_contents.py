@@ -1,0 +1,130 @@
+"""Contents of documents within a transaction: text, blocks, the file itself, and their passages."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from rag_service.errors import UnknownDocument
+from rag_service.store.protocol import Edition, Named, Passages
+from rag_service.types import READER_VERSION, Block, DocumentSummary, Extracted, Page, ReadingWarning
+
+BLOCKS = 'SELECT kind, "start", "end", page, level, label, names FROM blocks'
+
+
+SUMMARY = """
+SELECT c.name, n.name, d.id, d.bytes, d.characters, json_array_length(d.pages),
+       (SELECT count(*) FROM chunks WHERE document = d.key AND edition = s.edition), n.added_at, n.origin,
+       n.metadata, d.warnings, EXISTS (SELECT 1 FROM originals WHERE document = d.key)
+FROM collections c JOIN states s ON s.id = c.state JOIN names n ON n.state = s.id JOIN documents d ON d.key = n.document
+"""
+
+
+def block(row: tuple[Any, ...]) -> Block:
+    kind, start, end, page, level, label, names = row
+    return Block(kind, start, end, page, level, label, tuple(json.loads(names)))
+
+
+def content_of(connection: sqlite3.Connection, key: int) -> Extracted | None:
+    row = connection.execute("SELECT text, pages, warnings, metadata FROM documents WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        return None
+    blocks = connection.execute(BLOCKS + ' WHERE document = ? ORDER BY "start"', (key,)).fetchall()
+    return Extracted(
+        row[0],
+        tuple(block(one) for one in blocks),
+        tuple(Page(*one) for one in json.loads(row[1])),
+        tuple(ReadingWarning(*one) for one in json.loads(row[2])),
+        json.loads(row[3]),
+    )
+
+
+def _json(rows: Iterator[tuple[Any, ...]]) -> str:
+    return json.dumps(list(rows))
+
+
+def key_of(connection: sqlite3.Connection, document_id: str) -> int | None:
+    """The content as the present reader reads it."""
+    row = connection.execute(
+        "SELECT key FROM documents WHERE id = ? AND reader = ?", (document_id, READER_VERSION)
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def put_content(connection: sqlite3.Connection, named: Named) -> int:
+    """Stores a content that is not there yet; returns its key."""
+    extracted = named.extracted
+    [key] = connection.execute(
+        "INSERT INTO documents (id, reader, bytes, text, characters, pages, warnings, metadata) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
+        (
+            named.id, READER_VERSION, named.size, extracted.text, len(extracted.text),
+            _json((page.number, page.start, page.end) for page in extracted.pages),
+            _json((one.code, one.detail, one.page) for one in extracted.warnings),
+            json.dumps(extracted.metadata),
+        ),
+    ).fetchone()  # fmt: skip
+    connection.executemany(
+        "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (key, one.start, one.end, one.kind, one.page, one.level, one.label, json.dumps(one.names))
+            for one in extracted.blocks
+        ],
+    )
+    if named.original is not None:
+        connection.execute("INSERT INTO originals VALUES (?, ?)", (key, named.original))
+    return int(key)
+
+
+def put_chunks(connection: sqlite3.Connection, key: int, text: str, edition: Edition, passages: Passages) -> None:
+    for span, vector, signs, terms in zip(
+        passages.spans, passages.vectors, passages.signs, passages.terms, strict=True
+    ):
+        chunk = connection.execute(
+            'INSERT INTO chunks (document, edition, "start", "end", page, heading, text, terms) '
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key,
+                edition.id,
+                span.start,
+                span.end,
+                span.page,
+                span.heading,
+                text[span.start : span.end],
+                " ".join(terms),
+            ),
+        ).lastrowid
+        connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (chunk, vector.tobytes(), signs))
+
+
+def find_name(
+    connection: sqlite3.Connection, collection: str, document_id: str = "", name: str = ""
+) -> DocumentSummary | None:
+    """A name that comes from a watched folder first."""
+    # Two statements, as neither index serves both.
+    which, value = ("d.id", document_id) if document_id else ("n.name", name)
+    row = connection.execute(
+        f"{SUMMARY} WHERE c.name = ? AND {which} = ? ORDER BY n.origin IS NULL, n.name LIMIT 1", (collection, value)
+    ).fetchone()
+    return summary_of(row) if row else None
+
+
+def document_key(connection: sqlite3.Connection, collection: str, document_id: str) -> int:
+    row = connection.execute(
+        "SELECT d.key FROM documents d JOIN names n ON n.document = d.key JOIN collections c ON c.state = n.state "
+        "WHERE c.name = ? AND d.id = ? LIMIT 1",
+        (collection, document_id),
+    ).fetchone()
+    if row is None:
+        raise UnknownDocument(document_id, collection)
+    return int(row[0])
+
+
+def summary_of(row: tuple[Any, ...]) -> DocumentSummary:
+    collection, name, document_id, size, characters, pages, passages, added_at, origin, metadata, warnings, kept = row
+    return DocumentSummary(
+        document_id, collection, name, size, characters, pages or None, passages, added_at, origin,
+        json.loads(metadata), tuple(ReadingWarning(*one) for one in json.loads(warnings)), bool(kept),
+    )  # fmt: skip
