@@ -197,6 +197,18 @@ def test_a_link_opens_the_same_answer(open_page: Page, filled: str) -> None:
     expect(open_page.get_by_label("In the document", exact=True)).to_have_value("works.txt")
 
 
+def test_the_collection_of_the_address_is_chosen_else_one_that_holds_documents(filled: str, page: Page) -> None:
+    chosen = page.get_by_label("Collection", exact=True)
+    page.goto(f"{filled}/?collection=elsewhere")
+    expect(chosen).to_have_value("elsewhere")
+    page.goto(filled)
+    expect(chosen).to_have_value("default")
+
+    page.route("**/collections", lambda route: route.fulfill(json={"collections": [{"name": "wines", "documents": 2}]}))
+    page.goto(filled)
+    expect(chosen).to_have_value("wines")
+
+
 def test_an_answer_is_copied_with_its_sources_and_rated(open_page: Page) -> None:
     open_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     ask(open_page, QUESTION)

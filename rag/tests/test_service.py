@@ -216,6 +216,13 @@ def test_json_that_breaks_off_is_named_with_its_place(client: TestClient) -> Non
     assert (error["message"].partition(" GET")[0], error["param"]) == (detail, None)
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "application/json"])
+def test_a_body_that_is_no_object_is_refused_in_words(kind: str, client: TestClient) -> None:
+    body = problem(client.post("/ask", content=b'"What?"', headers={"content-type": kind}), 422)
+    assert body["detail"] == "The body is not read as a JSON object."
+    assert "Content-Type: application/json" in body["hint"]
+
+
 def test_json_under_another_type_is_told_which_header_to_send(client: TestClient) -> None:
     refused = problem(client.post("/ask", content=b'{"question": "x"}', headers={"content-type": "text/plain"}), 422)
 

@@ -34,7 +34,7 @@ export async function askFromAddress() {
   const given = new URLSearchParams(location.search);
   if (!given.has("question")) return;
   for (const [name, id] of Object.entries(FIELDS)) if (given.has(name)) byId(id).value = given.get(name);
-  await showCollections(given.get("collection") ?? "default");
+  await showCollections();
   byId("ask-form").requestSubmit();
 }
 

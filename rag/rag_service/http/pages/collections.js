@@ -12,10 +12,11 @@ export const chosen = () => byId("collection").value || "default";
 /** How many documents the chosen collection holds. */
 export const documentsThere = () => sizes.get(chosen()) ?? 0;
 
-/** Asks which collections there are; `other` is chosen, else the one that is chosen then. Tells who listens for it. */
+/** Asks which collections there are. `other` is chosen, else what is chosen already; at first that which the page's
+ * address names, else the default one, or where it is empty another. Tells who listens for it. */
 export async function showCollections(other) {
   const { collections } = await getJson("collections");
-  const wanted = other ?? chosen();
+  const wanted = other ?? (offered ? chosen() : atFirst(collections));
   sizes = new Map(collections.flatMap(({ name, documents, next }) => [[name, documents], [`${name}@next`, next ?? 0]]));
   const shown = collections.some(({ name }) => name === wanted) ? collections : [...collections, { name: wanted, documents: 0 }];
   const news = JSON.stringify([shown, wanted]);
@@ -23,6 +24,12 @@ export async function showCollections(other) {
   offered = news;
   byId("no-documents").hidden = collections.length > 0;
   byId("collection").dispatchEvent(new Event("change"));
+}
+
+function atFirst(collections) {
+  const names = collections.map(({ name }) => name);
+  const named = new URLSearchParams(location.search).get("collection");
+  return named ?? (names.includes("default") ? "default" : names[0] ?? "default");
 }
 
 function offer(shown, wanted) {
