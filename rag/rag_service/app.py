@@ -109,7 +109,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         detail = f"{place}: {errors[0]['msg']}"
     hint = "GET /docs shows what is expected."
     if first["type"] == "model_attributes_type":  # what a client that names no type sends, or another one
-        detail, errors = "The body is not read as a JSON object.", []
+        detail = "The body is not read as a JSON object."
         hint = f"Send a JSON object, with the header Content-Type: application/json. {hint}"
     return problem(request, 422, "The request is not understood", detail, hint, errors)
 
