@@ -24,6 +24,9 @@ PLACES = b"The capital of Narvia is Beldorn. Beldorn is a town on the river Oste
         ("Brettanomyces is a yeast.", ["What is Brettanomyces?"]),
         ("Die Hauptstadt von Narvien ist Beldorn, und sie ist alt.", ["Was ist die Hauptstadt von Narvien?"]),
         ("How do I change the port?\n\nSet RAG_PORT.", ["How do I change the port?"]),
+        ("The sender is the subject. The following are the most common ones. Der Absender ist ein Amt.", []),
+        ("Is it possible to use other databases?\n\nWhy shouldn't it be?", ["Is it possible to use other databases?"]),
+        ("The tutorial project is a blog.", ["What is the tutorial project?"]),
         ("It is a yeast. There is a town. The pump is green. The lamp is not a toy of his.", []),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from rag_service.answering.answerer import Answerer
+from rag_service.answering.follow_ups import leans
 from rag_service.language import content_stems, language_of, sentences
 from rag_service.search.retriever import Retriever
 from rag_service.service import Parts, Service
@@ -32,10 +33,11 @@ _STATEMENT = {
     "de": _statement("von|des|der", "ist|sind|war|waren", "eine?|der|die|das"),
 }
 _ASKS = {"en": "What", "de": "Was"}
-# What a subject does not begin with: it would lean on what stands before, or be said of anything.
+# What a subject does not begin with, or is: it would lean on what stands before ("the sender"), or be said of anything.
 _NO_SUBJECT = re.compile(
-    r"(?i)(?:it|this|that|these|those|he|she|they|there|here|what|which|who|such|one|some|most|all|each|every|any|no|"
-    r"none|neither|both|if|when|as|and|but|es|das|dies\w*|er|sie|hier|da|dort|wer|wie|wenn|jede\w*|kein\w*|alle)\b"
+    r"(?i)(?:(?:the|an?|der|die|das|eine?) [\w’'-]+ (?:is|are|was|were|ist|sind|war|waren)|it|this|that|these|those|he|"
+    r"she|they|there|here|what|which|who|such|one|some|most|all|each|every|any|no|none|neither|both|if|when|as|and|but|es|"
+    r"das|dies\w*|er|sie|hier|da|dort|wer|wie|wenn|jede\w*|kein\w*|alle)\b"
 )
 _QUESTION = re.compile(r"(?:\S+ ){2,14}\S+\?")
 
@@ -91,7 +93,7 @@ def questions_in(text: str) -> Iterator[str]:
     for start, end in sentences(text, language=language):
         sentence = text[start:end]
         said = pattern.match(sentence) if pattern else None
-        if _QUESTION.fullmatch(sentence):
+        if _QUESTION.fullmatch(sentence) and not leans(sentence, language):
             yield sentence
         elif said and not _NO_SUBJECT.match(sentence) and content_stems(said["subject"].split()[-1], language):
             yield f"{_ASKS[language]} {said['verb']} {_within(said['subject'], text, language)}?"
