@@ -1,12 +1,13 @@
 """Fits the weights of the confidence, and judges them on articles that they were not fitted to.
 
-    PYTHONPATH=. python benchmarks/answerable.py JUDGED [--also FILE ...] [--penalty 30]
+    PYTHONPATH=. python benchmarks/answerable.py JUDGED [--also FILE ...] [--about FILE] [--penalty 30]
 
 The files are in SQuAD's format; in JUDGED, questions without an answer are near misses. Each question is asked as
 `rag_service eval --questions FILE` asks it. Every article of JUDGED is judged by weights that were fitted to its other
 articles, twice each, and to all of --also (SQuAD 2.0's training articles; none of JUDGED's may be among them).
 `withheld`: of the near misses, the share below the threshold that 5 % of the answerable questions are below. The last
 lines are the weights fitted to everything, for `answering/confidence.py`; those of its last features are set by hand.
+With --about, its answerable questions are asked of other articles too; the weights of `ABOUT` are printed as fitted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy
 
-from rag_service.answering.confidence import BY_HAND, FEATURES, about
+from rag_service.answering.confidence import ABOUT, BY_HAND, FEATURES, about
 from rag_service.evaluation import Outcome
 from rag_service.evaluation.measures import auroc, fit_logistic
 from rag_service.evaluation.run import Plan, outcomes_of
@@ -29,20 +30,26 @@ from rag_service.settings import read_settings
 WITHHELD = 0.05
 
 
-def asked(file: Path) -> list[Outcome]:
-    """What came of each question, asked where its article is."""
+def asked(file: Path, elsewhere: bool = False) -> list[Outcome]:
+    """What came of each question, asked where its article is, and where it is not."""
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(Service(read_settings(data_dir=Path(folder), generator="none"))) as service,
     ):
         service.load()
-        return outcomes_of(service, Plan(file=file, elsewhere=False), lambda done, total: None)
+        return outcomes_of(service, Plan(file=file, elsewhere=elsewhere), lambda done, total: None)
 
 
 def fitted(outcomes: Sequence[Outcome], penalty: float) -> list[float]:
     labels = numpy.array([float(one.trial.answerable) for one in outcomes])
     features = numpy.array([one.features for one in outcomes])[:, : -len(BY_HAND)]
     return [*fit_logistic(features, labels, penalty), *BY_HAND]
+
+
+def fitted_about(outcomes: Sequence[Outcome], penalty: float) -> list[float]:
+    labels = numpy.array([float(one.trial.answerable) for one in outcomes])
+    features = numpy.array([one.features for one in outcomes])[:, : len(ABOUT) - 1]
+    return list(fit_logistic(features, labels, penalty))
 
 
 def held_out(judged: Sequence[Outcome], also: Sequence[Outcome], penalty: float) -> list[float]:
@@ -60,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("judged", type=Path)
     parser.add_argument("--also", type=Path, nargs="*", default=[])
+    parser.add_argument("--about", type=Path)
     parser.add_argument("--penalty", type=float, default=30.0)
     options = parser.parse_args()
     judged, also = asked(options.judged), [one for file in options.also for one in asked(file)]
@@ -72,7 +80,14 @@ def main() -> None:
         withheld = float((sure[labels == 0] < threshold).mean())
         print(f"{name}: AUROC {auroc(sure, labels):.4f}, withheld {withheld:.3f} below {threshold:.3f}", flush=True)
     weights = fitted([*judged, *judged, *also], options.penalty)
-    for feature, weight in zip(("constant", *FEATURES), weights, strict=True):
+    show(weights)
+    if options.about:
+        print("about the subject:")
+        show(fitted_about(asked(options.about, elsewhere=True), options.penalty))
+
+
+def show(weights: Sequence[float]) -> None:
+    for feature, weight in zip(("constant", *FEATURES), weights, strict=False):
         print(f"{weight:8.2f}  {feature}")
 
 

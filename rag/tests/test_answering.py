@@ -509,7 +509,7 @@ def test_a_near_miss_is_less_likely_to_be_answered(answered: str, near_miss: str
 
 
 def test_a_collections_own_weights_are_used() -> None:
-    values = (0.5,) * len(FEATURES)
+    values = (0.3,) * len(FEATURES)
 
     assert confidence(values, Fitted((0, 0, 0, 0), (0,) * (1 + len(summary(values))))) == 0.5
     assert confidence(values, Fitted((0, 0, 0, 0), (0, 0, 0, 0, 100))) == 1.0
