@@ -24,7 +24,7 @@ PROMPT = "question: {question} context: {context}"
 
 # So likely must it be that what was found is about the question's subject, if it is to be shown though it answers
 # nothing.
-_RELATED = 0.5
+_RELATED = 0.3
 _MOST_ITEMS = 50
 
 
