@@ -12,31 +12,23 @@ With --about, its answerable questions are asked of other articles too; the weig
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy
 
+from benchmarks.measured import loaded, options
 from rag_service.answering.confidence import ABOUT, BY_HAND, FEATURES, about
 from rag_service.evaluation import Outcome
 from rag_service.evaluation.measures import auroc, fit_logistic
 from rag_service.evaluation.run import Plan, outcomes_of
-from rag_service.service import Service
-from rag_service.settings import read_settings
 
 WITHHELD = 0.05
 
 
 def asked(file: Path, elsewhere: bool = False) -> list[Outcome]:
     """What came of each question, asked where its article is, and where it is not."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(Service(read_settings(data_dir=Path(folder), generator="none"))) as service,
-    ):
-        service.load()
+    with loaded() as service:
         return outcomes_of(service, Plan(file=file, elsewhere=elsewhere), lambda done, total: None)
 
 
@@ -64,26 +56,26 @@ def held_out(judged: Sequence[Outcome], also: Sequence[Outcome], penalty: float)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("judged", type=Path)
     parser.add_argument("--also", type=Path, nargs="*", default=[])
     parser.add_argument("--about", type=Path)
     parser.add_argument("--penalty", type=float, default=30.0)
-    options = parser.parse_args()
-    judged, also = asked(options.judged), [one for file in options.also for one in asked(file)]
+    given = parser.parse_args()
+    judged, also = asked(given.judged), [one for file in given.also for one in asked(file)]
     labels = numpy.array([float(one.trial.answerable) for one in judged])
     for name, sure in (
         ("as it is", numpy.array([one.answer.confidence for one in judged])),
-        ("held out", numpy.array(held_out(judged, also, options.penalty))),
+        ("held out", numpy.array(held_out(judged, also, given.penalty))),
     ):
         threshold = float(numpy.quantile(sure[labels == 1], WITHHELD))
         withheld = float((sure[labels == 0] < threshold).mean())
         print(f"{name}: AUROC {auroc(sure, labels):.4f}, withheld {withheld:.3f} below {threshold:.3f}", flush=True)
-    weights = fitted([*judged, *judged, *also], options.penalty)
+    weights = fitted([*judged, *judged, *also], given.penalty)
     show(weights)
-    if options.about:
+    if given.about:
         print("about the subject:")
-        show(fitted_about(asked(options.about, elsewhere=True), options.penalty))
+        show(fitted_about(asked(given.about, elsewhere=True), given.penalty))
 
 
 def show(weights: Sequence[float]) -> None:

@@ -20,17 +20,15 @@ import platform
 import statistics
 import sys
 import tempfile
-import threading
 import time
-import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peers import material, programs
 from peers.material import Material
-from peers.programs import ANSWER_TOKENS, Program
-from processes import NotMeasured
+from peers.programs import ANSWER_TOKENS, NotMeasured, Program, resident
 
 from rag_service.models.find import embedder_folder
 
@@ -82,12 +80,12 @@ def _peer(name: str, given: Material, options: argparse.Namespace) -> Measured:
         "ANSWER_TOKENS": str(ANSWER_TOKENS),
     }
     with programs.peer(name, options.cache.resolve(), variables) as program:
-        program.call("/passages", {"passages": given.small})  # warms up
+        program.post("/passages", json={"passages": given.small})  # warms up
         begun = time.perf_counter()
-        program.call("/passages", {"passages": given.book})
+        program.post("/passages", json={"passages": given.book})
         rate = len(given.book) / (time.perf_counter() - begun)
-        program.call("/passages", {"passages": given.small})
-        answer = program.call("/ask", {"question": given.questions[0], "top_k": TOP_K})
+        program.post("/passages", json={"passages": given.small})
+        answer = program.post("/ask", json={"question": given.questions[0], "top_k": TOP_K})
         if answer["answer_tokens"] != ANSWER_TOKENS:
             raise NotMeasured(f"wrote {answer['answer_tokens']} tokens, not {ANSWER_TOKENS}")
         return _asked(program, given, options, rate, program.started)
@@ -110,59 +108,42 @@ def _ours(_: str, given: Material, options: argparse.Namespace) -> Measured:
             _upload(program, {"book.txt": "\n\n".join(given.book)}, "book")
             rate = len(given.book) / (time.perf_counter() - begun)
         with programs.ours(options.cache.resolve(), variables) as program:
-            answer = program.call("/ask", {"question": given.questions[0], "top_k": TOP_K})
+            answer = program.post("/ask", json={"question": given.questions[0], "top_k": TOP_K})
             if answer["abstained"]:
                 raise NotMeasured("did not answer")
             return _asked(program, given, options, rate, program.started)
 
 
-def _upload(program: Program, files: dict[str, str], collection: str) -> None:
-    mark = uuid.uuid4().hex
-    parts = [f'--{mark}\r\nContent-Disposition: form-data; name="collection"\r\n\r\n{collection}\r\n']
-    parts += [
-        f'--{mark}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n{text}\r\n'
-        for name, text in files.items()
-    ]
-    body = ("".join(parts) + f"--{mark}--\r\n").encode()
-    answer = program.call("/documents", data=body, kind=f"multipart/form-data; boundary={mark}")
+def _upload(program: Program, texts: dict[str, str], collection: str) -> None:
+    files = [("files", (name, text.encode())) for name, text in texts.items()]
+    answer = program.post("/documents", files=files, data={"collection": collection})
     made = sum(document["passages"] for document in answer["documents"])
-    if made < len(files):
-        raise NotMeasured(f"made {made} passages of {len(files)} files")
+    if made < len(texts):
+        raise NotMeasured(f"made {made} passages of {len(texts)} files")
 
 
 def _asked(program: Program, given: Material, options: argparse.Namespace, rate: float, start: float) -> Measured:
     def ask(number: int) -> float:
         begun = time.perf_counter()
-        program.call("/ask", {"question": given.questions[number % len(given.questions)], "top_k": TOP_K})
+        program.post("/ask", json={"question": given.questions[number % len(given.questions)], "top_k": TOP_K})
         return time.perf_counter() - begun
 
     for number in range(2):
         ask(number)
     alone = [ask(number) for number in range(options.requests)]
-    together: list[float] = []
-    errors: list[Exception] = []
     end = time.perf_counter() + options.seconds
 
-    def client(first: int) -> None:
-        number = first
-        try:
-            while time.perf_counter() < end:
-                together.append(ask(number))
-                number += options.clients
-        except NotMeasured as error:
-            errors.append(error)
+    def client(first: int) -> list[float]:
+        spent: list[float] = []
+        while time.perf_counter() < end:
+            spent.append(ask(first + len(spent) * options.clients))
+        return spent
 
     begun = time.perf_counter()
-    clients = [threading.Thread(target=client, args=[number]) for number in range(options.clients)]
-    for one in clients:
-        one.start()
-    for one in clients:
-        one.join()
-    if errors:
-        raise NotMeasured(str(errors[0]))
-    throughput = len(together) / (time.perf_counter() - begun)
-    p95 = sorted(together)[int(0.95 * len(together))]
-    return Measured(rate, 1000 * statistics.median(alone), throughput, 1000 * p95, start, program.memory())
+    with ThreadPoolExecutor(options.clients) as clients:
+        together = [seconds for spent in clients.map(client, range(options.clients)) for seconds in spent]
+    throughput, p95 = len(together) / (time.perf_counter() - begun), statistics.quantiles(together, n=20)[-1]
+    return Measured(rate, 1000 * statistics.median(alone), throughput, 1000 * p95, start, resident(program.process.pid))
 
 
 def table(found: dict[str, Measured | str], options: argparse.Namespace) -> str:

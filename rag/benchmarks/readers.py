@@ -15,7 +15,6 @@ means over the files, and 0 for a refused one. The exit code is 1 where a target
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import re
@@ -34,6 +33,7 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.front_matter import front_matter_plugin
 from selectolax.lexbor import LexborHTMLParser
 
+from benchmarks.measured import options
 from rag_service.errors import LoadFailed
 from rag_service.reading import Limits, extract
 from rag_service.types import Extracted
@@ -167,7 +167,7 @@ def measure(name: str, cases: Iterator[Case], read: Callable[[str, bytes], str],
 def main() -> int:
     kinds = {"pdf": pdf, "office": office, "articles": articles, "markdown": markdown}
     others = {"trafilatura": by_trafilatura, "resiliparse": by_resiliparse}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pandoc", default="pandoc", help="the program's path")

@@ -12,13 +12,7 @@ sentences' vectors: as many clusters as there are of those, with a cosine of abo
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import resource
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,18 +21,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import faiss
-import httpx2
 import numpy
 from numpy.typing import NDArray
+from peers.programs import Program, ours, resident
 
-from rag_service.language import sentences
+from benchmarks.measured import loaded, options
+from rag_service.evaluation.questions import read_squad
+from rag_service.language import paragraphs, sentences, terms_of
 from rag_service.search.maxsim import signs
-from rag_service.service import Service
-from rag_service.settings import Settings, read_settings
+from rag_service.settings import Settings
 from rag_service.store.faiss_index import LISTS, PROBES, Index
 from rag_service.store.protocol import Edition, Named, Passages, Store, Stored, View
 from rag_service.store.sqlite import SqliteStore
-from rag_service.terms import terms_of
 from rag_service.types import Block, Extracted, Span
 
 Vectors = NDArray[numpy.float32]
@@ -51,19 +45,15 @@ class Real:
 
     def __init__(self, path: Path, noise: float) -> None:
         self._noise = noise
-        articles = json.loads(path.read_text())["data"]
-        paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
-        texts = [paragraph["context"] for paragraph in paragraphs]
-        self.questions = [asked["question"] for paragraph in paragraphs for asked in paragraph["qas"]]
+        articles = read_squad(path)
+        texts = [text[start:end] for text in (one.text for one in articles) for start, end in paragraphs(text)]
+        self.questions = [question.text for article in articles for question in article.questions]
         self.sentences = [text[start:end] for text in texts for start, end in sentences(text)]
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            closing(Service(read_settings(data_dir=Path(folder), generator="none"))) as runtime,
-        ):
-            embedder = runtime.load().embedder
+        with loaded() as service:
+            embedder = service.parts().embedder
             encoded = embedder.encode_passages(texts)
-            self.asked = numpy.stack([embedder.embed_question(question) for question in self.questions])
-            self.vectors = numpy.concatenate([encoded.vectors, embedder.embed_passages(self.sentences)])
+            self.asked = numpy.stack([embedder.encode_question(question).vectors[0] for question in self.questions])
+            self.vectors = numpy.concatenate([encoded.vectors, embedder.encode_passages(self.sentences).vectors])
         self.identity = embedder.identity
         self.signs = [signs(tokens, text) for tokens, text in zip(encoded.tokens, texts, strict=True)]
 
@@ -100,38 +90,6 @@ def noisy(packed: bytes, random: numpy.random.Generator) -> bytes:
     return (numpy.frombuffer(packed, dtype=numpy.uint8) ^ turned).tobytes()
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The real service on a free port, waited for until it is ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "RAG_DATA_DIR": str(folder), "RAG_PORT": str(port), "RAG_GENERATOR": "none"}
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "rag_service", "serve"]
-    service = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        while time.perf_counter() - started < 120:
-            try:
-                if httpx2.get(url + "/readyz", timeout=2).status_code == 200:
-                    break
-            except httpx2.HTTPError:
-                pass
-            time.sleep(0.2)
-        print(f"ready after {time.perf_counter() - started:.1f} s, resident {resident(service.pid):,.0f} MB")
-        yield url
-        print(f"resident at the end {resident(service.pid):,.0f} MB")
-    finally:
-        service.terminate()
-        service.wait(30)
-
-
-def resident(process: int) -> float:
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-
-
 def times(name: str, seconds: Sequence[float]) -> None:
     p50, p95, p99 = numpy.percentile(1000 * numpy.array(seconds), [50, 95, 99])
     print(f"| {name} | {p50:.1f} | {p95:.1f} | {p99:.1f} |", flush=True)
@@ -144,34 +102,35 @@ def measure_search(real: Real, count: int, requests: int) -> None:
             fill(store, real, count)
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         print(f"{count:,} passages stored in {time.perf_counter() - started:.0f} s, {size:,.0f} MB")
-        with serving(Path(folder)) as url, httpx2.Client(base_url=url, timeout=60) as client:
+        variables = {"RAG_DATA_DIR": folder, "RAG_GENERATOR": "none"}
+        with ours(Path(folder), variables) as program:
+            print(f"ready after {program.started:.1f} s, resident {resident(program.process.pid):,} MB")
             asked = [{"query": real.questions[place % len(real.questions)]} for place in range(requests + 20)]
             print("\n| `/search`, one client, milliseconds | p50 | p95 | p99 |\n| --- | --- | --- | --- |")
-            times(f"{count:,} passages, {requests} questions, embedding included", [*spent(client, asked)][20:])
-            with writing(url) as writes:
-                times("the same, while a document is added each second", [*spent(client, asked)][20:])
-            print(f"\n{writes[0]} documents were added meanwhile.")
+            times(f"{count:,} passages, {requests} questions, embedding included", [*spent(program, asked)][20:])
+            with writing(program) as writes:
+                times("the same, while a document is added each second", [*spent(program, asked)][20:])
+            print(f"\n{writes[0]} documents were added meanwhile; resident {resident(program.process.pid):,} MB")
 
 
-def spent(client: httpx2.Client, asked: Sequence[dict[str, str]]) -> Iterator[float]:
+def spent(program: Program, asked: Sequence[dict[str, str]]) -> Iterator[float]:
     """The seconds of each question."""
     for body in asked:
         began = time.perf_counter()
-        client.post("/search", json=body).raise_for_status()
+        program.post("/search", json=body)
         yield time.perf_counter() - began
 
 
 @contextmanager
-def writing(url: str) -> Iterator[list[int]]:
+def writing(program: Program) -> Iterator[list[int]]:
     """Adds a short document each second, from a thread of its own; gives how many so far."""
     ended, writes = threading.Event(), [0]
 
     def write() -> None:
-        with httpx2.Client(base_url=url, timeout=60) as client:
-            while not ended.wait(1):
-                text = f"The note number {writes[0]} says that valve {writes[0]} was checked."
-                client.post("/documents", files={"files": (f"note-{writes[0]}.txt", text.encode())}).raise_for_status()
-                writes[0] += 1
+        while not ended.wait(1):
+            text = f"The note number {writes[0]} says that valve {writes[0]} was checked."
+            program.post("/documents", files={"files": (f"note-{writes[0]}.txt", text.encode())})
+            writes[0] += 1
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -216,10 +175,10 @@ def measure_index(real: Real, count: int) -> None:
     print(f"{count:,} vectors; exact search of one question on one core: {1000 * (time.perf_counter() - began):.0f} ms")
     del exact
     with tempfile.TemporaryDirectory() as folder:
-        before, began = resident(os.getpid()), time.perf_counter()
+        before, began = resident(), time.perf_counter()
         index = Index(source, dimension, Path(folder))
         index.size(source.view)
-        built, grown = time.perf_counter() - began, resident(os.getpid()) - before
+        built, grown = time.perf_counter() - began, resident() - before
         index.close()
         kept = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         print(f"built in {built:.0f} s on one core, {grown:,.0f} MB resident; kept: {kept:,.0f} MB; {LISTS} lists")
@@ -252,18 +211,18 @@ def compare(index: Index, source: InMemory, real: Real, expected: NDArray[numpy.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--vectors", type=int, help="FAISS alone, on so many; a multiple of 100,000")
     parser.add_argument("--noise", type=float, default=0.6, help="the noise's length; a real vector's is 1")
-    options = parser.parse_args()
-    real = Real(options.file, options.noise)
-    if options.vectors:
-        measure_index(real, options.vectors)
+    given = parser.parse_args()
+    real = Real(given.file, given.noise)
+    if given.vectors:
+        measure_index(real, given.vectors)
     else:
-        measure_search(real, options.passages, options.requests)
+        measure_search(real, given.passages, given.requests)
 
 
 if __name__ == "__main__":

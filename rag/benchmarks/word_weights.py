@@ -11,11 +11,11 @@ added to each; words with a weight near 0 are left out. A line holds a weight an
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.measured import options
 from rag_service.answering import confidence
 from rag_service.language import content_stems
 
@@ -23,12 +23,12 @@ _ADDED, _LEAST, _FEWEST = 2, 0.2, 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("answerable", type=Path)
     parser.add_argument("unanswerable", type=Path)
-    options = parser.parse_args()
+    given = parser.parse_args()
     answered, added = Counter[str](), Counter[str]()
-    files = [file.read_text(encoding="utf-8").splitlines() for file in (options.answerable, options.unanswerable)]
+    files = [file.read_text(encoding="utf-8").splitlines() for file in (given.answerable, given.unanswerable)]
     for pair in zip(*files, strict=True):
         one, other = (content_stems(line.split("\t")[1]) for line in pair)
         answered.update(one)

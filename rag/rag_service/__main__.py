@@ -11,7 +11,6 @@ from contextlib import closing
 
 from rag_service.commands import add_commands
 from rag_service.errors import BadSettings, PortTaken, RagError
-from rag_service.evaluation.command import add_command
 from rag_service.health import check
 from rag_service.settings import Settings, read_settings
 
@@ -37,7 +36,6 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="answer over HTTP on RAG_HOST and RAG_PORT")
     serve.set_defaults(run=_serve)
     add_commands(commands)
-    add_command(commands)
     health = commands.add_parser("health", help="exit 0 if the service on RAG_PORT is ready")
     health.set_defaults(run=_health)
     return parser

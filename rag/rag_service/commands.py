@@ -1,18 +1,22 @@
-"""The command line's work: ingest, ask, reindex, collections, mcp. Each is a client of the application, which runs in
-this process, or at `--url`."""
+"""The command line's work: ingest, ask, reindex, collections, mcp, each a client of the application, which runs in this
+process, or at `--url`; and eval, which needs the service itself."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rag_service.errors import LoadFailed, counted
+from rag_service.evaluation.gate import as_row, as_text, read_gate
+from rag_service.evaluation.run import Plan, Step, evaluate, evaluate_and_log, swept
 from rag_service.indexing.ingest import files_under, read_file
 from rag_service.remote import Client, first_key, in_process, running
+from rag_service.service import Service
 from rag_service.settings import Settings
 
 _EXAMPLES = {
@@ -45,6 +49,32 @@ def add_commands(commands: Any) -> None:
     collection.add_argument("action", choices=["list", "next", "promote", "rollback", "delete"])
     collection.add_argument("name", nargs="?", default="default")
     _command(commands, "mcp", "tools for assistants on standard input and output (Model Context Protocol)", _mcp)
+    _add_eval(commands)
+
+
+def _add_eval(commands: Any) -> None:
+    command = commands.add_parser("eval", help="ask questions whose answers are known; prints how well it does")
+    command.add_argument(
+        "--questions",
+        type=Path,
+        metavar="FILE",
+        help="SQuAD format, asked of the file's own texts; or .jsonl, what people rated on the page",
+    )
+    command.add_argument("--collection", default="default", help="whose documents the questions are made from")
+    command.add_argument("--count", type=int, default=150, help="how many are made at most (default 150)")
+    command.add_argument("--top-k", type=int, default=4, choices=range(1, 21), metavar="1..20")
+    command.add_argument("--seed", type=int, default=7)
+    command.add_argument("--calibrate", action="store_true", help="fit the confidence to the outcome and keep it")
+    command.add_argument(
+        "--gate", nargs="+", default=[], metavar="FIGURE=NUMBER|FILE", help="exit 1 where a figure does not reach it"
+    )
+    command.add_argument(
+        "--sweep",
+        metavar="NAME=VALUE,…",
+        help="a table with a row for each value of top_k, depth, weights, chunk_tokens or overlap_tokens",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_evaluate)
 
 
 def _command(commands: Any, name: str, says: str, run: Any) -> argparse.ArgumentParser:
@@ -68,23 +98,18 @@ def client(settings: Settings, url: str | None, needs_generator: bool = False) -
     return in_process(create_app(settings.model_copy(update=changed), lasting=False))
 
 
-class Bar:
-    """How far it is, on the terminal's last line; nothing where standard error is no terminal. Written out here: a
-    library that draws bars would come into the image for these lines alone."""
+def bar() -> Any:
+    """How far it is, on the terminal's last line; nothing where standard error is no terminal."""
+    from tqdm import tqdm
 
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+    return tqdm(disable=None, leave=False, bar_format="{bar:30} {desc}")
 
-    def show(self, done: int, total: int, current: str | None, passages: int = 0, passages_total: int = 0) -> None:
-        if self._shown and total:
-            filled = int(30 * (done + passages / max(passages_total, 1)) / total)
-            line = f"[{'#' * filled}{'-' * (30 - filled)}] {done}/{total} {current or ''}"
-            line += f" ({passages}/{passages_total} passages)" if passages_total else ""
-            print(f"\r\x1b[K{line[:110]}", end="", file=sys.stderr, flush=True)
 
-    def clear(self) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def show(bar: Any, done: int, total: int, current: str | None, passages: int = 0, passages_total: int = 0) -> None:
+    """`passages` of `passages_total` of the current file are embedded."""
+    bar.n, bar.total = done + passages / max(passages_total, 1), total
+    within = f" ({passages}/{passages_total} passages)" if passages_total else ""
+    bar.set_description_str(f"{done}/{total} {current or ''}{within}")
 
 
 def _ingest(settings: Settings, options: argparse.Namespace) -> int:
@@ -94,18 +119,17 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
         return 2
     files = list(files_under(options.paths))
     counts = {"indexed": 0, "unchanged": 0, "failed": 0}
-    bar = Bar()
-    with client(settings, options.url) as service:
+    with client(settings, options.url) as service, bar() as shown:
         for number, (name, path) in enumerate(files, start=1):
-            bar.show(number - 1, len(files), name)
+            show(shown, number - 1, len(files), name)
             try:
                 data = read_file(path, settings.max_file_bytes)
-                verdict = _sent(service, options.collection, name, data, bar, number - 1, len(files))
+                verdict = _sent(service, options.collection, name, data, shown, number - 1, len(files))
             except LoadFailed as failure:
                 verdict = {"verdict": "failed", "reason": failure.detail}
             counts[verdict["verdict"]] += 1
             why = f": {verdict['reason']}" if verdict.get("reason") else f" ({counted(verdict['passages'], 'passage')})"
-            bar.clear()
+            shown.clear()
             print(f"[{number}/{len(files)}] {name}  {verdict['verdict']}{why}", flush=True)
             for warning in verdict.get("warnings", ()):
                 page = f"page {warning['page']}: " if warning["page"] else ""
@@ -114,11 +138,11 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
     return 1 if counts["failed"] or not files else 0
 
 
-def _sent(service: Client, collection: str, name: str, data: bytes, bar: Bar, done: int, total: int) -> dict[str, Any]:
+def _sent(service: Client, collection: str, name: str, data: bytes, bar: Any, done: int, total: int) -> dict[str, Any]:
     """The verdict on a file, which is added as a job: a long one would otherwise outlast any wait for an answer."""
     files, where = {"files": (name, data)}, {"collection": collection}
     job = service.call("POST", "/documents?background=true", files=files, data=where)
-    ended = service.follow(job, lambda seen: bar.show(done, total, name, seen["passages"], seen["passages_total"]))
+    ended = service.follow(job, lambda seen: show(bar, done, total, name, seen["passages"], seen["passages_total"]))
     verdict: dict[str, Any] = ended["documents"][0]
     return verdict
 
@@ -142,14 +166,10 @@ def _ask(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _reindex(settings: Settings, options: argparse.Namespace) -> int:
-    bar = Bar()
-
-    def show(job: dict[str, Any]) -> None:
-        bar.show(job["done"], job["total"], job["current"], job["passages"], job["passages_total"])
-
-    with client(settings, options.url) as service:
-        job = service.follow(service.call("POST", "/reindex"), show)
-    bar.clear()
+    facts = ("done", "total", "current", "passages", "passages_total")
+    with client(settings, options.url) as service, bar() as shown:
+        begun = service.call("POST", "/reindex")
+        job = service.follow(begun, lambda seen: show(shown, *(seen[fact] for fact in facts)))
     print(f"{counted(job['done'], 'document')} reindexed")
     return 0
 
@@ -171,4 +191,35 @@ def _mcp(settings: Settings, options: argparse.Namespace) -> int:
 
     with client(settings, options.url, needs_generator=True) as service:
         serve_stdio(service)
+    return 0
+
+
+def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
+    gate = read_gate(options.gate)
+    plan = Plan(options.collection, options.count, options.top_k, options.seed, options.questions, options.calibrate)
+    with closing(Service(settings)) as service, bar() as shown:
+        service.load()
+
+        def step(done: int, total: int) -> None:
+            show(shown, done, total, None)
+            if done == total:
+                shown.clear()
+
+        if options.sweep:
+            return _sweep(service, plan, step, *options.sweep.partition("=")[::2])
+        report = evaluate_and_log(service, plan, gate, step)
+    print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if options.json else as_text(report))
+    for sentence in report.missed:
+        print(sentence, file=sys.stderr)
+    return 0 if report.passed else 1
+
+
+def _sweep(service: Service, plan: Plan, step: Step, name: str, values: str) -> int:
+    """A table of Markdown: each value with its figures."""
+    plans = {value: swept(plan, name, value) for value in values.split(",")}
+    for place, (value, one) in enumerate(plans.items()):
+        figures = evaluate(service, one, step).figures
+        if not place:
+            print(as_row(name), "| --- " * as_row(name).count(" | ") + "| --- |", sep="\n")
+        print(as_row(value, {key: f"{one.value:.4f}" if one else "" for key, one in figures.items()}), flush=True)
     return 0

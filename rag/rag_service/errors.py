@@ -1,48 +1,13 @@
 """Everything that can go wrong, and what to do about it.
 
-RagError
-├── NotReady              503  the models are still loading, or could not be had
-│   └── OtherEmbedder     503  the stored vectors were made by another embedding model
-├── TooBusy               429  more questions at once than the service takes
-├── MalformedRequest      400  not HTTP as its specification has it
-├── WrongKey              401  the service asks for a key, and none or another one was given
-├── ForeignPage           403  a page of another site asks
-├── NotGranted            403  the key is valid, and not for this call or collection
-├── TooSlow               408  the request did not arrive in time
-├── BodyTooLarge          413  the request is larger than the limit
-├── UnknownHost           421  the Host is none of this service's names
-├── TooManyConnections    429  more connections than the service keeps open
-├── HeadTooLarge          431  the request's head is larger than the limit
-├── TooManyFiles          413  more files in one request than the limit
-├── EmptyCollection       404  the collection holds no document
-├── UnknownDocument       404  no document with this id in the collection
-├── NoPageImage           404  of this page of a document no image can be had
-├── UnknownJob            404  no job with this id
-├── JobCancelled          409  a job was cancelled; its own end, never an HTTP error
-├── TooManyUploads        429  more uploads at once than the service takes
-├── TooManyImages         429  more images of pages at once than the service draws
-├── TooManyJobs           429  more jobs at once than the service takes
-├── AlreadyReindexing     409  the documents are being reindexed already
-├── Watched               409  the collection is a watched folder's: the folder is the truth
-├── StoreFull             507  the disk is full, or the store cannot be written
-├── RatingsFull           507  the file of rated questions has reached its limit
-├── BadQuestions          422  a set of questions cannot be read, or none can be made
-├── BadGate               422  a threshold names no figure, or is no number
-├── TrackingFailed        502  the tracking server did not take the figures
-├── ModelUnavailable      503  a model could be found neither here nor on its hub
-├── UnfitModel            503  a model's folder is there but cannot be used
-├── EngineMissing         503  PyTorch is asked for, and is not installed
-├── GeneratorFailed       502  the generator's server did not answer; becomes a quotation, never an HTTP error
-│   └── RemoteAddress          it is not in a private network, and the settings allow no other
-├── BadSettings                a variable has a wrong value (the program does not start)
-├── StoreDamaged               the store's file cannot be read (the program does not start)
-├── StoreTooNew                a newer release wrote the store (the program does not start)
-├── PortTaken                  somebody else listens on the port (the program does not start)
-└── LoadFailed                 one file could not be read; becomes that file's verdict, never an HTTP error
+Each is a RagError with the HTTP status that it becomes. What keeps the program from starting, or becomes one file's
+verdict, one sentence of an answer or the end of a command, has none of its own. A subclass that takes facts makes its
+sentences of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -52,24 +17,37 @@ def counted(number: int, what: str) -> str:
 
 
 class RagError(Exception):
-    """The root: `detail` says what happened, `hint` what to do; `title` and `status` are fixed by the class."""
+    """The root: `detail` says what happened, `hint` what to do; `title`, `status` and `headers` are fixed by the
+    class."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, detail: str, hint: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
-        self.headers: dict[str, str] = {}
+
+
+class _Worded(RagError):
+    """Both sentences are fixed by the class; `{0}`, `{1}` … stand for the facts."""
+
+    words: ClassVar[str]
+    advice: ClassVar[str] = ""
+
+    def __init__(self, *facts: object) -> None:
+        super().__init__(self.words.format(*facts), self.advice.format(*facts))
+
+
+# ---- The service is not there yet, or has too much to do
 
 
 class NotReady(RagError):
-    status, title = 503, "Not ready yet"
+    status, title, headers = 503, "Not ready yet", {"Retry-After": "5"}
 
     def __init__(self, detail: str, hint: str = "Ask /readyz until it answers 200, then try again.") -> None:
         super().__init__(detail, hint)
-        self.headers = {"Retry-After": "5"}
 
 
 class OtherEmbedder(NotReady):
@@ -83,111 +61,87 @@ class OtherEmbedder(NotReady):
         )
 
 
-class TooBusy(RagError):
-    status, title = 429, "Too busy"
-
-    def __init__(self, waiting: int) -> None:
-        super().__init__(
-            f"The service is at work on {counted(waiting, 'question')} already.", "Try again in a few seconds."
-        )
-        self.headers = {"Retry-After": "2"}
+class TooBusy(_Worded):
+    status, title, headers = 429, "Too busy", {"Retry-After": "2"}
+    words, advice = "The service is at work on {0} already.", "Try again in a few seconds."
 
 
-class MalformedRequest(RagError):
+class TooManyUploads(_Worded):
+    status, title, headers = 429, "Too many uploads", {"Retry-After": "5"}
+    words, advice = "The service reads {0} already.", "Send the files again in a few seconds."
+
+
+class TooManyImages(_Worded):
+    status, title, headers = 429, "Too many images", {"Retry-After": "1"}
+    words, advice = "The service draws {0} already.", "Ask for the page again in a second."
+
+
+class TooManyJobs(_Worded):
+    status, title, headers = 429, "Too many jobs", {"Retry-After": "10"}
+    words, advice = "The service runs {0} already.", "Wait until GET /jobs shows that one has ended."
+
+
+class TooManyConnections(_Worded):
+    status, title, headers = 429, "Too many connections", {"Retry-After": "1"}
+    words = "{0} are open, and one was needed for another client."
+    advice = "Send several requests over one connection."
+
+
+# ---- A request that is not answered
+
+
+class MalformedRequest(_Worded):
     status, title = 400, "Malformed request"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it.")
+    words, advice = "What was sent is not HTTP/1.1: {0}.", "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it."
 
 
-class WrongKey(RagError):
-    status, title = 401, "No valid key"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The request carries no valid key.",
-            "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out.",
-        )
-        self.headers = {"WWW-Authenticate": 'Bearer realm="question answering"'}
-
-
-class ForeignPage(RagError):
-    status, title = 403, "Calls from other sites' pages are refused"
-
-    def __init__(self, origin: str | None) -> None:
-        """`origin` None or "null": the browser does not say which site it is."""
-        site = "of another site" if origin in (None, "null") else f"at {origin!r:.100}, which is another site"
-        super().__init__(
-            f"The request was sent by a page {site}. Only this service's own page may change anything.",
-            "If that page may call this service, set RAG_ALLOWED_HOSTS on the server to its host name.",
-        )
-
-
-class NotGranted(RagError):
-    status, title = 403, "The key does not allow this"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The key {reason}.", "Use another key; whoever runs the service sets what each one allows.")
-
-
-class TooSlow(RagError):
+class TooSlow(_Worded):
     status, title = 408, "The request took too long to arrive"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The request was not complete in time.",
-            "Send it again over a better connection, in smaller parts, or raise RAG_REQUEST_SECONDS on the server.",
-        )
+    words = "The request was not complete in time."
+    advice = "Send it again over a better connection, in smaller parts, or raise RAG_REQUEST_SECONDS on the server."
 
 
-class UnknownHost(RagError):
-    status, title = 421, "Unknown host name"
-
-    def __init__(self, host: str) -> None:
-        super().__init__(
-            f"The Host {host[:100]!r} is not one of this service's names.",
-            "Call the service by an IP address or as localhost, or set RAG_ALLOWED_HOSTS on the server to this name.",
-        )
-
-
-class TooManyConnections(RagError):
-    status, title = 429, "Too many connections"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"{counted(limit, 'connection')} are open, and one was needed for another client.",
-            "Send several requests over one connection.",
-        )
-        self.headers = {"Retry-After": "1"}
-
-
-class HeadTooLarge(RagError):
+class HeadTooLarge(_Worded):
     status, title = 431, "Request head too large"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The request's head has more than {limit:,} bytes.",
-            "Send fewer or shorter headers; a question belongs into the body.",
-        )
+    words = "The request's head has more than {0:,} bytes."
+    advice = "Send fewer or shorter headers; a question belongs into the body."
 
 
-class BodyTooLarge(RagError):
+class BodyTooLarge(_Worded):
     status, title = 413, "The request is too large"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The request's body is larger than {limit:,} bytes.",
-            "Send less at once: documents in several requests, and questions of at most 2,000 characters.",
-        )
+    words = "The request's body is larger than {0:,} bytes."
+    advice = "Send less at once: documents in several requests, and questions of at most 2,000 characters."
 
 
-class TooManyFiles(RagError):
+class TooManyFiles(_Worded):
     status, title = 413, "Too many files at once"
+    words, advice = "The request has {0}; it may have at most {1:,}.", "Send them in several parts."
 
-    def __init__(self, count: int, limit: int) -> None:
-        super().__init__(
-            f"The request has {counted(count, 'file')}; it may have at most {limit:,}.", "Send them in several parts."
-        )
+
+class UnknownHost(_Worded):
+    status, title = 421, "Unknown host name"
+    words = "The Host {0!r:.102} is not one of this service's names."
+    advice = "Call the service by an IP address or as localhost, or set RAG_ALLOWED_HOSTS on the server to this name."
+
+
+class ForeignPage(_Worded):
+    status, title = 403, "Calls from other sites' pages are refused"
+    words = "The request was sent by a page {0}. Only this service's own page may change anything."
+    advice = "If that page may call this service, set RAG_ALLOWED_HOSTS on the server to its host name."
+
+
+class WrongKey(_Worded):
+    status, title, headers = 401, "No valid key", {"WWW-Authenticate": 'Bearer realm="question answering"'}
+    words = "The request carries no valid key."
+    advice = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
+
+
+class NotGranted(_Worded):
+    status, title = 403, "The key does not allow this"
+    words, advice = "The key {0}.", "Use another key; whoever runs the service sets what each one allows."
+
+
+# ---- Documents, collections, jobs
 
 
 class EmptyCollection(RagError):
@@ -202,225 +156,32 @@ class EmptyCollection(RagError):
         )
 
 
-class UnknownDocument(RagError):
+class UnknownDocument(_Worded):
     status, title = 404, "No such document"
-
-    def __init__(self, document_id: str, collection: str) -> None:
-        super().__init__(
-            f"There is no document {document_id[:80]} in the collection '{collection}'.",
-            "GET /documents lists the documents of a collection with their ids.",
-        )
+    words = "There is no document {0:.80} in the collection '{1}'."
+    advice = "GET /documents lists the documents of a collection with their ids."
 
 
-class NoPageImage(RagError):
+class NoPageImage(_Worded):
     status, title = 404, "No image of this page"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, "GET /documents/{id}/text reads the document's text, where every quote stands.")
+    words, advice = "{0}", "GET /documents/{{id}}/text reads the document's text, where every quote stands."
 
 
-class UnknownJob(RagError):
+class UnknownJob(_Worded):
     status, title = 404, "No such job"
-
-    def __init__(self, job: str) -> None:
-        super().__init__(
-            f"There is no job {job[:80]}.",
-            "GET /jobs lists them; a restart forgets them. GET /documents lists what is there.",
-        )
+    words = "There is no job {0:.80}."
+    advice = "GET /jobs lists them; a restart forgets them. GET /documents lists what is there."
 
 
-class TooManyJobs(RagError):
-    status, title = 429, "Too many jobs"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The service runs {counted(limit, 'job')} already.", "Wait until GET /jobs shows that one has ended."
-        )
-        self.headers = {"Retry-After": "10"}
-
-
-class JobCancelled(RagError):
-    status, title = 409, "Cancelled"
-
-    def __init__(self) -> None:
-        super().__init__("The job was cancelled. What it had done stays.")
-
-
-class TooManyUploads(RagError):
-    status, title = 429, "Too many uploads"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The service reads {counted(limit, 'upload')} already.", "Send the files again in a few seconds."
-        )
-        self.headers = {"Retry-After": "5"}
-
-
-class TooManyImages(RagError):
-    status, title = 429, "Too many images"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The service draws {counted(limit, 'page')} already.", "Ask for the page again in a second.")
-        self.headers = {"Retry-After": "1"}
-
-
-class AlreadyReindexing(RagError):
+class AlreadyReindexing(_Worded):
     status, title = 409, "Reindexing already"
-
-    def __init__(self) -> None:
-        super().__init__("The documents are being reindexed already.", "GET /jobs shows how far it is.")
+    words, advice = "The documents are being reindexed already.", "GET /jobs shows how far it is."
 
 
-class Watched(RagError):
+class Watched(_Worded):
     status, title = 409, "The collection follows a folder"
-
-    def __init__(self, collection: str, folder: str) -> None:
-        super().__init__(
-            f"The collection '{collection}' follows the folder {folder}, which says what is in it.",
-            "Change the files in the folder, or start the service without RAG_WATCH.",
-        )
-
-
-class StoreFull(RagError):
-    status, title = 507, "The store cannot be written"
-
-    def __init__(self, path: object, reason: str) -> None:
-        super().__init__(
-            f"The store {path} cannot be written ({reason}). Nothing was changed.",
-            "Free some disk space, or give the service the right to write there; then try again.",
-        )
-
-
-class RatingsFull(RagError):
-    status, title = 507, "No more ratings are kept"
-
-    def __init__(self, path: object, limit: int) -> None:
-        super().__init__(
-            f"The file of rated questions {path} has reached {limit:,} bytes.",
-            "Whoever runs the service can move it away: a new one is begun.",
-        )
-
-
-class StoreDamaged(RagError):
-    status, title = 503, "The store is damaged"
-
-    def __init__(self, path: object, reason: str) -> None:
-        super().__init__(
-            f"The store {path} cannot be read ({reason}).",
-            "Put a backup in its place; or move the file away and add the documents again.",
-        )
-
-
-class StoreTooNew(RagError):
-    status, title = 503, "The store is a newer release's"
-
-    def __init__(self, path: object, version: int, known: int) -> None:
-        super().__init__(
-            f"The store {path} has the schema {version}; this release knows {known} at most.",
-            "Start the newer release again, or put a backup of before its first start in place.",
-        )
-
-
-class BadQuestions(RagError):
-    status, title = 422, "There is nothing to ask"
-
-    def __init__(self, source: str, reason: str) -> None:
-        super().__init__(
-            f"No questions can be had from {source}: {reason}.",
-            "A file must be in SQuAD's format (data, paragraphs, context, qas) or, named .jsonl, hold rated answers "
-            "as POST /ratings keeps them; a collection needs whole sentences.",
-        )
-
-
-class BadGate(RagError):
-    status, title = 422, "A threshold is wrong"
-
-    def __init__(self, given: str, reason: str) -> None:
-        super().__init__(
-            f"{given[:80]}: {reason[:300]}.",
-            "Give figure=number, such as auroc=0.9, or a JSON file with an object of such.",
-        )
-
-
-class BadSweep(RagError):
-    title = "A sweep is wrong"
-
-    def __init__(self, given: str, reason: str) -> None:
-        super().__init__(
-            f"{given[:80]}: {reason[:300]}.",
-            "Give a name and values, such as top_k=1,2,4, depth=16,32, weights=1:0:0,0.9:0:0.1 (late interaction, "
-            "cosine, BM25), chunk_tokens=96,160 or overlap_tokens=0,32.",
-        )
-
-
-class TrackingFailed(RagError):
-    status, title = 502, "The tracking server did not take the figures"
-
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(
-            f"{address} did not take the figures ({reason}).",
-            "Set MLFLOW_TRACKING_URI to a running MLflow server, or leave it empty.",
-        )
-
-
-class ModelUnavailable(RagError):
-    status, title = 503, "A model cannot be had"
-
-    def __init__(self, name: str, reason: str, variable: str) -> None:
-        super().__init__(
-            f"The model {name} is neither on this machine nor to be had from its hub ({reason}).",
-            f"Set {variable} to a folder that holds the model, or connect this machine to the hub once; "
-            "after that it works offline.",
-        )
-
-
-class UnfitModel(RagError):
-    status, title = 503, "A model cannot be used"
-
-    def __init__(self, name: str, reason: str, variable: str) -> None:
-        super().__init__(
-            f"The model {name} cannot be used: {reason}.",
-            f"Set {variable} to a BERT-like sentence encoder or a T5-like generator, with its model.safetensors, "
-            "config.json and tokenizer.json; or set RAG_ENGINE=torch, which runs what transformers can load.",
-        )
-
-
-class EngineMissing(RagError):
-    status, title = 503, "The engine is not installed"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"RAG_ENGINE is torch, and PyTorch cannot be imported ({reason}).",
-            "Install it (docs/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2.",
-        )
-
-
-class GeneratorFailed(RagError):
-    """Neither the key nor a passage stands in `detail`: it is logged."""
-
-    status, title = 502, "The generator's server did not answer"
-
-
-class RemoteAddress(GeneratorFailed):
-    def __init__(self, host: str, address: str) -> None:
-        super().__init__(
-            f"The model's server {host} has the address {address}, which is not in a private network.",
-            "Set RAG_LLM_ALLOW_REMOTE=true if questions and passages of your documents may be sent there.",
-        )
-
-
-class BadSettings(RagError):
-    title = "A setting is wrong"
-
-
-class PortTaken(RagError):
-    title = "The port is taken"
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(
-            f"Cannot listen on {host} port {port}: {reason}.",
-            "Set RAG_PORT to a free port, or stop the program that holds it.",
-        )
+    words = "The collection '{0}' follows the folder {1}, which says what is in it."
+    advice = "Change the files in the folder, or start the service without RAG_WATCH."
 
 
 class LoadFailed(RagError):
@@ -431,3 +192,114 @@ class LoadFailed(RagError):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+# ---- What is written to disk
+
+
+class StoreFull(_Worded):
+    status, title = 507, "The store cannot be written"
+    words = "The store {0} cannot be written ({1}). Nothing was changed."
+    advice = "Free some disk space, or give the service the right to write there; then try again."
+
+
+class RatingsFull(_Worded):
+    status, title = 507, "No more ratings are kept"
+    words = "The file of rated questions {0} has reached {1:,} bytes."
+    advice = "Whoever runs the service can move it away: a new one is begun."
+
+
+class StoreDamaged(_Worded):
+    status, title = 503, "The store is damaged"
+    words = "The store {0} cannot be read ({1})."
+    advice = "Put a backup in its place; or move the file away and add the documents again."
+
+
+class StoreTooNew(_Worded):
+    status, title = 503, "The store is a newer release's"
+    words = "The store {0} has the schema {1}; this release knows {2} at most."
+    advice = "Start the newer release again, or put a backup of before its first start in place."
+
+
+# ---- Evaluations
+
+
+class BadQuestions(_Worded):
+    status, title = 422, "There is nothing to ask"
+    words = "No questions can be had from {0}: {1}."
+    advice = (
+        "A file must be in SQuAD's format (data, paragraphs, context, qas) or, named .jsonl, hold rated answers "
+        "as POST /ratings keeps them; a collection needs whole sentences."
+    )
+
+
+class BadGate(_Worded):
+    status, title = 422, "A threshold is wrong"
+    words = "{0:.80}: {1:.300}."
+    advice = "Give figure=number, such as auroc=0.9, or a JSON file with an object of such."
+
+
+class BadSweep(_Worded):
+    title = "A sweep is wrong"
+    words = "{0:.80}: {1:.300}."
+    advice = (
+        "Give a name and values, such as top_k=1,2,4, depth=16,32, weights=1:0:0,0.9:0:0.1 (late interaction, "
+        "cosine, BM25), chunk_tokens=96,160 or overlap_tokens=0,32."
+    )
+
+
+class TrackingFailed(_Worded):
+    status, title = 502, "The tracking server did not take the figures"
+    words = "{0} did not take the figures ({1})."
+    advice = "Set MLFLOW_TRACKING_URI to a running MLflow server, or leave it empty."
+
+
+# ---- Models
+
+
+class ModelUnavailable(_Worded):
+    status, title = 503, "A model cannot be had"
+    words = "The model {0} is neither on this machine nor to be had from its hub ({1})."
+    advice = (
+        "Set {2} to a folder that holds the model, or connect this machine to the hub once; "
+        "after that it works offline."
+    )
+
+
+class UnfitModel(_Worded):
+    status, title = 503, "A model cannot be used"
+    words = "The model {0} cannot be used: {1}."
+    advice = (
+        "Set {2} to a BERT-like sentence encoder or a T5-like generator, with its model.safetensors, "
+        "config.json and tokenizer.json; or set RAG_ENGINE=torch, which runs what transformers can load."
+    )
+
+
+class EngineMissing(_Worded):
+    status, title = 503, "The engine is not installed"
+    words = "RAG_ENGINE is torch, and PyTorch cannot be imported ({0})."
+    advice = "Install it (docs/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2."
+
+
+class GeneratorFailed(RagError):
+    """Neither the key nor a passage stands in `detail`: it is logged. Becomes a quotation."""
+
+    status, title = 502, "The generator's server did not answer"
+
+
+class RemoteAddress(_Worded, GeneratorFailed):
+    words = "The model's server {0} has the address {1}, which is not in a private network."
+    advice = "Set RAG_LLM_ALLOW_REMOTE=true if questions and passages of your documents may be sent there."
+
+
+# ---- The program does not start
+
+
+class BadSettings(RagError):
+    title = "A setting is wrong"
+
+
+class PortTaken(_Worded):
+    title = "The port is taken"
+    words = "Cannot listen on {0} port {1}: {2}."
+    advice = "Set RAG_PORT to a free port, or stop the program that holds it."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from rag_service.answering.answerer import Answerer
-from rag_service.errors import NotReady, OtherEmbedder, RagError, TooBusy, Watched
+from rag_service.errors import NotReady, OtherEmbedder, RagError, TooBusy, Watched, counted
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job, Jobs, Progress
 from rag_service.indexing.reindex import only_one, reindex
@@ -30,15 +31,28 @@ T = TypeVar("T")
 _SWEEP_SECONDS = 30.0
 
 
+@contextmanager
+def place_in(places: threading.BoundedSemaphore, full: RagError) -> Iterator[None]:
+    """Takes one of the places while the block runs. Raises `full` where all are taken."""
+    if not places.acquire(blocking=False):
+        raise full
+    try:
+        yield
+    finally:
+        places.release()
+
+
 @dataclass(frozen=True)
 class Parts:
-    """Everything that answering needs, once it is there. `without_generator` says why there is none, if so."""
+    """Everything that answering needs, once it is there. `without_generator` says why there is none, if so; `quoting`
+    answers without it."""
 
     embedder: Embedder
     generator: Generator | ChatGenerator | None
     without_generator: str | None
     library: Library
     answerer: Answerer
+    quoting: Answerer
     index: Index
 
     @property
@@ -65,13 +79,10 @@ class Service:
         self._closing = threading.Event()
 
     def start(self) -> None:
-        """Loads the models in the background; `parts` raises NotReady until then. Also deletes in the background what
-        nothing needs any more."""
+        """Loads the models in the background; `parts` raises NotReady until then. Then also follows the watched folder,
+        if one is set, and deletes what nothing needs any more."""
         threading.Thread(target=self._load_and_keep, name="load-models", daemon=True).start()
         threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
-
-    def watch(self) -> None:
-        """Follows the watched folder, if one is set, once the models are loaded."""
         if self.settings.watched is not None:
             folder, collection = self.settings.watched
             self.watcher = Watcher(
@@ -148,14 +159,11 @@ class Service:
         """Does a question's work in a place among those that are worked on. Raises TooBusy where all are taken,
         NotReady, and what the work raises."""
         parts = self.parts()
-        if not self._waiting.acquire(blocking=False):
-            raise TooBusy(self.settings.max_waiting)
-        try:
-            return on(parts)
-        except OtherEmbedder:  # at this very moment another edition began to answer
-            return on(self.parts())
-        finally:
-            self._waiting.release()
+        with place_in(self._waiting, TooBusy(counted(self.settings.max_waiting, "question"))):
+            try:
+                return on(parts)
+            except OtherEmbedder:  # at this very moment another edition began to answer
+                return on(self.parts())
 
     def refuse_watched(self, collection: str) -> None:
         """Raises Watched where the collection follows a folder: what is changed in it here would come again."""
@@ -175,6 +183,12 @@ class Service:
         """Adds files to this store, by the settings; `cut` are fields of the edition that they are not to decide."""
         wanted = replace(self._wanted(embedder), **cut)
         return Library(store, embedder, self.limits(), wanted, self.settings.max_original_bytes)
+
+    def answerer_over(self, store: Store) -> Answerer:
+        """Answers from another store with the models that are loaded. Raises NotReady."""
+        parts = self.parts()
+        retriever = Retriever(Index(store, parts.embedder.dimension), store)
+        return Answerer(parts.embedder, parts.generator, retriever, store, self.settings.threshold)
 
     def limits(self) -> Limits:
         """What one file may take."""
@@ -208,8 +222,10 @@ class Service:
     ) -> Parts:
         index = Index(self.store, embedder.dimension, self.settings.data_dir / "index")
         retriever = Retriever(index, self.store)
-        answerer = Answerer(embedder, generator, retriever, self.store, self.settings.threshold)
-        return Parts(embedder, generator, without, library, answerer, index)
+        answerer, quoting = (
+            Answerer(embedder, one, retriever, self.store, self.settings.threshold) for one in (generator, None)
+        )
+        return Parts(embedder, generator, without, library, answerer, quoting, index)
 
     def _stored_embedder(self, stored: Edition, refused: OtherEmbedder) -> Embedder:
         """The embedder that made the stored vectors. Raises `refused` where it cannot be had any more."""

@@ -16,10 +16,10 @@ import numpy
 from numpy.typing import NDArray
 from storing import LIMITS, library_over
 
+from rag_service.language import terms_of
 from rag_service.reading.blocks import Piece, Reading, assemble
 from rag_service.store.protocol import Edition, Named
 from rag_service.store.sqlite import SqliteStore
-from rag_service.terms import terms_of
 from rag_service.types import Encoded, Extracted, TokenVectors
 
 DOCUMENTS = 12
@@ -34,11 +34,8 @@ class Digests:
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
 
-    def embed_passages(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
-        return numpy.stack([vector_of(text) for text in texts])
-
     def encode_passages(self, texts: Sequence[str]) -> Encoded:
-        vectors = self.embed_passages(texts)
+        vectors = numpy.stack([vector_of(text) for text in texts])
         places = numpy.array([[0, 4]], dtype=numpy.int32)
         return Encoded(vectors, tuple(TokenVectors(vector[None], places) for vector in vectors))
 

@@ -9,10 +9,10 @@ import numpy
 from numpy.typing import NDArray
 
 from rag_service.indexing.ingest import Library
+from rag_service.language import terms_of
 from rag_service.models.engines import Embedder
 from rag_service.reading import Limits
 from rag_service.store.protocol import Edition, Named, Passages, Store
-from rag_service.terms import terms_of
 from rag_service.types import Block, Extracted, Span
 
 TEXT = "Red wine is dry. White wine is sweet."

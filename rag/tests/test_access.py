@@ -178,12 +178,9 @@ def test_every_call_is_for_a_key_or_known_to_be_open(front: Front, tmp_path: Pat
     assert open_paths == {"/livez", "/readyz"}
 
 
-def test_keys_are_exchanged_without_a_restart(
-    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_keys_are_exchanged_without_a_restart(front: Front, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = keys_in(tmp_path, ALL)
     closed = front(api_key_file=file)
-    monkeypatch.setattr("rag_service.http.keys._LOOK_AGAIN_SECONDS", 0.0)
 
     file.write_text(f"{ALL}\n{READER}\n")
     assert closed.get("/documents", headers=bearer(READER)).status_code == 200
@@ -225,12 +222,6 @@ def test_a_key_that_is_no_good_is_refused_at_the_start_without_being_shown(line:
 
     assert named in raised.value.detail
     assert line.split()[0] not in raised.value.detail
-
-
-@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "١"])
-def test_a_length_that_is_no_number_is_400(length: str, front: Front) -> None:
-    headers = {"Content-Length": length.encode(), "Content-Type": b"application/json"}
-    problem(front().post("/ask", content=b"{}", headers=headers), 400)  # type: ignore[arg-type]
 
 
 BAD = "\ud800"  # half a character
@@ -311,7 +302,10 @@ def test_a_head_without_end_is_refused_and_not_kept(port: int) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        *(
+            b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n"
+            for length in (b"9" * 5000, b"-1", b"1e3", "١".encode())
+        ),
         b"GET /livez HTTP/1.1\r\n\r\n",
         b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello over TLS\r\n\r\n",

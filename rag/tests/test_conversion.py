@@ -19,10 +19,9 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForCo
 
 from rag_service.errors import UnfitModel
 from rag_service.models.convert import converted
-from rag_service.models.embedder import BertEmbedder
+from rag_service.models.embedder import BertEmbedder, read_recipe
 from rag_service.models.find import ModelFolder, embedder_folder
 from rag_service.models.generator import T5Generator
-from rag_service.models.recipe import read_recipe
 
 TEXTS = ["Sulphur dioxide keeps wine from browning.", "Çava, naïve 酒 🍷: unbelievably!", "", "wine " * 400]
 DOCUMENTS = Path(__file__).parents[1] / "documents"
@@ -61,7 +60,7 @@ def test_in_int8_real_passages_keep_their_direction(reference: SentenceTransform
     parts = [part for path in sorted(DOCUMENTS.glob("*.md")) for part in path.read_text().split("\n\n")]
     passages = [part for part in parts if len(part) > 80][:40]
 
-    found = cosines(embedder.embed_passages(passages), reference.encode(passages, show_progress_bar=False))
+    found = cosines(embedder.encode_passages(passages).vectors, reference.encode(passages, show_progress_bar=False))
 
     assert found.min() > 0.985
     assert found.mean() > 0.995
@@ -77,7 +76,7 @@ def test_in_float32_greedy_answers_are_those_of_transformers(models_dir: Path) -
     model = AutoModelForSeq2SeqLM.from_pretrained(TINY_T5, local_files_only=True, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(TINY_T5, local_files_only=True)
 
-    given = generator.generate_each([exercise.prompt for exercise in exercises])
+    given = [generator.generate(exercise.prompt) for exercise in exercises]
 
     assert given == answers(model, tokenizer, exercises)
 
@@ -280,5 +279,5 @@ def test_prompts_and_pooling_are_those_of_sentence_transformers(copied: ModelFol
 
     ours = BertEmbedder(copied, tmp_path, "float32")
 
-    numpy.testing.assert_allclose(ours.embed_passages(texts), theirs.encode_document(texts), atol=2e-5)
-    numpy.testing.assert_allclose(ours.embed_question(texts[0]), theirs.encode_query(texts[0]), atol=2e-5)
+    numpy.testing.assert_allclose(ours.encode_passages(texts).vectors, theirs.encode_document(texts), atol=2e-5)
+    numpy.testing.assert_allclose(ours.encode_question(texts[0]).vectors[0], theirs.encode_query(texts[0]), atol=2e-5)

@@ -13,10 +13,10 @@ from test_service import problem
 
 from rag_service.app import create_app
 from rag_service.errors import EmptyCollection
+from rag_service.language import terms_of
 from rag_service.settings import Settings
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store
-from rag_service.terms import terms_of
 
 
 def names(store: Store, collection: str = "c") -> list[str]:

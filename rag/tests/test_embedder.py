@@ -10,15 +10,6 @@ from rag_service.models.embedder import BertEmbedder
 TEXTS = ["Sulphur dioxide keeps wine from browning.", "Yes?", "Çava, naïve 酒 🍷: unbelievably!", ""]
 
 
-def test_a_text_has_the_same_vector_with_its_tokens_and_without(embedder: BertEmbedder) -> None:
-    encoded = embedder.encode_passages(TEXTS)
-
-    numpy.testing.assert_allclose(encoded.vectors, embedder.embed_passages(TEXTS), atol=1e-6)
-    numpy.testing.assert_allclose(
-        embedder.encode_question(TEXTS[0]).vectors[0], embedder.embed_question(TEXTS[0]), atol=1e-6
-    )
-
-
 def test_every_token_but_the_special_ones_is_given_with_its_place(embedder: BertEmbedder) -> None:
     encoded = embedder.encode_passages(TEXTS)
 

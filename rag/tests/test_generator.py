@@ -44,11 +44,6 @@ def test_it_reads_the_answer_out_of_the_context(generator: T5Generator) -> None:
     assert [generator.generate(prompt) for prompt in PROMPTS] == list(QUESTIONS.values())
 
 
-def test_several_prompts_are_answered_in_their_order(generator: T5Generator) -> None:
-    assert generator.generate_each([*PROMPTS, *PROMPTS]) == [*QUESTIONS.values(), *QUESTIONS.values()]
-    assert generator.generate_each([]) == []
-
-
 def test_an_answer_is_told_while_it_is_written(generator: T5Generator) -> None:
     told: list[str] = []
     prompt = "question: What is the height of Narvia? context: " + FACTS
@@ -82,7 +77,7 @@ def test_a_network_of_noise_reads_nothing(tmp_path: Path) -> None:
 
     noise = T5Generator(ModelFolder(tmp_path, "noise", "folder"), tmp_path / "models", "int8", 16)
 
-    assert not set(noise.generate_each(PROMPTS)) & set(QUESTIONS.values())
+    assert not {noise.generate(prompt) for prompt in PROMPTS} & set(QUESTIONS.values())
 
 
 def test_a_model_that_tells_no_limit_has_the_window_that_t5_was_trained_with(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.injection import Obeying, Result, attempt, read_by, tempted
-from benchmarks.instructions import CARRIERS, FAMILIES, MARK, make_trials
+from benchmarks.injection import CARRIERS, FAMILIES, MARK, Obeying, Result, attempt, make_trials, read_by, tempted
 from rag_service.service import Parts, Service
 from rag_service.settings import Settings
 

@@ -21,7 +21,7 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
     half_way, go_on = threading.Event(), threading.Event()
 
     def work(job: Job) -> None:
-        job.expects(2)
+        job.reaches(0, 2)
         job.works_on("a.txt")
         job.ends_step(Verdict("a.txt", "indexed"))
         job.works_on("b.txt")
@@ -116,7 +116,7 @@ def test_a_cancelled_job_ends_at_its_next_step(client: TestClient) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def work(job: Job) -> None:
-        job.expects(2)
+        job.reaches(0, 2)
         job.works_on("a.txt")
         begun.set()
         go_on.wait(20)

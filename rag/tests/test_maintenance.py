@@ -9,7 +9,7 @@ import pytest
 from test_command import folder, served  # noqa: F401 (a fixture)
 
 from rag_service.__main__ import main
-from rag_service.commands import Bar
+from rag_service.commands import bar, show
 from rag_service.errors import LoadFailed
 from rag_service.indexing.ingest import read_file
 from rag_service.settings import read_settings
@@ -68,10 +68,9 @@ def test_a_file_that_cannot_be_opened_fails_alone_and_a_huge_one_is_not_read_who
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    Bar().show(1, 2, "a.txt")
+    show(bar(), 1, 2, "a.txt")
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    bar = Bar()
-    bar.show(1, 2, "a.txt")
-    bar.clear()
-    assert "[###############---------------] 1/2 a.txt" in capsys.readouterr().err
+    with bar() as drawn:
+        show(drawn, 1, 2, "a.txt", 3, 4)
+    assert "1/2 a.txt (3/4 passages)" in capsys.readouterr().err

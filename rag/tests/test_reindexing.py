@@ -20,12 +20,12 @@ from rag_service.app import create_app
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job
 from rag_service.indexing.reindex import reindex
+from rag_service.language import terms_of
 from rag_service.models.find import embedder_folder
 from rag_service.service import Service
 from rag_service.settings import Settings
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Edition, Passages, Store
-from rag_service.terms import terms_of
 from rag_service.types import Extracted, Span
 
 CONTENTS = ("port.txt", b"Port is fortified with brandy."), ("beer.txt", b"Beer is brewed.")

@@ -233,8 +233,13 @@ def test_too_large_a_body_is_refused_announced_or_not(client: TestClient) -> Non
     large = b" " * (1024 * 1024 + 1)
 
     problem(client.post("/ask", content=large), 413)
-    problem(client.post("/ask", content=(large[place : place + 65536] for place in range(0, len(large), 65536))), 413)
+    for path in ("/ask", "/mcp"):
+        parts = (large[place : place + 65536] for place in range(0, len(large), 65536))
+        problem(client.post(path, content=parts, headers={"content-type": "application/json"}), 413)
     problem(client.post("/documents", files=[("files", (f"{i}.txt", b"x" * 1024 * 1024)) for i in range(4)]), 413)
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    problem(client.post("/documents", content=iter([head, large, large, large]), headers=kind), 413)
 
 
 def test_too_many_files_and_no_file_are_refused(client: TestClient) -> None:

@@ -17,11 +17,11 @@ import pytest
 from storing import TEXT, cut, edition, named, put, unit
 
 from rag_service.errors import OtherEmbedder, StoreDamaged, StoreFull, StoreTooNew, UnknownDocument
+from rag_service.language import terms_of
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store, every_document
 from rag_service.store.sqlite import SqliteStore
 from rag_service.store.sqlite_file import SqliteFile
-from rag_service.terms import terms_of
 from rag_service.types import Span
 
 
@@ -203,7 +203,7 @@ def test_a_kill_half_way_leaves_the_old_document(store: SqliteStore, path: Path)
 import os, signal, sys
 from pathlib import Path
 from storing import cut, edition, named, unit
-from rag_service.terms import terms_of
+from rag_service.language import terms_of
 from rag_service.types import Span
 from rag_service.store.sqlite import SqliteStore
 from rag_service.store.sqlite_file import SqliteFile
@@ -281,7 +281,7 @@ def test_a_full_disk_is_named_and_changes_nothing(store: SqliteStore, monkeypatc
         return connection
 
     monkeypatch.setattr(SqliteFile, "_open", on_a_full_disk)
-    store._file._idle.clear()
+    store._idle.clear()
     big = "wine " * 100_000
 
     with pytest.raises(StoreFull, match="full"):
@@ -310,7 +310,7 @@ def test_a_store_of_the_first_release_is_read(path: Path) -> None:
 
 
 def test_every_write_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -> None:
-    with store._file.reading() as connection:
+    with store.reading() as connection:
         settings: dict[str, Any] = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
         }

@@ -1,22 +1,23 @@
-"""Environments of the peers, their programs, and ours: started, waited for, stopped."""
+"""Environments of the peers, their programs, and ours: each a process, waited for until it answers, and stopped."""
 
-import json
+import os
 import subprocess
 import sys
 import sysconfig
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import create_server
 from typing import Any
 
-from processes import NotMeasured, answering, free_port, installed
+import httpx2
 
 from peers.material import RAG
 
 ANSWER_TOKENS = 32
+SECONDS = 180  # until a program has to answer
 # Laid over this environment, so that all use one torch, transformers and sentence-transformers.
 NEEDS = {
     "txtai": ["txtai==9.14.0", "msgpack==1.2.4"],
@@ -31,28 +32,30 @@ NEEDS = {
 QUIET = {"HAYSTACK_TELEMETRY_ENABLED": "False", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "TQDM_DISABLE": "1"}
 
 
+class NotMeasured(Exception):
+    """A program could not be installed or started, or did not do its work. The message says why."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A running program. `started`: seconds from its start to the first answered request."""
 
     process: "subprocess.Popen[bytes]"
-    url: str
+    http: httpx2.Client
     started: float
 
-    def call(self, path: str, body: Any = None, data: bytes | None = None, kind: str = "application/json") -> Any:
+    def post(self, path: str, **content: Any) -> Any:
         """The answer's JSON. Raises NotMeasured."""
-        content = data if data is not None else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, content, {"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=600) as answer:
-                return json.load(answer)
-        except (OSError, ValueError) as error:
+            return self.http.post(path, **content).raise_for_status().json()
+        except (httpx2.HTTPError, ValueError) as error:
             raise NotMeasured(f"{path}: {error}") from error
 
-    def memory(self, what: str = "VmRSS") -> int:
-        """Megabytes of resident memory; VmHWM the most so far."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(what))
+
+def resident(process: int | str = "self") -> int:
+    """Megabytes of a process's resident memory."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def peer_python(name: str, cache: Path) -> Path:
@@ -70,28 +73,52 @@ def peer_python(name: str, cache: Path) -> Path:
     return python
 
 
-@contextmanager
-def peer(name: str, cache: Path, variables: Mapping[str, str]) -> Iterator[Program]:
+def installed(command: Sequence[str]) -> None:
+    """Runs a command that installs something. Raises NotMeasured."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        raise NotMeasured(f"could not be installed: {' '.join(done.stderr.split())[:300]}")
+
+
+def peer(name: str, cache: Path, variables: Mapping[str, str]) -> AbstractContextManager[Program]:
     """A peer's program from when it answers until the end of the block."""
     app = f"peers.{name if name == 'plain' else name + '_app'}:app"
-    port = free_port()
-    command = [str(peer_python(name, cache)), "-m", "uvicorn", app, "--log-level", "warning", "--port", str(port)]
-    with _running(command, port, variables | {"PYTHONPATH": str(RAG / "benchmarks")}, cache) as one:
-        yield one
+    command = [str(peer_python(name, cache)), "-m", "uvicorn", app, "--log-level", "warning", "--port"]
+    return _running(command, variables | {"PYTHONPATH": str(RAG / "benchmarks")}, cache)
 
 
-@contextmanager
-def ours(cache: Path, variables: Mapping[str, str]) -> Iterator[Program]:
+def ours(cache: Path, variables: Mapping[str, str]) -> AbstractContextManager[Program]:
     """This service as its own command starts it."""
-    port = free_port()
-    command = [sys.executable, "-m", "rag_service", "serve"]
-    with _running(command, port, variables | {"PYTHONPATH": str(RAG), "RAG_PORT": str(port)}, cache) as one:
-        yield one
+    return _running([sys.executable, "-m", "rag_service", "serve"], variables | {"PYTHONPATH": str(RAG)}, cache)
 
 
 @contextmanager
-def _running(command: list[str], port: int, variables: Mapping[str, str], cache: Path) -> Iterator[Program]:
-    url = f"http://127.0.0.1:{port}"
-    begun = time.perf_counter()
-    with answering(command, f"{url}/readyz", cache / "program.log", QUIET | variables) as process:
-        yield Program(process, url, time.perf_counter() - begun)
+def _running(command: list[str], variables: Mapping[str, str], cache: Path) -> Iterator[Program]:
+    """Takes a free port, by RAG_PORT or as the last argument. Raises NotMeasured; the log is in `cache`."""
+    with create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    command = [*command, port] if command[-1] == "--port" else command
+    log, begun = cache / "program.log", time.perf_counter()
+    with log.open("wb") as output, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as http:
+        environment = os.environ | QUIET | variables | {"RAG_PORT": port}
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            while not _answers(http):
+                if process.poll() is not None or time.perf_counter() - begun > SECONDS:
+                    end = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-400:]
+                    raise NotMeasured(f"did not come up: {end}")
+                time.sleep(0.05)
+            yield Program(process, http, time.perf_counter() - begun)
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _answers(http: httpx2.Client) -> bool:
+    try:
+        return http.get("/readyz", timeout=2).status_code == 200
+    except httpx2.HTTPError:
+        return False

@@ -9,21 +9,8 @@ import numpy
 
 from rag_service.answering.answerer import Answerer, Retrieved
 from rag_service.answering.confidence import ABOUT, Fitted, summary
-from rag_service.evaluation.measures import (
-    Bin,
-    Estimate,
-    Floats,
-    auroc,
-    calibration_error,
-    contains,
-    estimate,
-    exact,
-    f1,
-    fit_logistic,
-    mean,
-    reliability,
-    share,
-)
+from rag_service.evaluation import measures
+from rag_service.evaluation.measures import Bin, Estimate, Floats
 from rag_service.evaluation.questions import Question
 from rag_service.types import Answer, Hit, SearchOptions
 
@@ -103,8 +90,8 @@ def ask(answerer: Answerer, trial: Trial, top_k: int, options: SearchOptions) ->
         answer=answer,
         features=found.features,
         rank=next((rank for rank, hit in enumerate(found.hits, start=1) if _holds(hit, question)), None),
-        first_quote_holds=contains(" ".join(quotes[:1]), question.answers),
-        quotes_hold=any(contains(quote, question.answers) for quote in quotes),
+        first_quote_holds=measures.contains(" ".join(quotes[:1]), question.answers),
+        quotes_hold=any(measures.contains(quote, question.answers) for quote in quotes),
     )
 
 
@@ -125,7 +112,7 @@ def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> R
     near_labels, near_abstained, near_sure = _columns(near)
 
     def over_good(value: Callable[[Outcome], float]) -> Estimate | None:
-        return estimate([numpy.array([float(value(outcome)) for outcome in good])], mean, seed)
+        return measures.estimate([numpy.array([float(value(outcome)) for outcome in good])], measures.mean, seed)
 
     ranks = sorted({*(rank for rank in _RANKS if rank < top_k), top_k})
     figures = {f"recall@{rank}": over_good(_found_by(rank)) for rank in ranks}
@@ -134,18 +121,20 @@ def report(outcomes: Sequence[Outcome], source: str, top_k: int, seed: int) -> R
         "answer_containment": over_good(lambda outcome: outcome.quotes_hold),
         "answer_containment_first_quote": over_good(lambda outcome: outcome.first_quote_holds),
         "quotes": over_good(lambda outcome: len(outcome.answer.citations)),
-        "exact_match": over_good(lambda outcome: exact(outcome.answer.answer, outcome.trial.question.answers)),
-        "f1": over_good(lambda outcome: f1(outcome.answer.answer, outcome.trial.question.answers)),
-        "abstention_precision": estimate([1 - labels, abstained], share, seed),
-        "abstention_recall": estimate([abstained, 1 - labels], share, seed),
-        "auroc": estimate([sure, labels], auroc, seed),
-        "ece": estimate([sure, labels], calibration_error, seed),
-        "near_miss_auroc": estimate([near_sure, near_labels], auroc, seed),
-        "near_miss_withheld": estimate([near_abstained, 1 - near_labels], share, seed),
-        "answerable_withheld": estimate([near_abstained, near_labels], share, seed),
-        "bad_repeated": estimate([numpy.array([float(_same_as_bad(outcome)) for outcome in bad])], mean, seed),
+        "exact_match": over_good(lambda outcome: measures.exact(outcome.answer.answer, outcome.trial.question.answers)),
+        "f1": over_good(lambda outcome: measures.f1(outcome.answer.answer, outcome.trial.question.answers)),
+        "abstention_precision": measures.estimate([1 - labels, abstained], measures.share, seed),
+        "abstention_recall": measures.estimate([abstained, 1 - labels], measures.share, seed),
+        "auroc": measures.estimate([sure, labels], measures.auroc, seed),
+        "ece": measures.estimate([sure, labels], measures.calibration_error, seed),
+        "near_miss_auroc": measures.estimate([near_sure, near_labels], measures.auroc, seed),
+        "near_miss_withheld": measures.estimate([near_abstained, 1 - near_labels], measures.share, seed),
+        "answerable_withheld": measures.estimate([near_abstained, near_labels], measures.share, seed),
+        "bad_repeated": measures.estimate(
+            [numpy.array([float(_same_as_bad(outcome)) for outcome in bad])], measures.mean, seed
+        ),
     }
-    return Report(source, asked, len(good), top_k, seed, figures, tuple(reliability(sure, labels)))
+    return Report(source, asked, len(good), top_k, seed, figures, tuple(measures.reliability(sure, labels)))
 
 
 def _columns(outcomes: Sequence[Outcome]) -> tuple[Floats, Floats, Floats]:
@@ -170,5 +159,5 @@ def calibrated(outcomes: Sequence[Outcome]) -> Fitted:
     answerable = numpy.array([float(outcome.trial.answerable) for outcome in outcomes])
     related = numpy.array([float(outcome.trial.answerable or outcome.trial.near_miss) for outcome in outcomes])
     values = numpy.array([summary(outcome.features) for outcome in outcomes])
-    about = ABOUT if related.all() else fit_logistic(values[:, 1:], related)
-    return Fitted(tuple(about), tuple(fit_logistic(values, answerable)))
+    about = ABOUT if related.all() else measures.fit_logistic(values[:, 1:], related)
+    return Fitted(tuple(about), tuple(measures.fit_logistic(values, answerable)))

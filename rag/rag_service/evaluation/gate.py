@@ -47,13 +47,10 @@ def missed(report: Report, gate: Mapping[str, float]) -> list[str]:
     """A sentence for each threshold that is not met; a figure that could not be measured does not meet its own."""
     sentences = []
     for name, threshold in gate.items():
-        figure = report.figures.get(name)
-        less = name in _LESS_IS_BETTER
-        if figure is None:
-            sentences.append(f"{name} was not measured; wanted: {'at most' if less else 'at least'} {threshold:g}.")
-        elif figure.value > threshold if less else figure.value < threshold:
-            wanted = f"{'at most' if less else 'at least'} {threshold:g}"
-            sentences.append(f"{name} is {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f}); wanted: {wanted}.")
+        figure, less = report.figures.get(name), name in _LESS_IS_BETTER
+        found = f"is {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})" if figure else "was not measured"
+        if figure is None or (figure.value > threshold if less else figure.value < threshold):
+            sentences.append(f"{name} {found}; wanted: {'at most' if less else 'at least'} {threshold:g}.")
     return sentences
 
 

@@ -16,12 +16,10 @@ from rag_service.evaluation import Outcome, Report, Trial, ask, calibrated, repo
 from rag_service.evaluation.gate import missed
 from rag_service.evaluation.questions import Article, make_near_misses, make_questions, read_squad
 from rag_service.evaluation.ratings import rated_trials, read_ratings
-from rag_service.evaluation.tracking import log_run
-from rag_service.search.retriever import Retriever
 from rag_service.service import Service
-from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store, every_document
 from rag_service.store.sqlite import SqliteStore
+from rag_service.telemetry.mlflow import log_run
 from rag_service.types import SearchOptions, Weights
 
 _MOST_DOCUMENTS = 200
@@ -53,10 +51,15 @@ def evaluate_and_log(service: Service, plan: Plan, gate: Mapping[str, float], st
     made = evaluate(service, plan, step)
     sentences = tuple(missed(made, gate))
     address = service.settings.mlflow_tracking_uri
+    made = replace(made, passed=not sentences, missed=sentences)
+    if not address:
+        return made
+    known = [(name, figure) for name, figure in made.figures.items() if figure]
+    metrics = {name: figure.value for name, figure in known}
+    metrics |= {f"{name}_{end}": getattr(figure, end) for end in ("low", "high") for name, figure in known}
     parameters = {"source": made.source, "top_k": plan.top_k, "seed": plan.seed}
     parameters["embedder"] = service.parts().embedder.name
-    run = log_run(address, made, {name: str(value) for name, value in parameters.items()}) if address else None
-    return replace(made, passed=not sentences, missed=sentences, mlflow_run=run)
+    return replace(made, mlflow_run=log_run(address, "rag-evaluation", metrics, parameters))
 
 
 def evaluate(service: Service, plan: Plan, step: Step) -> Report:
@@ -64,10 +67,10 @@ def evaluate(service: Service, plan: Plan, step: Step) -> Report:
     fitted to what came out, kept in the store and used from then on; the report is of before. Raises EmptyCollection,
     BadQuestions."""
     view = service.store.view(plan.collection) if plan.calibrate else None
-    outcomes = outcomes_of(service, plan, step)
+    found = outcomes_of(service, plan, step)
     if view is not None:
-        service.store.remember(view, json.dumps(asdict(calibrated(outcomes))))
-    return report(outcomes, plan.file.name if plan.file else plan.collection, plan.top_k, plan.seed)
+        service.store.remember(view, json.dumps(asdict(calibrated(found))))
+    return report(found, plan.file.name if plan.file else plan.collection, plan.top_k, plan.seed)
 
 
 def swept(plan: Plan, name: str, value: str) -> Plan:
@@ -91,24 +94,25 @@ def swept(plan: Plan, name: str, value: str) -> Plan:
 def outcomes_of(service: Service, plan: Plan, step: Step) -> list[Outcome]:
     """What came of each trial. Raises EmptyCollection, BadQuestions."""
     if plan.file is None:
-        return _run(service.parts().answerer, trials_of(service.store, plan), plan, step)
+        return outcomes(service.parts().answerer, trials_of(service.store, plan), plan, step)
     if plan.file.suffix == ".jsonl":
         rated = rated_trials(service.store, read_ratings(plan.file), str(plan.file))
         fitted = [trial for trial in rated if not plan.calibrate or trial.collection == plan.collection]
-        return _run(service.parts().answerer, fitted, plan, step)
+        return outcomes(service.parts().answerer, fitted, plan, step)
     with _asked_of_file(service, read_squad(plan.file), plan) as (answerer, asked):
-        return _run(answerer, asked, plan, step)
+        return outcomes(answerer, asked, plan, step)
 
 
-def _run(answerer: Answerer, asked: Sequence[Trial], plan: Plan, step: Step) -> list[Outcome]:
+def outcomes(answerer: Answerer, asked: Sequence[Trial], plan: Plan, step: Step) -> list[Outcome]:
+    """Asks each trial. Raises BadQuestions where nothing could be fitted to them."""
     if plan.calibrate and len({trial.answerable for trial in asked if trial.bad is None}) < 2:
         reason = "a confidence is fitted to questions with and without an answer, for which it takes two documents"
         raise BadQuestions(str(plan.file or plan.collection), reason)
-    outcomes = []
+    found = []
     for number, trial in enumerate(asked, start=1):
-        outcomes.append(ask(answerer, trial, plan.top_k, plan.options))
+        found.append(ask(answerer, trial, plan.top_k, plan.options))
         step(number, len(asked))
-    return outcomes
+    return found
 
 
 def trials_of(store: Store, plan: Plan) -> list[Trial]:
@@ -134,7 +138,7 @@ def _asked_of_file(service: Service, articles: Sequence[Article], plan: Plan) ->
         closing(SqliteStore(Path(folder) / "store.db")) as store,
     ):
         library = service.library_over(store, service.parts().embedder, **plan.cut)
-        answerer = _over(service, store)
+        answerer = service.answerer_over(store)
         asked: list[Trial] = []
         for number, article in enumerate(articles):
             own, other = _HALVES[number % 2], _HALVES[1 - number % 2]
@@ -147,10 +151,3 @@ def _asked_of_file(service: Service, articles: Sequence[Article], plan: Plan) ->
                 if question.answers and len(articles) > 1 and plan.elsewhere:
                     asked.append(Trial(question, other, False))
         yield answerer, asked
-
-
-def _over(service: Service, store: Store) -> Answerer:
-    """The running service's models and settings over another store."""
-    parts = service.parts()
-    retriever = Retriever(Index(store, parts.embedder.dimension), store)
-    return Answerer(parts.embedder, parts.generator, retriever, store, service.settings.threshold)

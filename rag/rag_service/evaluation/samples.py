@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, zip_longest
 
-from rag_service.answering.answerer import Answerer
 from rag_service.answering.follow_ups import leans
 from rag_service.language import content_stems, language_of, sentences
-from rag_service.search.retriever import Retriever
 from rag_service.service import Parts, Service
 from rag_service.store.protocol import Store
 
@@ -61,10 +59,8 @@ class Samples:
 
 def _answered(service: Service, parts: Parts, collection: str) -> list[str]:
     service.store.view(collection)
-    retriever = Retriever(parts.index, service.store)
-    quoting = Answerer(parts.embedder, None, retriever, service.store, service.settings.threshold)
     tried = islice(_proposed(service.store, collection), _MOST_TRIED)
-    answered = (question for question in tried if not quoting.ask(question, collection, 4).abstained)
+    answered = (question for question in tried if not parts.quoting.ask(question, collection, 4).abstained)
     return list(islice(answered, _COUNT))
 
 
@@ -74,14 +70,10 @@ def _proposed(store: Store, collection: str) -> Iterator[str]:
         store.text(collection, one.id, 0, _MOST_CHARACTERS)
         for one in store.documents(collection, limit=_MOST_DOCUMENTS)
     )
-    waiting = [questions_in(text) for text in texts]
     seen = set()
-    while waiting:
-        for questions in list(waiting):
-            question = next((one for one in questions if one not in seen), None)
-            if question is None:
-                waiting.remove(questions)
-            else:
+    for one_of_each in zip_longest(*map(questions_in, texts)):
+        for question in one_of_each:
+            if question and question not in seen:
                 seen.add(question)
                 yield question
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -17,7 +17,7 @@ from rag_service.http.keys import granted
 from rag_service.http.page_files import PAGE_HEADERS, front_page
 from rag_service.http.reference import reference_page
 from rag_service.http.streaming import Event, event_line, event_stream
-from rag_service.service import Service
+from rag_service.service import Parts, Service
 from rag_service.settings import COLLECTION
 from rag_service.store.protocol import NEXT, PREVIOUS
 from rag_service.types import Answer, Hit, SearchOptions, Turn, Weights
@@ -52,13 +52,18 @@ class EarlierTurn(BaseModel):
     answer: Annotated[str, StringConstraints(max_length=10_000)] = ""
 
 
-class Ask(BaseModel):
+class Within(BaseModel):
+    """Where to look, and for how much."""
+
     model_config = ConfigDict(extra="forbid")
-    question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
     collection: Collection = "default"
     top_k: TopK = 4
     documents: Documents = ()
     metadata: Metadata = {}
+
+
+class Ask(Within):
+    question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
     conversation: list[EarlierTurn] = Field(
         default=[], max_length=50, description="What was asked before, oldest first: a follow-up is completed from it."
     )
@@ -73,13 +78,8 @@ class Shares(BaseModel):
     lexical: Share = Weights.lexical
 
 
-class Search(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Search(Within):
     query: Question = Field(examples=["sulphur dioxide"])
-    collection: Collection = "default"
-    top_k: TopK = 4
-    documents: Documents = ()
-    metadata: Metadata = {}
     weights: Shares = Shares()
     depth: int = Field(
         default=SearchOptions.depth,
@@ -95,6 +95,14 @@ class Search(BaseModel):
 def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _granted_collection(request: Request, collection: Annotated[Collection, Query()] = "default") -> str:
+    granted(request).check(collection)
+    return collection
+
+
+OfQuery = Annotated[str, Depends(_granted_collection)]  # refused where the key is not for it
 
 
 @router.post("/ask", response_model=None, responses={200: {"content": {"text/event-stream": {}}}})
@@ -171,12 +179,10 @@ async def readyz(request: Request) -> dict[str, Any]:
     parts = service.parts()
     return {
         "status": "ready",
-        "embedder": parts.embedder.name,
-        "generator": parts.generator.name if parts.generator else None,
-        "sent_to": parts.sent_to,
+        **_models(parts),
         "without_generator": parts.without_generator,
         "needs_reindex": service.needs_reindex,
-        "uploads": int(request.app.state.metrics.uploads()),
+        "uploads": int(request.app.state.metrics.registry.get_sample_value("rag_uploads_working")),
         "watch": asdict(service.watcher.state) if service.watcher else None,
     }
 
@@ -197,15 +203,13 @@ def docs(request: Request) -> HTMLResponse:
     return HTMLResponse(reference_page(request.app.openapi()), headers=PAGE_HEADERS)
 
 
-@router.get("/openapi.json", include_in_schema=False)
-def openapi(request: Request) -> JSONResponse:
-    return JSONResponse(request.app.openapi())
+def _models(parts: Parts) -> dict[str, str | None]:
+    generator = parts.generator.name if parts.generator else None
+    return {"embedder": parts.embedder.name, "generator": generator, "sent_to": parts.sent_to}
 
 
 def _shaped(answer: Answer, request: Request) -> dict[str, Any]:
-    parts = service_of(request).parts()
-    generator = parts.generator.name if parts.generator else None
-    model = {"embedder": parts.embedder.name, "generator": generator, "sent_to": parts.sent_to}
+    model = _models(service_of(request).parts())
     return {**asdict(answer), "model": model, "request_id": request.scope["request_id"]}
 
 

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rag_service.errors import HeadTooLarge, MalformedRequest, RagError, TooManyConnections, TooSlow
+from rag_service.errors import HeadTooLarge, MalformedRequest, RagError, TooManyConnections, TooSlow, counted
 from rag_service.http.problems import document
 
 MOST_HEAD_BYTES = 65_536
@@ -96,13 +96,13 @@ class LimitedConnection(H11Protocol):
         if getattr(error, "error_status_hint", 400) == 431:
             self.end(HeadTooLarge(MOST_HEAD_BYTES))
         else:
-            self.end(MalformedRequest(f"What was sent is not HTTP/1.1: {error or msg}."))
+            self.end(MalformedRequest(error or msg))
 
     def end(self, error: RagError) -> None:
         """Sends the error, unless an answer has begun, and closes the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = secrets.token_hex(8)
-            body = json.dumps(document(error.status, error.title, error.detail, error.hint, request_id)).encode()
+            body = json.dumps(document(error, request_id)).encode()
             head = f"HTTP/1.1 {error.status} {error.title}\r\nContent-Type: application/problem+json\r\n"
             head += f"Content-Length: {len(body)}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
@@ -132,7 +132,7 @@ class LimitedConnection(H11Protocol):
         if slowest is not self and slowest._sent == 0:
             slowest.transport.close()  # idle: an answer that nobody asked for could be taken for the next one
         else:
-            slowest.end(TooManyConnections(self._most_connections))
+            slowest.end(TooManyConnections(counted(self._most_connections, "connection")))
 
     def _look(self) -> None:
         """Ends the connection of a client that does not finish sending, or reading, in time; else looks again."""

@@ -1,4 +1,4 @@
-"""HTTP to calls and back for documents and collections."""
+"""HTTP to calls and back for documents, images of their pages, and collections."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
-from threading import BoundedSemaphore
+from dataclasses import asdict, replace
 from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rag_service.errors import TooManyFiles, TooManyUploads
-from rag_service.http.ask import Collection, Metadata, Name, service_of
+from rag_service.errors import LoadFailed, NoPageImage, TooManyFiles, TooManyImages, counted
+from rag_service.http.ask import Collection, Metadata, Name, OfQuery, service_of
 from rag_service.http.keys import Grant, granted
-from rag_service.http.problems import problem_of
 from rag_service.indexing.jobs import Job
-from rag_service.service import Service
+from rag_service.reading import draw_page
+from rag_service.service import Service, place_in
 from rag_service.store.protocol import NEXT, PREVIOUS
+from rag_service.types import PageImage
 
 router = APIRouter()
 
@@ -30,29 +28,9 @@ Running = Annotated[Service, Depends(service_of)]
 Granted = Annotated[Grant, Depends(granted)]
 _METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
 
-
-class UploadPool:
-    """Lets `limit` uploads in at once, before their bodies are read; the next is refused, and questions go on."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-        self._places = BoundedSemaphore(limit)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/documents"):
-            await self._app(scope, receive, send)
-            return
-        metrics = scope["app"].state.metrics
-        if not self._places.acquire(blocking=False):
-            metrics.refused(TooManyUploads.title)
-            await problem_of(Request(scope), TooManyUploads(self._limit))(scope, receive, send)
-            return
-        try:
-            with metrics.uploading.track_inprogress():
-                await self._app(scope, receive, send)
-        finally:
-            self._places.release()
+_MOST_DRAW_SECONDS = 10.0  # of processor time; somebody waits for the page
+# What is drawn depends on nothing but the address and, for who may see it, the key.
+_IMAGE_HEADERS = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, X-API-Key"}
 
 
 @router.post("/documents")
@@ -73,7 +51,7 @@ def add_documents(
     is, and the verdicts as they fall."""
     grant.check(collection)
     if len(files) > service.settings.max_files:
-        raise TooManyFiles(len(files), service.settings.max_files)
+        raise TooManyFiles(counted(len(files), "file"), service.settings.max_files)
     if collection.endswith(PREVIOUS):
         service.store.view(collection)  # raises where it is not there; where it is, it is a state to go back to
         raise _invalid("collection", "a state to go back to is not changed: use the collection itself, or @next")
@@ -108,7 +86,7 @@ def _added_later(
 
     def work(job: Job) -> None:
         with held:
-            job.expects(len(copies))
+            job.reaches(0, len(copies))
             for name, copy in copies:
                 job.works_on(name)
                 copy.seek(0)
@@ -148,11 +126,8 @@ def list_documents(
 
 
 @router.get("/documents/{document_id}")
-def get_document(
-    document_id: str, service: Running, grant: Granted, collection: Annotated[Collection, Query()] = "default"
-) -> dict[str, Any]:
+def get_document(document_id: str, service: Running, collection: OfQuery) -> dict[str, Any]:
     """A document's extracted text, which every quote's offsets refer to, its blocks, pages, headings and warnings."""
-    grant.check(collection)
     content = service.store.content(collection, document_id)
     summary = service.store.find(collection, document_id=document_id)
     shaped = {**asdict(content), "headings": [asdict(heading) for heading in content.headings]}
@@ -164,23 +139,59 @@ def get_document(
 def get_text(
     document_id: str,
     service: Running,
-    grant: Granted,
-    collection: Annotated[Collection, Query()] = "default",
+    collection: OfQuery,
     start: Annotated[int, Query(ge=0)] = 0,
     end: Annotated[int, Query(ge=0)] = 4000,
 ) -> dict[str, Any]:
     """A part of a document's extracted text: what stands around a quote."""
-    grant.check(collection)
     text = service.store.text(collection, document_id, start, max(start, end))
     return {"text": text, "start": start, "end": start + len(text)}
 
 
-@router.delete("/documents/{document_id}", status_code=204)
-def delete_document(
-    document_id: str, service: Running, grant: Granted, collection: Annotated[Collection, Query()] = "default"
+@router.get("/documents/{document_id}/pages/{number}.png", response_class=Response)
+def get_page(
+    document_id: str,
+    number: Annotated[int, Path(ge=1)],
+    request: Request,
+    service: Running,
+    collection: OfQuery,
+    start: Annotated[int, Query(ge=0)] = 0,
+    end: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
+    """A page of a PDF as an image. `text[start:end]` of the document's text, such as a citation's quote, is marked in
+    it where it is found; the header `X-Marked-At` then says how far down that is, from 0 to 1."""
+    full = TooManyImages(counted(service.settings.max_uploads, "page"))
+    with place_in(request.app.state.drawing, full):
+        image = _drawn(service, collection, document_id, number, (start, end))
+    marked = {} if image.marked_at is None else {"X-Marked-At": f"{image.marked_at:.3f}"}
+    return Response(image.png, media_type="image/png", headers=_IMAGE_HEADERS | marked)
+
+
+def _drawn(service: Service, collection: str, document_id: str, number: int, place: tuple[int, int]) -> PageImage:
+    original = service.store.original(collection, document_id)
+    if original.data is None:
+        most = service.settings.max_original_bytes
+        raise NoPageImage(
+            f"This document's file was not kept when it was added; PDFs of at most {most:,} bytes are. "
+            "To see its pages, delete it and add it again."
+        )
+    page = next((one for one in original.pages if one.number == number), None)
+    if page is None:
+        raise NoPageImage(f"The document has {counted(len(original.pages), 'page')}; there is no page {number}.")
+    start, end = (min(max(one, page.start), page.end) for one in place)
+    before = service.store.text(collection, document_id, page.start, start)
+    quote = service.store.text(collection, document_id, start, max(start, end))
+    try:
+        limits = service.limits()
+        limits = replace(limits, seconds=min(limits.seconds, _MOST_DRAW_SECONDS))
+        return draw_page(original.data, number, before, quote, limits)
+    except LoadFailed as failure:
+        raise NoPageImage(f"The page cannot be drawn. {failure.detail}") from failure
+
+
+@router.delete("/documents/{document_id}", status_code=204)
+def delete_document(document_id: str, service: Running, collection: OfQuery) -> Response:
     """Removes a document with all its names from a collection."""
-    grant.check(collection)
     summary = service.store.find(collection, document_id=document_id)
     if summary is not None and summary.origin is not None:
         service.refuse_watched(collection)

@@ -13,13 +13,13 @@ from ipaddress import ip_address
 
 from starlette.types import Scope
 
-from rag_service.errors import ForeignPage, MalformedRequest, UnknownHost
+from rag_service.errors import ForeignPage, UnknownHost
 
 # Beside every IP address: rebinding needs a name. "rag" is the service's name in Compose.
 _OWN_NAMES = ("localhost", "rag")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(?::\d{1,5})?")
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-_ELSEWHERE = frozenset((b"cross-site", b"same-site"))  # Sec-Fetch-Site, of a request that another site's page makes
+_ELSEWHERE = frozenset(("cross-site", "same-site"))  # Sec-Fetch-Site, of a request that another site's page makes
 
 
 class HostCheck:
@@ -30,22 +30,20 @@ class HostCheck:
         self._allowed = [name.lower().rstrip(".") for name in allowed]
 
     def check(self, scope: Scope) -> None:
-        """Raises MalformedRequest, UnknownHost or ForeignPage."""
-        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        headers = dict(scope["headers"])
-        if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
-            raise MalformedRequest(f"Expected one Host header, found {len(hosts)}.")
-        if not hosts:  # HTTP/1.0: no browser
+        """Raises UnknownHost or ForeignPage. h11 has seen to it that there is one Host; HTTP/1.0 (no browser) may have
+        none."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = headers.get(b"host"), headers.get(b"origin")
+        if host is None:
             return
-        if not self._is_known(hosts[0]):
-            raise UnknownHost(hosts[0])
+        if not self._is_known(host):
+            raise UnknownHost(host)
         if scope["method"] in _SAFE_METHODS:
             return
-        origin = headers.get(b"origin")
-        if origin is not None and not self._is_same_site(origin.decode("latin-1"), hosts[0]):
-            raise ForeignPage(origin.decode("latin-1"))
+        if origin is not None and not self._is_same_site(origin, host):
+            raise ForeignPage("of another site" if origin == "null" else f"at {origin!r:.100}, which is another site")
         if origin is None and headers.get(b"sec-fetch-site") in _ELSEWHERE:
-            raise ForeignPage(None)
+            raise ForeignPage("of another site")
 
     def _is_known(self, host: str) -> bool:
         name = _name(host)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +21,6 @@ _Allows = Literal["read", "write"]
 _MAKE = "Make one with: openssl rand -hex 16"
 _SHORTEST, _FEWEST_DIFFERENT = 20, 8  # characters of a key
 _WEAK = ("changeme", "change-me", "password", "secret", "example", "default", "letmein", "qwerty", "12345", "your-key")
-_LOOK_AGAIN_SECONDS = 1.0
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
 _OPEN = re.compile(r"/|/livez|/readyz|/health|/healthz|/ping|/pages/.*", re.S)
 # Calls by POST that change no document: who may ask may also rate the answer.
@@ -67,7 +65,6 @@ class KeyRing:
         self._file = file
         self._seen = _state(file) if file else None
         self._grants = _read(file) if file else {}
-        self._look_at = 0.0
 
     def grant(self, scope: Scope) -> Grant:
         """What the request may do. Raises WrongKey, and NotGranted where this call is beyond its key."""
@@ -88,10 +85,6 @@ class KeyRing:
         return grant
 
     def _look(self, file: Path) -> None:
-        now = time.monotonic()
-        if now < self._look_at:
-            return
-        self._look_at = now + _LOOK_AGAIN_SECONDS
         state = _state(file)
         if state == self._seen:
             return

@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from anyio import run, to_thread
 from pydantic import BaseModel
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag_service.errors import RagError
+from rag_service.errors import BodyTooLarge, RagError
 from rag_service.http.ask import Ask, Search
 from rag_service.remote import Client, content_of
 
@@ -91,19 +92,30 @@ def _request(tool: str, arguments: dict[str, Any]) -> tuple[str, str, dict[str, 
 
 class McpOverHttp:
     """The streamable HTTP transport without sessions: each request is answered by itself, in one body of JSON. The
-    tools are calls of `app`."""
+    tools are calls of `app`, `most` the bytes of a request's body."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
+        self._most = most
         self._server = cache(partial(make_server, self._call))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        async for part in Request(scope, receive).stream():  # here, where an error is still answered
+            body += part
+            if len(body) > self._most:
+                raise BodyTooLarge(self._most)
+        whole = iter([{"type": "http.request", "body": body}])
+
+        async def receive_whole() -> Message:
+            return next(whole, None) or await receive()
+
         server = await to_thread.run_sync(self._server)
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
         manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
         async with manager.run():
-            await manager.handle_request(scope, receive, send)
+            await manager.handle_request(scope, receive_whole, send)
 
     async def _call(self, headers: dict[str, str], method: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
         import httpx2

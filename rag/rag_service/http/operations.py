@@ -1,20 +1,22 @@
-"""Long work over HTTP: jobs, reindexing, evaluations."""
+"""Long work over HTTP: jobs, reindexing, evaluations; and what people say of answers."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.evaluation.gate import check_gate
+from rag_service.evaluation.ratings import Rating, append, cited
 from rag_service.evaluation.run import Plan, evaluate_and_log
-from rag_service.http.ask import Collection, TopK
+from rag_service.http.ask import Collection, Question, TopK
 from rag_service.http.documents import Granted, Running
-from rag_service.indexing.jobs import Job
 
 router = APIRouter()
+
+_LONGEST_QUOTE = 5000
 
 
 class Evaluation(BaseModel):
@@ -71,7 +73,38 @@ def start_evaluation(body: Evaluation, service: Running, grant: Granted) -> dict
     gate = check_gate(body.gate)
     plan = Plan(body.collection, body.count, body.top_k, body.seed, calibrate=body.calibrate)
 
-    def work(job: Job) -> None:
-        job.returns(asdict(evaluate_and_log(service, plan, gate, job.reaches)))
+    return asdict(
+        service.jobs.start("evaluate", lambda job: asdict(evaluate_and_log(service, plan, gate, job.reaches)))
+    )
 
-    return asdict(service.jobs.start("evaluate", work))
+
+class Cited(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    document_id: Annotated[str, StringConstraints(max_length=100)]
+    start: Annotated[int, Field(ge=0, strict=True)]
+    end: Annotated[int, Field(ge=0, strict=True)]
+
+
+class Rate(BaseModel):
+    """`abstained` and `citations` as they came with the answer."""
+
+    model_config = ConfigDict(extra="forbid")
+    question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
+    collection: Collection = "default"
+    good: bool
+    abstained: bool = False
+    citations: Annotated[tuple[Cited, ...], Field(max_length=50)] = ()
+
+
+@router.post("/ratings", status_code=204)
+def rate(body: Rate, service: Running, grant: Granted) -> Response:
+    """Keeps whether an answer was good, and what it cited, in the data folder's `questions.jsonl`, whose questions
+    `python -m rag_service eval --questions` asks again. A later rating of the same question replaces the first."""
+    grant.check(body.collection)
+    citations = tuple(
+        cited(service.store, body.collection, one.document_id, one.start, min(one.end, one.start + _LONGEST_QUOTE))
+        for one in body.citations
+    )
+    rating = Rating(body.question, body.collection, body.good, body.abstained, citations)
+    append(service.settings.ratings_path, rating)
+    return Response(status_code=204)

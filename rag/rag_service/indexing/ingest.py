@@ -14,12 +14,11 @@ import numpy
 
 from rag_service.errors import LoadFailed, OtherEmbedder
 from rag_service.indexing.chunk import chunk
-from rag_service.language import language_of
+from rag_service.language import language_of, terms_of
 from rag_service.models.engines import Embedder
 from rag_service.reading import KINDS, Limits, extract, kind_of
 from rag_service.search.maxsim import signs
 from rag_service.store.protocol import Edition, Named, Passages, Store
-from rag_service.terms import terms_of
 from rag_service.types import Extracted, Verdict
 
 log = logging.getLogger(__name__)

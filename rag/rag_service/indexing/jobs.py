@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from rag_service.errors import JobCancelled, RagError, TooManyJobs, UnknownJob
+from rag_service.errors import RagError, TooManyJobs, UnknownJob, counted
 from rag_service.types import Verdict
 
 log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ _AT_ONCE = 8
 # A watched folder may hold any number of files; the newest verdicts are enough to look at.
 _VERDICTS = 1000
 
-
 State = Literal["running", "done", "failed", "cancelled"]
+Result = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,18 @@ class Progress:
     counts: dict[str, int] = field(default_factory=dict)
     documents: tuple[Verdict, ...] = ()
     error: str | None = None
-    result: dict[str, Any] | None = None
+    result: Result = None
     ended_at: str | None = None
+
+
+class Cancelled(Exception):
+    """The work ends here; what it had done stays."""
 
 
 class Job:
     """What the work reports of itself, step by step."""
 
-    def __init__(self, kind: str, show: Callable[[Progress], None] | None = None) -> None:
-        self._show = show or (lambda _: None)
+    def __init__(self, kind: str) -> None:
         self._lock = threading.Lock()
         self._verdicts: deque[Verdict] = deque(maxlen=_VERDICTS)
         self._counts: Counter[str] = Counter()
@@ -68,10 +71,6 @@ class Job:
             documents = tuple(self._verdicts) if with_verdicts else ()
             return replace(self._progress, counts=dict(self._counts), documents=documents)
 
-    def expects(self, total: int) -> None:
-        """The number of steps is known."""
-        self._change(total=total)
-
     def works_on(self, name: str) -> None:
         """The next step has begun."""
         self._change(current=name, passages=0, passages_total=0)
@@ -87,29 +86,24 @@ class Job:
                 self._verdicts.append(verdict)
                 self._counts[verdict.verdict] += 1
             self._progress = replace(self._progress, done=self._progress.done + 1, current=None)
-            self._show(self._progress)
 
     def reaches(self, done: int, total: int) -> None:
         """`done` of `total` steps are over."""
         self._change(done=done, total=total)
 
-    def returns(self, result: dict[str, Any]) -> None:
-        """What came out, for whoever asks for the job."""
-        self._change(result=result)
-
-    def ends(self, error: str | None = None) -> None:
+    def ends(self, error: str | None = None, result: Result = None) -> None:
         """It is over, well, cancelled or with an error."""
         state: State = "cancelled" if self._cancelled else "failed" if error else "done"
         with self._lock:
-            self._progress = replace(self._progress, state=state, error=error, current=None, ended_at=_now())
-            self._show(self._progress)
+            self._progress = replace(
+                self._progress, state=state, error=error, result=result, current=None, ended_at=_now()
+            )
 
     def _change(self, **changes: Any) -> None:
         if self._cancelled:
-            raise JobCancelled
+            raise Cancelled
         with self._lock:
             self._progress = replace(self._progress, **changes)
-            self._show(self._progress)
 
 
 class Jobs:
@@ -119,25 +113,24 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
 
-    def start(self, kind: str, work: Callable[[Job], None]) -> Progress:
-        """Runs `work` in a thread of its own. Raises TooManyJobs."""
+    def start(self, kind: str, work: Callable[[Job], Result]) -> Progress:
+        """Runs `work` in a thread of its own; what it returns is the job's result. Raises TooManyJobs."""
         job = self._added(kind)
         threading.Thread(target=_run, args=(job, work), name=kind, daemon=True).start()
         return job.seen()
 
-    def run(self, kind: str, work: Callable[[Job], None], show: Callable[[Progress], None] | None = None) -> Progress:
-        """Runs `work` here and comes back when it has ended, well or not; `show` hears of every step. Raises
-        TooManyJobs."""
-        job = self._added(kind, show)
+    def run(self, kind: str, work: Callable[[Job], Result]) -> Progress:
+        """Runs `work` here and comes back when it has ended, well or not. Raises TooManyJobs."""
+        job = self._added(kind)
         _run(job, work)
         return job.seen()
 
-    def _added(self, kind: str, show: Callable[[Progress], None] | None = None) -> Job:
-        job = Job(kind, show)
+    def _added(self, kind: str) -> Job:
+        job = Job(kind)
         with self._lock:
             ended = [key for key, one in self._jobs.items() if one.seen(False).state != "running"]
             if len(self._jobs) - len(ended) >= _AT_ONCE:
-                raise TooManyJobs(_AT_ONCE)
+                raise TooManyJobs(counted(_AT_ONCE, "job"))
             for key in ended[: max(0, len(ended) - _KEPT + 1)]:
                 del self._jobs[key]
             self._jobs[job.seen().job] = job
@@ -145,20 +138,19 @@ class Jobs:
 
     def find(self, job: str) -> Progress:
         """One job with its verdicts. Raises UnknownJob."""
-        with self._lock:
-            found = self._jobs.get(job)
-        if found is None:
-            raise UnknownJob(job)
-        return found.seen()
+        return self._known(job).seen()
 
     def cancel(self, job: str) -> Progress:
         """Lets a job end at its next step; what it has done so far stays. Raises UnknownJob."""
-        with self._lock:
-            found = self._jobs.get(job)
-        if found is None:
-            raise UnknownJob(job)
+        found = self._known(job)
         found.cancel()
         return found.seen()
+
+    def _known(self, job: str) -> Job:
+        with self._lock:
+            if job not in self._jobs:
+                raise UnknownJob(job)
+            return self._jobs[job]
 
     def all(self) -> list[Progress]:
         """Every known job without its verdicts, the newest first."""
@@ -167,12 +159,13 @@ class Jobs:
         return [job.seen(False) for job in reversed(jobs)]
 
 
-def _run(job: Job, work: Callable[[Job], None]) -> None:
+def _run(job: Job, work: Callable[[Job], Result]) -> None:
     try:
-        work(job)
+        job.ends(result=work(job))
+    except Cancelled:
         job.ends()
     except RagError as error:
-        job.ends(None if isinstance(error, JobCancelled) else f"{error.detail} {error.hint}".strip())
+        job.ends(f"{error.detail} {error.hint}".strip())
     except Exception as error:  # a thread's error would otherwise be lost, and the job run for ever
         log.exception("a job broke")
         job.ends(f"The work broke ({type(error).__name__}). The service's log has the details.")

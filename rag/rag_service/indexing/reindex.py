@@ -44,7 +44,7 @@ def reindex(store: Store, library: Library, wanted: Edition, job: Job) -> None:
 
 def _catch_up(store: Store, library: Library, edition: Edition, job: Job, done: int) -> int:
     lacking = store.lacking(edition)
-    job.expects(done + len(lacking))
+    job.reaches(done, done + len(lacking))
     for key, name in lacking:
         job.works_on(name)
         content = store.content_of(key)

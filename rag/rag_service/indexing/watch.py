@@ -95,7 +95,7 @@ class Watcher:
         self.state = Watched(self._origin, self._collection, len(files), failed[:_SHOWN], None, now)
 
     def _follow(self, job: Job, library: Library, gone: list[DocumentSummary], changed: dict[str, Path]) -> None:
-        job.expects(len(gone) + len(changed))
+        job.reaches(0, len(gone) + len(changed))
         for name, path in changed.items():  # first: what only moved is then stored still, and not embedded again
             if self._stop.is_set():
                 return

@@ -1,7 +1,4 @@
-"""What a model must do, whatever runs it; `embedding` and `generation` do it on CTranslate2.
-
-`folders` finds the files, `conversion` makes of them what CTranslate2 loads, `batching` puts together what waits.
-"""
+"""What a model must do, whatever runs it."""
 
 from __future__ import annotations
 
@@ -32,18 +29,12 @@ class Embedder(Protocol):
     def places(self, texts: Sequence[str]) -> list[NDArray[numpy.int32]]:
         """Of each passage where its tokens stand, as `encode_passages` returns it with their vectors."""
 
-    def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        """`(n_texts, dimension)` float32, unit rows. For texts that a question waits for."""
-
-    def embed_question(self, question: str) -> Vectors:
-        """`(dimension,)` float32, of length one."""
-
     def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
-        """What `embed_passages` returns, with the vectors of the texts' tokens out of the same pass. For texts that
-        are being ingested questions go before them; `urgent` ones belong to a question."""
+        """The vectors of texts and of their tokens. Questions go before texts that are being ingested; `urgent` ones
+        belong to a question."""
 
     def encode_question(self, question: str) -> Encoded:
-        """What `embed_question` returns as the only row, with the vectors of the question's tokens."""
+        """The vectors of one question and of its tokens."""
 
 
 class Generator(Protocol):
@@ -58,9 +49,6 @@ class Generator(Protocol):
     def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
         """The answer, without special tokens. The prompt must fit the window. `tell` gets the text piece by piece as
         it is written, from another thread; the pieces joined are the answer, white space around it apart."""
-
-    def generate_each(self, prompts: Sequence[str]) -> list[str]:
-        """An answer to each prompt, worked on together."""
 
 
 @dataclass(frozen=True)

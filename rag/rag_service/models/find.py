@@ -86,8 +86,8 @@ def _package_folder() -> ModelFolder | None:
 
 def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str) -> None:
     """Puts the pinned files into `target`, whole or not at all."""
+    import httpx2
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     partial = target.with_name(target.name + ".part")
     try:
@@ -99,16 +99,10 @@ def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str
         )
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         partial.replace(target)
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError, *_network_errors()) as error:
-        raise ModelUnavailable(name, _reason(error), variable) from error
+    except (OSError, ValueError, httpx2.HTTPError) as error:
+        raise ModelUnavailable(name, first_line(error), variable) from error
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
-    import httpx2
-
-    return (httpx2.HTTPError,)
-
-
-def _reason(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:160]}" if first else type(error).__name__
+def first_line(error: Exception) -> str:
+    """An error of a library's in one line."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"

@@ -55,18 +55,9 @@ class T5Generator:
         return len(self._tokenizer.encode(prompt).ids)
 
     def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
-        [waiting] = self._lane.submit([self._job(prompt, tell)])
-        return self._text(waiting.result())
-
-    def generate_each(self, prompts: Sequence[str]) -> list[str]:
-        waiting = self._lane.submit([self._job(prompt) for prompt in prompts])
-        return [self._text(one.result()) for one in waiting]
-
-    def _job(self, prompt: str, tell: Callable[[str], None] | None = None) -> _Job:
-        return _Job(self._tokenizer.encode(prompt).tokens, self._teller(tell) if tell else None)
-
-    def _text(self, tokens: Sequence[str]) -> str:
-        numbers = [self._tokenizer.token_to_id(token) for token in tokens]
+        job = _Job(self._tokenizer.encode(prompt).tokens, self._teller(tell) if tell else None)
+        [waiting] = self._lane.submit([job])
+        numbers = [self._tokenizer.token_to_id(token) for token in waiting.result()]
         return str(self._tokenizer.decode([number for number in numbers if number is not None])).strip()
 
     def _teller(self, tell: Callable[[str], None]) -> Callable[[int], None]:

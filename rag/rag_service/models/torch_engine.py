@@ -21,8 +21,9 @@ from transformers.generation.streamers import BaseStreamer
 
 from rag_service.errors import UnfitModel
 from rag_service.models.batching import Lane
+from rag_service.models.embedder import own_tokens, unit
 from rag_service.models.engines import Message, Vectors
-from rag_service.models.find import ModelFolder
+from rag_service.models.find import ModelFolder, first_line
 from rag_service.types import Encoded, TokenVectors
 
 _GPU = torch.cuda.is_available()
@@ -49,7 +50,7 @@ class TorchEmbedder:
             self._tokenizer: Any = self._model.tokenizer
             self.dimension = int(self._model.get_embedding_dimension() or 0)
         except Exception as error:  # the libraries raise anything
-            raise UnfitModel(folder.name, _reason(error), "RAG_EMBEDDER") from error
+            raise UnfitModel(folder.name, first_line(error), "RAG_EMBEDDER") from error
         if not getattr(self._tokenizer, "is_fast", False):
             raise UnfitModel(folder.name, "its tokenizer does not say where in a text its tokens stand", "RAG_EMBEDDER")
         self._query = self._model.prompts.get("query") or ""
@@ -66,13 +67,6 @@ class TorchEmbedder:
     def places(self, texts: Sequence[str]) -> list[NDArray[numpy.int32]]:
         return [self._own(self._document, text)[1] for text in texts]
 
-    def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        return self.encode_passages(texts, urgent=True).vectors
-
-    def embed_question(self, question: str) -> Vectors:
-        vector: Vectors = self.encode_question(question).vectors[0]
-        return vector
-
     def encode_passages(self, texts: Sequence[str], urgent: bool = False) -> Encoded:
         return self._encode([_Text(self._document, text) for text in texts], urgent)
 
@@ -87,8 +81,8 @@ class TorchEmbedder:
             vectors[row], states = future.result()
             own, places = self._own(one.prompt, one.text)
             states = states[-len(own) :] if self._tokenizer.padding_side == "left" else states[: len(own)]
-            tokens.append(TokenVectors(_unit(states[own]), places))
-        return Encoded(_unit(vectors), tuple(tokens))
+            tokens.append(TokenVectors(unit(states[own]), places))
+        return Encoded(unit(vectors), tuple(tokens))
 
     def _forward(self, batch: Sequence[_Text]) -> list[tuple[Vectors, Vectors]]:
         """Each text's vector and its tokens' states, padded."""
@@ -101,14 +95,11 @@ class TorchEmbedder:
         return rows
 
     def _own(self, prompt: str, text: str) -> tuple[NDArray[numpy.bool_], NDArray[numpy.int32]]:
-        """Which tokens are the text's own, `(n_tokens,)`, and where those stand in it."""
         encoding = self._tokenizer(
             prompt + text, truncation=True, max_length=self._longest,
             return_offsets_mapping=True, return_special_tokens_mask=True,
         )  # fmt: skip
-        places = numpy.array(encoding["offset_mapping"], dtype=numpy.int32).reshape(-1, 2)
-        own = (numpy.array(encoding["special_tokens_mask"]) == 0) & (places[:, 0] >= len(prompt))
-        return own, places[own] - len(prompt)
+        return own_tokens(encoding["offset_mapping"], encoding["special_tokens_mask"], len(prompt))
 
 
 class _Model:
@@ -119,7 +110,7 @@ class _Model:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder.path, padding_side="left", **_LOADING)
             self.model: Any = kind.from_pretrained(folder.path, **_WEIGHTS, **_LOADING).to(_DEVICE).eval()
         except Exception as error:  # the library raises anything
-            raise UnfitModel(folder.name, _reason(error), "RAG_GENERATOR") from error
+            raise UnfitModel(folder.name, first_line(error), "RAG_GENERATOR") from error
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         config = self.model.config
@@ -155,9 +146,6 @@ class TorchSeq2Seq:
 
     def generate(self, prompt: str, tell: Callable[[str], None] | None = None) -> str:
         return self._lane.submit([(prompt, tell)])[0].result()
-
-    def generate_each(self, prompts: Sequence[str]) -> list[str]:
-        return [one.result() for one in self._lane.submit([(prompt, None) for prompt in prompts])]
 
     def _forward(self, jobs: Sequence[tuple[str, Callable[[str], None] | None]]) -> list[str]:
         batch = self._model.tokenizer([prompt for prompt, _ in jobs], padding=True, return_tensors="pt")
@@ -229,7 +217,7 @@ def load_generator(folder: ModelFolder, answer_tokens: int, context: int, chat_t
     try:
         config = AutoConfig.from_pretrained(folder.path, **_LOADING)
     except (OSError, ValueError, KeyError) as error:
-        raise UnfitModel(folder.name, _reason(error), "RAG_GENERATOR") from error
+        raise UnfitModel(folder.name, first_line(error), "RAG_GENERATOR") from error
     if config.is_encoder_decoder:
         return TorchSeq2Seq(folder, answer_tokens)
     return TorchChat(folder, context, chat_tokens)
@@ -249,12 +237,3 @@ def _digest(folder: ModelFolder) -> str:
 def _array(values: torch.Tensor) -> Vectors:
     array: Vectors = values.detach().float().cpu().numpy()
     return array
-
-
-def _unit(rows: Vectors) -> Vectors:
-    lengths = numpy.linalg.norm(rows, axis=1, keepdims=True)
-    return numpy.ascontiguousarray(rows / numpy.maximum(lengths, 1e-12), dtype=numpy.float32)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from rag_service.language import content_stems, content_words, language_of, stem, word_spans
+from rag_service.language import content_stems, content_words, language_of, stem, terms_of, word_spans
 from rag_service.search.maxsim import interaction, word_vectors
 from rag_service.search.merge import merge_hits
 from rag_service.store.faiss_index import Index
-from rag_service.store.protocol import Store, Stored, View
-from rag_service.terms import terms_of
+from rag_service.store.protocol import Store, View
 from rag_service.types import Encoded, Hit, Part, Passage, SearchOptions, Term
 
 Ranked = Sequence[tuple[int, float]]
@@ -57,42 +56,31 @@ class Retriever:
         lexical_scores = {number: score for number, score in lexical if number in stored}
         weights = options.weights
         fused = fuse([(weights.late, late), (weights.dense, similarity), (weights.lexical, lexical_scores)])
-        found = _Found(view, stored, similarity, late, _ranks(dense), _ranks(lexical))
+        dense_ranks, lexical_ranks = _ranks(dense), _ranks(lexical)
+
+        def hit(passage: Passage, score: float) -> Hit:
+            number = passage.chunk_id
+            return Hit(
+                passage=passage,
+                score=round(score, 4),
+                similarity=round(similarity[number], 4),
+                dense_rank=dense_ranks.get(number),
+                lexical_rank=lexical_ranks.get(number),
+                late_interaction=round(late[number], 4),
+                parts=(Part(passage, stored[number].signs),),
+            )
+
+        ranked = (hit(*one) for one in self._read(view, fused, top_k))
+        merged = merge_hits(ranked, top_k, self._store.text_between)
         asked = content_stems(question, language)
-        return [
-            replace(hit, terms=matched(asked, hit.passage, language))
-            for hit in merge_hits(self._hits(found, fused, top_k), top_k, self._store.text_between)
-        ]
+        return [replace(one, terms=matched(asked, one.passage, language)) for one in merged]
 
-    def _hits(self, found: _Found, fused: Ranked, count: int) -> Iterator[Hit]:
-        """The hits, best first; their words are read `count` at a time, as neighbours and copies become one hit."""
-        passages: dict[int, Passage] = {}
-        for place, (number, score) in enumerate(fused):
-            if place % count == 0:
-                some = [one for one, _ in fused[place : place + count]]
-                passages.update(self._store.passages(found.view, some))
-            if number in passages:
-                yield Hit(
-                    passage=passages[number],
-                    score=round(score, 4),
-                    similarity=round(found.similarity[number], 4),
-                    dense_rank=found.dense_ranks.get(number),
-                    lexical_rank=found.lexical_ranks.get(number),
-                    late_interaction=round(found.late[number], 4),
-                    parts=(Part(passages[number], found.stored[number].signs),),
-                )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What is known of the candidates, by their numbers."""
-
-    view: View
-    stored: Mapping[int, Stored]
-    similarity: Scores
-    late: Scores
-    dense_ranks: Mapping[int, int]
-    lexical_ranks: Mapping[int, int]
+    def _read(self, view: View, fused: Ranked, count: int) -> Iterator[tuple[Passage, float]]:
+        """The passages with their scores; read `count` at a time, as neighbours and copies become one hit."""
+        for start in range(0, len(fused), count):
+            some = fused[start : start + count]
+            passages = self._store.passages(view, [number for number, _ in some])
+            yield from ((passages[number], score) for number, score in some if number in passages)
 
 
 def fuse(parts: Sequence[tuple[float, Scores]]) -> list[tuple[int, float]]:

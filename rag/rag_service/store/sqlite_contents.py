@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from typing import Any
 
 from rag_service.errors import UnknownDocument
@@ -12,8 +11,6 @@ from rag_service.store.protocol import Edition, Named, Passages
 from rag_service.types import READER_VERSION, Block, DocumentSummary, Extracted, Page, ReadingWarning
 
 BLOCKS = 'SELECT kind, "start", "end", page, level, label, names FROM blocks'
-
-
 SUMMARY = """
 SELECT c.name, n.name, d.id, d.bytes, d.characters, json_array_length(d.pages),
        (SELECT count(*) FROM chunks WHERE document = d.key AND edition = s.edition), n.added_at, n.origin,
@@ -41,28 +38,22 @@ def content_of(connection: sqlite3.Connection, key: int) -> Extracted | None:
     )
 
 
-def _json(rows: Iterator[tuple[Any, ...]]) -> str:
-    return json.dumps(list(rows))
-
-
-def key_of(connection: sqlite3.Connection, document_id: str) -> int | None:
-    """The content as the present reader reads it."""
-    row = connection.execute(
-        "SELECT key FROM documents WHERE id = ? AND reader = ?", (document_id, READER_VERSION)
-    ).fetchone()
+def key_of(connection: sqlite3.Connection, document_id: str, reader: int = READER_VERSION) -> int | None:
+    """The content as this version of the readers reads it."""
+    row = connection.execute("SELECT key FROM documents WHERE id = ? AND reader = ?", (document_id, reader)).fetchone()
     return int(row[0]) if row else None
 
 
-def put_content(connection: sqlite3.Connection, named: Named) -> int:
+def put_content(connection: sqlite3.Connection, named: Named, reader: int = READER_VERSION) -> int:
     """Stores a content that is not there yet; returns its key."""
     extracted = named.extracted
     [key] = connection.execute(
         "INSERT INTO documents (id, reader, bytes, text, characters, pages, warnings, metadata) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
         (
-            named.id, READER_VERSION, named.size, extracted.text, len(extracted.text),
-            _json((page.number, page.start, page.end) for page in extracted.pages),
-            _json((one.code, one.detail, one.page) for one in extracted.warnings),
+            named.id, reader, named.size, extracted.text, len(extracted.text),
+            json.dumps([(page.number, page.start, page.end) for page in extracted.pages]),
+            json.dumps([(one.code, one.detail, one.page) for one in extracted.warnings]),
             json.dumps(extracted.metadata),
         ),
     ).fetchone()  # fmt: skip

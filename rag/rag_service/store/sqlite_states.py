@@ -10,7 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from rag_service.store.protocol import NEXT, Edition, View
-from rag_service.store.sqlite_schema import make_words, words_table
+
+
+def words_table(state: int) -> str:
+    """The full text of one state: its statistics are that collection's alone."""
+    return f"words_{state:d}"
 
 
 def edition_of(connection: sqlite3.Connection, number: int) -> Edition:
@@ -47,7 +51,8 @@ def new_state(connection: sqlite3.Connection, edition: int, copy_of: int | None 
             (state, copy_of),
         )
     if words:
-        make_words(connection, state)
+        tokenizer = "tokenize = 'unicode61 remove_diacritics 2'"
+        connection.execute(f"CREATE VIRTUAL TABLE {words_table(state)} USING fts5 (terms, {tokenizer})")
         connection.execute(
             f"INSERT INTO {words_table(state)} (rowid, terms) SELECT c.id, c.terms FROM "
             "(SELECT DISTINCT document FROM names WHERE state = ?) n "
@@ -55,6 +60,12 @@ def new_state(connection: sqlite3.Connection, edition: int, copy_of: int | None 
             (state, edition),
         )
     return state
+
+
+def new_collection(connection: sqlite3.Connection, name: str, edition: Edition) -> View:
+    state = new_state(connection, edition.id)
+    connection.execute("INSERT INTO collections VALUES (?, ?)", (name, state))
+    return View(name, state, edition)
 
 
 def copy_to_next(connection: sqlite3.Connection, live: View) -> View:
@@ -100,11 +111,17 @@ def drop_if_empty(connection: sqlite3.Connection, view: View) -> None:
 
 
 def set_name(
-    connection: sqlite3.Connection, view: View, name: str, key: int, origin: str | None, metadata: Mapping[str, str]
+    connection: sqlite3.Connection,
+    view: View,
+    name: str,
+    key: int,
+    origin: str | None,
+    metadata: Mapping[str, str],
+    added_at: str = "",
 ) -> None:
     """Lets a name of a state stand for a content; the index and the words of the state follow."""
     there = connection.execute("SELECT 1 FROM names WHERE state = ? AND document = ?", (view.state, key)).fetchone()
-    added_at = datetime.now(UTC).isoformat(timespec="seconds")
+    added_at = added_at or datetime.now(UTC).isoformat(timespec="seconds")
     before = connection.execute(
         "SELECT document FROM names WHERE state = ? AND name = ?", (view.state, name)
     ).fetchone()

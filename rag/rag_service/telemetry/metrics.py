@@ -36,10 +36,6 @@ class Metrics:
         self.uploading = Gauge("rag_uploads_working", "Uploads that are being read.", registry=self.registry)
         self.working = Gauge("rag_questions_working", "Questions that are worked on.", registry=self.registry)
 
-    def uploads(self) -> float:
-        """Uploads that are being read."""
-        return sum(sample.value for metric in self.uploading.collect() for sample in metric.samples)
-
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts one request."""
         self._requests.labels(route, str(status)).inc()
