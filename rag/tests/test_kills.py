@@ -30,15 +30,18 @@ KILLS = int(os.environ.get("RAG_TEST_KILLS", "12"))
 
 def test_a_kill_at_any_moment_leaves_every_document_whole_or_absent(tmp_path: Path) -> None:
     store_path, promised_path = tmp_path / "data" / "store.db", tmp_path / "promised"
+    promised_path.touch()
     choose = random.Random(4)
+    attempts = 0
     with ingesting(store_path, promised_path) as begin:
-        for attempt in range(1, KILLS + 1):
-            process = begin(attempt)
+        # As often as it takes, on a slow machine, to do work in between.
+        while attempts < KILLS or len(promised_path.read_text().splitlines()) <= KILLS:
+            attempts += 1
+            process = begin(attempts)
             time.sleep(choose.uniform(0.0, 0.3))
             os.kill(process, signal.SIGKILL)
             gone(process)
             check(store_path, promised_path)
-    assert len(promised_path.read_text().splitlines()) > KILLS  # it did work in between
 
 
 @contextmanager
