@@ -215,6 +215,12 @@ class StoreDamaged(_Worded):
     advice = "Put a backup in its place; or move the file away and add the documents again."
 
 
+class StoreAway(_Worded):
+    status, title = 503, "The store is away"
+    words = "The store {0} does not answer ({1})."
+    advice = "Start the database, or correct RAG_STORE; what was acknowledged is there."
+
+
 class StoreTooNew(_Worded):
     status, title = 503, "The store is a newer release's"
     words = "The store {0} has the schema {1}; this release knows {2} at most."

@@ -41,6 +41,7 @@ _BEFORE_NUMBER = frozenset(
 )
 _ORDINAL = re.compile(r"\d{1,2}")
 _WITH_ORDINALS = frozenset(("de", "da", "no", "fi", "hu", "tr", "cs", "sk", "et", "pl"))
+_ACCENTED = re.compile("([a-z])[\u0300-\u036f]+")
 
 
 def _listed(file: str) -> dict[str, frozenset[str]]:
@@ -147,10 +148,16 @@ def _stemmer(language: str) -> Any:
 
 
 def terms_of(text: str, language: str | None = None) -> list[str]:
-    """What a text is found by: the stems of its words, in order, by its language (none: it is found out). Questions and
-    passages go through this alike."""
+    """What a text is found by: the stems of its words without accents, in order, by its language (none: it is found
+    out). Questions and passages go through this alike."""
     language = language or language_of(text)
-    return [stem(word, language) for word in words(text, language)]
+    return [_without_accents(stem(word, language)) for word in words(text, language)]
+
+
+def _without_accents(term: str) -> str:
+    if term.isascii():
+        return term
+    return unicodedata.normalize("NFC", _ACCENTED.sub(r"\1", unicodedata.normalize("NFD", term)))
 
 
 def content_words(text: str, language: str = "en") -> list[str]:

@@ -13,7 +13,7 @@ from rag_service.answering.answerer import Answerer
 from rag_service.errors import NotReady, OtherEmbedder, RagError, TooBusy, Watched, counted
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job, Jobs, Progress
-from rag_service.indexing.reindex import only_one, reindex
+from rag_service.indexing.reindex import reindex
 from rag_service.indexing.watch import Watcher
 from rag_service.models.engines import ChatGenerator, Embedder, Generator
 from rag_service.models.load import load_embedder, load_generator
@@ -61,13 +61,22 @@ class Parts:
         return self.generator.sent_to if isinstance(self.generator, ChatGenerator) else None
 
 
+def open_store(settings: Settings) -> Store:
+    """The store of the settings. Raises StoreAway, StoreDamaged, StoreTooNew."""
+    if settings.store is None:
+        return SqliteStore(settings.store_path)
+    from rag_service.store.postgres import PostgresStore  # its driver takes memory that the others need not spend
+
+    return PostgresStore(settings.store, settings.store_password_file)
+
+
 class Service:
     """The store at once, the models when they are loaded."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises StoreDamaged, StoreTooNew."""
+        """Raises StoreAway, StoreDamaged, StoreTooNew."""
         self.settings = settings
-        self.store: Store = SqliteStore(settings.store_path)
+        self.store = open_store(settings)
         self.jobs = Jobs()
         self.watcher: Watcher | None = None
         self._parts: dict[str, Parts] = {}  # by the embedder's identity: while documents are reindexed there are two
@@ -115,7 +124,7 @@ class Service:
 
     def start_reindex(self) -> Progress:
         """Begins `reindex` in the background. Raises AlreadyReindexing, TooManyJobs."""
-        with only_one(self.settings.data_dir):
+        with self.store.reindexing():
             pass
         return self.jobs.start("reindex", self.reindex)
 
@@ -125,7 +134,7 @@ class Service:
 
         Raises AlreadyReindexing, ModelUnavailable.
         """
-        with only_one(self.settings.data_dir):
+        with self.store.reindexing():
             embedder, serving = load_embedder(self.settings), next(iter(self._parts.values()), None)
             library = serving.library if serving else self.library_over(self.store, embedder)
             if embedder.identity in self._parts:

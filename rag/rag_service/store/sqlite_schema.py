@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rag_service.errors import StoreDamaged, StoreTooNew
+from rag_service.store.sqlite_transaction import SqliteTransaction
 from rag_service.store.sqlite_version_1 import copy_contents
 
 VERSION = 2
@@ -117,7 +118,7 @@ def _from_version_1(connection: sqlite3.Connection) -> None:
     for statement in _SCHEMA.split(";\n"):
         if statement.strip():
             connection.execute(statement)
-    copy_contents(connection)
+    copy_contents(SqliteTransaction(connection))
     for table in ("full_text", *(f"old_{table}" for table in old)):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -4,39 +4,39 @@ blocks, one full text for all. Its tables are called old_… here, within the tr
 from __future__ import annotations
 
 import json
-import sqlite3
 
 import numpy
 
 from rag_service.language import paragraphs, terms_of
+from rag_service.store.contents import key_of, put_chunks, put_content
+from rag_service.store.database import Transaction
 from rag_service.store.protocol import Edition, Named, Passages
-from rag_service.store.sqlite_contents import key_of, put_chunks, put_content
-from rag_service.store.sqlite_states import new_collection, new_edition, set_name, view_of
+from rag_service.store.states import new_collection, new_edition, put_fact, set_name, view_of
 from rag_service.types import Block, Extracted, Page, Span
 
 _READER = 1
 
 
-def copy_contents(connection: sqlite3.Connection) -> None:
-    facts = dict(connection.execute("SELECT name, value FROM old_facts").fetchall())
-    rows = connection.execute(
+def copy_contents(transaction: Transaction) -> None:
+    facts = dict(transaction.execute("SELECT name, value FROM old_facts").fetchall())
+    rows = transaction.execute(
         "SELECT key, collection, id, name, bytes, text, pages, headings, origin, added_at FROM old_documents"
     ).fetchall()
     if not rows:
         return
     found, revision = json.loads(facts.get(f"found {facts['embedder']}", '[null, ""]'))
-    edition = new_edition(connection, Edition(facts["embedder"], (found, revision), 160, 32))
-    connection.execute("INSERT INTO facts VALUES ('edition', ?)", (str(edition.id),))
+    edition = new_edition(transaction, Edition(facts["embedder"], (found, revision), 160, 32))
+    put_fact(transaction, "edition", str(edition.id))
     for old, collection, document_id, name, size, text, pages, headings, origin, added_at in rows:
-        view = view_of(connection, collection) or new_collection(connection, collection, edition)
-        key = key_of(connection, document_id, _READER)
+        view = view_of(transaction, collection) or new_collection(transaction, collection, edition)
+        key = key_of(transaction, document_id, _READER)
         if key is None:
             extracted = Extracted(
                 text, _blocks(text, json.loads(headings)), tuple(Page(*one) for one in json.loads(pages))
             )
-            key = put_content(connection, Named(name, document_id, size, extracted), _READER)
-            put_chunks(connection, key, text, edition, _passages(connection, old, text))
-        set_name(connection, view, name, key, origin, {}, added_at)
+            key = put_content(transaction, Named(name, document_id, size, extracted), _READER)
+            put_chunks(transaction, key, text, edition, _passages(transaction, old, text))
+        set_name(transaction, view, name, key, origin, {}, added_at)
 
 
 def _blocks(text: str, headings: list[tuple[int, int, str]]) -> tuple[Block, ...]:
@@ -48,8 +48,8 @@ def _blocks(text: str, headings: list[tuple[int, int, str]]) -> tuple[Block, ...
     )
 
 
-def _passages(connection: sqlite3.Connection, document: int, text: str) -> Passages:
-    rows = connection.execute(
+def _passages(transaction: Transaction, document: int, text: str) -> Passages:
+    rows = transaction.execute(
         'SELECT c."start", c."end", c.page, c.heading, v.vector, t.signs FROM old_chunks c JOIN old_vectors v '
         "ON v.chunk = c.id LEFT JOIN old_tokens t ON t.chunk = c.id WHERE c.document = ? ORDER BY c.id",
         (document,),

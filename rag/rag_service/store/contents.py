@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
 from rag_service.errors import UnknownDocument
+from rag_service.store.database import Transaction
 from rag_service.store.protocol import Edition, Named, Passages
 from rag_service.types import READER_VERSION, Block, DocumentSummary, Extracted, Page, ReadingWarning
 
 BLOCKS = 'SELECT kind, "start", "end", page, level, label, names FROM blocks'
+
+
 SUMMARY = """
 SELECT c.name, n.name, d.id, d.bytes, d.characters, json_array_length(d.pages),
        (SELECT count(*) FROM chunks WHERE document = d.key AND edition = s.edition), n.added_at, n.origin,
@@ -24,11 +26,11 @@ def block(row: tuple[Any, ...]) -> Block:
     return Block(kind, start, end, page, level, label, tuple(json.loads(names)))
 
 
-def content_of(connection: sqlite3.Connection, key: int) -> Extracted | None:
-    row = connection.execute("SELECT text, pages, warnings, metadata FROM documents WHERE key = ?", (key,)).fetchone()
+def content_of(transaction: Transaction, key: int) -> Extracted | None:
+    row = transaction.execute("SELECT text, pages, warnings, metadata FROM documents WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
-    blocks = connection.execute(BLOCKS + ' WHERE document = ? ORDER BY "start"', (key,)).fetchall()
+    blocks = transaction.execute(BLOCKS + ' WHERE document = ? ORDER BY "start"', (key,)).fetchall()
     return Extracted(
         row[0],
         tuple(block(one) for one in blocks),
@@ -38,16 +40,16 @@ def content_of(connection: sqlite3.Connection, key: int) -> Extracted | None:
     )
 
 
-def key_of(connection: sqlite3.Connection, document_id: str, reader: int = READER_VERSION) -> int | None:
+def key_of(transaction: Transaction, document_id: str, reader: int = READER_VERSION) -> int | None:
     """The content as this version of the readers reads it."""
-    row = connection.execute("SELECT key FROM documents WHERE id = ? AND reader = ?", (document_id, reader)).fetchone()
+    row = transaction.execute("SELECT key FROM documents WHERE id = ? AND reader = ?", (document_id, reader)).fetchone()
     return int(row[0]) if row else None
 
 
-def put_content(connection: sqlite3.Connection, named: Named, reader: int = READER_VERSION) -> int:
+def put_content(transaction: Transaction, named: Named, reader: int = READER_VERSION) -> int:
     """Stores a content that is not there yet; returns its key."""
     extracted = named.extracted
-    [key] = connection.execute(
+    [key] = transaction.execute(
         "INSERT INTO documents (id, reader, bytes, text, characters, pages, warnings, metadata) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
         (
@@ -57,53 +59,37 @@ def put_content(connection: sqlite3.Connection, named: Named, reader: int = READ
             json.dumps(extracted.metadata),
         ),
     ).fetchone()  # fmt: skip
-    connection.executemany(
-        "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (key, one.start, one.end, one.kind, one.page, one.level, one.label, json.dumps(one.names))
-            for one in extracted.blocks
-        ],
-    )
+    for one in extracted.blocks:
+        transaction.execute(
+            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (key, one.start, one.end, one.kind, one.page, one.level, one.label, json.dumps(one.names)),
+        )
     if named.original is not None:
-        connection.execute("INSERT INTO originals VALUES (?, ?)", (key, named.original))
+        transaction.execute("INSERT INTO originals VALUES (?, ?)", (key, named.original))
     return int(key)
 
 
-def put_chunks(connection: sqlite3.Connection, key: int, text: str, edition: Edition, passages: Passages) -> None:
+def put_chunks(transaction: Transaction, key: int, text: str, edition: Edition, passages: Passages) -> None:
     for span, vector, signs, terms in zip(
         passages.spans, passages.vectors, passages.signs, passages.terms, strict=True
     ):
-        chunk = connection.execute(
-            'INSERT INTO chunks (document, edition, "start", "end", page, heading, text, terms) '
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                key,
-                edition.id,
-                span.start,
-                span.end,
-                span.page,
-                span.heading,
-                text[span.start : span.end],
-                " ".join(terms),
-            ),
-        ).lastrowid
-        connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (chunk, vector.tobytes(), signs))
+        transaction.put_chunk(key, edition.id, span, text[span.start : span.end], vector, signs, terms)
 
 
 def find_name(
-    connection: sqlite3.Connection, collection: str, document_id: str = "", name: str = ""
+    transaction: Transaction, collection: str, document_id: str = "", name: str = ""
 ) -> DocumentSummary | None:
     """A name that comes from a watched folder first."""
     # Two statements, as neither index serves both.
     which, value = ("d.id", document_id) if document_id else ("n.name", name)
-    row = connection.execute(
+    row = transaction.execute(
         f"{SUMMARY} WHERE c.name = ? AND {which} = ? ORDER BY n.origin IS NULL, n.name LIMIT 1", (collection, value)
     ).fetchone()
     return summary_of(row) if row else None
 
 
-def document_key(connection: sqlite3.Connection, collection: str, document_id: str) -> int:
-    row = connection.execute(
+def document_key(transaction: Transaction, collection: str, document_id: str) -> int:
+    row = transaction.execute(
         "SELECT d.key FROM documents d JOIN names n ON n.document = d.key JOIN collections c ON c.state = n.state "
         "WHERE c.name = ? AND d.id = ? LIMIT 1",
         (collection, document_id),

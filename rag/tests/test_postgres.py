@@ -1,0 +1,137 @@
+"""What PostgreSQL adds: several replicas over one store. What both stores promise is in test_store.py."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import wait_until_ready
+from fastapi.testclient import TestClient
+from storing import cut, edition, named, put, unit
+
+from rag_service.app import create_app
+from rag_service.errors import AlreadyReindexing, BadSettings, StoreAway, StoreTooNew
+from rag_service.language import terms_of
+from rag_service.settings import Settings, read_settings
+from rag_service.store.postgres import PostgresStore
+from rag_service.store.protocol import Store
+from rag_service.store.sqlite import SqliteStore
+from rag_service.types import Span
+
+DOCUMENTS = Path(__file__).parent.parent / "documents"
+
+
+@pytest.fixture
+def url(postgres: str, request: pytest.FixtureRequest) -> str:
+    name = re.sub(r"\W", "_", request.node.name)[:60]
+    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres.format(name)
+
+
+@pytest.fixture
+def replicas(url: str, settings: Settings, tmp_path: Path) -> Iterator[list[TestClient]]:
+    """Two services over one store."""
+    with ExitStack() as stack:
+        there = {"store": url, "data_dir": tmp_path / "data"}
+        apps = [create_app(settings.model_copy(update=there)) for _ in range(2)]
+        clients = [stack.enter_context(TestClient(app)) for app in apps]
+        for client in clients:
+            wait_until_ready(client)
+        yield clients
+
+
+def test_what_one_replica_acknowledged_the_other_finds_and_what_was_deleted_it_no_longer_cites(
+    replicas: list[TestClient],
+) -> None:
+    first, second = replicas
+    assert second.get("/collections").json()["collections"] == []
+    file = {"files": ("tower.txt", b"The clock tower of Vell was built by Anna Riedl in 1702.")}
+
+    added = first.post("/documents", files=file).json()["documents"][0]
+    found = second.post("/ask", json={"question": "Who built the clock tower of Vell?"}).json()
+    deleted = first.delete(f"/documents/{added['document_id']}")
+    afterwards = second.post("/ask", json={"question": "Who built the clock tower of Vell?"})
+
+    assert found["citations"][0]["document"] == "tower.txt"
+    assert deleted.status_code == 204
+    assert afterwards.status_code == 404
+
+
+def test_words_count_alike_in_both_stores(url: str, tmp_path: Path) -> None:
+    """The weights of the two ways to find a passage were fitted to SQLite's BM25."""
+    with closing(SqliteStore(tmp_path / "store.db")) as one, closing(PostgresStore(url)) as other:
+        for number, file in enumerate(sorted(DOCUMENTS.glob("*.md"))):
+            text = file.read_text()
+            spans = [Span(match.start(), match.end()) for match in re.finditer(r"\S(?:.|\n(?!\n))+", text)]
+            vectors = unit(*[0] * len(spans))
+            for store in (one, other):
+                store.put("c", named(file.name, str(number), text), edition(), cut(text, spans, vectors))
+
+        for question in ("Isn't naïve café_wine dry?", "How much sulphur dioxide may red wine hold?", "2019 or 1999"):
+            here, there = (store.lexical(store.view("c"), terms_of(question), 50) for store in (one, other))
+            assert [number for number, _ in there] == [number for number, _ in here]
+            assert [score for _, score in there] == pytest.approx([score for _, score in here])
+
+
+def test_a_replica_that_is_killed_half_way_leaves_the_old_document(url: str) -> None:
+    with closing(PostgresStore(url)) as store:
+        put(store, "1")
+        dying = """
+import os, signal, sys
+from conftest import wait_until_ready
+from storing import cut, edition, named, unit
+from rag_service.store.postgres import PostgresStore
+from rag_service.types import Span
+class Dying(list):
+    def __iter__(self):
+        yield unit(0)[0]
+        os.kill(os.getpid(), signal.SIGKILL)
+passages = cut("x y", [Span(0, 1), Span(2, 3)], Dying())
+PostgresStore(sys.argv[1]).put("c", named("a.txt", "2", "x y"), edition(), passages)
+"""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", "tests"])}
+        killed = subprocess.run([sys.executable, "-c", dying, url], env=environment)
+
+        assert killed.returncode == -signal.SIGKILL
+        assert store.find("c", name="a.txt").id == "1"  # type: ignore[union-attr]
+        put(store, "3", "b.txt")  # the writers' lock died with the writer
+        assert len(store.documents("c")) == 2
+
+
+def test_only_one_reindexes(store: Store) -> None:
+    with store.reindexing(), pytest.raises(AlreadyReindexing), store.reindexing():
+        pass
+    with store.reindexing():
+        pass
+
+
+def test_a_newer_releases_store_is_refused(url: str) -> None:
+    PostgresStore(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO migrations VALUES (99)")
+
+    with pytest.raises(StoreTooNew, match="99"):
+        PostgresStore(url)
+
+
+def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+
+    with pytest.raises(StoreAway, match=r"rag at 127\.0\.0\.1") as raised:
+        PostgresStore("postgresql://rag@127.0.0.1:1/rag", tmp_path / "password")
+
+    assert "secret" not in raised.value.detail
+
+
+def test_a_password_in_the_address_is_refused() -> None:
+    with pytest.raises(BadSettings, match="RAG_STORE_PASSWORD_FILE"):
+        read_settings(store="postgresql://rag:secret@db/rag")
