@@ -7,7 +7,7 @@ import sys
 import uvicorn
 
 from prediction_api.errors import StartRefused
-from prediction_api.http.connection import LimitedConnection
+from prediction_api.http.admission import LimitedConnection
 from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
 from prediction_api.telemetry.events import log_event, send_events_to_stderr

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from pydantic import ValidationError
+
 MOST_COMPLAINTS = 20  # enough to see the pattern; a hostile body must not make a report larger than itself
 Place = tuple[str | int, ...]  # keys and row numbers from the outside in
 
@@ -25,6 +27,13 @@ class Complaint:
 
     def __str__(self) -> str:
         return f"{' '.join(map(str, self.loc)) or 'body'}: {self.msg}"
+
+
+def complaints_of(error: ValidationError, place: Place = (), depth: int = 4) -> list[Complaint]:
+    """What Pydantic found in the document at `place`, at most 20 times; of each inner place so many keys."""
+    found = error.errors(include_url=False, include_input=False)[:MOST_COMPLAINTS]
+    inner = [tuple(key[:100] if isinstance(key, str) else key for key in one["loc"][:depth]) for one in found]
+    return [Complaint((*place, *keys), one["msg"]) for keys, one in zip(inner, found, strict=True)]
 
 
 class PredictionApiError(Exception):

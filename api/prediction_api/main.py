@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.exceptions import HTTPException
 
 from prediction_api.http.access import AccessCheck, KeyRing
 from prediction_api.http.admission import AdmissionControl
-from prediction_api.http.middleware import RequestRecord
-from prediction_api.http.problems import answer_errors_as_problems
+from prediction_api.http.middleware import RequestRecord, answer_framework
 from prediction_api.models.store import Catalog
 from prediction_api.protocols.mlflow import mlflow_router
 from prediction_api.protocols.native import model_router, router
@@ -18,9 +18,8 @@ from prediction_api.protocols.routing import named
 from prediction_api.protocols.v2 import v2_router
 from prediction_api.settings import Settings
 from prediction_api.telemetry.metrics import Metrics
-from prediction_api.web.docs_page import page_router
+from prediction_api.web.docs import TITLE, openapi_schema, page_router
 from prediction_api.web.files import PageFiles
-from prediction_api.web.openapi import TITLE, openapi_schema
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 
@@ -53,13 +52,13 @@ def create_app(settings: Settings) -> FastAPI:
     routes = [*of_model, *v2_router.routes, *named(of_model), *router.routes, *page_router.routes]
     bare = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}  # a redirect would repeat the client's Host
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, telemetry=quiet, **bare)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, answer_framework)  # type: ignore[arg-type]  # of this kind only
     app.mount("/pages", PageFiles())
     app.state.catalog, app.state.admission = catalog, admission
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     keys = KeyRing(settings.api_key, settings.api_key_file) if settings.api_key or settings.api_key_file else None
     app.add_middleware(admission.around)
-    app.add_middleware(AccessCheck, own=settings.api_host, allowed=settings.api_allowed_hosts, keys=keys)
-    app.add_middleware(RequestRecord, metrics=metrics, log_all=settings.api_access_log)  # the last is the outermost
-    answer_errors_as_problems(app)
+    check = AccessCheck(settings.api_host, settings.api_allowed_hosts, keys)
+    app.add_middleware(RequestRecord, check_access=check, metrics=metrics, log_all=settings.api_access_log)
     app.openapi = lambda: openapi_schema(app, catalog, keys is not None)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 from prediction_api.__main__ import open_listener
-from prediction_api.http.connection import LimitedConnection
+from prediction_api.http.admission import LimitedConnection
 from prediction_api.main import create_app
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry, publish

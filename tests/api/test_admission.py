@@ -13,7 +13,6 @@ import pytest
 from conftest import wait_until
 from fastapi.testclient import TestClient
 from prediction_api.http import admission
-from prediction_api.http.connection import MOST_HEAD_BYTES
 from registry_server import FakeRegistry
 from service_process import Service, wine_service
 
@@ -99,7 +98,7 @@ def test_a_client_that_begins_and_does_not_end_is_answered_and_closed(service: S
 def test_a_head_without_end_is_refused(service: Service) -> None:
     with service.connected() as stream:
         line = b"X-More: " + b"x" * 8_000 + b"\r\n"
-        stream.sendall(b"GET /livez HTTP/1.1\r\n" + line * (1 + MOST_HEAD_BYTES // len(line)))
+        stream.sendall(b"GET /livez HTTP/1.1\r\n" + line * (1 + admission.MOST_HEAD_BYTES // len(line)))
         assert answer(stream)[0] == 431
 
 

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_files import classification_model, overflowing_model, regression_model
 from prediction_api.models.predictor import Predictor
-from prediction_api.protocols.csv import CHUNK_ROWS
+from prediction_api.protocols.batches import CHUNK_ROWS
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 

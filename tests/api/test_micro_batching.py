@@ -41,10 +41,10 @@ def ask(*asked: tuple[Predictor, Row]) -> list[Any]:
     """The answers, or the errors, to what several tasks ask in the same turn of a loop."""
 
     async def story() -> list[Any]:
-        batcher = MicroBatcher()
+        batchers = {predictor: MicroBatcher(predictor) for predictor, _ in asked}
 
         async def one(predictor: Predictor, row: Row) -> Prediction:
-            return await batcher.predict(predictor, row)
+            return await batchers[predictor].predict(row)
 
         return await asyncio.wait_for(asyncio.gather(*[one(*each) for each in asked], return_exceptions=True), 60)
 
@@ -62,12 +62,12 @@ def calls_for(turns: Sequence[int]) -> list[int]:
     """The rows of each call where one row comes in each of these turns of the loop."""
 
     async def story(predictor: Predictor) -> None:
-        batcher = MicroBatcher()
+        batcher = MicroBatcher(predictor)
 
         async def one(turn: int) -> None:
             for _ in range(turn):
                 await asyncio.sleep(0)
-            await batcher.predict(predictor, [8.0, 9.0, "red"])
+            await batcher.predict([8.0, 9.0, "red"])
 
         await asyncio.wait_for(asyncio.gather(*map(one, turns)), 60)
 
@@ -100,9 +100,9 @@ def test_one_rows_failure_is_its_own() -> None:
 
 def test_who_was_cancelled_keeps_nobody_else_waiting() -> None:
     async def story() -> Prediction:
-        batcher = MicroBatcher()
-        batcher.predict(MODEL, [8.0, 9.0, "red"]).cancel()
-        return await asyncio.wait_for(batcher.predict(MODEL, [8.0, 9.0, "red"]), 60)
+        batcher = MicroBatcher(MODEL)
+        batcher.predict([8.0, 9.0, "red"]).cancel()
+        return await asyncio.wait_for(batcher.predict([8.0, 9.0, "red"]), 60)
 
     assert run(story()).value == 13.0
 

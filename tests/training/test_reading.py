@@ -14,7 +14,7 @@ from training.model import frame_model
 sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
 
 from prediction_api.models import contract as service
-from prediction_api.predicting.cells import reader_of
+from prediction_api.predicting.rows import reader_of
 
 VALUES: list[Any] = [
     *[None, "", " ", "NA", "na", "-", "?", "nan", float("nan"), float("inf"), True, False, 0, 1, 2, 7, 7.0, 1.5, -999],

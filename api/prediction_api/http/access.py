@@ -9,14 +9,13 @@ import hmac
 import logging
 import re
 import time
-from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import SecretStr
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from prediction_api.errors import ForeignOrigin, MalformedRequest, RequestRefused, StartRefused, UnknownHost, WrongKey
 from prediction_api.http.bodies import header_of
@@ -42,23 +41,21 @@ def read_keys(text: str, source: str) -> list[bytes]:
 
     Raises StartRefused, naming the line and never the key, for one that could be guessed, and where there is none.
     """
-    digests, lines = [], [line.strip() for line in text.splitlines()]
-    for number, key in enumerate(lines, 1):
-        if not key or key.startswith("#"):
+    lines = [line.strip() for line in text.splitlines()]
+    keys = {number: line for number, line in enumerate(lines, 1) if line and not line.startswith("#")}
+    for number, key in keys.items():
+        wrong = "holds spaces or characters that a header cannot carry"
+        if len(key) < SHORTEST or len(set(key)) < _FEWEST_DIFFERENT:
+            wrong = f"has less than {SHORTEST} characters or too few different ones"
+        elif weak := next((word for word in _WEAK if word in key.lower()), None):
+            wrong = f"contains {weak!r}, so it could be guessed"
+        elif key.isascii() and key.isprintable() and " " not in key:
             continue
         where = f"{source}, line {number}" if len(lines) > 1 else source
-        if len(key) < SHORTEST or len(set(key)) < _FEWEST_DIFFERENT:
-            raise StartRefused(
-                f"{where}: the key has less than {SHORTEST} characters or too few different ones; {_MAKE}"
-            )
-        if weak := next((word for word in _WEAK if word in key.lower()), None):
-            raise StartRefused(f"{where}: the key contains {weak!r}, so it could be guessed; {_MAKE}")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise StartRefused(f"{where}: the key holds spaces or characters that a header cannot carry; {_MAKE}")
-        digests.append(sha256(key.encode()).digest())
-    if not digests:
+        raise StartRefused(f"{where}: the key {wrong}; {_MAKE}")
+    if not keys:
         raise StartRefused(f"{source} holds no key; {_MAKE}")
-    return digests
+    return [sha256(key.encode()).digest() for key in keys.values()]
 
 
 class KeyRing:
@@ -99,56 +96,41 @@ def _read_file(file: Path) -> list[bytes]:
 
 
 class AccessCheck:
-    """Plain ASGI middleware, before a body is read.
+    """`own` is API_HOST; `allowed`: further names with commas, `*.example.org` for all below one, `*` for all names."""
 
-    `allowed`: further names, separated by commas, `*.example.org` for all below one, `*` for every name.
-    """
-
-    def __init__(self, app: ASGIApp, own: str, allowed: str, keys: KeyRing | None) -> None:
-        self._app = app
+    def __init__(self, own: str, allowed: str, keys: KeyRing | None) -> None:
         self._own = {*OWN_NAMES, own.lower()}
         self._allowed = [one.strip().lower().rstrip(".") for one in allowed.split(",") if one.strip()]
         self._keys = keys
         self._refused = lru_cache(512)(self._refusal)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            hosts = [value for name, value in scope["headers"] if name == b"host"]
-            origin = None if scope["method"] in _SAFE_METHODS else header_of(scope, b"origin")
-            # browsers always send a Host, and so does everyone in HTTP/1.1 (RFC 9112, 3.2)
-            if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
-                raise MalformedRequest(f"expected one Host header, found {len(hosts)}")
-            if hosts and (refused := self._refused(hosts[0], origin)):
-                kind, detail = refused
-                raise kind(detail)
-            if self._keys is not None and not is_open(scope["path"]) and not self._keys.knows(_given(scope)):
-                raise WrongKey("the request gives no key that is valid")
-        await self._app(scope, receive, send)
+    def __call__(self, scope: Scope) -> None:
+        """Of a request whose body is not read yet. Raises MalformedRequest, UnknownHost, ForeignOrigin or WrongKey."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        origin = b"" if scope["method"] in _SAFE_METHODS else header_of(scope, b"origin")
+        # browsers always send a Host, and so does everyone in HTTP/1.1 (RFC 9112, 3.2)
+        if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
+            raise MalformedRequest(f"expected one Host header, found {len(hosts)}")
+        if hosts and (refused := self._refused(hosts[0], origin)):
+            kind, detail = refused
+            raise kind(detail)
+        if self._keys is not None and not is_open(scope["path"]) and not self._keys.knows(_given(scope)):
+            raise WrongKey("the request gives no key that is valid")
 
-    def _refusal(self, host: bytes, origin: bytes | None) -> tuple[type[RequestRefused], str] | None:
-        if not self._is_known(host):
-            return UnknownHost, f"the Host {host[:100].decode('latin-1')!r} is not one of this service's names"
-        if origin and not self._is_same_site(origin, host):
-            return ForeignOrigin, f"a page of {origin[:100].decode('latin-1')!r} asks"
+    def _refusal(self, host: bytes, origin: bytes) -> tuple[type[RequestRefused], str] | None:
+        asked = host.decode("latin-1").lower()
+        name = _name(asked)
+        if name not in self._own and not _is_address(name) and not self._is_allowed(name):
+            return UnknownHost, f"the Host {asked[:100]!r} is not one of this service's names"
+        # a page of this service; a proxy may have replaced the Host, not the Origin
+        page = origin.decode("latin-1").lower()
+        place = page.partition("://")[2]
+        if origin and place != asked and not self._is_allowed(_name(place)):
+            return ForeignOrigin, f"a page of {page[:100]!r} asks"
         return None
 
-    def _is_known(self, host: bytes) -> bool:
-        name = _name(host.decode("latin-1"))
-        if name is None:
-            return False
-        with suppress(ValueError):
-            ip_address(name)
-            return True
-        return name in self._own or self._is_allowed(name)
-
-    def _is_same_site(self, origin: bytes, host: bytes) -> bool:
-        """The page came from this service; a proxy may have replaced the Host, not the Origin."""
-        _, _, place = origin.decode("latin-1").lower().partition("://")
-        name = _name(place)
-        return place == host.decode("latin-1").lower() or (name is not None and self._is_allowed(name))
-
-    def _is_allowed(self, name: str) -> bool:
-        return any(
+    def _is_allowed(self, name: str | None) -> bool:
+        return name is not None and any(
             one in ("*", name) or (one.startswith("*.") and name.endswith(one.removeprefix("*")))
             for one in self._allowed
         )
@@ -168,6 +150,14 @@ def _given(scope: Scope) -> bytes:
 
 
 def _name(place: str) -> str | None:
-    """The name or address in `name:port`, in lower case; None for anything else."""
-    match = _HOST.fullmatch(place.lower())
+    """The name or address in `name:port`, which is in lower case; None for anything else."""
+    match = _HOST.fullmatch(place)
     return match[1].strip("[]").rstrip(".") if match else None
+
+
+def _is_address(name: str | None) -> bool:
+    try:
+        ip_address(name or "")
+    except ValueError:
+        return False
+    return True

@@ -1,11 +1,10 @@
 """Bodies of requests: what they are announced as, and their bytes within a limit."""
 
-from functools import lru_cache
 from typing import IO, Literal
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from prediction_api.errors import BodyTooLarge, MalformedRequest, NotJson, WrongContentType
 
@@ -40,17 +39,22 @@ async def read_json_body(request: Request, most_bytes: int) -> bytes:
 async def read_body(request: Request, most_bytes: int) -> bytes:
     """The body's bytes, never more than `most_bytes` in memory. Raises BodyTooLarge or NotJson."""
     _refuse_announced(request, most_bytes)
+    if body := await received(request.receive, most_bytes):
+        return body
+    raise NotJson("the body is empty")
+
+
+async def received(receive: Receive, most_bytes: int) -> bytes:
+    """The bytes of a body as they come. Raises BodyTooLarge, and ClientDisconnect where the client leaves."""
     blocks, size, more = [], 0, True
     while more:  # nearly always once; request.stream() takes three steps for that
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         blocks.append(message.get("body", b""))
         size, more = size + len(blocks[-1]), message.get("more_body", False)
         if size > most_bytes:
             raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
-    if not size:
-        raise NotJson("the body is empty")
     return b"".join(blocks)
 
 
@@ -71,18 +75,12 @@ def _refuse_announced(request: Request, most_bytes: int) -> None:
 
 def content_kind(request: Request) -> Literal["json", "csv"]:
     """What the body is announced as. Raises WrongContentType for anything else than JSON or CSV in plain UTF-8."""
-    return _content_kind(header_of(request.scope, b"content-type"), header_of(request.scope, b"content-encoding"))
-
-
-@lru_cache(64)  # clients send the same few again and again
-def _content_kind(content_type: bytes, encoding: bytes) -> Literal["json", "csv"]:
-    kind, _, parameters = content_type.decode("latin-1").lower().partition(";")
-    kind = kind.strip()
-    if parameters:
-        for one in parameters.replace('"', "").replace(" ", "").split(";"):
-            if one.startswith("charset=") and one not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
-                raise WrongContentType(f"the text is announced as {one[:40]}")
-    if encoding.lower() not in (b"", b"identity"):
+    announced = header_of(request.scope, b"content-type").decode("latin-1").lower().replace(" ", "")
+    kind, *parameters = announced.replace('"', "").split(";")
+    for one in parameters:
+        if one.startswith("charset=") and one not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
+            raise WrongContentType(f"the text is announced as {one[:40]}")
+    if header_of(request.scope, b"content-encoding").lower() not in (b"", b"identity"):
         raise WrongContentType("the body is compressed")
     if kind == "text/csv":
         return "csv"

@@ -182,23 +182,28 @@ def _reading_of(version: int | None) -> Reading:
     return Reading(missing=[*Reading().missing, "none"]) if version == 1 else Reading()
 
 
-class Contract(Part):
-    """Lists are in the order of the graph's inputs and of its probabilities. What version 1 lacks has defaults."""
+class Description(Part):
+    """What is public of a contract. Lists are in the order of the graph's inputs and of its probabilities."""
 
-    version: Literal[1, 2]
     name: str
     task: Literal["regression", "classification"]
     target: str
     labels: list[str] = []
-    reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
     features: list[Feature] = Field(min_length=1)
     prediction_histogram: Histogram | None = None
     interval: Interval | None = None
-    golden: Golden
     metrics: dict[str, float] = {}
     data: DataOrigin | None = None
     trained_at: datetime | None = None
     code_version: str | None = None
+
+
+class Contract(Description):
+    """What version 1 lacks has defaults."""
+
+    version: Literal[1, 2]
+    reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
+    golden: Golden
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -31,8 +31,8 @@ class VersionRecord(BaseModel):
     sha256: str
     signature: str | None = None
     run_id: str | None
-    resident: int | None = None  # bytes that it takes once it is loaded, as the trial measured
-    registered: int | None = None  # when the model was, in ms: the first one is the default model
+    resident: int = 0  # bytes that it takes once it is loaded, as the trial measured
+    registered: int = 0  # when the model was, in ms: the first one is the default model
     adopted_at: AwareDatetime = Field(default_factory=now)
 
 

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
-from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract
+from prediction_api.errors import GoldenMismatch, PredictionFailed, UnsafeGraph, WrongContract, complaints_of
 from prediction_api.models.contract import CategoryFeature, Contract, DateFeature, Value
 from prediction_api.models.sessions import forest_session, open_session
 
@@ -161,9 +161,7 @@ def _read_contract(model: onnx.ModelProto) -> Contract:
     try:
         return Contract.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "contract"
-        raise WrongContract(f"{where}: {first['msg']} ({error.error_count()} in all)") from None
+        raise WrongContract(f"{complaints_of(error, ('contract',))[0]} ({error.error_count()} in all)") from None
 
 
 def _refuse_what_no_export_holds(model: onnx.ModelProto) -> None:

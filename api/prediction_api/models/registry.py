@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
-from prediction_api.errors import ArtifactUnavailable, HistoryUnavailable, NotThere, RegistryAway
+from prediction_api.errors import ArtifactUnavailable, HistoryUnavailable, NotThere, RegistryAway, complaints_of
 from prediction_api.models.copies import VersionRecord, now
 
 ARTIFACT = "model.onnx"
@@ -207,9 +207,8 @@ def _entry(text: str) -> LedgerEntry:
     try:
         return LedgerEntry.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "entry"
-        return LedgerEntry(action="unreadable", version="?", reasons=[Reason(text=f"{where}: {first['msg']}")])
+        [first, *_] = complaints_of(error, ("entry",))
+        return LedgerEntry(action="unreadable", version="?", reasons=[Reason(text=str(first))])
 
 
 def _require_success(response: httpx.Response) -> None:

@@ -29,11 +29,10 @@ from prediction_api.models.signature import PublicKeys
 from prediction_api.predicting.micro_batching import MicroBatcher
 from prediction_api.predicting.rows import RowReader
 from prediction_api.settings import NAME, Settings
-from prediction_api.telemetry.events import log_event
+from prediction_api.telemetry.events import fault, log_event
 from prediction_api.telemetry.metrics import Metrics
-from prediction_api.telemetry.prediction_log import Predicted, PredictionLog
+from prediction_api.telemetry.prediction_log import LogFiles, Predicted, PredictionLog
 
-RESIDENT_OF_FILE = 6  # a forest of 21 MB takes 100 MB in ONNX Runtime; only what no trial has measured is estimated
 RETRY_REFUSED_SECONDS = 60.0  # a refused version is tried again then: the fault may have been on the way
 RETRY_KILLED_SECONDS = 2.0  # after the first time; doubled each time, up to the above
 RELEASE_SECONDS = 1.0  # after a swap: requests and the prediction log may hold the old model that long
@@ -49,6 +48,29 @@ class LiveModel:
     loaded_at: datetime
     predictor: Predictor
     reader: RowReader
+    batcher: MicroBatcher
+    log: PredictionLog | None  # None where nothing is logged
+    metrics: Metrics
+
+    async def predict(self, row: Row, identifier: str) -> Prediction:
+        """The prediction for one row, counted, and logged by its identifier. Raises PredictionFailed."""
+        prediction = await self.batcher.predict(row)
+        self._note(identifier, None, (row,), (prediction,))
+        return prediction
+
+    def predict_batch(self, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
+        """Predictions in the order of the rows, counted, row n of the batch logged by `<identifier>.<n>`.
+
+        These are the rows `first` (from 0) and on. May be called from several threads. Raises PredictionFailed.
+        """
+        predictions = self.predictor.predict(rows)
+        self._note(identifier, first, rows, predictions)
+        return predictions
+
+    def _note(self, identifier: str, first: int | None, rows: Sequence[Row], predictions: Sequence[Prediction]) -> None:
+        self.metrics.predicted(self.name, self.version, self.predictor.contract, predictions)
+        if self.log:
+            self.log.add(Predicted(time.time(), identifier, first, self.version, self.reader.names, rows, predictions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +96,12 @@ class ServedModel:
         self.name = name
         self.live: LiveModel | None = None
         self.refusal: Refusal | None = None
-        self.registered: int | None = None  # when the model was, in ms; None while the registry has not said so
+        self.registered = 0  # when the model was, in ms; 0 while nobody has said so
         self.detail = "loaded from a copy"  # what the registry last said about this model
-        self.resident = 0  # bytes of memory that the live version takes
-        folder = settings.prediction_log_dir and settings.prediction_log_dir / name
-        group_reads = settings.prediction_log_group_reads
-        self.log = PredictionLog(folder, settings.prediction_log_days, catalog.metrics, group_reads)
-        self._batcher = MicroBatcher()
+        self.log: PredictionLog | None = None
+        if settings.prediction_log_dir:
+            files = LogFiles(settings.prediction_log_dir / name, settings.prediction_log_group_reads)
+            self.log = PredictionLog(files, settings.prediction_log_days, catalog.metrics)
         self._catalog, self._registry, self._metrics = catalog, catalog.registry, catalog.metrics
         self._copies = ModelCopies(settings.models_dir / name)
         self._keys = PublicKeys(settings.signing_public_keys)
@@ -90,23 +111,6 @@ class ServedModel:
         self._adopting: Promoted | None = None
         self._adoption: asyncio.Task[None] | None = None
         self._stoppable = True
-
-    async def predict(self, live: LiveModel, row: Row, identifier: str) -> Prediction:
-        """The prediction for one row, counted, and logged by its identifier. Raises PredictionFailed."""
-        prediction = await self._batcher.predict(live.predictor, row)
-        self._metrics.predicted(live.name, live.version, live.predictor.contract, (prediction,))
-        self.log.add(Predicted(time.time(), identifier, None, live.version, live.reader.names, (row,), (prediction,)))
-        return prediction
-
-    def predict_batch(self, live: LiveModel, rows: Sequence[Row], identifier: str, first: int = 0) -> list[Prediction]:
-        """Predictions in the order of the rows, counted, row n of the batch logged by `<identifier>.<n>`.
-
-        These are the rows `first` (from 0) and on. May be called from several threads. Raises PredictionFailed.
-        """
-        predictions = live.predictor.predict(rows)
-        self._metrics.predicted(live.name, live.version, live.predictor.contract, predictions)
-        self.log.add(Predicted(time.time(), identifier, first, live.version, live.reader.names, rows, predictions))
-        return predictions
 
     async def load_newest_copy(self) -> None:
         """Makes the newest copy live that still passes every check; leaves `live` alone where there is none."""
@@ -130,7 +134,7 @@ class ServedModel:
             if promoted == self._adopting or not self._stoppable:
                 return
             log_event("model no longer wanted", model=self.name, wanted=promoted.version)
-            await self.stop()
+            await self._stop()
         live = self.live
         if live and (live.version, live.record.registered) == (promoted.version, promoted.created):
             self._forget_refusal()  # of a version that has lost the alias
@@ -138,7 +142,13 @@ class ServedModel:
         self._adopting = promoted
         self._adoption = asyncio.create_task(self._adopt(promoted))
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
+        """Ends what is under way, and writes the prediction log to its end."""
+        await self._stop()
+        if self.log:
+            await asyncio.to_thread(self.log.close)
+
+    async def _stop(self) -> None:
         """Ends the adoption that is under way, if one is."""
         if self._adoption is not None and not self._adoption.done():
             if self._stoppable:
@@ -147,11 +157,12 @@ class ServedModel:
 
     async def withdraw(self) -> None:
         """No version carries the alias any more: nothing is served, and a restart does not bring a copy back."""
-        await self.stop()
+        await self._stop()
         if self.live:
             self._metrics.withdrawn(self.name, self.live.version)
         self.live = None
         await asyncio.to_thread(self._copies.withdraw, self._registry.alias)
+        await self.close()
         log_event("model withdrawn", level=logging.WARNING, model=self.name)
 
     async def _adopt(self, promoted: Promoted) -> None:
@@ -177,8 +188,8 @@ class ServedModel:
                 self._killed_pause = min(2 * self._killed_pause, RETRY_REFUSED_SECONDS)
             self._note_refusal(promoted.version, refused)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one try must not end the following
-            fault = f"{type(error).__name__}: {error}"
-            log_event("adoption failed", level=logging.ERROR, model=self.name, version=promoted.version, error=fault)
+            version, error_line = promoted.version, fault(error)
+            log_event("adoption failed", level=logging.ERROR, model=self.name, version=version, error=error_line)
 
     async def _swap(self, record: VersionRecord) -> None:
         """Raises ModelRefused or RegistryAway, and then nothing changed."""
@@ -217,12 +228,13 @@ class ServedModel:
 
     async def _make_live(self, content: bytes, record: VersionRecord, origin: str) -> None:
         started, before = time.perf_counter(), self.live
-        needed = RESIDENT_OF_FILE * len(content) if record.resident is None else record.resident
-        self._catalog.check_room(self, needed)
+        self._catalog.check_room(self, record.resident)
         predictor = await asyncio.to_thread(Predictor.from_bytes, content)
         reader = await asyncio.to_thread(RowReader, predictor.contract)
-        self.live = LiveModel(self.name, record.version, record, now(), predictor, reader)
-        self.resident = needed
+        batcher = MicroBatcher(predictor)
+        self.live = LiveModel(
+            self.name, record.version, record, now(), predictor, reader, batcher, self.log, self._metrics
+        )
         self._metrics.swapped(self.name, before.version if before else None, record.version)
         log_event(
             "model loaded", model=self.name, version=record.version, origin=origin, sha256=record.sha256,
@@ -279,7 +291,7 @@ class Catalog:
             try:
                 await self.look_once()
             except Exception as error:  # noqa: BLE001
-                log_event("look failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
+                log_event("look failed", level=logging.ERROR, error=fault(error))
             await asyncio.sleep(self.settings.api_poll_seconds)
 
     async def look_once(self) -> None:
@@ -291,9 +303,7 @@ class Catalog:
             return
         names = {one.name for one in promoted}
         for name in self.models.keys() - names:
-            model = self.models.pop(name)
-            await model.withdraw()
-            await asyncio.to_thread(model.log.close)
+            await self.models.pop(name).withdraw()
             await asyncio.to_thread(release_memory)
         self.unsafe = {name: self.unsafe.get(name) or _unsafe(name) for name in names if not _is_safe(name)}
         for one in promoted:
@@ -304,9 +314,7 @@ class Catalog:
 
     async def close(self) -> None:
         """Ends what is under way and writes the prediction logs to their ends."""
-        for model in self.models.values():
-            await model.stop()
-        await asyncio.gather(*(asyncio.to_thread(model.log.close) for model in self.models.values()))
+        await asyncio.gather(*(model.close() for model in self.models.values()))
         await self.registry.close()
 
     @property
@@ -314,7 +322,7 @@ class Catalog:
         """DEFAULT_MODEL, where it is set; else the model that was registered first."""
         if self.settings.default_model:
             return self.models.get(self.settings.default_model)
-        return min(self.models.values(), key=lambda one: (one.registered or 0, one.name), default=None)
+        return min(self.models.values(), key=lambda one: (one.registered, one.name), default=None)
 
     def missing(self, name: str | None) -> str:
         """Why there is no model of this name, or no default model."""
@@ -329,7 +337,7 @@ class Catalog:
 
     def check_room(self, model: ServedModel, needed: int) -> None:
         """Raises NoRoomForModel unless this many bytes fit beside the other models."""
-        others = sum(one.resident for one in self.models.values() if one is not model)
+        others = sum(one.live.record.resident for one in self.models.values() if one.live and one is not model)
         if others + needed > self.most_resident:
             found = f"it takes {needed / 1e6:.0f} MB, the other models {others / 1e6:.0f} MB"
             raise NoRoomForModel(f"{found}; API_MODELS_MB is {self.settings.api_models_mb}")

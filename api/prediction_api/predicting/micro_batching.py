@@ -6,35 +6,28 @@ further row, which takes microseconds and not a timer: a row on its own is not k
 """
 
 import asyncio
-from itertools import groupby
-from operator import attrgetter
-from typing import NamedTuple
 
 from prediction_api.models.predictor import Prediction, Predictor, Row
 
 MOST_ROWS = 16  # of one call: beyond 8, a row in company costs no less, and more rows keep the first ones waiting
-
-
-class _Asked(NamedTuple):
-    predictor: Predictor
-    row: Row
-    answer: "asyncio.Future[Prediction]"
+_Asked = tuple[Row, "asyncio.Future[Prediction]"]
 
 
 class MicroBatcher:
     """Predicts on the event loop; of one loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
         self._asked: list[_Asked] = []
 
-    def predict(self, predictor: Predictor, row: Row) -> "asyncio.Future[Prediction]":
+    def predict(self, row: Row) -> "asyncio.Future[Prediction]":
         """The prediction that this row alone would give. Raises PredictionFailed when it is awaited."""
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._answer_unless_more_come, 0)
-        asked = _Asked(predictor, row, loop.create_future())
-        self._asked.append(asked)
-        return asked.answer
+        answer: asyncio.Future[Prediction] = loop.create_future()
+        self._asked.append((row, answer))
+        return answer
 
     def _answer_unless_more_come(self, before: int) -> None:
         """Called once a turn of the loop; `before` is how many rows had come when the last one ended."""
@@ -43,20 +36,18 @@ class MicroBatcher:
             asyncio.get_running_loop().call_soon(self._answer_unless_more_come, now)
             return
         asked, self._asked = self._asked, []
-        for predictor, group in groupby(asked, attrgetter("predictor")):  # a swap may fall between two of them
-            _answer_all(predictor, list(group))
+        self._answer(asked)
 
-
-def _answer_all(predictor: Predictor, asked: list[_Asked]) -> None:
-    waiting = [one for one in asked if not one.answer.done()]  # the others were cancelled
-    try:
-        predictions = predictor.predict([one.row for one in waiting])
-    except Exception as error:  # noqa: BLE001  # whatever it is belongs to those who asked; else they would wait for ever
-        for one in waiting:
-            if len(waiting) == 1:
-                one.answer.set_exception(error)
-            else:  # one row's failure is not the others'
-                _answer_all(predictor, [one])
-        return
-    for one, prediction in zip(waiting, predictions, strict=True):
-        one.answer.set_result(prediction)
+    def _answer(self, asked: list[_Asked]) -> None:
+        waiting = [one for one in asked if not one[1].done()]  # the others were cancelled
+        try:
+            predictions = self._predictor.predict([row for row, _ in waiting])
+        except Exception as error:  # noqa: BLE001  # it belongs to those who asked; else they would wait for ever
+            for row, answer in waiting:
+                if len(waiting) == 1:
+                    answer.set_exception(error)
+                else:  # one row's failure is not the others'
+                    self._answer([(row, answer)])
+            return
+        for (_, answer), prediction in zip(waiting, predictions, strict=True):
+            answer.set_result(prediction)

@@ -1,32 +1,223 @@
-"""From the bytes of a request to rows that the model understands, or to complaints that name row and column."""
+"""From the bytes of a request to rows that the model understands, or to complaints that name row and column.
+
+How a value of JSON, or the text of a CSV cell, becomes a feature's value is written in the contract: what counts as
+missing, as a number, as true, as a date and as a category. So training, the service, scoring and the monitoring read
+alike. A JSON string is read as the text of a cell.
+"""
 
 import json
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from prediction_api.errors import MOST_COMPLAINTS, Complaint, NotJson, Place, WrongContent
-from prediction_api.models.contract import CategoryFeature, Contract
+from prediction_api.models.contract import (
+    BooleanFeature,
+    CategoryFeature,
+    Contract,
+    DateFeature,
+    Feature,
+    NumberFeature,
+    Reading,
+    Value,
+)
 from prediction_api.models.predictor import Row
-from prediction_api.predicting.cells import Reader, expectation, reader_of, shown
 
 MOST_ROWS = 10_000
 MOST_UNKNOWN = 1_000
 _SPARE_ROW_BYTES = 64_000
 _LISTS = (list, tuple)
+FLOAT32_MAX = 3.4028234663852886e38  # a larger number would become infinite in the graph's float32
+SPACE = " \t\r\n\u00a0"  # trimmed from both ends of a cell
+
+Reader = Callable[[Any], Value]
 
 
-class Batch(BaseModel):
-    """The envelope of a batch; its rows are read one by one, so that other requests get their turn."""
+def reader_of(feature: Feature, reading: Reading) -> Reader:
+    """A function from a JSON value or a cell's text to the feature's value; it raises ValueError where none fits."""
+    from_text: Callable[[str], Value]
+    from_json: Reader
+    match feature:
+        case NumberFeature():
+            from_text, from_json = _number_of(reading), _json_number
+        case CategoryFeature():
+            from_text, from_json = _category_of(feature)
+        case BooleanFeature():
+            from_text, from_json = _boolean_of(feature)
+        case DateFeature():
+            from_text, from_json = _date_of(feature)
+    nullable, missing = feature.nullable, {"", *(word.casefold() for word in reading.missing)}
+    missing_numbers = {number for word in reading.missing if (number := _number_or_none(word, reading)) is not None}
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    as_is = isinstance(feature, NumberFeature) and not missing_numbers
+    plain = as_is and reading.decimal == "." and not reading.thousands
 
-    rows: list[Any] = Field(min_length=1, max_length=MOST_ROWS)
+    def read(value: Any) -> Value:
+        if value.__class__ is float and as_is and -FLOAT32_MAX <= value <= FLOAT32_MAX:
+            return float(value)
+        if plain and value.__class__ is str and value.isascii() and value.isprintable() and "_" not in value:
+            try:  # Python's own reading is the fastest, and under these conditions the same
+                number = float(value)
+            except ValueError:
+                number = math.inf
+            if -FLOAT32_MAX <= number <= FLOAT32_MAX:
+                return number
+        if isinstance(value, str):
+            text = value.strip(SPACE)
+            if text.casefold() not in missing:
+                return from_text(text)
+        elif not _is_missing(value, missing_numbers):
+            return from_json(value)
+        if nullable:
+            return None
+        raise ValueError("missing")
+
+    return read
+
+
+def _is_missing(value: Any, missing_numbers: set[float]) -> bool:
+    """NaN is how pandas, NumPy and the clients that use them say that there is no value."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value is None
+    return value != value or (bool(missing_numbers) and value in missing_numbers)  # noqa: PLR0124
+
+
+def _number_of(reading: Reading) -> Callable[[str], float]:
+    decimal, thousands = re.escape(reading.decimal), re.escape(reading.thousands)
+    whole = rf"\d{{1,3}}(?:{thousands}\d{{3}})+|\d+" if thousands else r"\d+"
+    pattern = re.compile(rf"[+-]?(?:(?:{whole})(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+    def number(text: str) -> float:
+        text = text.replace("\u2212", "-")
+        if not pattern.fullmatch(text):
+            raise ValueError("not a number")
+        if thousands:
+            text = text.replace(reading.thousands, "")
+        value = float(text.replace(reading.decimal, "."))
+        if abs(value) > FLOAT32_MAX:
+            raise ValueError("not finite in float32")
+        return value
+
+    return number
+
+
+def _number_or_none(text: str, reading: Reading) -> float | None:
+    try:
+        return _number_of(reading)(text)
+    except ValueError:
+        return None
+
+
+def _json_number(value: Any) -> float:
+    """Of a value that is not missing, so not NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > FLOAT32_MAX:
+        raise ValueError("not a number")
+    return float(value)
+
+
+def _category_of(feature: CategoryFeature) -> tuple[Callable[[str], Value], Reader]:
+    known, refuses = set(feature.categories), feature.unknown == "refuse"
+    by_number: dict[float, str] = {}
+    by_boolean: dict[str, str] = {}
+    for text in sorted(known, reverse=True):  # of several spellings of one value the first stays
+        by_boolean[text.casefold()] = text
+        if (number := _number_or_none(text, Reading())) is not None:
+            by_number[number] = text
+
+    def from_text(text: str) -> str:
+        if refuses and text not in known:
+            raise ValueError("unknown")
+        return text
+
+    def from_json(value: Any) -> str:
+        if isinstance(value, bool):
+            found = by_boolean.get(str(value).casefold())
+        else:
+            number = _json_number(value)
+            found = str(value) if str(value) in known else by_number.get(number)
+        if found is None:
+            raise ValueError("no category of this spelling")
+        return found
+
+    return from_text, from_json
+
+
+def _boolean_of(feature: BooleanFeature) -> tuple[Callable[[str], Value], Reader]:
+    words = {word.casefold(): False for word in feature.false} | {word.casefold(): True for word in feature.true}
+
+    def from_text(text: str) -> bool:
+        if text.casefold() not in words:
+            raise ValueError("neither true nor false")
+        return words[text.casefold()]
+
+    def from_json(value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        number = _json_number(value)
+        text = f"{number:g}"
+        if text not in words and number not in (0, 1):
+            raise ValueError("neither true nor false")
+        return words.get(text, number == 1)
+
+    return from_text, from_json
+
+
+def _date_of(feature: DateFeature) -> tuple[Callable[[str], Value], Reader]:
+    def from_text(text: str) -> str:
+        feature.moment(text)
+        return text
+
+    return from_text, lambda value: from_text(f"{_json_number(value):.0f}")  # a date may be written in digits alone
+
+
+def expectation(feature: Feature, nothing: str = "null") -> str:
+    """What a value of this feature must be, in words."""
+    match feature:
+        case NumberFeature():
+            what = "a finite number"
+        case CategoryFeature(unknown="accept"):
+            what = "a text"
+        case CategoryFeature():
+            what = f"one of {', '.join(map(repr, feature.categories[:10]))}{', ...' if feature.categories[10:] else ''}"
+        case BooleanFeature():
+            what = f"true or false (in text: {', '.join(map(repr, [*feature.true, *feature.false][:10]))})"
+        case DateFeature(format="iso"):
+            what = "a date or time of ISO 8601, as '2026-01-31' or '2026-01-31T10:00:00Z'"
+        case DateFeature():
+            what = f"a date of the form {feature.format!r}, as {feature.example!r}"
+    return f"{what} or {nothing}" if feature.nullable else what
+
+
+def describe(feature: Feature) -> str:
+    """One line for people: unit and the range seen in training, or what is expected."""
+    if not isinstance(feature, NumberFeature):
+        return expectation(feature)
+    known = [f"in {feature.unit}"] if feature.unit else []
+    if feature.low is not None and feature.high is not None:
+        known.append(f"seen in training: {feature.low:g} to {feature.high:g}")
+    return ", ".join(known) or "a number"
+
+
+def shown(value: object) -> str:
+    """The value found, short and named as in JSON."""
+    match value:
+        case None:
+            return "null"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str():
+            return f"the text {value[:40]!r}" + ("..." if len(value) > 40 else "")
+        case bool():
+            return str(value).lower()
+    number = isinstance(value, int | float) and not (isinstance(value, int) and abs(value) > FLOAT32_MAX)
+    return f"{value:g}" if number else "an integer beyond the range of float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +229,8 @@ class Layout:
 
     columns: list[tuple[Reader, int]]
     length: int
-    each: str
-    nothing: str
+    each: str = ""
+    nothing: str = "null"
 
 
 class RowReader:
@@ -50,7 +241,7 @@ class RowReader:
         self.names = [feature.name for feature in contract.features]
         self.accepted = {name: feature for feature in contract.features for name in (feature.name, feature.input)}
         self._readers = {feature.name: reader_of(feature, contract.reading) for feature in contract.features}
-        self._last: tuple[tuple[str, ...] | None, list[tuple[Reader, str]]] = None, []  # names that most rows share
+        self._last: tuple[tuple[str, ...] | None, list[tuple[Reader, int]]] = None, []  # names that most rows share
         self._open = [
             (place, one.name, frozenset(one.categories))
             for place, one in enumerate(contract.features)
@@ -70,7 +261,12 @@ class RowReader:
 
     def many(self, body: bytes) -> list[Row]:
         """The rows of a body {"rows": [...]}, 1 to 10,000. Raises NotJson or WrongContent."""
-        return self.rows(read_envelope(Batch, read_json(body)).rows, ("rows",))
+        document = read_json(body)
+        if not isinstance(document, dict) or "rows" not in document:
+            raise WrongContent.at((), f'expected a JSON object {{"rows": [...]}}, found {shown(document)}')
+        if others := document.keys() - {"rows"}:
+            raise WrongContent.at((min(others)[:100],), "expected `rows` and nothing else")
+        return self.rows(some_rows(document["rows"], ("rows",)), ("rows",))
 
     def rows(self, found: Iterable[Any], place: Place, layout: Layout | None = None) -> list[Row]:
         """The rows in objects of feature and value, or in lists of this layout. Raises WrongContent.
@@ -87,9 +283,7 @@ class RowReader:
         """Of lists whose values stand in the order of `names`. Raises WrongContent, with the names at `place`."""
         if complaints := self.check_names(names, place):
             raise WrongContent(complaints)
-        keys = {self.accepted[name].name: key for key, name in enumerate(names)}
-        columns = [(self._readers[feature.name], keys[feature.name]) for feature in self.features]
-        return Layout(columns, len(keys), each, nothing)
+        return Layout(self._columns(names), len(names), each, nothing)
 
     def read(
         self, numbered: Iterable[tuple[int, Any]], place: Place, complaints: list[Complaint], layout: Layout | None
@@ -132,18 +326,22 @@ class RowReader:
         if layout is not None:
             if not isinstance(row, _LISTS) or len(row) != layout.length:
                 raise TypeError
-            return [read(row[key]) for read, key in layout.columns]
+            return [read(row[place]) for read, place in layout.columns]
         if row.__class__ is not dict:
             raise TypeError
-        names = tuple(row)
+        names, values = tuple(row), list(row.values())
         known, columns = self._last
         if names != known:
             if len(names) != len(self.features):
                 raise LookupError
-            by_feature = {self.accepted[name].name: name for name in names}
-            columns = [(self._readers[feature.name], by_feature[feature.name]) for feature in self.features]
+            columns = self._columns(names)
             self._last = names, columns
-        return [read(row[name]) for read, name in columns]
+        return [read(values[place]) for read, place in columns]
+
+    def _columns(self, names: Sequence[str]) -> list[tuple[Reader, int]]:
+        """Each feature's reader, and its place among these names. Raises LookupError where one is missing."""
+        places = {self.accepted[name].name: place for place, name in enumerate(names)}
+        return [(read, places[name]) for name, read in self._readers.items()]
 
     def _complaints(self, row: Any, place: Place, layout: Layout | None) -> list[Complaint]:
         """What was expected and what was found, in the words of the contract."""
@@ -174,7 +372,6 @@ class RowReader:
         return (complaints + wrong_names)[:MOST_COMPLAINTS]
 
 
-Envelope = TypeVar("Envelope", bound=BaseModel)
 _SPACE_BEFORE_COLON = re.compile(rb"\s:")
 
 
@@ -188,6 +385,16 @@ def read_json(body: bytes) -> Any:
     if body.count(b'":') != _names_in(document) or _SPACE_BEFORE_COLON.search(body):
         json.loads(body.decode(), object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
     return document
+
+
+def some_rows(rows: Any, place: Place) -> list[Any]:
+    """These rows if they are a list of 1 to 10,000. Raises WrongContent."""
+    if not isinstance(rows, list):
+        raise WrongContent.at(place, f"expected a list of rows, found {shown(rows)}")
+    if not 1 <= len(rows) <= MOST_ROWS:
+        what = f"expected 1 to {MOST_ROWS} rows, found {len(rows)}; more fit into one call as CSV"
+        raise WrongContent.at(place, what)
+    return rows
 
 
 def _names_in(document: Any) -> int:
@@ -205,16 +412,3 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
         if name in names:
             raise WrongContent.at((name[:100],), "this name is given twice in one object")
         names.add(name)
-
-
-def read_envelope(kind: type[Envelope], document: Any) -> Envelope:
-    """What is around the rows of a body, which `read_json` reads faster than the model would. Raises WrongContent."""
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        if error.error_count() > MOST_UNKNOWN:
-            what = f"{error.error_count()} names or values in this object are not as expected"
-            raise WrongContent.at((), what) from None
-        found = error.errors(include_url=False)[:MOST_COMPLAINTS]
-        places = [tuple(key[:100] if isinstance(key, str) else key for key in one["loc"][:4]) for one in found]
-        raise WrongContent([Complaint(at, one["msg"]) for at, one in zip(places, found, strict=True)]) from None

@@ -5,20 +5,17 @@ refused rather than dropped, and a feature that may be missing is null and not l
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from prediction_api.errors import Place, WrongContent
-from prediction_api.http.bodies import content_kind, read_json_body
-from prediction_api.http.problems import json_response
 from prediction_api.models.predictor import Row
-from prediction_api.predicting.cells import shown
-from prediction_api.predicting.rows import MOST_ROWS, RowReader, read_json
+from prediction_api.predicting.rows import RowReader, read_json, shown, some_rows
 from prediction_api.protocols import routing
-from prediction_api.protocols.csv import INVOCATION_FORM, answer_csv
-from prediction_api.telemetry.prediction_log import new_id
+from prediction_api.protocols.batches import INVOCATION_FORM, answer_batch
 
 mlflow_router = APIRouter(route_class=routing.PlainRoute, tags=["protocols"])
 
@@ -33,19 +30,10 @@ class InvocationAnswer(BaseModel):
 async def invocations(request: Request) -> Response:
     """MLflow's scoring protocol: dataframe_split, dataframe_records, instances or inputs, 1 to 10,000 rows; or CSV."""
     live = routing.live_model_of(request)
-    if content_kind(request) == "csv":
-        return await answer_csv(request, live, lambda _: INVOCATION_FORM)
-    body = await read_json_body(request, routing.catalog_of(request).settings.api_max_body_bytes)
-    model = routing.model_of(request)
-
-    def answer() -> Response:
-        predictions = model.predict_batch(live, read_invocation(live.reader, body), new_id())
-        return json_response({"predictions": [one.value for one in predictions]})
-
-    return await routing.worked(request, len(body), answer)
+    return await answer_batch(request, live, partial(_read_invocation, live.reader), lambda _: INVOCATION_FORM)
 
 
-def read_invocation(reader: RowReader, body: bytes) -> list[Row]:
+def _read_invocation(reader: RowReader, body: bytes) -> list[Row]:
     """The rows of a JSON body, in order. Raises NotJson or WrongContent."""
     document = read_json(body)
     forms = ", ".join(_READERS)
@@ -63,12 +51,12 @@ def read_invocation(reader: RowReader, body: bytes) -> list[Row]:
 
 def _records(reader: RowReader, rows: Any, place: Place) -> list[Row]:
     """[{feature: value}, ...]"""
-    return reader.rows(_some_rows(rows, place), place)
+    return reader.rows(some_rows(rows, place), place)
 
 
 def _row_wise(reader: RowReader, rows: Any, place: Place) -> list[Row]:
     """The same, or [[value, ...], ...] with the values in the order of the model's features."""
-    if not any(isinstance(row, list) for row in _some_rows(rows, place)):
+    if not any(isinstance(row, list) for row in some_rows(rows, place)):
         return reader.rows(rows, place)
     each = f"a list of {len(reader.names)} values as the model has features"
     return reader.rows(rows, place, reader.layout(reader.names, place, each))
@@ -82,7 +70,7 @@ def _either_way(reader: RowReader, columns: Any, place: Place) -> list[Row]:
     first = next((name for name, column in columns.items() if isinstance(column, list)), None)
     if first is None:
         return reader.rows([columns], place)
-    _some_rows(columns[first], place)
+    some_rows(columns[first], place)
     for name, column in columns.items():
         if not isinstance(column, list) or len(column) != len(columns[first]):
             found = len(column) if isinstance(column, list) else shown(column)
@@ -96,7 +84,7 @@ def _split(reader: RowReader, split: Any, place: Place) -> list[Row]:
     if not isinstance(split, dict) or not {"columns", "data"} <= split.keys() <= {"columns", "data", "index"}:
         raise WrongContent.at(place, f"expected an object of columns, data and perhaps index, found {shown(split)}")
     names, data = split["columns"], (*place, "data")
-    rows = _some_rows(split["data"], data)
+    rows = some_rows(split["data"], data)
     if not isinstance(split.get("index"), list | None):
         raise WrongContent.at((*place, "index"), f"expected a list, found {shown(split['index'])}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -111,12 +99,3 @@ _READERS: dict[str, Callable[[RowReader, Any, Place], list[Row]]] = {
     "instances": _row_wise,
     "inputs": _either_way,
 }
-
-
-def _some_rows(rows: Any, place: Place) -> list[Any]:
-    if not isinstance(rows, list):
-        raise WrongContent.at(place, f"expected a list of rows, found {shown(rows)}")
-    if not 1 <= len(rows) <= MOST_ROWS:
-        what = f"expected 1 to {MOST_ROWS} rows, found {len(rows)}; more fit into one call as CSV"
-        raise WrongContent.at(place, what)
-    return rows

@@ -12,17 +12,17 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from prediction_api.errors import Complaint, WrongFeedback
-from prediction_api.http.bodies import content_kind, read_json_body
-from prediction_api.http.problems import json_response
-from prediction_api.models.contract import DataOrigin, Feature, Histogram, Interval
+from prediction_api.errors import Complaint, FeedbackNotKept, WrongFeedback, complaints_of
+from prediction_api.http.bodies import read_json_body
+from prediction_api.http.middleware import json_response
+from prediction_api.models.contract import Description, Interval
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.registry import HistoryAnswer
 from prediction_api.models.store import LiveModel, Refusal
-from prediction_api.predicting.cells import shown
 from prediction_api.predicting.explanation import Explanation, explain
+from prediction_api.predicting.rows import shown
 from prediction_api.protocols import routing
-from prediction_api.protocols.csv import answer_csv, bounds, csv_form, whole
+from prediction_api.protocols.batches import answer_batch, bounds, csv_form
 from prediction_api.telemetry.prediction_log import ID_PATTERN, new_id
 
 Json = dict[str, Any]
@@ -103,21 +103,14 @@ class ModelsAnswer(BaseModel):
     models: list[ListedModel]
 
 
-class ModelAnswer(BaseModel):
-    name: str
+class ModelAnswer(Description):
+    """What is served, since when, and where it comes from."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     version: str
     alias: str
     run_id: str | None
-    task: str
-    target: str
-    labels: list[str]
-    features: list[Feature]
-    interval: Interval | None
-    prediction_histogram: Histogram | None
-    metrics: dict[str, float]
-    data: DataOrigin | None
-    trained_at: datetime | None
-    code_version: str | None
     loaded_at: datetime
     sha256: str
 
@@ -133,7 +126,7 @@ def read_feedback(body: bytes, labels: list[str]) -> Feedback:
     try:
         given = Feedback.model_validate_json(body)
     except ValidationError as error:
-        wrong = [Complaint(one["loc"][:1], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
+        wrong = complaints_of(error, depth=1)
         raise WrongFeedback(str(wrong[0]), wrong[:5]) from None
     fits = given.actual in labels if labels else not isinstance(given.actual, str)
     if not fits:
@@ -151,7 +144,7 @@ def _name(live: LiveModel) -> Json:
 # The two that answer predictions build plain dictionaries: models would cost more than the prediction itself.
 
 
-def prediction_answer(live: LiveModel, row: Row, prediction: Prediction, identifier: str) -> Json:
+def prediction_answer(live: LiveModel, row: Row, prediction: Prediction, identifier: str) -> Response:
     answer: Json = {"prediction": prediction.value}
     interval = live.predictor.contract.interval
     if prediction.probabilities is not None:
@@ -161,10 +154,10 @@ def prediction_answer(live: LiveModel, row: Row, prediction: Prediction, identif
         answer["interval"] = {"low": low, "high": high, "coverage": interval.coverage}
     if unknown := live.reader.unknown(row):
         answer["unknown"] = unknown
-    return answer | {"id": identifier, "model": _name(live)}
+    return json_response(answer | {"id": identifier, "model": _name(live)})
 
 
-def batch_answer(live: LiveModel, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Json:
+def batch_answer(live: LiveModel, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Response:
     contract = live.predictor.contract
     answer: Json = {"predictions": [one.value for one in predictions]}
     if contract.task == "classification":
@@ -173,7 +166,7 @@ def batch_answer(live: LiveModel, rows: Sequence[Row], predictions: Sequence[Pre
         answer["interval"] = contract.interval
     if any(unknown := [live.reader.unknown(row) for row in rows]):
         answer["unknown"] = unknown
-    return answer | {"id": identifier, "model": _name(live)}
+    return json_response(answer | {"id": identifier, "model": _name(live)})
 
 
 @model_router.post("/predict", response_model=PredictionAnswer, responses=routing.PROBLEM_STATUSES, tags=["predict"])
@@ -181,8 +174,8 @@ async def predict(request: Request) -> Response:
     """One prediction. The body is one JSON object with every feature of the model, by either of its names."""
     live = routing.live_model_of(request)
     row, identifier = await read_row(request, live), new_id()
-    prediction = await routing.model_of(request).predict(live, row, identifier)
-    return json_response(prediction_answer(live, row, prediction, identifier))
+    prediction = await live.predict(row, identifier)
+    return prediction_answer(live, row, prediction, identifier)
 
 
 @model_router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
@@ -194,20 +187,8 @@ async def predict_batch(request: Request) -> Response:
     a formula begin with an apostrophe.
     """
     live = routing.live_model_of(request)
-    form_for = partial(csv_form, live, request)
-    if content_kind(request) == "csv":
-        return await answer_csv(request, live, form_for)
-    body = await read_json_body(request, routing.catalog_of(request).settings.api_max_body_bytes)
-    model = routing.model_of(request)
-
-    def answer() -> Response:
-        rows, identifier = live.reader.many(body), new_id()
-        predictions = model.predict_batch(live, rows, identifier)
-        if "text/csv" in request.headers.get("accept", ""):
-            return whole(form_for(any(map(live.reader.unknown, rows))), rows, predictions, identifier)
-        return json_response(batch_answer(live, rows, predictions, identifier))
-
-    return await routing.worked(request, len(body), answer)
+    in_json = None if "text/csv" in request.headers.get("accept", "") else partial(batch_answer, live)
+    return await answer_batch(request, live, live.reader.many, partial(csv_form, live, request), in_json)
 
 
 @model_router.post(
@@ -218,9 +199,11 @@ async def feedback(request: Request) -> Response:
 
     Ids are not kept here, so an unknown id is accepted too; the monitoring finds no prediction for it.
     """
-    contract = routing.live_model_of(request).predictor.contract
-    given = read_feedback(await read_json_body(request, MOST_FEEDBACK_BYTES), contract.labels)
-    await routing.model_of(request).log.keep_feedback(given.id, given.actual)
+    live = routing.live_model_of(request)
+    given = read_feedback(await read_json_body(request, MOST_FEEDBACK_BYTES), live.predictor.contract.labels)
+    if live.log is None:
+        raise FeedbackNotKept("the prediction log is switched off")
+    await live.log.keep_feedback(given.id, given.actual)
     return json_response({"status": "accepted"}, 202)
 
 
@@ -228,7 +211,7 @@ async def feedback(request: Request) -> Response:
 async def model(request: Request) -> Response:
     """What is served: version, features, metrics, the data it was trained on, and its digest."""
     live = routing.live_model_of(request)
-    trained = live.predictor.contract.model_dump(mode="json", include=set(ModelAnswer.model_fields))
+    trained = live.predictor.contract.model_dump(mode="json", include=set(Description.model_fields))
     own = live.record.model_dump(include={"name", "version", "alias", "run_id", "sha256"})
     return json_response(trained | own | {"loaded_at": live.loaded_at})
 

@@ -62,15 +62,13 @@ def live_model_of(request: Request) -> LiveModel:
 
 
 def model_of(request: Request) -> ServedModel:
-    """The model that the path names, else the default one: the same for the whole request."""
-    model: ServedModel | None = request.scope.get("model")
+    """The model that the path names, else the default one."""
+    name, catalog = request.path_params.get("name"), catalog_of(request)
+    model = catalog.default if name is None else catalog.models.get(name)
     if model is None:
-        name, catalog = request.path_params.get("name"), catalog_of(request)
-        model = request.scope["model"] = catalog.default if name is None else catalog.models.get(name)
-        if model is None:
-            kind = UnknownModel if name is not None and catalog.state.reachable else NoModel
-            members = readiness_answer(catalog, None, name or catalog.settings.default_model)
-            raise kind(catalog.missing(name), **members)
+        kind = UnknownModel if name is not None and catalog.state.reachable else NoModel
+        members = readiness_answer(catalog, None, name or catalog.settings.default_model)
+        raise kind(catalog.missing(name), **members)
     return model
 
 

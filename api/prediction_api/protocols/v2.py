@@ -12,24 +12,16 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from prediction_api.errors import UnknownModel, WrongContent
+from prediction_api.errors import UnknownModel, WrongContent, complaints_of
 from prediction_api.http.bodies import header_of, read_body, read_json_body
-from prediction_api.http.problems import json_response
-from prediction_api.models.contract import (
-    BooleanFeature,
-    CategoryFeature,
-    Contract,
-    DateFeature,
-    Feature,
-    NumberFeature,
-)
+from prediction_api.http.middleware import json_response
+from prediction_api.models.contract import Contract, Feature
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.store import LiveModel
-from prediction_api.predicting.cells import shown
-from prediction_api.predicting.rows import MOST_ROWS, RowReader, read_envelope, read_json
+from prediction_api.predicting.rows import MOST_ROWS, MOST_UNKNOWN, RowReader, read_json, shown
 from prediction_api.protocols import routing
 from prediction_api.telemetry.prediction_log import new_id
 
@@ -95,7 +87,13 @@ def read_request(body: bytes, end: int) -> InferRequest:
     """
     if end > len(body):
         raise WrongContent.at((), f"{JSON_LENGTH} is {end}, and the body has {len(body)} bytes")
-    asked = read_envelope(InferRequest, read_json(body[:end]))
+    try:
+        asked = InferRequest.model_validate(read_json(body[:end]))
+    except ValidationError as error:
+        if error.error_count() > MOST_UNKNOWN:
+            what = f"{error.error_count()} names or values in this object are not as expected"
+            raise WrongContent.at((), what) from None
+        raise WrongContent(complaints_of(error)) from None
     for tensor in asked.inputs:
         size = (tensor.parameters or {}).get("binary_data_size")
         if size is None and tensor.data is None:
@@ -136,7 +134,7 @@ def read_tensors(reader: RowReader, asked: InferRequest) -> list[Row]:
     """The rows in the request's tensors. Raises WrongContent naming the tensor, or row and feature."""
     tensors = asked.inputs
     matrix = tensors[0] if len(tensors) == 1 and tensors[0].name not in reader.accepted else None
-    if matrix and all(isinstance(feature, NumberFeature | BooleanFeature) for feature in reader.features):
+    if matrix and all(feature.type in ("number", "boolean") for feature in reader.features):
         width = len(reader.features)
         if matrix.datatype == "BYTES" or len(matrix.shape) != 2 or matrix.shape[1] != width:
             found = f"{matrix.datatype} of shape {matrix.shape}"
@@ -154,13 +152,13 @@ def read_tensors(reader: RowReader, asked: InferRequest) -> list[Row]:
 
 def _column(tensor: InputTensor, feature: Feature) -> list[Any]:
     """The values of one feature."""
-    if isinstance(feature, NumberFeature) and tensor.datatype == "BYTES":
+    if feature.type == "number" and tensor.datatype == "BYTES":
         raise _wrong(tensor, "expected FP32 or another number, found BYTES")
-    if isinstance(feature, CategoryFeature | DateFeature) and tensor.datatype.startswith("FP"):
+    if feature.type in ("category", "date") and tensor.datatype.startswith("FP"):
         raise _wrong(tensor, f"expected BYTES, found {tensor.datatype}")
     if len(tensor.shape) == 2 and tensor.shape[1] != 1:
         raise _wrong(tensor, f"expected the shape [n] or [n, 1], found {tensor.shape}")
-    return _flat(tensor, of_numbers=isinstance(feature, NumberFeature))
+    return _flat(tensor, of_numbers=feature.type == "number")
 
 
 def _flat(tensor: InputTensor, of_numbers: bool) -> list[Any]:
@@ -322,7 +320,7 @@ async def v2_infer(request: Request) -> Response:
 
     With `Inference-Header-Content-Length`, the body is that much JSON and then the tensors' binary values.
     """
-    live, model = _named_model(request), routing.model_of(request)
+    live = _named_model(request)
     most = routing.catalog_of(request).settings.api_max_body_bytes
     length = header_of(request.scope, JSON_LENGTH.lower().encode())
     if length and (not length.isdigit() or len(length) > 12):
@@ -335,7 +333,7 @@ async def v2_infer(request: Request) -> Response:
         asked = read_request(body, int(length) if length else len(body))
         outputs = asked_outputs(live.predictor.contract, asked)
         rows, identifier = read_tensors(live.reader, asked), new_id()
-        predictions = model.predict_batch(live, rows, identifier)
+        predictions = live.predict_batch(rows, identifier)
         return infer_response(live, asked, outputs, rows, predictions, identifier)
 
     return await routing.worked(request, len(body), answer)

@@ -14,6 +14,11 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> Non
     _logger.log(level, json.dumps({"at": _now(), "event": event, **fields}, default=str, ensure_ascii=False))
 
 
+def fault(error: BaseException) -> str:
+    """An error of ours in a line."""
+    return f"{type(error).__name__}: {str(error)[:300]}"
+
+
 def send_events_to_stderr() -> None:
     """Called once by the entry point, so that importing this package installs no handler."""
     handler = logging.StreamHandler()
@@ -32,7 +37,7 @@ class _ServerLine(logging.Formatter):
         line: dict[str, object] = {"at": _now(), "event": "server", "message": record.getMessage().strip()}
         if record.exc_info and (error := record.exc_info[1]):
             frames = traceback.extract_tb(error.__traceback__)[-8:]
-            line["error"] = f"{type(error).__name__}: {str(error)[:300]}"
+            line["error"] = fault(error)
             line["where"] = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
         return json.dumps(line, ensure_ascii=False)
 

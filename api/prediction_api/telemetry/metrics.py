@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
@@ -37,8 +37,7 @@ class Metrics:
         self.log_dropped = counter("api_log_dropped_total", "Lines that the prediction log lost", ["reason"])
         for reason in ("queue-full", "disk-full", "unwritable", "failed"):
             self.log_dropped.labels(reason)  # a series that is there from the start can be watched for its first rise
-        turned_away = counter("api_turned_away_total", "Requests and connections refused unread", ["reason"])
-        self._turned_away = lru_cache(turned_away.labels)  # overload refuses thousands a second
+        self.turned_away = counter("api_turned_away_total", "Requests and connections refused unread", ["reason"])
         self.in_hand = gauge("api_requests_in_hand", "Requests with a body that are under way")
         self.connections = gauge("api_connections", "Connections that are open")
         self._swaps = counter("api_model_swaps_total", "Models that went live", ["model"])
@@ -72,9 +71,6 @@ class Metrics:
 
     def withdrawn(self, name: str, version: str) -> None:
         self._info.remove(name, version)
-
-    def turned_away(self, reason: str) -> None:
-        self._turned_away(reason).inc()
 
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from pydantic_core import to_json
 
 from prediction_api.errors import FeedbackNotKept
 from prediction_api.models.predictor import Prediction, Row
-from prediction_api.telemetry.events import log_event
+from prediction_api.telemetry.events import fault, log_event
 from prediction_api.telemetry.metrics import Metrics
 
 FLUSH_SECONDS = 0.25
@@ -34,7 +34,6 @@ WAIT_SECONDS = 10.0  # how long a batch waits for room, and feedback for the dis
 ID_PATTERN = r"^[0-9a-f]{16}-[0-9a-f]{6,16}(\.[0-9]{1,9})?$"  # of an answer, or of a row within its batch
 _ROWS_A_WRITE = 100  # half a millisecond of work; between writes, other threads run
 _STOP_SECONDS = 5.0
-_DAY_SECONDS = 86_400
 _FILE_NAME = re.compile(r"(?:predictions|feedback)-(\d{4}-\d\d-\d\d)-[0-9a-f]+\.jsonl")
 
 
@@ -135,45 +134,35 @@ class Predicted(NamedTuple):
             yield to_json(line) + b"\n"
 
 
-class _Feedback(NamedTuple):
-    """A line of feedback, and its result for whoever waits: "" once it is on the disk, else what failed."""
-
-    day: str
-    line: bytes
-    written: Future[str]
-
-
 class PredictionLog:
-    """Takes entries from any thread. `folder` is None where nothing is to be logged."""
+    """Takes entries from any thread, and writes them in one of its own."""
 
-    def __init__(self, folder: Path | None, keep_days: int, metrics: Metrics, group_reads: bool = False) -> None:
-        self._files = LogFiles(folder, group_reads) if folder else None
+    def __init__(self, files: LogFiles, keep_days: int, metrics: Metrics) -> None:
+        self._files = files
         self._keep_days = keep_days
         self._metrics = metrics
         self._room = threading.Condition()  # guards the two queues; notified when rows were written
         self._rows: list[Predicted] = []
         self._waiting_rows = 0  # in the queue, and of those being written
-        self._feedback: list[_Feedback] = []
+        self._feedback: list[
+            tuple[bytes, Future[str]]
+        ] = []  # lines, each with what failed, or "" once it is on the disk
         self._wake = threading.Event()
         self._stopping = False
         self._failing = False  # from the first write that failed to the next one that did not
         self._started = time.time() - time.monotonic()
         self._dropped_for: date | None = None
-        self._thread = threading.Thread(target=self._run, args=[self._files], name="prediction-log", daemon=True)
-        if self._files:
-            self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Writes what is waiting and ends; gives up after 5 s on a disk that hangs."""
         self._stopping = True
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_SECONDS)
+        self._thread.join(_STOP_SECONDS)
 
     def add(self, entry: Predicted) -> None:
         """Queues an answer's rows. Without room, a thread waits for it; the event loop drops the rows and counts."""
-        if not self._files:
-            return
         # Threads leave a fifth of the queue to the event loop, which cannot wait.
         most, patience = (MOST_WAITING, 0.0) if _on_event_loop() else (MOST_WAITING * 4 // 5, WAIT_SECONDS)
         with self._room:
@@ -185,75 +174,69 @@ class PredictionLog:
 
     async def keep_feedback(self, identifier: str, actual: float | str) -> None:
         """Returns once the truth about a prediction is on the disk. Raises FeedbackNotKept."""
-        if not self._files:
-            raise FeedbackNotKept("the prediction log is switched off")
-        at = _iso(time.time())
-        line = to_json({"id": identifier, "actual": actual, "at": at}) + b"\n"
-        feedback = _Feedback(at[:10], line, Future())
+        line = to_json({"id": identifier, "actual": actual, "at": _iso(time.time())}) + b"\n"
+        written = Future[str]()
         with self._room:
-            self._feedback.append(feedback)
+            self._feedback.append((line, written))
         self._wake.set()
         try:
-            trouble = await asyncio.wait_for(asyncio.wrap_future(feedback.written), WAIT_SECONDS)
+            trouble = await asyncio.wait_for(asyncio.wrap_future(written), WAIT_SECONDS)
         except TimeoutError:
             raise FeedbackNotKept(f"the disk did not answer within {WAIT_SECONDS:g} s") from None
         if trouble:
             raise FeedbackNotKept(f"the prediction log cannot be written: {trouble}")
 
-    def _run(self, files: LogFiles) -> None:
+    def _run(self) -> None:
         stopping = False
         while not stopping:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
             stopping = self._stopping
             try:
-                self._write_feedback(files)
-                self._write_rows(files)
-                self._drop_old(files)
+                self._write_feedback()
+                self._write_rows()
+                self._drop_old()
             except Exception as error:  # noqa: BLE001  # a fault of ours in one write must not end the writing
-                log_event("prediction log failed", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
+                log_event("prediction log failed", level=logging.ERROR, error=fault(error))
 
-    def _write_rows(self, files: LogFiles) -> None:
+    def _write_rows(self) -> None:
         """Writes all rows that wait, and counts those that a fault of ours loses."""
         with self._room:
             entries, self._rows = self._rows, []
         left = total = sum(len(entry.rows) for entry in entries)
+        lines = chain.from_iterable(entry.lines() for entry in entries)
         try:
-            # the day as a number, because its name takes as long as writing the row
-            for day, group in groupby(entries, lambda entry: int(entry.at // _DAY_SECONDS)):
-                lines = chain.from_iterable(entry.lines() for entry in group)
-                while some := list(islice(lines, _ROWS_A_WRITE)):
-                    self._write_feedback(files)  # it does not wait for all rows of a large batch
-                    self._append(files, "predictions", _iso(day * _DAY_SECONDS)[:10], some)
-                    left -= len(some)
+            while some := list(islice(lines, _ROWS_A_WRITE)):
+                self._write_feedback()  # it does not wait for all rows of a large batch
+                self._append("predictions", some)
+                left -= len(some)
         finally:
             self._metrics.log_dropped.labels("failed").inc(left)
             with self._room:
                 self._waiting_rows -= total
                 self._room.notify_all()
 
-    def _write_feedback(self, files: LogFiles) -> None:
+    def _write_feedback(self) -> None:
         """All feedback that waits, with one wait for the disk."""
         with self._room:
             waiting, self._feedback = self._feedback, []
-        for day, group in groupby(waiting, lambda one: one.day):
-            entries = list(group)
-            trouble = self._append(files, "feedback", day, [one.line for one in entries])
-            for one in entries:
-                if one.written.set_running_or_notify_cancel():  # else nobody waits any more
-                    one.written.set_result(trouble)
+        trouble = self._append("feedback", [line for line, _ in waiting]) if waiting else ""
+        for _, written in waiting:
+            if written.set_running_or_notify_cancel():  # else nobody waits any more
+                written.set_result(trouble)
 
-    def _append(self, files: LogFiles, kind: str, day: str, lines: list[bytes]) -> str:
-        """Writes lines, feedback to the disk itself; returns what failed, or nothing."""
+    def _append(self, kind: str, lines: list[bytes]) -> str:
+        """Writes lines to the file of today, feedback to the disk itself; returns what failed, or nothing."""
         try:
-            files.append(kind, day, b"".join(lines), sync=kind == "feedback")
+            self._files.append(kind, _iso(time.time())[:10], b"".join(lines), sync=kind == "feedback")
         except OSError as error:
             if kind == "predictions":  # feedback is refused, not lost
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 self._metrics.log_dropped.labels("disk-full" if full else "unwritable").inc(len(lines))
             trouble = error.strerror or type(error).__name__
             if not self._failing:
-                log_event("prediction log stopped", level=logging.ERROR, folder=str(files.folder), detail=trouble)
+                folder = str(self._files.folder)
+                log_event("prediction log stopped", level=logging.ERROR, folder=folder, detail=trouble)
             self._failing = True
             return trouble
         self._metrics.logged.labels(kind).inc(len(lines))
@@ -262,12 +245,12 @@ class PredictionLog:
         self._failing = False
         return ""
 
-    def _drop_old(self, files: LogFiles) -> None:
+    def _drop_old(self) -> None:
         """Once a day. A clock that jumps ahead is not believed: the day is no later than the time since the start."""
         today = datetime.fromtimestamp(min(time.time(), self._started + time.monotonic()), UTC).date()
         if self._keep_days and today != self._dropped_for:
             self._dropped_for = today
-            if dropped := files.drop_older(self._keep_days, today):
+            if dropped := self._files.drop_older(self._keep_days, today):
                 log_event("old prediction log dropped", files=dropped, days=self._keep_days)
 
 
@@ -281,11 +264,10 @@ def _opened(path: Path, flags: int, mode: int = 0) -> Iterator[int]:
 
 
 def _on_event_loop() -> bool:
-    try:
+    with suppress(RuntimeError):
         asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _iso(at: float) -> str:

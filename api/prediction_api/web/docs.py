@@ -1,36 +1,39 @@
-"""The OpenAPI schema. The service's own calls follow the model that is live; other servers' protocols do not."""
+"""The calls described: as OpenAPI, and for people as /docs, which is made from it: plain HTML, without any script.
+
+The service's own calls follow the model that is live; other servers' protocols do not.
+"""
 
 import copy
 import csv
 import io
+import json
 import re
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from prediction_api.errors import ModelRefused, RequestRefused
 from prediction_api.http.access import is_open
-from prediction_api.models.contract import (
-    BooleanFeature,
-    CategoryFeature,
-    Contract,
-    DateFeature,
-    Feature,
-    NumberFeature,
-    Reading,
-)
+from prediction_api.models.contract import Contract, Feature, Reading
 from prediction_api.models.store import Catalog
-from prediction_api.predicting.cells import FLOAT32_MAX, describe
-from prediction_api.predicting.rows import MOST_ROWS
+from prediction_api.predicting.rows import FLOAT32_MAX, MOST_ROWS, describe
 from prediction_api.protocols.native import Feedback
-from prediction_api.protocols.routing import problems
+from prediction_api.protocols.routing import PlainRoute, problems
 from prediction_api.protocols.v2 import DATATYPES, InferRequest
+from prediction_api.web.files import PAGE_HEADERS, front_page
 
 Json = dict[str, Any]
 TITLE = "Prediction service"
+page_router = APIRouter(route_class=PlainRoute, include_in_schema=False)
+_PAGE = Path(__file__).with_name("docs.html")
 
 
 class Problem(BaseModel):
@@ -180,22 +183,83 @@ def row_schema(contract: Contract) -> Json:
 
 def _values(feature: Feature, reading: Reading) -> list[Json]:
     """What the feature may be. A text is read as the cell of a CSV: here stand the plainest of these."""
-    match feature:
-        case NumberFeature():
-            decimal = re.escape(reading.decimal)
-            text = {"type": "string", "pattern": rf"^[+-]?[0-9]{{1,30}}({decimal}[0-9]{{1,9}})?$"}
-            values: list[Json] = [{"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}, text]
-        case CategoryFeature(unknown="accept"):
-            values = [{"type": "string", "examples": feature.categories[:10]}]
-            if not feature.nullable:  # then a text must not say that there is no value
-                values[0] |= {"minLength": 1, "not": {"enum": ["", *reading.missing]}}
-        case CategoryFeature():
-            values = [{"enum": feature.categories}]
-        case BooleanFeature():
-            values = [{"type": "boolean"}, {"enum": [0, 1]}, {"enum": [*feature.true, *feature.false]}]
-        case DateFeature(format="iso"):
-            values = [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
-        case DateFeature():
-            values = [{"type": "string", "examples": [feature.example]}]
+    no_value = {"enum": ["", *reading.missing]}
+    values: list[Json]
+    if feature.type == "number":
+        text = {"type": "string", "pattern": rf"^[+-]?[0-9]{{1,30}}({re.escape(reading.decimal)}[0-9]{{1,9}})?$"}
+        values = [{"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}, text]
+    elif feature.type == "category" and feature.unknown == "refuse":
+        values = [{"enum": feature.categories}]
+    elif feature.type == "category":
+        values = [{"type": "string", "examples": feature.categories[:10]}]
+        if not feature.nullable:  # then a text must not say that there is no value
+            values[0] |= {"minLength": 1, "not": no_value}
+    elif feature.type == "boolean":
+        values = [{"type": "boolean"}, {"enum": [0, 1]}, {"enum": [*feature.true, *feature.false]}]
+    elif feature.format == "iso":
+        values = [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
+    else:
+        values = [{"type": "string", "examples": [feature.example]}]
     # null by its type: generators of clients do not find it among the values of an enumeration
-    return [*values, {"type": "null"}, {"enum": ["", *reading.missing]}] if feature.nullable else values
+    return [*values, {"type": "null"}, no_value] if feature.nullable else values
+
+
+@page_router.get("/")
+async def page(_: Request) -> Response:
+    return front_page()
+
+
+@page_router.get("/docs")
+async def docs(request: Request) -> Response:
+    html = docs_page(request.app.openapi(), str(request.base_url).rstrip("/"))
+    return Response(html, headers=PAGE_HEADERS, media_type="text/html")
+
+
+def docs_page(schema: dict[str, Any], address: str) -> str:
+    """A whole HTML document for the OpenAPI schema of the service that is reached at `address`."""
+    calls = [
+        _call(method.upper(), path, call, address)
+        for path, calls_here in schema["paths"].items()
+        for method, call in calls_here.items()
+    ]
+    features = [
+        f"<h2>{escape(model['description'])}</h2>"
+        + _table(("", name, one["description"]) for name, one in model["properties"].items())
+        for name, model in schema["components"]["schemas"].items()
+        if name.startswith("Features")
+    ]
+    errors = [(f"error-{one.code()}", one.status, one.title, one.hint) for one in RequestRefused.__subclasses__()]
+    refusals = [(f"refused-{one.code()}", one.code(), one.title, one.hint) for one in ModelRefused.__subclasses__()]
+    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(schema["info"]["title"]),
+        description=_text(schema["info"]["description"]),
+        calls="".join(calls),
+        features="".join(features),
+        errors=_table(errors),
+        refusals=_table(refusals),
+    )
+
+
+def _call(method: str, path: str, call: dict[str, Any], address: str) -> str:
+    text = f"<h2>{method} {escape(path)}</h2><p>{_text(call.get('description', ''))}</p>"
+    for kind, content in call.get("requestBody", {}).get("content", {}).items():
+        example = content["example"]
+        shown = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+        quoted = shown.replace("'", "'\\''")
+        command = f"curl -X {method} {address}{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
+        text += f"<pre>{escape(command)}</pre>"
+    return text
+
+
+def _text(text: str) -> str:
+    """As HTML, with what stands in backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _table(rows: Iterable[tuple[object, ...]]) -> str:
+    """Each row is the name of its anchor and its cells. One with an anchor begins with a code."""
+    lines = []
+    for anchor, *cells in rows:
+        start = f'<tr id="{anchor}"><td class="code">' if anchor else "<tr><td>"
+        lines.append(f"{start}{'<td>'.join(f'{_text(str(cell))}</td>' for cell in cells)}</tr>")
+    return f"<table>{''.join(lines)}</table>"

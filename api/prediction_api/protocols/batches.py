@@ -1,6 +1,7 @@
-"""Batches as CSV: the body goes to a file, is checked to its end, predicted in chunks into a second file, then sent.
+"""Many rows in one call, as JSON or as CSV.
 
-So memory stays bounded, a bad row anywhere refuses the whole before an answer begins, and so does a model that fails.
+A CSV goes to a file, is checked to its end, predicted in chunks into a second file, then sent. So memory stays bounded,
+a bad row anywhere refuses the whole before an answer begins, and so does a model that fails.
 """
 
 import asyncio
@@ -19,11 +20,11 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from prediction_api.errors import MOST_COMPLAINTS, Complaint, NoRoom, NotCsv, WrongContent
-from prediction_api.http.bodies import copy_body
+from prediction_api.http.bodies import content_kind, copy_body, read_body
 from prediction_api.models.predictor import Prediction, Row, seven_digits
-from prediction_api.models.store import LiveModel, ServedModel
+from prediction_api.models.store import LiveModel
 from prediction_api.predicting.rows import RowReader
-from prediction_api.protocols.routing import catalog_of, model_of
+from prediction_api.protocols.routing import catalog_of, worked
 from prediction_api.telemetry.prediction_log import new_id
 
 CHUNK_ROWS = 500  # a few milliseconds of reading; predicting more at once is no faster
@@ -89,21 +90,44 @@ def _invocation_rows(_rows: Sequence[Row], predictions: Sequence[Prediction], _:
 INVOCATION_FORM = Form("application/json", '{"predictions":[', _invocation_rows, "]}")  # as MLflow answers a CSV
 
 
-async def answer_csv(request: Request, live: LiveModel, form_for: Callable[[bool], Form]) -> Response:
-    """The predictions for the CSV in the body, in the form for a table with an unknown category or without one.
+async def answer_batch(
+    request: Request,
+    live: LiveModel,
+    read: Callable[[bytes], list[Row]],
+    form_for: Callable[[bool], Form],
+    in_json: Callable[[Sequence[Row], Sequence[Prediction], str], Response] | None = None,
+) -> Response:
+    """The predictions for the rows in a CSV, or in a body of JSON, which `read` takes.
 
-    Raises BodyTooLarge, NoRoom, NotCsv, WrongContent or PredictionFailed.
+    `form_for` says how, for rows with an unknown category or without one; where `in_json` is given, it answers JSON.
+    Raises WrongContentType, BodyTooLarge, NoRoom, NotJson, NotCsv, WrongContent or PredictionFailed.
     """
-    most, model = catalog_of(request).settings.api_max_csv_bytes, model_of(request)
+    if content_kind(request) == "csv":
+        return await _answer_csv(request, live, form_for)
+    body = await read_body(request, catalog_of(request).settings.api_max_body_bytes)
+
+    def answer() -> Response:
+        rows, identifier = read(body), new_id()
+        predictions = live.predict_batch(rows, identifier)
+        if in_json:
+            return in_json(rows, predictions, identifier)
+        form = form_for(any(map(live.reader.unknown, rows)))
+        content = form.head + form.rows(rows, predictions, identifier, 0) + form.tail
+        return Response(content, media_type=form.media_type)
+
+    return await worked(request, len(body), answer)
+
+
+async def _answer_csv(request: Request, live: LiveModel, form_for: Callable[[bool], Form]) -> Response:
+    most, stopped = catalog_of(request).settings.api_max_csv_bytes, Event()
     try:
         async with request.app.state.tables:  # from the first byte on: no more bodies than that are kept at once
             with SpooledTemporaryFile(MEMORY_BYTES) as body:
                 await copy_body(request, most, body)
-                table = CsvRows(live.reader, body)
                 try:
-                    answer, media_type = await asyncio.to_thread(_predicted, table, live, model, form_for)
+                    answer, media_type = await asyncio.to_thread(_predicted, live, body, stopped, form_for)
                 finally:
-                    table.stopped.set()  # when the service stops, the thread goes on to the end of its chunk
+                    stopped.set()  # when the service stops, the thread goes on to the end of its chunk
     except OSError as error:
         raise NoRoom(f"the table or its answer cannot be kept: {error.strerror}") from None
     headers = {"Content-Length": str(answer.tell())}
@@ -112,26 +136,20 @@ async def answer_csv(request: Request, live: LiveModel, form_for: Callable[[bool
 
 
 def _predicted(
-    table: "CsvRows", live: LiveModel, model: ServedModel, form_for: Callable[[bool], Form]
+    live: LiveModel, body: IO[bytes], stopped: Event, form_for: Callable[[bool], Form]
 ) -> tuple[IO[bytes], str]:
     """The whole answer in a file, and its media type."""
-    table.check()
-    form, identifier, first = form_for(table.unknown), new_id(), 0
+    form, identifier, first = form_for(_has_unknown(live.reader, body, stopped)), new_id(), 0
     with ExitStack() as on_failure:
         answer = on_failure.enter_context(SpooledTemporaryFile(MEMORY_BYTES))
         answer.write(form.head.encode())
-        for rows in table.chunks([]):
-            predictions = model.predict_batch(live, rows, identifier, first)
+        for rows in _chunks(live.reader, body, stopped, []):
+            predictions = live.predict_batch(rows, identifier, first)
             answer.write(form.rows(rows, predictions, identifier, first).encode())
             first += len(rows)
         answer.write(form.tail.encode())
         on_failure.pop_all()
     return answer, form.media_type
-
-
-def whole(form: Form, rows: Sequence[Row], predictions: Sequence[Prediction], identifier: str) -> Response:
-    """All predictions in one answer of this form."""
-    return Response(form.head + form.rows(rows, predictions, identifier, 0) + form.tail, media_type=form.media_type)
 
 
 async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
@@ -141,57 +159,52 @@ async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)  # a client that reads as fast as this is written would keep all others waiting
 
 
-class CsvRows:
-    """A header with each feature's name once, in any order and spelling, then a line per row; blank lines say nothing.
+def _has_unknown(reader: RowReader, body: IO[bytes], stopped: Event) -> bool:
+    """Reads every row; returns whether one has a category that the training table does not have.
 
-    The separator (comma, semicolon, tab or bar) is the one with which the header names the most features. Lines are
-    counted from 1, the header's; a row over several lines is named by its last. `unknown`: whether a checked row has a
-    category that the training table does not have. Reading ends with CancelledError once `stopped` is set.
+    Raises NotCsv, or WrongContent naming lines and columns.
     """
+    complaints: list[Complaint] = []
+    found, unknown = 0, False
+    for rows in _chunks(reader, body, stopped, complaints):
+        found += len(rows)
+        unknown = unknown or any(map(reader.unknown, rows))
+        if len(complaints) >= MOST_COMPLAINTS:
+            break
+    if complaints:
+        raise WrongContent(complaints)
+    if not found:
+        raise WrongContent.at(("line", 2), "expected a row under the header, found the end of the body")
+    return unknown
 
-    def __init__(self, reader: RowReader, file: IO[bytes]) -> None:
-        self.stopped = Event()
-        self.unknown = False
-        self._reader = reader
-        self._file = file
 
-    def check(self) -> None:
-        """Reads every row. Raises NotCsv, or WrongContent naming lines and columns."""
-        complaints: list[Complaint] = []
-        found = 0
-        for rows in self.chunks(complaints):
-            found += len(rows)
-            self.unknown = self.unknown or any(map(self._reader.unknown, rows))
-            if len(complaints) >= MOST_COMPLAINTS:
-                break
-        if complaints:
-            raise WrongContent(complaints)
-        if not found:
-            raise WrongContent.at(("line", 2), "expected a row under the header, found the end of the body")
+def _chunks(reader: RowReader, body: IO[bytes], stopped: Event, complaints: list[Complaint]) -> Iterator[list[Row]]:
+    """The rows that fit in their order, up to 500 lines at a time; for the others `complaints` grows.
 
-    def chunks(self, complaints: list[Complaint]) -> Iterator[list[Row]]:
-        """The rows that fit in their order, up to 500 lines at a time; for the others `complaints` grows."""
-        self._file.seek(0)
-        lines = _lines(self._file)
-        header = next(lines, "")
-        table = csv.reader(chain([header], lines), delimiter=self._separator(header), strict=True)
-        try:
-            names = [name.strip() for name in next(table, [])]
-            layout = self._reader.layout(names, ("line", 1), f"{len(names)} cells as in the header", "an empty cell")
-            numbered = ((table.line_num, cells) for cells in table if cells)
-            while chunk := list(islice(numbered, CHUNK_ROWS)):
-                if self.stopped.is_set():
-                    raise asyncio.CancelledError
-                yield self._reader.read(chunk, ("line",), complaints, layout)
-        except csv.Error as error:
-            raise NotCsv(f"line {table.line_num}: {error}") from None
+    A header has each feature's name once, in any order and spelling, then comes a line per row; blank lines say
+    nothing. Lines are counted from 1, the header's; a row over several lines is named by its last. Reading ends with
+    CancelledError once `stopped` is set.
+    """
+    body.seek(0)
+    lines = _lines(body)
+    header = next(lines, "")
+    table = csv.reader(chain([header], lines), delimiter=_separator(header, reader), strict=True)
+    try:
+        names = [name.strip() for name in next(table, [])]
+        layout = reader.layout(names, ("line", 1), f"{len(names)} cells as in the header", "an empty cell")
+        numbered = ((table.line_num, cells) for cells in table if cells)
+        while chunk := list(islice(numbered, CHUNK_ROWS)):
+            if stopped.is_set():
+                raise asyncio.CancelledError
+            yield reader.read(chunk, ("line",), complaints, layout)
+    except csv.Error as error:
+        raise NotCsv(f"line {table.line_num}: {error}") from None
 
-    def _separator(self, header: str) -> str:
-        def known(separator: str) -> int:
-            names = header.replace('"', "").strip().split(separator)
-            return sum(name.strip() in self._reader.accepted for name in names)
 
-        return max(",;\t|", key=known)
+def _separator(header: str, reader: RowReader) -> str:
+    """Comma, semicolon, tab or bar: the one with which the header names the most features."""
+    cells = header.replace('"', "").strip()
+    return max(",;\t|", key=lambda one: sum(name.strip() in reader.accepted for name in cells.split(one)))
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:
