@@ -155,6 +155,8 @@ def _ask(settings: Settings, options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
     print(answer["answer"])
+    if not answer["abstained"] and answer["confidence"] < 0.5:  # less likely right than wrong
+        print(f"Unsure ({answer['confidence']:.0%}): read what the documents say below before you rely on it.")
     if answer["unmet"]:
         print(f"Nothing was found about: {', '.join(answer['unmet'])}")
     for number, citation in enumerate(answer["citations"], start=1):

@@ -39,6 +39,7 @@ _ABBREVIATIONS = frozenset(
 _BEFORE_NUMBER = frozenset(
     "No Nos Nr nr Fig Figs fig p pp Vol vol Art art Sec sec Ch Eq Tab Abb Abs S núm pág č str рис стр табл гл".split()
 )
+_NUMBER_LIKE = re.compile(r"[^\s\d]{0,12}\d")  # such as "17" or "FAA-2020"
 _ORDINAL = re.compile(r"\d{1,2}")
 _WITH_ORDINALS = frozenset(("de", "da", "no", "fi", "hu", "tr", "cs", "sk", "et", "pl"))
 _ACCENTED = re.compile("([a-z])[\u0300-\u036f]+")
@@ -77,6 +78,7 @@ _SCRIPTS = {
     "th": re.compile("[\u0e01-\u0e3a]"), "ar": re.compile("[\u0620-\u064a]"), "he": re.compile("[\u05d0-\u05ea]"),
     "hi": re.compile("[\u0900-\u0963]"),
 }  # fmt: skip
+WITHOUT_BLANKS = frozenset(("ja", "th", "zh"))
 _ALPHABETS = {"ru": re.compile("[\u0400-\u04ff]"), "el": re.compile("[\u0370-\u03ff]")}
 _OF_ALPHABETS = {"ru": "ru", "uk": "ru", "bg": "ru", "el": "el"}
 _SAMPLE = 20_000
@@ -224,7 +226,7 @@ def _ends_sentence(text: str, opened: int, gap: re.Match[str], language: str) ->
     word = last[0]
     if word in _ABBREVIATIONS or _INITIALS.fullmatch(word):
         return word in ("a.m", "p.m")
-    if first.isdigit() and word in _BEFORE_NUMBER:
+    if word in _BEFORE_NUMBER and _NUMBER_LIKE.match(text, gap.end()):
         return False
     return not (language in _WITH_ORDINALS and _ORDINAL.fullmatch(word))
 

@@ -64,7 +64,7 @@ def opendocument(kind: str, body: str, styles: str = "") -> bytes:
     return zipped({"mimetype": mime.encode(), "content.xml": content.encode()})
 
 
-def xlsx(*rows: str, more: str = "") -> bytes:
+def xlsx(*rows: str, more: str = "", drawing: str = "<wsDr/>") -> bytes:
     """A workbook of a sheet "Depths" with these rows and a hidden sheet; styles of cells: 1 a date, 2 a percentage."""
     formats = '<numFmts><numFmt numFmtId="164" formatCode="dd\\.mm\\.yyyy"/></numFmts>'
     styles = (
@@ -82,6 +82,8 @@ def xlsx(*rows: str, more: str = "") -> bytes:
         "xl/styles.xml": styles.encode(),
         "xl/strings.xml": b"<sst><si><t>Ostrava</t></si><si><r><t>Br</t></r><r><t>no</t></r></si></sst>",
         "xl/sheets/one.xml": sheet.format("".join(rows), more).encode(),
+        "xl/sheets/_rels/one.xml.rels": relations(one=("drawing", "drawing.xml")),
+        "xl/sheets/drawing.xml": drawing.encode(),
         "xl/sheets/two.xml": sheet.format(hidden, "").encode(),
     })  # fmt: skip
 

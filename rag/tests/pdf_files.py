@@ -8,6 +8,7 @@ _FONTS = (
     "/F1 <</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>> "
     "/B1 <</Type/Font/Subtype/Type1/BaseFont/Helvetica-Bold/Encoding/WinAnsiEncoding>> "
     "/C1 <</Type/Font/Subtype/Type1/BaseFont/Courier/Encoding/WinAnsiEncoding>> "
+    "/W1 <</Type/Font/Subtype/TrueType/BaseFont/ABCDEF+Wingdings2/Encoding/WinAnsiEncoding>> "
     "/S1 <</Type/Font/Subtype/TrueType/BaseFont/ABCDEF+Own>>"
 )
 # A font whose codes are the characters' own, in UTF-16.

@@ -342,13 +342,72 @@ def test_a_short_line_is_no_heading(embedder: BertEmbedder) -> None:
     assert read("Which seal?", "Worn seal\n\nThe pump lifts water.", embedder)[0].quote == "Worn seal"
 
 
-def test_the_items_of_a_section_are_those_up_to_the_next_heading() -> None:
+@pytest.mark.parametrize(
+    ("request_", "start", "items"),
+    [
+        ("List the faults", "Noise", ["1. Worn seal", "2. Noise. Look at the bearing"]),
+        ("List all of it", "Pump P4", ["1. Worn seal", "2. Noise. Look at the bearing", "- a seal"]),
+        ("List the spare parts", "Pump P4", ["- a seal"]),
+    ],
+)
+def test_the_items_of_a_section_are_those_of_the_list_that_is_named(
+    request_: str, start: str, items: list[str]
+) -> None:
     text = FAULTS.text
 
-    items = items_around(FAULTS, text.index("Noise"))
+    assert [text[one.start : one.end] for one in items_around(FAULTS, text.index(start), request_)[1]] == items
 
-    assert [text[one.start : one.end] for one in items] == ["1. Worn seal", "2. Noise. Look at the bearing"]
-    assert len(items_around(FAULTS, 0)) == 3
+
+GRILL = laid_out(
+    ("#", "Grill"),
+    ("paragraph", "The grill has many advantages:"),
+    ("item", "- No ash"),
+    ("item", "- Easy to clean"),
+    ("paragraph", "To assemble the grill, follow this:"),
+    ("item", "1. Screw the legs to the base"),
+    ("item", "2. Put in the burner"),
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "first"),
+    [("List the steps for the grill", "1. Screw"), ("List all advantages of the grill", "- No ash")],
+)
+def test_of_two_lists_in_a_section_the_one_that_is_asked_for_is_given(
+    request_: str, first: str, store: Store, embedder: BertEmbedder
+) -> None:
+    given = told(GRILL, request_, store, embedder)
+
+    assert given.answer.startswith(first)
+    assert len(given.citations) == 2
+
+
+def test_a_sentence_that_announces_a_list_is_quoted_with_it(store: Store, embedder: BertEmbedder) -> None:
+    given = told(GRILL, "What are the advantages of the grill?", store, embedder)
+
+    assert given.answer == "The grill has many advantages:\n\n- No ash\n\n- Easy to clean"
+    assert GRILL.text[given.citations[0].start : given.citations[0].end] == given.answer
+
+
+def test_code_answers_questions_about_code_alone(embedder: BertEmbedder) -> None:
+    content = laid_out(
+        ("code", "# the controller is started\ndef start(controller):\n    controller.ignite(2)"),
+        ("paragraph", "A timer does that to the controller after power comes back."),
+    )
+
+    kinds = [
+        read(f"{asks} is the controller started by?", content.text, embedder, content.blocks)[0].kind
+        for asks in ("What", "Which function")
+    ]
+    assert kinds == ["paragraph", "code"]
+
+
+def test_a_title_with_the_words_of_the_question_answers_nothing(embedder: BertEmbedder) -> None:
+    content = laid_out(("paragraph", "INVOICE No. 2024-117"), ("paragraph", "Due date: 30 June 2024"))
+
+    found = read("When is invoice 2024-117 due?", content.text, embedder, content.blocks)
+
+    assert found[0].quote == "Due date: 30 June 2024"
 
 
 @pytest.mark.parametrize(
@@ -484,9 +543,9 @@ def test_a_citation_counts_from_the_documents_beginning(says: str | None, store:
     assert content.text[given.citations[0].start : given.citations[0].end] == given.citations[0].quote == sentence
 
 
-def judged(question: str, text: str, embedder: BertEmbedder) -> tuple[float, ...]:
+def judged(question: str, text: str, embedder: BertEmbedder, blocks: tuple[Block, ...] = ()) -> tuple[float, ...]:
     asked = asked_of(question, embedder.encode_question(question).tokens[0])
-    hits = [replace(hit(text), late_interaction=0.5)]
+    hits = [replace(hit(text, blocks=blocks), late_interaction=0.5)]
     return features(asked, hits, ranked_sentences(asked, hits, embedder))
 
 
@@ -506,6 +565,59 @@ def test_a_near_miss_is_less_likely_to_be_answered(answered: str, near_miss: str
     )
 
     assert confidence(judged(answered, text, embedder)) > confidence(judged(near_miss, text, embedder)) + 0.1
+
+
+def test_a_number_of_several_parts_is_known_whatever_stands_beside_it(embedder: BertEmbedder) -> None:
+    text = "The bill no. 2024-117, an invoice of May, is due on 30 June 2024. See invoice 2023-009 too."
+
+    others = [
+        judged(f"When is invoice {one} due?", text, embedder)[FEATURES.index("another number in hits")]
+        for one in ("2024-117", "2024-118")
+    ]
+
+    assert others == [0, 1]
+
+
+def test_the_row_of_another_name_is_no_answer(embedder: BertEmbedder) -> None:
+    rows = laid_out(
+        ("row", "State: Assam | 1951: 34.98 | 1961: 34.95"), ("row", "State: Bihar | 1951: 19.79 | 1961: 20.91")
+    )
+
+    answered, missed = (
+        confidence(judged(f"What was the rate of {name} in 1951?", rows.text, embedder, rows.blocks))
+        for name in ("Bihar", "Goa")
+    )
+
+    assert answered > 0.3 > missed
+    assert "Bihar" in read("What was the rate of Bihar in 1951?", rows.text, embedder, rows.blocks)[0].quote
+
+
+def test_signs_that_the_embedder_does_not_know_are_compared_as_they_are(embedder: BertEmbedder) -> None:
+    rows = laid_out(("row", "建议与解释: 无"), ("row", "项目: 白细胞计数 | 结果: 3.9"))
+
+    assert read("白细胞计数是多少?", rows.text, embedder, rows.blocks)[0].quote == "项目: 白细胞计数 | 结果: 3.9"
+    assert confidence(judged("汽车的颜色是什么?", rows.text, embedder, rows.blocks)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("question", "other", "contradicts"),
+    [
+        ("What is the fee of the museum?", "The fee of the museum is 8 euro for adults.", ("b.txt",)),
+        ("Is the fee of the museum 11 euro?", "The fee of the museum is 8 euro for adults.", ()),
+        ("What is the fee of the museum?", "The fee of the museum is 11 euro for all adults.", ()),
+    ],
+)
+def test_sentences_of_two_documents_that_say_otherwise_contradict(
+    question: str, other: str, contradicts: tuple[str, ...], embedder: BertEmbedder
+) -> None:
+    first, second = hit("It stands in Corran. The fee of the museum is 11 euro for adults."), hit(f"{other} Ask Eva.")
+    second = replace(second, passage=replace(second.passage, document_id="b", document="b.txt", chunk_id=9))
+    second = replace(second, parts=(Part(second.passage, b""),))
+    asked = asked_of(question, embedder.encode_question(question).tokens[0])
+
+    ranked = ranked_sentences(asked, [first, second], embedder)
+
+    assert next(one for one in ranked if "11 euro for adults" in one.quote).contradicts == contradicts
 
 
 def test_a_collections_own_weights_are_used() -> None:

@@ -56,6 +56,19 @@ def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFi
     assert "no-such" in capsys.readouterr().err
 
 
+def test_ask_says_where_it_is_unsure(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAG_THRESHOLD", "0")
+    assert main(["ingest", str(folder)]) == 0
+    capsys.readouterr()
+
+    assert main(["ask", "What is port fortified with?"]) == 0
+    assert "Unsure" not in capsys.readouterr().out
+    assert main(["ask", "Which year was the port opened?"]) == 0
+    assert "Unsure (" in capsys.readouterr().out
+
+
 def test_ask_prints_what_is_not_met_and_what_contradicts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(folder)
     folder.mkdir()

@@ -27,6 +27,7 @@ from rag_service.language import (
         ("J. R. Tolkien lives. He said “no.” He left.", ["J. R. Tolkien lives.", "He said “no.”", "He left."]),
         ("Heading\n\nText here", ["Heading", "Text here"]),
         ("List:\n- one\n- two", ["List:", "- one", "- two"]),
+        ("See Docket No. FAA–2020–06. It is open.", ["See Docket No. FAA–2020–06.", "It is open."]),
         ("It rose. 2019 was wet.", ["It rose.", "2019 was wet."]),
         ("", []),
     ],

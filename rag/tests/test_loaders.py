@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from pdf_files import pdf
 
 from rag_service.errors import LoadFailed
 from rag_service.reading import Limits, extract, kind_of
-from rag_service.reading import __main__ as child
 from rag_service.reading.blocks import assemble
 from rag_service.types import Extracted
 
@@ -55,7 +57,8 @@ def test_text_that_grows_beyond_its_limit_is_refused(limits: Limits) -> None:
 def test_a_reader_without_enough_memory_fails_alone(limits: Limits) -> None:
     tight = Limits(limits.file_bytes, limits.seconds, memory_bytes=24 * 1024 * 1024, text_bytes=limits.text_bytes)
 
-    assert failure("a.pdf", pdf("text"), tight).code in ("damaged", "too much memory")
+    assert failure("a.txt", b"wine\n\n" * 100_000, tight).code in ("damaged", "too much memory")
+    assert extract("a.pdf", pdf("text"), limits).text == "text"
 
 
 def test_a_reader_that_takes_too_much_processor_time_is_ended(limits: Limits) -> None:
@@ -92,6 +95,24 @@ def test_encodings_are_found(data: bytes, text: str, limits: Limits) -> None:
     assert read("a.txt", data, limits).text == text.strip()
 
 
-def test_the_child_alone_reads_its_arguments() -> None:
-    with pytest.raises(ValueError, match="invalid literal"):
-        child.main(["text", "many", "1", "1"])
+def readers() -> set[int]:
+    """The processes that wait for files to read."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {int(one) for one in children if b"rag_service.reading" in Path(f"/proc/{one}/cmdline").read_bytes()}
+
+
+def test_a_process_reads_one_file_after_the_other(limits: Limits) -> None:
+    extract("a.txt", b"one", limits)
+    before = readers()
+
+    assert extract("a.md", b"# two", limits).text == "two"
+    assert failure("a.pdf", b"%PDF-1.7 broken", limits).code == "damaged"
+    assert readers() == before
+
+
+def test_a_reader_that_was_killed_is_replaced(limits: Limits) -> None:
+    extract("a.txt", b"one", limits)
+    for one in readers():
+        os.kill(one, signal.SIGKILL)
+
+    assert extract("a.txt", b"two", limits).text == "two"

@@ -13,6 +13,7 @@ from chromium import PHONE, contrasts_too_low, tab_to, watched
 from playwright.sync_api import Browser, Page, expect
 from test_generator import FACTS
 
+from rag_service.answering import answerer
 from rag_service.models.generator import T5Generator
 
 
@@ -236,6 +237,15 @@ def test_a_quotation_is_labelled_as_one(open_page: Page, monkeypatch: pytest.Mon
     expect(open_page.locator(".kind.extractive")).to_have_text("Quoted word for word")
     expect(open_page.locator("#said")).to_contain_text("What the model wrote does not stand in the documents")
     expect(open_page.locator(".said")).to_have_text("The capital of Narvia is Beldorn.")
+
+
+def test_an_answer_that_is_less_likely_right_than_wrong_says_so(
+    open_page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answerer, "confidence", lambda *_: 0.23)
+    ask(open_page, QUESTION)
+    expect(open_page.locator(".kind.none")).to_have_text("Unsure. Written by the model, found in the documents")
+    expect(open_page.locator("#said")).to_contain_text("Read it in the document before you rely on it.")
 
 
 def test_what_the_documents_do_not_say_is_shown_as_not_answered(open_page: Page) -> None:

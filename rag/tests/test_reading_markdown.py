@@ -137,6 +137,18 @@ def test_lines_of_marks_are_no_front_matter_by_themselves(source: str) -> None:
     assert document(source).metadata == {}
 
 
+def test_sentences_that_are_indented_like_code_are_read_as_text() -> None:
+    found = document(
+        "*    *   63\n\n    *   Who drives may **not** stop longer than\n        three minutes on the road.\n"
+    )
+    code = document("Run:\n\n    cp -r here there and then over there.\n")
+
+    assert ("item", "- Who drives may not stop longer than three minutes on the road.") in [
+        (one.kind, found.text[one.start : one.end]) for one in found.blocks
+    ]
+    assert code.blocks[1].kind == "code"
+
+
 def test_title_and_description_are_said_once() -> None:
     front = "---\ntitle: Pump manual\ndescription: How it works\n---\n"
 

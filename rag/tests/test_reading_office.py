@@ -179,6 +179,13 @@ def test_tables_without_names_keep_their_places_and_empty_sheets_say_nothing() -
     assert read(xlsx()) == []
 
 
+def test_text_boxes_on_a_sheet_are_read() -> None:
+    box = "<wsDr><sp><p><r><t>Closed in</t></r><r><t> May</t></r></p><p><r><t>Ask Eva</t></r></p></sp></wsDr>"
+
+    assert read(xlsx(drawing=box)) == ["Depths", "Closed in May", "Ask Eva"]
+    assert read(xlsx(row(1, "a", "b"), row(2, "c", "d"), drawing=box))[-2:] == ["Closed in May", "Ask Eva"]
+
+
 # OpenDocument
 
 LEVEL = (

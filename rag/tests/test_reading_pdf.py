@@ -252,6 +252,80 @@ def test_a_table_without_a_header_keeps_the_places_of_empty_cells() -> None:
     assert [text for _, text in blocks_of(rows)] == ["Lid | steel | new", "Rim | | old", "Cap | brass | old"]
 
 
+def rows_at(*rows: tuple[str, ...], font: str = "F1") -> str:
+    """Rows of cells, 110 points apart."""
+    return "".join(
+        at(60 + 110 * column, 700 - 14 * place, cell, font)
+        for place, row in enumerate(rows)
+        for column, cell in enumerate(row)
+    )
+
+
+def test_a_header_under_the_lines_of_a_form_names_the_values() -> None:
+    rows = rows_at(
+        ("Patient", "Ann Lee", "Ward B"), ("Test", "Result", "Unit"), ("Iron", "12", "mg"), ("Zinc", "9", "mg")
+    )
+
+    assert blocks_of(rows) == [
+        ("row", "Patient | Ann Lee | Ward B"),
+        ("row", "Test: Iron | Result: 12 | Unit: mg"),
+        ("row", "Test: Zinc | Result: 9 | Unit: mg"),
+    ]
+
+
+def test_years_name_the_values_under_them() -> None:
+    rows = rows_at(("State", "1951-1961", "2011"), ("Goa", "7.77", "8.1"), ("Assam", "34.98", "16.9"))
+
+    plain = rows_at(("Goa", "2019", "x"), ("Assam", "2020", "y"), ("Bihar", "2021", "z"))
+
+    assert blocks_of(rows)[0] == ("row", "State: Goa | 1951-1961: 7.77 | 2011: 8.1")
+    assert blocks_of(plain)[0] == ("row", "Goa | 2019 | x")
+
+
+def test_numbers_beside_words_are_a_table_and_no_columns() -> None:
+    names = ("Basic earnings for each share", "Diluted earnings of the share", "Return on all the net assets")
+    words, values = lines(60, 700, *names), lines(330, 700, *(f"-{row}15,424,679,151.15" for row in range(3)))
+
+    assert blocks_of(words + values)[0] == ("row", f"{names[0]} | -015,424,679,151.15")
+
+
+def test_two_blanks_after_a_sentence_part_no_cells() -> None:
+    first = at(60, 700, "Time is allotted for each issue.") + at(
+        222, 700, "The board may reply to comments at once or later,"
+    )
+    second = at(60, 686, "as it decides by itself.") + at(
+        186, 686, "It should be noted that complaints are heard as well."
+    )
+
+    assert len(blocks_of(first + second)) == 1
+
+
+def test_a_line_that_ends_with_a_preposition_goes_on() -> None:
+    long = "The estimated cost of the repair and of all that the rules ask for is of"
+
+    assert blocks_of(
+        lines(
+            60,
+            700,
+            long,
+            "1,200,000 euro in this year.",
+            "It was paid in two parts by the town of Corran, and by the state, which had asked for it long ago.",
+        )
+    )[0][1].startswith(f"{long} 1,200,000 euro")
+
+
+def test_bullets_in_a_font_of_signs_are_bullets() -> None:
+    bullets = "".join(at(60, 700 - 14 * row, "y", "W1") for row in range(2))
+
+    assert blocks_of(bullets + lines(75, 700, "Know the causes.", "Name the signs.")) == [
+        ("item", "• Know the causes."), ("item", "• Name the signs."),
+    ]  # fmt: skip
+
+
+def test_a_blank_of_no_width_after_a_ligature_parts_no_word() -> None:
+    assert text_of(at(60, 700, "to defi ") + at(90, 700, "ne it")) == "to define it"
+
+
 def test_lines_that_each_begin_with_a_capital_stay_lines() -> None:
     items = [f"Item {row} costs {7 * row} euro and weighs {3 * row} kg" for row in range(12)]
 

@@ -132,6 +132,12 @@ def test_chinese_lines_are_joined_without_blanks_and_hyphens_stay() -> None:
     assert "it is a well-known pump" in plain(hyphen).text
 
 
+def test_a_title_of_a_section_may_end_with_a_full_stop() -> None:
+    source = "Section 12. Definitions.\n\nA boat is a vessel.\n\nSection 13 applies to boats.\n\nNo boat may stay."
+
+    assert [heading.title for heading in plain(source).headings] == ["Section 12. Definitions."]
+
+
 def test_indented_lines_open_paragraphs() -> None:
     book = (
         "   The first paragraph of the book begins with an indent and goes on for a few\nlines until it ends here.\n"

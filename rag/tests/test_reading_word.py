@@ -273,7 +273,7 @@ def test_rows_say_the_names_of_their_columns() -> None:
     assert shown(f"<w:tbl>{marked}</w:tbl>") == ["City: Ostrava | River: Oder"]
     assert shown(f"<w:tbl>{by_values}</w:tbl>") == ["City: Ostrava | Depth: 12 m", "City: Brno | Depth: 7 m"]
     assert shown(f"<w:tbl>{by_style}</w:tbl>") == ["City: Ostrava | River: Oder"]
-    assert shown(f"<w:tbl>{pairs}</w:tbl>") == ["Name: | Eva", "Town: | Brno"]
+    assert shown(f"<w:tbl>{pairs}</w:tbl>") == ["Name: Eva", "Town: Brno"]
     assert shown(f"<w:tbl>{numbers}</w:tbl>") == ["1 | 2", "3 | 4"]
     assert shown(f"<w:tbl>{cells('only', 'one row')}</w:tbl>") == ["only | one row"]
     assert shown(f"<w:tbl>{cells('a', '', 'c')}</w:tbl>") == ["a | | c"]
@@ -347,7 +347,8 @@ def test_diagrams_and_charts_say_their_words() -> None:
     points = '<pt idx="0"><v>{}</v></pt><pt idx="1"><v>{}</v></pt>'
     chart = (
         "<chartSpace><chart><title><t>Depths</t></title><ser><tx><pt idx='0'><v>Metres</v></pt></tx>"
-        f"<cat>{points.format('Ostrava', 'Brno')}</cat><val>{points.format(12, 7)}</val></ser></chart></chartSpace>"
+        f"<cat>{points.format('Ostrava', 'Brno')}</cat><val>{points.format(12, 7.000000000000001)}</val></ser></chart>"
+        "</chartSpace>"
     )
     assert shown(graphic.format("chart", '<c:chart xmlns:c="c" r:id="chart"/>'), word__chart=chart.encode()) == [
         "Depths", "Ostrava | Metres: 12", "Brno | Metres: 7",

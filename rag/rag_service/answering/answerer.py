@@ -170,13 +170,15 @@ class Answerer:
         """The items of the section that speaks most of what is to be listed, or the plain word that there are none."""
         near = quoted(ranked) if asks_for_list(question) else []
         near.sort(key=lambda one: one.kind != "item")  # a sentence may stand above several lists
+        best = 0
+        found: list[Evidence] = []
         for one in near:
             content = self._content(collection, one.hit.passage.document_id)
-            items = items_around(content, one.start)[:_MOST_ITEMS] if content else []
-            if content and len(items) > 1:
-                found = [_item(content.text, item, one) for item in items]
-                text = "\n".join(item.quote for item in found)
-                return Answer(text, False, "extractive", sure, _citations(found))
+            named, items = items_around(content, one.start, question) if content else (0, [])
+            if content and len(items) > 1 and (named > best or not found):
+                best, found = named, [_item(content.text, item, one) for item in items[:_MOST_ITEMS]]
+        if found:
+            return Answer("\n".join(one.quote for one in found), False, "extractive", sure, _citations(found))
         return Answer(SINGLE_FACTS, True, "none", sure, _citations(quoted(ranked)))
 
     def _written(
@@ -261,7 +263,10 @@ def _citation(evidence: Evidence) -> Citation:
         heading=headings[-1] if headings and headings[-1] else passage.heading,
         contradicts=tuple(
             dict.fromkeys(
-                one.document for one in evidence.hit.contradicts if one.start < end and one.end > evidence.start
+                [
+                    *evidence.contradicts,
+                    *(one.document for one in evidence.hit.contradicts if one.start < end and one.end > evidence.start),
+                ]
             )
         ),
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy
 
-from rag_service.answering.sentences import Asked, Evidence
-from rag_service.language import NEGATIONS, is_content, stem, word_spans, words
+from rag_service.answering.sentences import YES_OR_NO, Asked, Evidence
+from rag_service.language import NEGATIONS, WITHOUT_BLANKS, is_content, stem, word_spans, words
 from rag_service.search.maxsim import Vectors
 from rag_service.search.opposites import CONTRARIES, denials, number, numbered
 from rag_service.types import Hit
@@ -35,9 +35,6 @@ _COLOURS = frozenset(
     "red green blue yellow black white grey gray orange brown purple violet pink silver gold golden beige turquoise "
     "cyan magenta crimson scarlet navy ivory transparent colourless colorless".split()
 )
-_YES_OR_NO = re.compile(
-    r"^\W*(is|are|was|were|do|does|did|can|could|may|must|should|shall|will|would|has|have|had)\b", re.IGNORECASE
-)
 # Words of a question that ask for a kind of thing, and need not stand in what answers it.
 _ASKING = frozenset("who whom whose what which when where why how many much name kind type year colour color".split())
 _AMOUNTS = frozenset(
@@ -54,10 +51,11 @@ FEATURES = (
     "denied by the question alone", "no such thing in sentence", "far", "farthest", "names far", "when", "many", "how",
     "another number around", "weight of the missing", "heaviest missing",
     "names not in hits", "another number in hits", "no such thing in hits", "far in a question of yes or no",
+    "names not in row or item", "no word, in scripts without blanks",
 )  # fmt: skip
 # The last of them have weights that are set by hand: such questions are too rare in SQuAD, and are what people ask of
 # manuals. Fitting gives an absent name less weight; near misses are recognised as well with this one.
-BY_HAND = (-1.0, -3.0, -3.0, -10.0)
+BY_HAND = (-1.0, -3.0, -3.0, -10.0, -4.0, -8.0)
 # The constant, then a weight for each: by logistic regression on questions of SQuAD 2.0, of which half are near misses
 # (benchmarks/answerable.py; judged on other articles than fitted to: docs/answers.md).
 _WEIGHTS = (
@@ -175,7 +173,9 @@ def features(asked: Asked, hits: Sequence[Hit], ranked: Sequence[Evidence]) -> t
         _unmet(names, everywhere),
         float(len(other_numbers(asked, subject, *texts))),
         float(_lacks(asks, "\n".join(texts), everywhere, own)),
-        sum(far) * bool(_YES_OR_NO.match(asked.text)),
+        sum(far) * bool(YES_OR_NO.match(asked.text)),
+        _unmet(names, said(language, *titled(best.hit)[1:], best.heading, best.quote)) * (best.kind in ("row", "item")),
+        float(language in WITHOUT_BLANKS and not any(map(near.meets, subject))),
     )
 
 
@@ -221,10 +221,17 @@ def other_numbers(asked: Asked, subject: Sequence[Word], *texts: str) -> list[Wo
     the texts have others of their kind alone, such as "valve 18", "28 degrees" or "P4"."""
     own = numbered(asked.text, asked.language)
     there: dict[str, set[str]] = {}
-    for one in numbered("\n".join(texts), asked.language) if own else ():
+    text = "\n".join(texts)
+    for one in numbered(text, asked.language) if own else ():
         for kind in one.kinds:
             there.setdefault(kind, set()).add(one.value)
-    others = [one for one in own if any(kind in there and one.value not in there[kind] for kind in one.kinds)]
+    # A number of several parts, such as "2024-117", is a name by itself, whatever stands beside it.
+    known = {one.value for one in own if not one.value.isalnum() and one.value in re.findall(r"[\d.,:/-]*\d", text)}
+    others = [
+        one
+        for one in own
+        if one.value not in known and any(kind in there and one.value not in there[kind] for kind in one.kinds)
+    ]
     return [word for word in subject if any(word.start <= one.start < word.end for one in others)]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
 
+from rag_service.language import content_stems, language_of
 from rag_service.types import Block, Extracted
 
 _LIST = re.compile(
@@ -17,6 +18,9 @@ _SUMMARY = re.compile(
     r"|what is .{0,40}\b(document|file|text)s? about\b"
     r"|fasse\b.*\bzusammen\b|zusammenfassung\b|résume|resume\b|riassumi)",
     re.IGNORECASE,
+)
+_IN_ORDER = re.compile(
+    r"\b(steps?|stages?|order|procedure|instructions?|schritte?|étapes?|pasos?|passi|шаг\w*)\b", re.I
 )
 SINGLE_FACTS = (
     "The service answers questions for single facts from the documents, and lists the items of a section. It does not "
@@ -32,9 +36,10 @@ def asks_for_summary(question: str) -> bool:
     return bool(_SUMMARY.search(question))
 
 
-def items_around(content: Extracted, start: int) -> list[Block]:
+def items_around(content: Extracted, start: int, request: str) -> tuple[int, list[Block]]:
     """The list items of the section in which the place lies, in order: from the heading before it to the next of its
-    level or higher. A table's rows where there is no item."""
+    level or higher. A table's rows where there is no item. Of several lists those that the request names most words of,
+    and how many: in the headings over a list and in the sentence that announces it."""
     section, level = (0, len(content.text)), 0
     for one in content.blocks:
         if one.kind == "heading" and one.start <= start:
@@ -43,8 +48,18 @@ def items_around(content: Extracted, start: int) -> list[Block]:
             section = section[0], one.start
             break
     inside = [one for one in content.blocks if section[0] <= one.start < section[1]]
-    return _of_kind(inside, "item") or _of_kind(inside, "row")
-
-
-def _of_kind(blocks: Sequence[Block], kind: str) -> list[Block]:
-    return [one for one in blocks if one.kind == kind]
+    kind = "item" if any(one.kind == "item" for one in inside) else "row"
+    language = language_of(request)
+    wanted = content_stems(request, language)
+    lists: dict[int, list[Block]] = defaultdict(list)
+    over = title = ""
+    for one in inside:
+        words = content.text[one.start : one.end]
+        if one.kind == "heading":
+            over, title = one.label or words, ""
+        elif one.kind == "paragraph" and words.endswith((":", "：")):
+            title = words
+        elif one.kind == kind:
+            is_ordered = bool(_IN_ORDER.search(request)) and re.match(r"\w{1,4}[.)]", words) is not None
+            lists[len(wanted & content_stems(f"{over} {title}", language)) + is_ordered].append(one)
+    return max(lists.items(), default=(0, []))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from rag_service.errors import LoadFailed
+from rag_service.reading import reader_processes
 from rag_service.types import Block, Extracted, Page, PageImage, ReadingWarning
 
 DRAWING = "page_image"
@@ -146,26 +144,20 @@ def draw_page(data: bytes, number: int, before: str, quote: str, limits: Limits)
 
 
 def _run_child(kind: str, data: bytes, limits: Limits) -> dict[str, Any]:
-    command = [sys.executable, "-B", "-P", "-m", "rag_service.reading", kind]
-    command += [str(limits.memory_bytes), str(ceil(limits.seconds)), str(limits.text_bytes)]
-    command += [limits.html] if kind == "html" else []
-    # Nothing of the service's environment reaches the child: it needs no setting and must see no secret.
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath, "LANG": "C.UTF-8"}
+    options = [limits.html] if kind == "html" else []
+    arguments = [kind, limits.memory_bytes, ceil(limits.seconds), limits.text_bytes, *options]
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as taken:
         given.write(data)
-        given.seek(0)
+        given.flush()
         try:
-            child = subprocess.run(
-                command, stdin=given, stdout=taken, stderr=subprocess.DEVNULL, env=environment,
-                timeout=_PATIENCE * limits.seconds,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
+            status = reader_processes.run(arguments, given, taken, _PATIENCE * limits.seconds)
+        except TimeoutError as error:
             reason = f"The file was not read within {_PATIENCE * limits.seconds:g} seconds: this machine is too busy."
             raise LoadFailed("too slow", f"{reason} Add it again later.") from error
-        if child.returncode == -signal.SIGXCPU:
+        if status == -signal.SIGXCPU:
             reason = f"Reading the file takes more than {limits.seconds:g} seconds of processor time. Split the file."
             raise LoadFailed("too slow", reason)
-        if child.returncode != 0:
+        if status != 0:
             raise LoadFailed("damaged", "Reading the file broke its reader, or needed more memory than allowed.")
         taken.seek(0)
         answer: dict[str, Any] = json.loads(taken.read())

@@ -12,18 +12,13 @@ from itertools import islice, pairwise
 from rag_service.reading.blocks import MOST_BLOCKS, Piece, Reading
 from rag_service.reading.characters import flat
 from rag_service.reading.encoding import decode, replaced
-from rag_service.reading.tables import row_pieces
+from rag_service.reading.tables import PERIOD, row_pieces
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 200  # lines that the delimiter and the header are found by
 _MOST_PREAMBLE = 15  # rows of titles over a header
 _MISSING = frozenset(("", "-", "--", "?", "na", "n/a", "nan", "null", "none", "nil", "."))
 _NUMBER = re.compile(r"[-+(]?\s?[$€£¥]?\s?[-+]?\d[\d.,'\s]*(?:[eE][-+]?\d+)?\s?[%€$£°]?\)?")
-# Numbers that name columns: years, also with a month or a quarter, dates, and 1, 2, 3.
-_PERIOD = re.compile(
-    r"(?:1[5-9]|20)\d\d(?:[-/. ]?(?:Q[1-4]|H[12]|M?\d{1,2}))?|(?:Q[1-4]|H[12]|\d{1,2})[-/. ](?:1[5-9]|20)\d\d|"
-    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
-)
 _COMMENT = re.compile(r"#(?![,;\t|]).*")
 _ADDRESS = re.compile(r"https?://|\S+@\S+\.")
 _SENTENCE = re.compile(r"https?://|\S+@\S+\.|.{100}|.*[.!]\s|.{20,}[.!]$")
@@ -138,13 +133,13 @@ def _is_header(first: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) ->
     ]
     counted = [name for name, _ in columns if name.isdecimal()]
     steps = {int(after) - int(before) for before, after in pairwise(counted)} == {1}  # columns 1, 2, 3
-    periods = [one for one in columns if _PERIOD.fullmatch(one[0]) or (steps and one[0] in counted)]
+    periods = [one for one in columns if PERIOD.fullmatch(one[0]) or (steps and one[0] in counted)]
     texts = [one for one in columns if one not in periods and not _NUMBER.fullmatch(one[0])]
     if not body or not texts or len(texts) + len(periods) < len(columns) or len(columns) < len(row) / 2:
         return False
     if any(name in values for name, values in texts):
         return False
-    if any(values and all(map(_PERIOD.fullmatch, values)) for _, values in periods):
+    if any(values and all(map(PERIOD.fullmatch, values)) for _, values in periods):
         return False
     numbers = ((values, sum(bool(_NUMBER.fullmatch(value)) for value in values)) for _, values in texts)
     if periods or any(values and count >= 0.8 * len(values) for values, count in numbers):

@@ -20,8 +20,8 @@ def picture_pieces(description: str) -> list[Piece]:
 
 
 def drawn_pieces(root: Element) -> list[Piece]:
-    """The words of a diagram (SmartArt), of its data part; of a chart its title and a row for each category, with the
-    values that its part keeps."""
+    """The words of a diagram (SmartArt), of its data part, and of text boxes; of a chart its title and a row for each
+    category, with the values that its part keeps."""
     if root.tag != "chartSpace":
         return [Piece("paragraph", one.text()) for one in root.descendants("p")]
     pieces = [Piece("paragraph", next(root.descendants("title"), NOTHING).text())]
@@ -37,4 +37,13 @@ def drawn_pieces(root: Element) -> list[Piece]:
 def _points(series: Element, *tags: str) -> dict[str, str]:
     """The points of a part of a series by their place."""
     points = (point for tag in tags for point in series.child(tag).descendants("pt"))
-    return {point.get("idx"): point.child("v").text() for point in points}
+    return {point.get("idx"): fifteen_digits(point.child("v").text()) for point in points}
+
+
+def fifteen_digits(words: str) -> str:
+    """A number with at most 15 digits, as Excel shows it: 0.1 + 0.2 is 0.3. Other words as they are."""
+    try:
+        short = f"{float(words):.15g}"
+    except ValueError:
+        return words
+    return words if re.search("[a-z]", short) else short

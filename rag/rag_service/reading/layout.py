@@ -18,6 +18,7 @@ from rag_service.reading.characters import NO_BLANK
 
 SIGN = "\ufffd"  # a sign whose meaning the font does not say: a bullet, where it begins a line
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff]")
+_SENTENCE_END = re.compile(r"[^\W\d_]{2}[.!?][\"'”’)]*$")
 _LEADERS = re.compile(r"(?:\s*[.·…_]){4,}\s*")
 _ACCENTED = re.compile(r"([¨ˆ˜ˇ˚¯˘˙˝]|´(?=\s?[AEIOUYaeiouycnz]))\s?([A-Za-zı])")
 _SPACING_ACCENTS = {
@@ -151,12 +152,15 @@ def _is_script_of(word: Word, base: Word) -> bool:
     return word.size == base.size and abs(up) < 0.1 and -0.1 < after < 0.4
 
 
-def _spans(row: Row, gap: float) -> list[Row]:
-    """Words of a row without a gap as wide as this between them; the gap is in ems."""
+def _spans(row: Row, gap: float, after_sentence: float = 0.0) -> list[Row]:
+    """Words of a row without a gap as wide as this between them, or as wide as the other where a sentence ends before
+    it; gaps are in ems."""
     spans = [[row[0]]]
     edge = row[0].x1
     for word in row[1:]:
-        if word.x0 - edge > gap * max(word.size, spans[-1][-1].size):
+        before = spans[-1][-1]
+        least = max(gap, after_sentence) if _SENTENCE_END.search(before.text) else gap
+        if word.x0 - edge > least * max(word.size, before.size):
             spans.append([])
         spans[-1].append(word)
         edge = max(edge, word.x1)
@@ -164,7 +168,7 @@ def _spans(row: Row, gap: float) -> list[Row]:
 
 
 _GUTTER = 0.6  # ems; the least between two columns
-_Span = tuple[float, float, int, float]  # left, right, place in the file, base line
+_Span = tuple[float, float, int, float, bool]  # left, right, place in the file, base line, whether it is a number
 
 
 def _regions(rows: list[Row], depth: int) -> list[list[Row]]:
@@ -185,7 +189,7 @@ def _regions(rows: list[Row], depth: int) -> list[list[Row]]:
 def _columns(rows: list[Row]) -> tuple[int, int, float] | None:
     """The longest run of rows that stand in two columns: from row, to row, where the right column begins."""
     em = median(word.size for row in rows for word in row)
-    spans = [[(s[0].x0, s[-1].x1, s[0].order, s[0].y) for s in _spans(row, _GUTTER)] for row in rows]
+    spans = [[(s[0].x0, s[-1].x1, s[0].order, s[0].y, _is_number(s)) for s in _spans(row, _GUTTER)] for row in rows]
     starts = Counter(round(span[0] / em) for row in spans for span in row)
     left = min(row[0][0] for row in spans)
     best: tuple[int, int, float] | None = None
@@ -207,7 +211,7 @@ def _are_columns(rows: list[list[_Span]], edge: float, em: float) -> bool:
     """Whether what stands left and right of an edge is read one after the other: lines of prose on both sides, or lines
     that the file itself holds one side after the other. Else it is a table."""
     sides = [[s for row in rows for s in row if s[0] < edge], [s for row in rows for s in row if s[0] >= edge]]
-    if min(map(len, sides)) < 3:
+    if min(map(len, sides)) < 3 or any(sum(span[4] for span in side) > 0.3 * len(side) for side in sides):
         return False
     wide = [[span[1] - span[0] for span in side] for side in sides]
     usual = [_weighted_median(widths) for widths in wide]  # a figure's few words among lines do not count
@@ -219,6 +223,10 @@ def _are_columns(rows: list[list[_Span]], edge: float, em: float) -> bool:
     turns = sum(a != b for a, b in pairwise(order))
     alone = sum(len({span[0] < edge for span in row}) == 1 for row in rows)
     return turns <= 0.1 * len(order) and dense and alone >= 0.3 * len(rows) and min(usual) >= 4 * em
+
+
+def _is_number(words: Row) -> bool:
+    return all(re.fullmatch(r"[-+−(]?[$€£¥]?\d[\d.,]*%?\)?", word.text) for word in words)
 
 
 def _weighted_median(values: Sequence[float]) -> float:
@@ -238,7 +246,7 @@ def _line(row: Row, page: int, region: int) -> Line:
     size = sizes.most_common(1)[0][0]
     base = median(word.y for word in row if word.size == size)
     row = _closed_up([word for place, word in enumerate(row) if place == 0 or word.text != SIGN])
-    spans = _spans(row, 0.9)
+    spans = _spans(row, 0.9, after_sentence=1.4)  # typists put two blanks there, and a margin widens them
     written = "".join(word.text for word in row)
     backwards = not written.isascii() and 2 * len(_RIGHT_TO_LEFT.findall(written)) > len(written)
     if backwards:
@@ -294,6 +302,8 @@ def _are_apart(before: Word, word: Word, size: float) -> bool:
         return gap > 1.5 * size
     if min(word.size, before.size) < _SMALL * size:
         return gap > 0.2 * size
+    if gap < 0.05 * size and re.search("f[fil]$", before.text):
+        return False  # a font's ligature that is written with a blank of no width
     return word.blank if word.order == before.order + 1 and gap < 0.3 * size else gap > 0.12 * size
 
 

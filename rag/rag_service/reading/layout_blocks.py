@@ -190,9 +190,12 @@ def _table(lines: Sequence[Line]) -> _Block:
             rows.append(row)
             bold.append(line.bold)
     names: list[str] = []
+    above: list[list[str]] = []
     if is_header(rows, marked=bold[0] and not any(bold[1:])):
-        names = [name.rstrip(" :") for name in rows.pop(0)]
-    return _Block("row", lines, rows=row_pieces(rows, names))
+        names = rows.pop(0)
+    elif place := next((place for place in range(1, min(4, len(rows) - 2)) if is_header(rows[place:], False)), 0):
+        above, names, rows = rows[:place], rows[place], rows[place + 1 :]  # a form's lines stand above a table
+    return _Block("row", lines, rows=row_pieces(above) + row_pieces(rows, [name.rstrip(" :") for name in names]))
 
 
 def _texts(lines: list[Line], body: _Body) -> Iterator[_Block]:
@@ -271,7 +274,11 @@ def _are_rows(lines: Sequence[Line]) -> bool:
 
 def _begins(before: Line, line: Line, group: Sequence[Line], left: float, right: float, body: _Body) -> bool:
     """Whether a line begins a paragraph or an item."""
-    if (before.text.endswith("-") and line.text[:1].isalnum()) or _CLOSING.match(line.text):
+    if (
+        (before.text.endswith("-") and line.text[:1].isalnum())
+        or _CLOSING.match(line.text)
+        or _OPEN.search(before.text)
+    ):
         return False
     if line.size > 1.12 * body.size:  # the lines of one title
         return bool(_NUMBERED.match(line.text))
@@ -410,6 +417,11 @@ _FIRST = frozenset(
     "nine ten first second third single double multi left right".split()
 )
 _LITTLE = frozenset("of the to and in on by up at or a out for off de und et".split())
+_OPEN = re.compile(
+    r"\b(?:of|the|to|and|in|on|by|at|or|an?|for|from|with|than|is|are|de|du|des|la|les?|et|à|que|der|die|das|dem|den|und|"
+    r"von|zu|mit|für|el|los|las|y|del|con|por|il|e|di|che|в|на|и|с|по|для)$",
+    re.IGNORECASE,
+)
 _ENDING = re.compile(r"(?:ing|ly|ers?|est|ed|en|ness|ish|ful|age|eous|ity|ize|i[sz]ation|ism|ist)\b")
 _DIVIDED = re.compile(rf"([\w-]*\w){_HYPHEN}(\w+(?:-\w+)*)")
 

@@ -123,9 +123,11 @@ def _as_written(state: StateCore) -> None:
 
 def _as_shown(state: StateCore) -> None:
     """What looks like a tag but is none stays; so do lines of a table without a header. What a tag hides ends with its
-    block."""
+    block. Sentences that are indented like code are read as Markdown again."""
     for token in state.tokens:
-        if token.type == "html_block":
+        if token.type == "code_block" and _is_prose(token.content):
+            token.type, token.content = "html_block", _parser().render(token.content)
+        elif token.type == "html_block":
             token.content += "".join(f"</{tag}>" for tag in _unclosed(token.content))
         closed = {child.content[2:].rstrip(" >").lower() for child in token.children or () if child.content[:2] == "</"}
         for place, child in enumerate(token.children or ()):
@@ -135,6 +137,17 @@ def _as_shown(state: StateCore) -> None:
                 child.type = "hardbreak"
             elif child.type == "softbreak" and _joins(token.children or (), place):
                 child.type, child.content = "text", ""
+
+
+def _is_prose(indented: str) -> bool:
+    """Whether lines that are indented as code is are sentences, as under lists that are indented too little, or a
+    picture."""
+    if re.fullmatch(r"\s*!\[[^\]]*\]\([^()]*\)\s*", indented):
+        return True
+    lines = [line for line in indented.splitlines() if line.strip()]
+    ends = any(re.search(r"[^\W\d_]{2}[.,;:]$", line) for line in lines)
+    signs = re.search(r"[{}=<>$|]|\w\(\)|\s--?\w", indented)
+    return ends and not signs and len(indented.split()) >= 5 * len(lines)
 
 
 def _unclosed(source: str) -> list[str]:

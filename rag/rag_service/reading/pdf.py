@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rag_service.reading.characters import compatible, flat
 from rag_service.reading.layout import SIGN, Line, Word, lines_of
 from rag_service.reading.layout_blocks import pieces
 from rag_service.reading.pdf_words import Sheet, Style, turned_area
+from rag_service.reading.symbols import symbol
 from rag_service.types import ReadingWarning
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class _File:
         fonts = {(style.font, style.unmapped) for _, style in words}
         garbled = {font for font, unmapped in fonts if _is_garbled(self.samples[font], unmapped)}
         kept = [
-            (word, style)
+            (_as_shown(word, style), style)
             for word, style in words
             if style.font not in garbled and (word.text == SIGN or SIGN not in word.text)
         ]
@@ -210,6 +211,15 @@ class _File:
             self.warn("only pictures", reason, number)
         elif not has_words and not any(one.page == number for one in self.warnings):
             self.warn("no text", "The page is empty, or what it holds could not be read as text.", number)
+
+
+def _as_shown(word: Word, style: Style) -> Word:
+    """A letter as the sign that a font of signs shows for it; where that is not known, as a sign without a meaning."""
+    font = re.search(r"(?i)wingdings(?:-regular)? ?(\d?)", style.font)
+    if font is None or len(word.text) > 1 or word.text > "\xff":
+        return word
+    shown = symbol(f"wingdings {font[1]}".strip(), ord(word.text))
+    return replace(word, text=SIGN if shown in ("", word.text) else shown)
 
 
 def _annotations(page: PdfPage) -> Iterator[tuple[Any, int]]:

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from rag_service.reading.blocks import Piece, Reading
 from rag_service.reading.characters import flat
+from rag_service.reading.drawings import drawn_pieces, fifteen_digits
 from rag_service.reading.ooxml import NOTHING, Element, Package, opened, properties
 from rag_service.reading.tables import is_header, is_number, row_pieces
 
@@ -49,7 +50,7 @@ def sheet_pieces(name: str, grid: Sequence[Sequence[str]], remarks: Sequence[Pie
             names, columns = (), None
         for row in block:  # one of a single cell among others is a title or a remark
             pieces += [_title(row)] if len(here) > 2 and sum(map(bool, row)) == 1 else row_pieces([row], names)
-    return [*pieces, *remarks] if len(pieces) > 1 else []
+    return [*pieces, *remarks] if len(pieces) > 1 or any(one.text for one in remarks) else []
 
 
 def _header(block: Sequence[Sequence[str]]) -> int | None:
@@ -92,6 +93,8 @@ class _Workbook:
                     one for root in self._package.used("comments", relation.part) for one in root.descendants("comment")
                 )
                 remarks = [Piece("note", one.text(), label=f"Comment on {one.get('ref')}:") for one in comments]
+                # Of drawings the text boxes: charts show what cells say.
+                remarks += [one for root in self._package.used("drawing", relation.part) for one in drawn_pieces(root)]
                 yield sheet_pieces(sheet.get("name"), self._grid(relation.part), remarks)
 
     def _grid(self, part: str) -> list[list[str]]:
@@ -162,7 +165,6 @@ def _shown(words: str, code: str, epoch: datetime) -> str:
             moment = epoch + timedelta(seconds=round(number * 86_400))
             time = moment.strftime("%H:%M:%S" if moment.second else "%H:%M")
             return " ".join([f"{moment:%Y-%m-%d}"] * bool(has_date) + [time] * bool(has_time))
-        # Excel shows at most 15 digits: 0.1 + 0.2 is 0.3.
-        return f"{number:.15g}" if "e" not in f"{number:.15g}" else words
+        return fifteen_digits(words)
     except (ValueError, OverflowError):
         return words

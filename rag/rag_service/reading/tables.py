@@ -12,6 +12,11 @@ from rag_service.reading.characters import flat
 
 _LONGEST_NAME = 80
 _WIDEST = 256  # columns; cells beyond stand side by side without their spans
+# Numbers that name columns: years, also with a month or a quarter, from one year to another, dates.
+PERIOD = re.compile(
+    r"(?:FY ?)?(?:1[5-9]|20)\d\d(?:[-/. ]?(?:Q[1-4]|H[12]|M?\d{1,2})|[-–/](?:1[5-9]|20)\d\d)?|"
+    r"(?:Q[1-4]|H[12]|\d{1,2})[-/. ](?:1[5-9]|20)\d\d|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+)
 _NUMBER = re.compile(r"[-+−]?[\d.,\s]*\d[\d.,\s]*%?")
 
 
@@ -123,8 +128,10 @@ def _is_header(row: Sequence[Cell]) -> bool:
 
 
 def _plain(row: Sequence[Cell]) -> Piece:
-    """A row of a table without column names; a header cell before a single value is that value's name."""
-    if len(row) == 2 and (row[0].is_header or row[0].is_bold) > (row[1].is_header or row[1].is_bold):
+    """A row of a table without column names; a header cell before a single value is that value's name, and so is one
+    with a colon."""
+    is_name = (row[0].is_header or row[0].is_bold) > (row[-1].is_header or row[-1].is_bold) or row[0].words[-1:] == ":"
+    if len(row) == 2 and is_name:
         words = ": ".join(filter(None, (row[0].words.rstrip(":"), row[1].words)))
         return Piece("row", words)
     return Piece("row", " | ".join("" if cell.repeated else cell.words for cell in row))
@@ -154,18 +161,22 @@ def row_pieces(grid: Iterable[Sequence[str]], names: Sequence[str] = ()) -> list
 
 def is_header(grid: Sequence[Sequence[str]], marked: bool) -> bool:
     """Whether a table's first row names its columns. Names are short and most of them differ. `marked`: the file shows
-    the row in another way than the others; else a column of numbers must stand under a cell that is none."""
+    the row in another way than the others; else a column of numbers must stand under a cell that is none, or of other
+    numbers under a year."""
     if len(grid) < 2:
         return False
     first = [flat(cell) for cell in grid[0]]
     named = [cell for cell in first if cell]
     if len(named) < max(len(first) / 2, 2) or len(set(named)) <= len(named) / 2 or max(map(len, named)) > _LONGEST_NAME:
         return False
-    if marked or any(map(is_number, named)) or any(cell.endswith(":") for cell in named):  # names of values beside them
+    numbers = [cell for cell in named if is_number(cell) and not PERIOD.fullmatch(cell)]
+    if marked or numbers or any(cell.endswith(":") for cell in named):  # names of values beside them
         return marked
     columns = ([row[place].strip() for row in grid[1:] if place < len(row)] for place in range(len(first)))
     return any(
-        name and not re.search(r"\d", name) and any(column) and all(re.match(r"\W*\d", cell) for cell in column if cell)
+        (PERIOD.fullmatch(name) and not all(map(PERIOD.fullmatch, filter(None, column))))
+        if re.search(r"\d", name)
+        else name and any(column) and all(re.match(r"\W*\d", cell) for cell in column if cell)
         for name, column in zip(first, columns, strict=True)
     )
 

@@ -32,6 +32,7 @@ _CHAPTER = re.compile(
     r"\s+(?:\d{1,3}|[IVXLC]{1,7}|[A-Z])\b.{0,60}|第[\d一二三四五六七八九十百]{1,4}[章节節部編].{0,40}",
     re.IGNORECASE,
 )
+_FULL_STOPS = re.compile(r"\w+ \w+[.:] [^.]+\.$")  # "Section 12. Definitions.", not "Section 12 applies."
 _CODE = re.compile(
     r"[{};]\s*$|^\s*(?:\$ |>>>|#!|//|/\*|</?\w|@\w+$|#include|(?:from \S+ )?import [\w.*]+|function \w*\(|"
     r"(?:var|let|const|int|char|string|float) \w+ ?[=;]|SELECT .*|INSERT INTO|CREATE TABLE|"
@@ -148,7 +149,8 @@ class _Document:
     def _title_level(self, block: Lines, at: int) -> int:
         """The level of the heading that a block's first line is, or 0."""
         line = block[0].strip()
-        if len(line) > _LONGEST_TITLE or line[-1] in ".,;!?":
+        is_chapter = _CHAPTER.fullmatch(line) and not (line.endswith(".") and not _FULL_STOPS.match(line))
+        if len(line) > _LONGEST_TITLE or (line[-1] in ".,;!?" and not (is_chapter and line[-1] == ".")):
             return 0
         if _is_capital(line) and all(_indent(one) > _indent(block[0]) + 1 for one in block[1:]):
             return 1
@@ -156,7 +158,7 @@ class _Document:
             return 0
         if marks := re.match(r"(#{1,6})\s+\w", line):
             return len(marks[1])
-        if _CHAPTER.fullmatch(line):
+        if is_chapter:
             return 1
         return self._section_level(line, at)
 

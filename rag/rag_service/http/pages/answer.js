@@ -7,10 +7,11 @@ import { count, percent, place } from "./words.js";
 /** What is said: the kind of the answer first, so that a quotation is never taken for the model's own words. */
 export function answerView(answer) {
   const [label, explained] = kindOf(answer);
+  const unsure = !answer.abstained && answer.confidence < 0.5; // less likely right than wrong
   return [
-    element("p", { class: `kind ${answer.answered_by}` }, label),
+    element("p", { class: `kind ${unsure ? "none" : answer.answered_by}` }, unsure ? `Unsure. ${label}` : label),
     element("p", { class: "said", dir: "auto" }, answer.answer),
-    element("p", { class: "hint" }, explained),
+    element("p", { class: "hint" }, unsure ? `${explained} Read it in the document before you rely on it.` : explained),
   ];
 }
 
