@@ -44,7 +44,7 @@ class Data(_Section):
         description="words, in any case, that mean 'no value' besides the empty cell; not so in the target",
     )
     decimal: Literal[".", ","] = Field(default=".", description="what separates decimals")
-    thousands: Literal["", ",", ".", "'", " ", "\u00a0", "\u202f"] = Field(
+    thousands: Literal["", ",", ".", "'", "\u2019", "_", " ", "\u00a0", "\u202f", "\u2009"] = Field(
         default="", description="what separates thousands"
     )
     unknown: Literal["accept", "refuse"] = Field(

@@ -97,7 +97,7 @@ def score(models: Path, tmp_path: Path) -> Score:
         table: Path | str, name: str = "amount", **options: Any
     ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
         path = table if isinstance(table, Path) else written(tmp_path, table)
-        to = places(tmp_path / f"out-{time.monotonic_ns()}", path)
+        to = places(tmp_path / f"5 % größe {time.monotonic_ns()}", path)
         summary = batch.score(configuration(models, name), to, **options)
         return summary, pd.read_parquet(to.output), pd.read_parquet(to.rejected)
 

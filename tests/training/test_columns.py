@@ -86,8 +86,74 @@ LIKE_A_DATE = "a date like 2024-01-31"
         (cells("1\u00a0{i:03}"), 2, WITHOUT_THOUSANDS, "data.thousands"),
         ([f"1,{i:03}" if i % 10 == 3 else str(i) for i in range(ROWS)], 5, WITHOUT_THOUSANDS, "data.thousands"),
         (cells("{i},5"), 2, "a number with a decimal point", "data.decimal: ','"),
-        (cells("$1,{i:03}.00"), 2, WITHOUT_CURRENCY, "Remove the currency sign"),
-        (cells("{i} EUR"), 2, WITHOUT_CURRENCY, "Remove the currency sign"),
+        (cells("$1,{i:03}.00"), 2, WITHOUT_CURRENCY, "Remove the currency"),
+        (cells("{i} EUR"), 2, WITHOUT_CURRENCY, "Remove the currency"),
+        *[
+            (cells(form), 2, WITHOUT_CURRENCY, "Remove the currency")
+            for form in (
+                "R$ {i},50",
+                "US${i}",
+                "₩{i},000",
+                "kr {i}",
+                "SEK {i}",
+                "Rs. {i}",
+                "{i} zł",
+                "{i},-",
+                "($ {i}.00)",
+            )
+        ],
+        *[
+            (cells(form), 2, "a number with its minus in front", "-12.5")
+            for form in ("{i}.50-", "1,{i:03}.50-", "({i}.5)", "(1,{i:03})", "\u2013{i}")
+        ],
+        *[
+            (cells(form), 2, WITHOUT_THOUSANDS, "data.thousands")
+            for form in ("1’{i:03}.5", "1\u2009{i:03}", "1_{i:03}")
+        ],
+        (cells("1,10,{i:03}"), 2, "a number without separators", "Remove the commas"),
+        (cells("1\u202f{i:03},5"), 2, "a number with a decimal point", "data.decimal: ','"),
+        *[(cells(form), 2, "a number without %", "Remove the % sign") for form in ("%{i}", "{i}‰", "{i},5 %")],
+        *[
+            (cells(form), 2, "a number without its unit", "unit")
+            for form in ("{i}°C", "{i} кг", "{i}m³", "{i}k", '{i}"')
+        ],
+        *[
+            (cells(form), 2, "a number", "in one unit")
+            for form in ("1{i:02}:30", "{i}h 5m", "{i} days 02:00:00", "PT{i}M", "1{i:02}:05:10.5")
+        ],
+        *[
+            (cells(form), 2, LIKE_A_DATE, "ISO 8601")
+            for form in (
+                *[
+                    "1/{d}/2024 10:15:00 AM",
+                    "{d}-Jan-2024",
+                    "Jan {d}, 2024",
+                    "Friday, January {d}, 2024",
+                    "{d}. März 2024",
+                ],
+                *[
+                    "{d} de enero de 2024",
+                    "{d} января 2024 г.",
+                    "2024年1月{d}日",
+                    "2024. 1. {d}.",
+                    "1/{d}/24",
+                    "{d:02}.01.24",
+                ],
+                *["2024-1-{d}", "202401{d:02}T101500", "2024-01-{d:02} 10:00:00 UTC", "2024-01-{d:02}T10:00:00+0100"],
+            )
+        ],
+        *[
+            (
+                with_one(cells("{i}.5"), 7, word),
+                9,
+                "a number",
+                f"data.missing: ['na', 'n/a', 'nan', 'null', '?', {quoted}]",
+            )
+            for word, quoted in (("-", "'-'"), ("#N/A", "'#N/A'"), ("\\N", "'\\N'"), ("don't know", "'don''t know'"))
+        ],
+        (with_one(cells("{i}.5"), 7, "12o"), 9, "a number", "Correct the cell"),
+        ([["1", "2", "3", "4", "crew"][i % 5] for i in range(ROWS)], 6, "a number", "let each begin with a letter"),
+        (with_one(cells("2024-01-{d:02}"), 7, "-"), 9, LIKE_A_DATE, "'?', '-']"),
         (cells("{i}.125%"), 2, "a number without %", "Remove the % sign"),
         (cells("{d}%"), 2, "a number without %", "Remove the % sign"),
         (cells("{i} kg"), 2, "a number without its unit", "data.units"),
@@ -107,6 +173,16 @@ def test_what_is_written_otherwise_than_is_read_gets_its_advice(
         look(texts).findings.settle()
     assert f"row {row}, column 'x': expected {expected}, found '{texts[row - 2]}'" in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_advice_follows_the_decimal_sign_of_the_configuration_and_of_other_columns(look: Look) -> None:
+    for texts, hint in ((cells("1.{i:03},5"), "data.thousands"), (cells("{i}.5"), "as data.decimal says")):
+        with pytest.raises(DataError) as caught:
+            look({"x": texts, "y": cells("{i},5")}, decimal=",").findings.settle()
+        assert hint in caught.value.hint
+    with pytest.raises(TableProblems) as several:
+        look({"x": cells("{i},125"), "z": cells("{i},5")}).findings.settle()
+    assert [problem.hint[:18] for problem in several.value.problems] == ["Set data.decimal: "] * 2
 
 
 def test_keys_name_the_decimal_comma_and_the_thousands(look: Look) -> None:
@@ -160,7 +236,9 @@ def test_zero_and_one_are_numbers_and_no_word_alone_is_a_boolean(look: Look) -> 
     ("texts", "told"),
     [
         ([str(900000000 + i) for i in range(ROWS)], "looks like an identifier: of 400 different whole numbers"),
-        (cells("C-{i:05}"), "looks like an identifier: expected at most"),
+        ([str(2**53 + i) for i in range(ROWS)], "looks like an identifier: of 400 different whole numbers"),
+        ([str(1_700_000_000 + i) for i in range(ROWS)], "looks like an identifier: of 400 different whole numbers"),
+        (cells("C-{i:05}"), "looks like an identifier: expected texts that occur again"),
         (cells("a long text on thing {i} of many"), "looks like free text"),
     ],
 )
@@ -176,7 +254,14 @@ def test_what_is_no_feature_is_refused(look: Look, texts: list[str], told: str) 
         (["7"] * ROWS, "holds one value, '7'"),
         (["EU"] * ROWS, "holds one value, 'EU'"),
         ([str(i) for i in range(ROWS)], "looks like an identifier or a row number"),
-        (cells("{d:05}"), "codes with leading zeros"),
+        ([str(i * 2**54) for i in range(1, ROWS + 1)], "looks like an identifier or a row number"),
+        (cells("{d:05}"), "codes with leading zeros (00001)"),
+        ([["02134", "90210"][i % 2] for i in range(ROWS)], "codes with leading zeros (02134)"),
+        ([str(i * 37) if i < 28 else f"{i * 37 / 1000:.3f}" for i in range(ROWS)], "if its point separates thousands"),
+        ([["-999", f"{i % 50}.5"][i % 10 > 0] for i in range(ROWS)], "holds -999 in 40 cells"),
+        ([f"20{i % 20:02}-{i % 12 + 1:02}" for i in range(ROWS)], "months, quarters or weeks are read as categories"),
+        ([["caf\u00e9", "cafe\u0301", "tea"][i % 3] for i in range(ROWS)], "differ in spelling only"),
+        ([["a", "a\u200b", "tea", "tea."][i % 4] for i in range(ROWS)], "differ in spelling only"),
         ([["red", "Red", "blue"][i % 3] for i in range(ROWS)], "categories differ in spelling only: Red = red"),
     ],
 )
@@ -198,6 +283,27 @@ def test_words_that_counted_as_missing_are_named(look: Look) -> None:
     assert look(texts, missing=[]).findings.problems == []
     with pytest.raises(DataError, match=r"found 33% \('NA' counted as missing in 133 cells\)"):
         look(texts).findings.settle()
+
+
+def test_words_for_no_value_fit_in_any_case(look: Look) -> None:
+    texts = [["Weiß nicht", "weiß nicht", "ja", "nein"][i % 4] for i in range(ROWS)]
+    found = look(texts, missing=["WEIß NICHT"])
+    assert "'weiß nicht' counted as missing in 100 cells" in found.findings.problems[0].message
+
+
+def test_a_feature_of_gaps_and_one_value_says_something(look: Look) -> None:
+    assert look([["x", ""][i % 8 == 0] for i in range(ROWS)]).findings.warnings == []
+
+
+def test_a_row_of_units_is_told_apart_from_bad_cells(look: Look) -> None:
+    with pytest.raises(TableProblems, match="If row 2 holds units, names or totals, remove it"):
+        look({"x": ["mm", *cells("{i}.5")], "z": ["kg", *cells("{i}")]}).findings.settle()
+
+
+def test_parts_of_a_date_and_other_columns_have_names_of_their_own(look: Look) -> None:
+    with pytest.raises(DataError, match="column 'x days' is also made of the date in column 'x'"):
+        look({"x": cells("2024-01-{d:02}"), "x days": cells("{d}")}).findings.settle()
+    look({"x": cells("2024-01-{d:02}"), "x days": cells("{d}")}, ignore=["x days"]).findings.settle()
 
 
 def test_all_complaints_come_at_once(look: Look) -> None:

@@ -55,6 +55,18 @@ def parts(loaded: Dataset) -> pd.DataFrame:
         (b"PAR1\x15\0", "found a Parquet file", ""),
         (b"\x1f\x8b\x08\0", "found a gzip archive", ""),
         ("5.1,3.5,1.4\n4.9,3.0,1.4\n", "is there a header? Line 1 looks like data", "Add a line"),
+        ("0,1,5\n4.9,3.0,1.4\n", "is there a header? Line 1 looks like data", "Add a line"),
+        ("one,y\n1,2\n".encode("utf-16-le"), "expected UTF-8 text, found UTF-16 text", "iconv -f utf-16le"),
+        ("one,y\n1,2\n".encode("utf-32"), "expected UTF-8 text, found UTF-32 text", "iconv -f utf-32"),
+        (b"BZh91AY", "found a packed file", "Unpack it"),
+        ("<!DOCTYPE html>\n<html>\n", "found a page of the web", "Download the file itself"),
+        ('[{"a": 1, "y": 2},\n{"a": 2}]\n', "found JSON", "as CSV"),
+        ("version https://git-lfs.github.com/spec/v1\noid\n", "found a pointer of Git LFS", "git lfs pull"),
+        ('"a,b,y"\n"1,2,3"\n', "at least two columns, found one: 'a,b,y'", "as a whole stands in double quotes"),
+        ('a, "b", "y"\n1, "2", "3"\n', 'found "b" with its double quotes', "Remove the spaces"),
+        ("Sales\n\na,b,y\n1,2,3\n4,5,6\n", "found one: 'Sales'", "Line 3 looks like the header"),
+        ("Sales,,\n,,\na,b,y\n1,2,3\n", "column 2 has no name", "Line 3 looks like the header"),
+        (",".join(map("c{}".format, range(20_001))) + "\n1\n", "at most 20,000 columns, found 20,001", "Keep"),
         ("sep=;\na;b;y\n1;2;3\n", "found Excel's note on the separator", "Remove the line"),
         ("# exported\na,b,y\n1,2,3\n", "found a comment", "Remove the line"),
         ("a,b,y,\n1,2,3,\n", "column 4 has no name", "Does every line end in a comma?"),
@@ -112,6 +124,50 @@ def test_a_bad_cell_or_line_is_named(load: Load, lines: str, told: str) -> None:
     kind = SourceError if told.startswith("line") else ValueProblem
     with pytest.raises(kind, match=re.escape(told)):
         load(TABLE + lines, checks={"ranges": {"two": [0, 10]}})
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "hint"),
+    [
+        ("# exported, by hand\n" + TABLE, "line 2: expected 2 cells", "Line 2 looks like the header"),
+        ("Report:,Sales\nOf:,May\n\n" + TABLE, "line 4: expected 2 cells", "Line 4 looks like the header"),
+        (HEADER + ROWS.replace("\n", ",\n"), "line 2: expected 4 cells", "Do the rows end in a comma?"),
+        (HEADER + ROWS.replace("\n", "\n7,").rstrip("7,"), "line 3: expected 4 cells", "begin with a name or a number"),
+        (TABLE + "Total,900\n", "line 302: expected 4 cells", "Totals, notes and further tables"),
+        (TABLE + "1,2,a,3,4\n", "line 302: expected 4 cells", "in double quotes"),
+        (TABLE + TABLE, "line 302: expected a row, found the names of the columns again", "Remove the line"),
+        (TABLE + '1,2,"a"b,3\n', "line 302: a cell begins with a double quote", "written twice"),
+        (TABLE + '1,2,"a\\"b",3\n', "line 302: a cell begins with a double quote", "written twice"),
+        (TABLE + '1,2,a,"\n' + ROWS, "line 302: a cell begins with a double quote", "written twice"),
+    ],
+)
+def test_a_line_that_is_no_row_gets_its_advice(load: Load, text: str, told: str, hint: str) -> None:
+    with pytest.raises(SourceError, match=re.escape(told)) as caught:
+        load(text)
+    assert hint in caught.value.hint
+
+
+def test_rows_without_a_cell_are_none(load: Load) -> None:
+    report = load(TABLE + ",,,\n" * 300).report
+    assert (report["rows"], report["missing"]) == (300, {})
+
+
+def test_names_may_be_numbers_that_count_and_have_line_breaks(locate: Locate) -> None:
+    assert locate("0,1,2,y\n5,6,7,8\n").columns == ("0", "1", "2", "y")
+    assert locate('"Price\n(EUR)";"a;b";y\n1;2;3\n').columns == ("Price\n(EUR)", "a;b", "y")
+
+
+@pytest.mark.parametrize("name", ["my wines (1).csv", "größe.csv", "a[1].csv", "{a}.csv", "5%20*.csv", "a?b.csv"])
+def test_a_file_may_have_any_name(load: Load, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a1.csv").write_text(TABLE)  # which the name, taken for a pattern, fits too
+    (tmp_path / name).write_text(TABLE)
+    assert load(tmp_path / name).report["rows"] == 300
+
+
+def test_a_file_that_spark_would_skip_is_refused(locate: Locate, tmp_path: Path) -> None:
+    (tmp_path / "_table.csv").write_text(TABLE)
+    with pytest.raises(SourceError, match="its name begins with _"):
+        locate(tmp_path / "_table.csv")
 
 
 def test_quoted_cells_and_empty_lines_are_whole_rows(load: Load) -> None:

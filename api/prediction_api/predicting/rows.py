@@ -51,7 +51,7 @@ def reader_of(feature: Feature, reading: Reading) -> Reader:
             from_text, from_json = _boolean_of(feature)
         case DateFeature():
             from_text, from_json = _date_of(feature)
-    nullable, missing = feature.nullable, {"", *(word.casefold() for word in reading.missing)}
+    nullable, missing = feature.nullable, {"", *(word.lower() for word in reading.missing)}
     missing_numbers = {number for word in reading.missing if (number := _number_or_none(word, reading)) is not None}
 
     as_is = isinstance(feature, NumberFeature) and not missing_numbers
@@ -69,7 +69,7 @@ def reader_of(feature: Feature, reading: Reading) -> Reader:
                 return number
         if isinstance(value, str):
             text = value.strip(SPACE)
-            if text.casefold() not in missing:
+            if text.lower() not in missing:
                 return from_text(text)
         elif not _is_missing(value, missing_numbers):
             return from_json(value)

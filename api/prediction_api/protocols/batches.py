@@ -30,6 +30,7 @@ from prediction_api.telemetry.prediction_log import new_id
 CHUNK_ROWS = 500  # a few milliseconds of reading; predicting more at once is no faster
 MEMORY_BYTES = 1_000_000  # of a body or an answer that is kept as a file; what is beyond goes to the disk
 _MOST_LINE_BYTES = 1_000_000
+_MOST_HEADER_LINES = 50
 _BLOCK_BYTES = 65_536
 
 
@@ -187,8 +188,8 @@ def _chunks(reader: RowReader, body: IO[bytes], stopped: Event, complaints: list
     """
     body.seek(0)
     lines = _lines(body)
-    header = next(lines, "")
-    table = csv.reader(chain([header], lines), delimiter=_separator(header, reader), strict=True)
+    header = _header(lines)
+    table = csv.reader(chain(header, lines), delimiter=_separator("".join(header), reader), strict=True)
     try:
         names = [name.strip() for name in next(table, [])]
         layout = reader.layout(names, ("line", 1), f"{len(names)} cells as in the header", "an empty cell")
@@ -207,6 +208,16 @@ def _separator(header: str, reader: RowReader) -> str:
     return max(",;\t|", key=lambda one: sum(name.strip() in reader.accepted for name in cells.split(one)))
 
 
+def _header(lines: Iterator[str]) -> list[str]:
+    """The first line, and those in which a quoted name goes on."""
+    found: list[str] = []
+    for line in islice(lines, _MOST_HEADER_LINES):
+        found.append(line)
+        if sum(one.count('"') for one in found) % 2 == 0:
+            break
+    return found
+
+
 def _lines(file: IO[bytes]) -> Iterator[str]:
     number = 0
     while line := file.readline(_MOST_LINE_BYTES):
@@ -214,6 +225,7 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
         if len(line) == _MOST_LINE_BYTES:
             raise NotCsv(f"line {number} is longer than {_MOST_LINE_BYTES} bytes")
         try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise NotCsv(f"line {number} is not UTF-8: {error.reason} at byte {error.start}") from None
+        yield from io.StringIO(text, newline="") if "\r" in text[:-2] else [text]  # lines may end in it alone

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, reduce
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +22,7 @@ from pyspark.sql import types as T
 
 from training.config import Data
 from training.data.files import Source, rows_of
-from training.data.spark import ship_code
+from training.data.spark import location, ship_code
 
 SPACE = " \t\r\n\u00a0"  # trimmed from both ends of a cell
 MINUS = "\u2212"  # the sign that typesetting uses in place of the hyphen
@@ -42,7 +43,7 @@ class Reading:
 
     @classmethod
     def of(cls, data: Data) -> Self:
-        return cls(tuple(sorted({word.strip(SPACE).casefold() for word in data.missing})), data.decimal, data.thousands)
+        return cls(tuple(sorted({word.strip(SPACE).lower() for word in data.missing})), data.decimal, data.thousands)
 
     @property
     def number(self) -> str:
@@ -70,21 +71,40 @@ class Reading:
         return np.array([text.translate(table) for text in texts], dtype=object).astype(np.float64)
 
 
-_SIGN, _GAPS, _QUOTES, _MARKS = f"[+{MINUS}-]?", "\u00a0\u202f ", "'\u2019", "\u00b0\u00b2\u00b3"
-_AMOUNT = rf"{_SIGN}(?:[1-9]\d{{0,2}}(?:[,.{_QUOTES}{_GAPS}]\d{{3}})+(?:[.,]\d+)?|\d+(?:[.,]\d*)?|[.,]\d+)"
-_CURRENCY = "(?:[$\u20ac\u00a3\u00a5\u20b9\u20bd]|USD|EUR|GBP|CHF|JPY)"
-_LETTERS = "A-Za-z\u00b5\u03bc/"
-SHAPES = {  # of texts that are no numbers by `Reading`: the first that fits counts
-    "infinite": "^[+-]?(?i:inf|infinity)$",
-    "thousands": rf"^{_SIGN}[1-9]\d{{0,2}}(?:(?:(?:,\d{{3}})+|(?:[{_QUOTES}]\d{{3}})+|(?:[{_GAPS}]\d{{3}})+)(?:\.\d+)?"
-    r"|(?:\.\d{3}){2,})$",
-    "decimal comma": rf"^{_SIGN}(?:\d+|\d{{1,3}}(?:\.\d{{3}})+),\d+$",
-    "currency": rf"^{_SIGN}{_CURRENCY}\s?{_AMOUNT}$|^{_AMOUNT}\s?{_CURRENCY}$",
-    "percent": rf"^{_AMOUNT}\s?%$",
-    "hexadecimal": "^0[xX][0-9A-Fa-f]+$",
-    "time of day": r"^(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[AaPp][Mm])?$",
-    "unit": rf"^{_AMOUNT}(?:\s[{_LETTERS}{_MARKS}]{{1,12}}|[{_LETTERS}]{{2,12}}[{_MARKS}]?)$",
-}
+_SIGN, _GAPS, _QUOTES, _DASH = f"[+{MINUS}-]?", "\u00a0\u202f\u2009 ", "'\u2019_", "\u2013"
+_AMOUNT = rf"{_SIGN}(?:[1-9]\d{{0,2}}(?:[,.{_QUOTES}{_GAPS}]\d{{2,3}})+(?:[.,]\d+)?|\d+(?:[.,]\d*)?|[.,]\d+)"
+_CODES = (
+    "USD|EUR|GBP|CHF|JPY|CNY|INR|BRL|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RON|RUB|UAH|TRY|ZAR|MXN|KRW|SGD|HKD|THB|IDR|"
+    r"MYR|PHP|ILS|AED|SAR|EGP|NGN|KES|\p{Lu}{0,3}\p{Sc}"
+)
+_BEFORE, _BEHIND = rf"(?:{_CODES}|kr\.?|Rs\.?)", rf"(?:{_CODES}|kr\.?|zł|Kč|Ft|lei|руб\.?|р\.|元|円|원)"
+_PART = r"\d+\s?(?:d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)"
+
+
+@cache
+def shapes(decimal: str) -> dict[str, str]:
+    """Of texts that are no numbers by a `Reading`, what they look like, as regular expressions of RE2: the first that
+    fits counts. Numbers have this decimal sign."""
+    point, comma = (".", ",") if decimal == "." else (",", ".")
+    threes = "|".join(rf"(?:[{signs}]\d{{3}})+" for signs in (comma, _QUOTES, _GAPS))
+    return {
+        "infinite": "^[+-]?(?i:inf|infinity)$",
+        "groups of two": rf"^{_SIGN}\d{{1,2}}(?:,\d\d)+,\d{{3}}(?:\.\d+)?$",
+        "thousands": rf"^{_SIGN}[1-9]\d{{0,2}}(?:(?:{threes})(?:[{point}]\d+)?|(?:[{point}]\d{{3}}){{2,}})$",
+        "other decimal": rf"^{_SIGN}(?:\d+|\d{{1,3}}(?:[{point}{_QUOTES}{_GAPS}]\d{{3}})+)[{comma}]\d+"
+        r"(?:[eE][+-]?\d+)?$",
+        "currency": rf"^\(?{_SIGN}{_BEFORE}\s?{_AMOUNT}\)?$|^\(?{_AMOUNT}\s?{_BEHIND}\)?$|^{_AMOUNT},[{_DASH}-]+$",
+        "minus": rf"^(?:\({_AMOUNT}\)|{_AMOUNT}[{MINUS}-]|{_DASH}{_AMOUNT})$",
+        "percent": rf"^{_AMOUNT}\s?[%‰]$|^%\s?{_AMOUNT}$",
+        "hexadecimal": "^0[xX][0-9A-Fa-f]+$",
+        "time of day": r"^(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?:\s?[AaPp]\.?[Mm]\.?)?$",
+        "duration": rf"^\d+(?: days?,?)?[ :]\d?\d:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?$|^\d+:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?$"
+        rf"|^{_PART}(?:,?\s?{_PART})+$|^P(?:\d+[YMWD])*T(?:\d+(?:\.\d+)?[HMS])+$",
+        "unit": rf"^{_AMOUNT}(?:\s[\p{{L}}/°²³]{{1,12}}|[\p{{L}}/]{{2,12}}[²³]?|\s?°[CFK]?|[cdkm]?m[23²³]|[kM]"
+        r"|[\"′″])$",
+    }
+
+
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:1[5-9]|20|21)\d\d"
 _TIMES = {"": ("", ""), " %H:%M": (" H:mm", r" \d{1,2}:\d\d"), " %H:%M:%S": (" H:mm:ss", r" \d{1,2}:\d\d:\d\d")}
 _DATES = {
@@ -105,6 +125,17 @@ FORMATS = {"iso": ("", _ISO)} | {  # format: Java's pattern, the regular express
     for date, (java, shape) in _DATES.items()
     for time, (java_time, time_shape) in _TIMES.items()
 }
+_WORD = r"\p{L}{3,12}\.?"
+# Dates in other forms: 5 Jan 2024, January 5, 2024, 5. März 24, 1/31/24, 1/31/2024 10:15 AM, 2024-1-5, 2024年1月5日
+_OTHER_DATE = (
+    rf"^(?:\p{{L}}{{2,9}}[.,]*\s)?(?:{_DAY}\.?[\s./-]+(?:de )?{_WORD},?[\s./-]+(?:de )?(?:{_YEAR}|\d\d)|"
+    rf"{_WORD}\s{_DAY}(?:st|nd|rd|th)?,?\s{_YEAR}|{_YEAR}[-/.]\s?{_MONTH}[-/.]\s?{_DAY}\.?|"
+    rf"{_DAY}[./-]{_MONTH}[./-]{_YEAR}|{_MONTH}/{_DAY}/{_YEAR}|{_DAY}[/-]{_MONTH}[/-]\d\d|{_MONTH}[/-]{_DAY}[/-]\d\d|"
+    rf"\d\d\.\d\d\.\d\d|{_YEAR}年{_MONTH}月{_DAY}日|(?:19|20)\d{{6}})(?:\sг\.?|[T ,]+\d.*)?$"
+)
+_PERIOD = (
+    rf"^(?:{_YEAR}[-/ ]?(?:{_MONTH}|[QWM]\d\d?)|{_MONTH}[/-]{_YEAR}|Q[1-4][-/ ]{_YEAR}|\p{{L}}{{3,12}}\.?[- ]{_YEAR})$"
+)
 _JAVA = {COMPACT_DATE: "yyyyMMdd"} | {form: java for form, (java, _) in FORMATS.items()}
 
 
@@ -126,6 +157,8 @@ class Summary:
     shapes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     timed: int = 0  # dates with a time of the day
+    nines: Counter[str] = field(default_factory=Counter)  # -999 and the like
+    furthest: float = 0.0  # from zero, of all other numbers
     examples: dict[str, str] = field(default_factory=dict)
     texts: Counter[str] = field(default_factory=Counter)
     many: bool = False
@@ -151,10 +184,24 @@ class Summary:
 
     def merge(self, other: Self) -> None:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.furthest = max(self.furthest, other.furthest)
         self.many = self.many or other.many
         self.examples = other.examples | self.examples
         self._remember(other.smallest)
-        for name in ("empty", "words", "numbers", "whole", "padded", "compact", "wrong", "shapes", "formats", "timed"):
+        counts = (
+            "empty",
+            "words",
+            "numbers",
+            "whole",
+            "padded",
+            "compact",
+            "wrong",
+            "shapes",
+            "formats",
+            "timed",
+            "nines",
+        )
+        for name in counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self._count(other.texts)
 
@@ -184,7 +231,7 @@ class Summary:
         if numeric.any():
             self._numbers(texts.filter(pa.array(numeric)), counts[numeric], reading, bounds)
         if not numeric.all():
-            self._shapes(texts.filter(pa.array(~numeric)), counts[~numeric])
+            self._shapes(texts.filter(pa.array(~numeric)), counts[~numeric], reading)
         values = texts.to_pylist()
         self._remember(pd.util.hash_array(np.array(values, dtype=object)))
         self._count(dict(zip(values, counts.tolist(), strict=True)))
@@ -194,17 +241,23 @@ class Summary:
         values = reading.values(words)
         self.numbers += int(counts.sum())
         self.whole += int(counts[values == np.floor(values)].sum())
-        self.padded += int(counts[_matches(texts, r"^0\d+$")].sum())
         self.compact += int(counts[_real(texts, _matches(texts, _COMPACT), COMPACT_DATE)].sum())
         self.examples.setdefault("number", words[0])
+        nines = _matches(texts, rf"^[{MINUS}-]?9+(?:[.,]0*)?$")
+        for place in np.flatnonzero(nines):
+            self.nines[words[place]] += int(counts[place])
+        self.furthest = max(self.furthest, float(np.abs(values[~nines]).max(initial=0.0)))
+        if (padded := _matches(texts, r"^0\d+$")).any():
+            self.padded += int(counts[padded].sum())
+            self.examples.setdefault("padded", words[int(np.argmax(padded))])
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         if (wrong := ~((values >= bounds[0]) & (values <= bounds[1]))).any():
             self.wrong += int(counts[wrong].sum())
             self.examples.setdefault("wrong", words[int(np.argmax(wrong))])
 
-    def _shapes(self, texts: pa.Array, counts: Any) -> None:
+    def _shapes(self, texts: pa.Array, counts: Any, reading: Reading) -> None:
         left = np.ones(len(texts), dtype=bool)
-        for shape, pattern in SHAPES.items():
+        for shape, pattern in shapes(reading.decimal).items():
             found = left & _matches(texts, pattern)
             self._note(self.shapes, shape, texts, counts, found)
             left &= ~found
@@ -215,12 +268,24 @@ class Summary:
             dated |= found
         self.timed += int(counts[dated & _true(pc.match_substring(texts, ":"))].sum())
         self._note(self.shapes, "date", texts, counts, dated)
-        self._note(self.shapes, "text", texts, counts, left & ~dated)
+        left &= ~dated
+        for shape, pattern in (("other date", _OTHER_DATE), ("period", _PERIOD)):
+            found = left & _matches(texts, pattern)
+            self._note(self.shapes, shape, texts, counts, found)
+            left &= ~found
+        self._note(self.shapes, "text", texts, counts, left)
 
     def _note(self, into: Counter[str], name: str, texts: pa.Array, counts: Any, found: np.ndarray[Any, Any]) -> None:
         if found.any():
             into[name] += int(counts[found].sum())
             self.examples.setdefault(name, texts[int(np.argmax(found))].as_py())
+
+
+def _with_cells(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows that have a cell: spreadsheets leave others below a table."""
+    if not all(column.null_count for column in batch.columns):
+        return batch
+    return batch.filter(pc.invert(reduce(pc.and_, map(pc.is_null, batch.columns))))
 
 
 def is_date(text: str, form: str) -> bool:
@@ -303,7 +368,7 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
 
     With `malformed`, a column of that name holds the line of a CSV row that has too few or too many cells.
     """
-    files = [file.resolve().as_uri() for file in source.files]
+    files = [location(file) for file in source.files]
     if source.format == "parquet":
         return spark.read.parquet(*files)
     names = [*source.columns, malformed] if malformed else source.columns
@@ -326,7 +391,7 @@ def survey(
 
     def summarize(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         found = [Summary() for _ in names]
-        for batch in batches:
+        for batch in map(_with_cells, batches):
             for name, summary, column in zip(names, found, batch.columns, strict=True):
                 own = Reading(("nan",)) if name in typed else reading
                 summary.add(column, own, name == labels, ranges.get(name, (-LARGEST, LARGEST)))

@@ -4,8 +4,10 @@ A table is refused with every complaint at once; each names the column, what was
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
@@ -14,17 +16,29 @@ from scipy.stats import chisquare, norm
 
 from training.config import Config
 from training.data.cells import COMPACT_DATE, FALSE, MINUS, MOST_TEXTS, SPACE, TRUE, Summary, is_date
-from training.data.files import Source, identifier, locate
+from training.data.files import NUMBER, Source, identifier, locate
 from training.errors import DataError, TableProblems, ValueProblem
 
 Kind = Literal["number", "category", "boolean", "date"]
 WHOLE = re.compile(f"[+{MINUS}-]?[0-9]+")
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")  # one and a bit, or a thousand and more
+INVISIBLE = dict.fromkeys([0x200B, 0x200E, 0x200F, 0xFEFF])  # spaces without width, and signs of direction
 MOSTLY = 0.5  # above this share of cells of a kind, a column is one of that kind with mistakes in it
 MOST_LABELS = 100
 FEW_TEXTS = 20  # up to this many different amounts with a unit may be meant as categories
 ONE_EACH = 0.97  # from this share of different values on, a column names its rows
 FEWEST_LOOKED_AT = 50  # rows; fewer say nothing of identifiers or leaks
 MOST_LOCAL_ROWS = 1_000_000
+MOST_NAMED = 30  # columns in a message
+MOST_WORDS = 5  # for "no value" in one column
+FEWEST_DECIMALS = 10  # different ones
+EXACT = 2.0**53  # identifiers are larger, or near to each other
+OWN_NAMES = ("__hash", "__part", "__place", "__usable")
+PLACES = {"hash": "rows", "group": "groups in split.column", "time": "times in split.column"}
+FEWEST_CODES = 0.05  # share of the cells of a column of codes that are no numbers
+CODES = "If the column holds codes, let each begin with a letter: it is a category then."
+NO_AMOUNT = ("text", "date", "other date", "period")
+UNIX_TIME = "If it is Unix time, write it as a date of ISO 8601 (2024-01-31T13:30:00Z). Otherwise: "
 NEARLY_ONE = 0.9995
 SURELY = 1e-4  # chance that a random choice of rows moves the target as far as `duplicates: drop` may
 ADVICE = {
@@ -33,13 +47,21 @@ ADVICE = {
         "a number without thousands separators",
         "Remove the separators, or name them: data.thousands (with data.decimal where the decimals follow a comma).",
     ),
-    "decimal comma": ("a number with a decimal point", "Set data.decimal: ',' or write the numbers with a point."),
-    "currency": ("a number without a currency", "Remove the currency sign; data.units can show it to users."),
+    "groups of two": ("a number without separators", "Remove the commas."),
+    "other decimal": (
+        "a number with a decimal point",
+        "Set data.decimal: ',' (and data.thousands, where thousands are separated), or write the numbers with a point.",
+    ),
+    "minus": ("a number with its minus in front", "Write -12.5: not (12.5) or 12.5-, and with a hyphen."),
+    "currency": ("a number without a currency", "Remove the currency; data.units can show it to users."),
     "percent": ("a number without %", "Remove the % sign; data.units can show it to users."),
     "hexadecimal": ("a decimal number", "Write the column as decimal numbers, or add it to data.ignore."),
     "unit": ("a number without its unit", "Remove the unit; data.units can show it to users."),
     "time of day": ("a number", "Write the time as hours (13.5), or together with its date as a timestamp."),
+    "duration": ("a number", "Write the duration in one unit, such as seconds or hours (1.5)."),
     "date": ("a number", "Correct the cell, or leave it empty."),
+    "other date": ("a number", "Correct the cell, or leave it empty."),
+    "period": ("a number", "Correct the cell, or leave it empty."),
     "text": ("a number", "Correct the cell, or leave it empty if the value is not known."),
 }
 
@@ -62,10 +84,12 @@ class Findings:
     def settle(self) -> None:
         """Raises what was found wrong: one DataError or ValueProblem, or TableProblems with all of them."""
         places = locate(self.source, {name: cell for name, _, cell, _, _ in self.cells}, SPACE)
+        no_row = len(self.cells) > 1 and len(set(places.values())) == 1 and all(one[3] == 1 for one in self.cells)
         for name, expected, cell, count, hint in self.cells:
             file, row = places.get(name, (self.source.files[0], None))
             more = f" (and {count - 1:,} more in this column)" if count > 1 else ""
-            self.problems.append(ValueProblem(str(file), row, name, expected, f"'{cell}'{more}", hint))
+            advice = f"If row {row} holds units, names or totals, remove it. {hint}" if no_row else hint
+            self.problems.append(ValueProblem(str(file), row, name, expected, f"'{cell}'{more}", advice))
         self.cells.clear()
         if len(self.problems) > 1:
             raise TableProblems(self.source.name, self.problems)
@@ -102,10 +126,7 @@ def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
     wanted |= {"data.segment": [data.segment], "split.column": [splitter]}
     for key, name in [(key, name) for key, named in wanted.items() for name in named if name is not None]:
         if name not in columns:
-            findings.refuse(
-                f"expected a column '{name}' ({key}), found: {', '.join(columns)}",
-                f"Add the column to the file, or change {key} in pipeline.yaml.",
-            )
+            _absent(name, key, columns, findings)
     if data.target in data.ignore or data.segment in data.ignore:
         findings.refuse("data.ignore names the target or the segment", "Take it out of data.ignore.")
     if splitter == data.target:
@@ -121,6 +142,8 @@ def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
     for name in columns:
         if "`" in name:  # Spark's own quotation mark for names
             findings.refuse(f"the name of column '{name}' has a backtick in it", "Rename the column.")
+        if name.lower() in OWN_NAMES:
+            findings.refuse(f"column '{name}' has the name of a column that training adds", "Rename the column.")
     seen: dict[str, str] = {}
     for name in features:
         other = seen.setdefault(identifier(name), name)
@@ -132,11 +155,32 @@ def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
     findings.settle()
 
 
+def _absent(name: str, key: str, columns: Sequence[str], findings: Findings) -> None:
+    more = f" and {len(columns) - MOST_NAMED} more" if len(columns) > MOST_NAMED else ""
+    hint = f"Add the column to the file, or change {key} in pipeline.yaml."
+    if near := get_close_matches(name, columns, n=1):
+        hint = f"Do you mean '{near[0]}'? {hint}"
+    elif any(map(NUMBER.fullmatch, columns)):
+        hint = f"Is there a header? Line 1 looks like data. {hint}"
+    findings.refuse(f"expected a column '{name}' ({key}), found: {', '.join(columns[:MOST_NAMED])}{more}", hint)
+
+
 def kinds(summaries: Mapping[str, Summary], config: Config, findings: Findings) -> dict[str, Column]:
-    looks = {name: _Look(name, summary, config, findings) for name, summary in summaries.items()}
+    comma = any(summary.shapes["other decimal"] > MOSTLY * summary.present > 0 for summary in summaries.values())
+    looks = {name: _Look(name, summary, config, findings, comma) for name, summary in summaries.items()}
     if target := looks.pop(config.data.target, None):
         target.target()
-    return {name: look.feature() for name, look in looks.items()}
+    found = {name: look.feature() for name, look in looks.items()}
+    made = {config.data.target.casefold(): config.data.target}
+    for one in (one for one in found.values() if one.name not in config.data.ignore):
+        for name in dict.fromkeys((one.name, *one.columns)):
+            other = made.setdefault(identifier(name).casefold(), one.name)
+            if other != one.name:
+                findings.refuse(
+                    f"column '{name}' is also made of the date in column '{one.name if other == name else other}'",
+                    "Rename one of the two, or add it to data.ignore.",
+                )
+    return found
 
 
 @dataclass(frozen=True)
@@ -147,6 +191,7 @@ class _Look:
     summary: Summary
     config: Config
     findings: Findings
+    comma: bool  # other columns have it before their decimals, against the configuration
 
     def refuse(self, what: str, hint: str) -> None:
         self.findings.refuse(f"column '{self.name}'{what}", hint)
@@ -183,7 +228,7 @@ class _Look:
 
     def kind(self) -> Column:
         summary, present = self.summary, self.summary.present
-        if summary.distinct == 1:
+        if summary.distinct == 1 and not summary.missing:
             self.warn(f" holds one value, '{next(iter(summary.texts))}': it says nothing of the target")
         if summary.numbers == present:
             return self.number()
@@ -192,8 +237,10 @@ class _Look:
             if len(summary.texts) > 2:
                 self.warn(f" holds booleans in several spellings ({', '.join(sorted(summary.texts))}): read as one")
             return Column(self.name, "category" if self.name == self.config.data.segment else "boolean")
-        if summary.shapes["date"] > MOSTLY * present:
+        if summary.shapes["date"] + summary.shapes["other date"] > MOSTLY * present:
             return self.date()
+        if summary.shapes["period"] > MOSTLY * present:
+            self.warn(": months, quarters or weeks are read as categories: later ones are unknown to the model")
         if self.amounts() or summary.numbers > MOSTLY * present:
             self.not_numbers()
             return Column(self.name, "number")
@@ -205,27 +252,51 @@ class _Look:
         if summary.whole == summary.compact == present and summary.distinct > 2:
             return Column(self.name, "date", COMPACT_DATE)
         if summary.whole == present >= FEWEST_LOOKED_AT:
-            values = np.unique([float(text.replace(MINUS, "-")) for text in summary.texts if WHOLE.fullmatch(text)])
-            kept = len(np.unique(values.astype(np.float32)))
+            values = {int(text.replace(MINUS, "-")) for text in summary.texts if WHOLE.fullmatch(text)}
+            kept = len(np.unique(np.array(list(values), dtype=np.float64).astype(np.float32)))
             if kept < MOSTLY * len(values):
+                moment = any(low <= summary.low and summary.high < 2.2 * low for low in (1e9, 1e12))
                 self.refuse(
                     f" looks like an identifier: of {len(values):,} different whole numbers, {kept:,} are left in the "
                     "float32 that the model computes with",
-                    "Add it to data.ignore, or write smaller numbers.",
+                    (UNIX_TIME if moment else "") + "Add it to data.ignore, or write smaller numbers.",
                 )
-            elif summary.distinct >= ONE_EACH * present and summary.high - summary.low < 1.5 * present:
+            elif summary.distinct >= ONE_EACH * present and not present < (summary.high - summary.low) / 1.5 < EXACT:
                 self.warn(" looks like an identifier or a row number: add it to data.ignore")
-            elif summary.padded == present:
-                self.warn(" holds codes with leading zeros: they are read as numbers")
+            elif summary.padded:
+                self.warn(
+                    f" holds codes with leading zeros ({summary.examples['padded']}): they are read as numbers; as "
+                    "categories, they begin with a letter"
+                )
+        self.doubtful_numbers()
         return Column(self.name, "number")
+
+    def doubtful_numbers(self) -> None:
+        """Warns of what may be meant otherwise than it is read: -999 for no value, and 1.234 for a thousand."""
+        summary = self.summary
+        for text, count in summary.nines.items():
+            if count > 1 and abs(float(text.replace(MINUS, "-").replace(",", "."))) > 2 * summary.furthest > 0:
+                self.warn(
+                    f" holds {text} in {count:,} cells, far from all other values: if it means 'no value', add it to "
+                    "data.missing"
+                )
+        parts = [text for text in summary.texts if "." in text]
+        if self.config.data.decimal == "." and FEWEST_DECIMALS <= len(parts) < len(summary.texts):
+            whole = (text for text in summary.texts if "." not in text)
+            if all(map(GROUPED.fullmatch, parts)) and all(len(text.lstrip("+-")) <= 3 for text in whole):
+                self.warn(
+                    f": {parts[0]} is read with three decimals; if its point separates thousands, set "
+                    "data.thousands: '.' and data.decimal: ','"
+                )
 
     def date(self) -> Column:
         summary = self.summary
-        best = max(summary.formats, key=lambda one: summary.formats[one])
+        best = max(summary.formats, key=lambda one: summary.formats[one], default="iso")
         if (count := summary.present - summary.formats[best]) > 0:
             found = (*summary.examples.values(), *summary.texts)
             other = next((cell for cell in found if not is_date(cell, best)), "")  # among many texts it may not be kept
-            hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31)."
+            hint = "Write every date of the column in one way, best in ISO 8601 (2024-01-31, 2024-01-31T13:30:00Z)."
+            hint = self.no_value() + hint
             like = f"a date like {best if best != 'iso' else '2024-01-31'}"
             self.findings.refuse_cell(self.name, like, other, count, hint)
         elif best.startswith("%d/%m") and summary.formats["%m/%d" + best[5:]] == summary.present:
@@ -235,27 +306,41 @@ class _Look:
     def amounts(self) -> bool:
         """Whether the column holds numbers with something in or around them, which are not meant as categories."""
         summary = self.summary
-        shapes = {shape: count for shape, count in summary.shapes.items() if shape not in ("text", "date")}
+        shapes = {shape: count for shape, count in summary.shapes.items() if shape not in NO_AMOUNT}
         if not shapes or sum(shapes.values()) + summary.numbers < summary.present:
             return False
-        if set(shapes) <= {"unit", "time of day"} and summary.distinct <= FEW_TEXTS:
-            what = "times of the day" if "time of day" in shapes else "amounts with a unit"
+        if set(shapes) <= {"unit", "time of day", "duration"} and summary.distinct <= FEW_TEXTS:
+            what = "amounts with a unit" if "unit" in shapes else "times"
             self.warn(f": {what} are read as categories, without order")
             return False
         others = [text for text in summary.texts if not WHOLE.fullmatch(text)]
-        units = {re.sub(r"^[^A-Za-z\u00b0\u00b5\u03bc]+", "", text) for text in others}
+        units = {text.lstrip(f"+-{MINUS}0123456789.,'_ \u2019\u00a0\u202f\u2009") for text in others}
         return set(shapes) != {"unit"} or len(units) <= 3
 
     def not_numbers(self, more: str = "") -> None:
         """Refuses the first cell that is no number, with the advice for what most such cells are."""
         summary, shapes = self.summary, dict(self.summary.shapes)
-        if shapes.keys() == {"thousands", "decimal comma"}:  # 1,5 among 63,206: the comma is the decimal one
-            shapes = {"decimal comma": shapes["decimal comma"]}
+        if shapes.keys() == {"thousands", "other decimal"}:  # 1,5 among 63,206: the comma is the decimal one
+            shapes = {"other decimal": shapes["other decimal"]}
         shape = max(shapes, key=lambda one: (one == "text", shapes[one]))
+        cell, count = summary.examples[shape], summary.present - summary.numbers
+        if shape == "thousands" and self.comma and len(GROUPED.findall(cell.replace(",", "."))) == 1:
+            shape = "other decimal"
         expected, hint = ADVICE[shape]
-        hint = f"{more} {hint}".strip() if shape == "text" else hint
-        count = summary.present - summary.numbers
-        self.findings.refuse_cell(self.name, expected, summary.examples[shape], count, hint)
+        if shape == "other decimal" and self.config.data.decimal == ",":
+            expected, hint = "a number with a decimal comma", "Write the numbers as data.decimal says, or change it."
+        if shape == "text":
+            codes = f" {CODES}" if not more and summary.shapes["text"] > FEWEST_CODES * summary.present else ""
+            hint = f"{more} {self.no_value()}{hint}{codes}".strip()
+        self.findings.refuse_cell(self.name, expected, cell, count, hint)
+
+    def no_value(self) -> str:
+        """Advice on words among numbers or dates that may mean that there is no value."""
+        known = [text for text in self.summary.texts if not any(map(str.isdigit, text))]
+        if not 0 < len(known) <= MOST_WORDS:
+            return ""
+        words = ", ".join("'" + word.replace("'", "''") + "'" for word in (*self.config.data.missing, *known))
+        return f"If '{known[0]}' means 'no value', set data.missing: [{words}]. "
 
     def wrong(self) -> None:
         expected, hint = ADVICE["infinite"]
@@ -276,8 +361,11 @@ class _Look:
             what, hint = "an identifier", "A model learns nothing from it: add it to data.ignore."
         else:
             what, hint = "names of many things", "Join rare ones to groups, or add it to data.ignore."
+        texts = self.summary.texts
+        if what != "free text" and sum(any(map(str.isdigit, text)) for text in texts) > MOSTLY * len(texts):
+            hint += " If it is a number or a date with something around it, write it alone (12.5, 2024-01-31)."
         self.refuse(
-            f" looks like {what}: expected at most {MOST_TEXTS:,} categories that occur again and again, found "
+            f" looks like {what}: expected texts that occur again and again, at most {MOST_TEXTS:,} of them, found "
             f"{self.different} in {present:,} cells",
             hint,
         )
@@ -292,7 +380,8 @@ class _Look:
             try:
                 key = f"{float(text):.12g}"
             except ValueError:
-                key = " ".join(text.casefold().split())
+                key = unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+                key = " ".join(key.casefold().strip(". ").split()) or text
             alike.setdefault(key, []).append(text)
         if several := [" = ".join(sorted(texts)) for texts in alike.values() if len(texts) > 1]:
             self.warn(f": {what} differ in spelling only: {'; '.join(several[:5])}")
@@ -321,7 +410,7 @@ def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
         )
     elif not all(report["parts"].values()):
         findings.refuse(
-            "there are too few different rows (with split.by: group, different groups) for three parts",
+            f"there are too few different {PLACES[config.split.by]} for three parts",
             "Give more of them: one at least for training, calibration and test.",
         )
     if config.search.engine == "local" and report["rows_used"] > MOST_LOCAL_ROWS:

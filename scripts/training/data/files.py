@@ -11,10 +11,11 @@ import io
 import logging
 import os
 import re
+import statistics
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,14 +30,27 @@ csv.field_size_limit(2**31 - 1)  # so that a long text is reported by its column
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".xlsx": "xlsx"}
 SHEET = "#"  # file.xlsx#Sheet
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
-# First bytes of what is often given in place of UTF-8 text: what it is, and what to do.
-NO_CSV: dict[bytes | tuple[bytes, ...], tuple[str, str]] = {
-    b"PK\x03\x04": ("an Excel file (or another zip archive)", "Give it a name that ends in .xlsx, or save it as CSV."),
-    b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as .xlsx or 'CSV UTF-8' in the spreadsheet program."),
-    b"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
-    b"\x1f\x8b": ("a gzip archive", "Give it a name that ends in .csv.gz, or unpack it: gunzip."),
-    (b"\xff\xfe", b"\xfe\xff"): ("UTF-16 text", "Convert it: iconv -f utf-16 -t utf-8 '{file}' > converted.csv"),
+MOST_COLUMNS = 20_000  # that Spark reads from a line
+LOOKED_AT = 50  # lines at the top of a file, for its header
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_CONVERT = "Convert it: iconv -f {} -t utf-8 '{{file}}' > converted.csv".format
+# First bytes of what is often given in place of UTF-8 text, as a regular expression: what it is, and what to do.
+NO_CSV = {
+    rb"PK\x03\x04": (
+        "an Excel file or another zip archive",
+        "If it is an Excel file, give it a name that ends in .xlsx, or save it as CSV; otherwise unpack it: unzip.",
+    ),
+    rb"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it as .xlsx or 'CSV UTF-8' in the spreadsheet program."),
+    rb"PAR1": ("a Parquet file", "Give it a name that ends in .parquet."),
+    rb"\x1f\x8b": ("a gzip archive", "Give it a name that ends in .csv.gz, or unpack it: gunzip."),
+    rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc": ("a packed file", "Unpack it; of packed files, .csv.gz is read."),
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": ("UTF-32 text", _CONVERT("utf-32")),
+    rb"\xff\xfe|\xfe\xff": ("UTF-16 text", _CONVERT("utf-16")),
+    rb"[^\0]\0[^\0]\0": ("UTF-16 text", _CONVERT("utf-16le")),
+    rb"\0[^\0]\0[^\0]": ("UTF-16 text", _CONVERT("utf-16be")),
+    rb"(?i)\s*<(!doctype|html|\?xml)": ("a page of the web (HTML) or XML", "Download the file itself, as CSV."),
+    rb'\s*(\{\s*"|\[\s*[\[{])': ("JSON", "Write the table as CSV: pandas.read_json(...).to_csv(..., index=False)."),
+    rb"version https://git-lfs": ("a pointer of Git LFS in place of the file", "Fetch the file itself: git lfs pull."),
 }
 
 
@@ -84,6 +98,10 @@ def find(data: Data, quiet: bool = False) -> Source:
         log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.place)
     form = _format(files[0])
     for file in files:
+        if file.name.startswith(("_", ".")) and form != "xlsx":
+            raise SourceError(
+                f"{file}: its name begins with {file.name[0]}: Spark skips such files", "Rename the file."
+            )
         if _format(file) != form:
             raise SourceError(f"{file}: expected {form}, as {files[0]} is", "Files of one table have the same format.")
     headers = [_header(file, form, sheet) for file in files]
@@ -102,10 +120,19 @@ def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
             yield from ((file, number, cells) for number, cells in islice(_sheet_rows(file, source.sheet), 1, None))
             continue
         with _text(file) as stream:
-            reader = csv.reader(stream, delimiter=source.separator)
-            next(reader)
-            for cells in reader:
-                yield file, reader.line_num, cells
+            reader = csv.reader(stream, delimiter=source.separator, strict=True)
+            begin = 1
+            try:
+                for row, cells in enumerate(reader):
+                    if row:
+                        yield file, reader.line_num, cells
+                    begin = reader.line_num + 1
+            except csv.Error:  # Spark and the prediction service would read such a row in ways of their own
+                raise SourceError(
+                    f"{file}: line {begin}: a cell begins with a double quote, and the quote that closes it is missing "
+                    "or has text behind it",
+                    "A double quote inside a quoted cell is written twice (not with a backslash).",
+                ) from None
 
 
 def alone(data: Data) -> Data:
@@ -127,13 +154,53 @@ def check_rows(source: Source) -> None:
 
     Spark would fill a short line up and cut a long one off.
     """
-    wanted = len(source.columns)
+    wanted, names = len(source.columns), list(source.columns)
     for file, number, cells in rows_of(source) if source.format == "csv" else ():
         if len(cells) != wanted and "".join(cells).strip():
             raise SourceError(
                 f"{file}: line {number}: expected {wanted} cells, as many as columns, found {len(cells)}",
-                f"A cell with a {SEPARATORS[source.separator]} or a line break in it stands in double quotes.",
+                _advice(source, file, number, cells),
             )
+        if cells and cells[0].strip() == names[0] and [cell.strip() for cell in cells] == names:
+            raise SourceError(
+                f"{file}: line {number}: expected a row, found the names of the columns again",
+                "Remove the line. (Files that were put together keep one header.)",
+            )
+
+
+def _advice(source: Source, file: Path, number: int, cells: list[str]) -> str:
+    """What to do about a line of a wrong number of cells."""
+    separator, wanted = SEPARATORS[source.separator], len(source.columns)
+    with _text(file) as stream:
+        below = [len(row) for row in islice(csv.reader(stream, delimiter=source.separator), 1, 50) if "".join(row)]
+    if number <= LOOKED_AT and statistics.mode(below) == len(cells):  # the header is the odd one
+        if start := _header_below(file, source.separator):
+            return f"Line {start} looks like the header: remove what stands above it."
+        if len(cells) == wanted + 1:
+            more = f"end in a {separator}" if not cells[-1] else "begin with a name or a number of their own"
+            quoted = f" A cell with a {separator} in it stands in double quotes." if cells[-1] else ""
+            return f"Do the rows {more}? Remove it, or name its column in line 1.{quoted}"
+        return "The rows have other cells than the header: correct line 1."
+    if len(cells) > wanted:
+        return f"A cell with a {separator} or a line break in it stands in double quotes."
+    return (
+        f"Where a value is not known, leave its cell empty, between two separators ({separator}). Totals, notes and "
+        "further tables below the rows are removed."
+    )
+
+
+def _header_below(file: Path, separator: str) -> int | None:
+    """The line that looks like the header, where a title or notes stand above it: the first of words alone that has as
+    many cells as most lines have."""
+    with _text(file) as stream:
+        reader = csv.reader(stream, delimiter=separator)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in islice(reader, LOOKED_AT)]
+    full = [(line, row) for line, row in rows if len(row) > 1 and all(row)]
+    if not full:
+        return None
+    usual = statistics.mode(len(row) for _, row in full)
+    line, row = next((line, row) for line, row in full if len(row) == usual)
+    return None if line == 1 or any(map(NUMBER.fullmatch, row)) else line
 
 
 def locate(source: Source, wanted: Mapping[str, str], space: str) -> dict[str, tuple[Path, int]]:
@@ -244,9 +311,20 @@ def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bo
     else:
         line, multiline = _first_line(file)
         separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", line).count)
-        cells = next(csv.reader([line], delimiter=separator))
+        cells = next(csv.reader(io.StringIO(line, newline=""), delimiter=separator))
     names = tuple(map(str.strip, cells))
-    _check_names(file, names, separator)
+    if len(names) > MOST_COLUMNS:
+        hint = "Keep the columns that the model needs, or turn the table: one line per row, one column per feature."
+        raise SourceError(f"{file}: expected at most {MOST_COLUMNS:,} columns, found {len(names):,}", hint)
+    try:
+        _check_names(file, names, separator)
+    except SourceError as error:
+        starts = [start for sign in SEPARATORS if form == "csv" and (start := _header_below(file, sign))]
+        if not starts or 2 * len(list(filter(None, names))) > len(names) > 1:
+            raise
+        raise SourceError(
+            error.message, f"Line {starts[0]} looks like the header: remove what stands above it."
+        ) from None
     return names, separator, multiline
 
 
@@ -256,23 +334,17 @@ def _first_line(file: Path) -> tuple[str, bool]:
     header, has_rows, odd = "", False, False
     try:
         with _open(file) as stream:
-            start = stream.read(4)
+            start = stream.read(64).removeprefix(b"\xef\xbb\xbf")
         for mark, (what, hint) in NO_CSV.items():
-            if start.startswith(mark):
+            if re.match(mark, start):
                 raise SourceError(f"{file}: expected UTF-8 text, found {what}", hint.format(file=file))
         with _text(file) as lines:
             for number, line in enumerate(lines, 1):
-                if not line.isascii() and (wrong := re.search("[\udc80-\udcff]", line)):
-                    raise SourceError(
-                        f"{file}: line {number}: expected UTF-8 text, found byte 0x{ord(wrong[0]) - 0xDC00:02x}",
-                        f"If it is Latin-1 (Excel's 'CSV'), convert: iconv -f latin1 -t utf-8 '{file}' > converted.csv",
-                    )
-                if "\0" in line:
-                    raise SourceError(
-                        f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file."
-                    )
-                header = line if number == 1 else header
-                has_rows = has_rows or (number > 1 and not line.isspace())
+                _check_text(file, number, line)
+                if number == 1 or (number <= LOOKED_AT and header.count('"') % 2):  # a name over several lines
+                    header += line
+                else:
+                    has_rows = has_rows or not line.isspace()
                 odd = odd or line.count('"') % 2 == 1
     except (gzip.BadGzipFile, EOFError) as error:
         raise SourceError(f"{file}: expected a gzip archive ({error})", "Pack it again: gzip FILE.csv.") from None
@@ -286,25 +358,39 @@ def _first_line(file: Path) -> tuple[str, bool]:
     elif header.startswith("#") and not any(map(header.count, SEPARATORS)):
         found = f"a comment: {header.strip()[:80]!r}"
     if found:
-        raise SourceError(
-            f"{file}: line 1: expected the names of the columns, found {found}",
-            "Remove the line: the file begins with its header.",
-        )
+        hint = "Remove the line, and others like it: the file begins with its header."
+        raise SourceError(f"{file}: line 1: expected the names of the columns, found {found}", hint)
     if not has_rows:
         raise SourceError(f"{file}: a header and no rows", "Expected one line per row below the header.")
     return header, odd
 
 
+def _check_text(file: Path, number: int, line: str) -> None:
+    if not line.isascii() and (wrong := re.search("[\udc80-\udcff]", line)):
+        raise SourceError(
+            f"{file}: line {number}: expected UTF-8 text, found byte 0x{ord(wrong[0]) - 0xDC00:02x}",
+            f"If it is Western European (Excel's 'CSV'), convert: iconv -f cp1252 -t utf-8 '{file}' > converted.csv. "
+            "Other languages have other encodings (cp1251, shift_jis, gb18030).",
+        )
+    if "\0" in line:
+        raise SourceError(f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file.")
+
+
 def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
     """Raises SourceError with all that is wrong with a header."""
     if len(names) < 2:
-        looked_for = ", ".join(SEPARATORS.values())
+        name = (names or ("",))[0]
+        hint = f"Separate columns by one of: {', '.join(SEPARATORS.values())}."
+        if any(sign in name for sign in SEPARATORS):
+            hint = "Each line as a whole stands in double quotes: remove them, so that they are around cells only."
+        raise SourceError(f"{file}: line 1: expected at least two columns, found one: {name[:80]!r}", hint)
+    if quoted := [name for name in names if name.startswith('"')]:
         raise SourceError(
-            f"{file}: line 1: expected at least two columns, found one: {(names or ('',))[0][:80]!r}",
-            f"Separate columns by one of: {looked_for}.",
+            f"{file}: line 1: expected names, found {quoted[0]} with its double quotes",
+            "Remove the spaces between a separator and a double quote, in the whole file.",
         )
-    numbers = [name for name in names if _NUMBER.fullmatch(name)]
-    if 2 * len(numbers) >= len(names):
+    numbers = [name for name in names if NUMBER.fullmatch(name)]
+    if 2 * len(numbers) >= len(names) and not _counted(numbers):
         raise SourceError(
             f"{file}: line 1: expected the names of the columns, found numbers ({', '.join(numbers[:3])}): "
             "is there a header? Line 1 looks like data",
@@ -325,6 +411,15 @@ def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
         elif len(faults) == 1 and unnamed == [1]:
             hint = "If it is pandas' own index, leave it out: to_csv(..., index=False)."
         raise SourceError(f"{file}: line 1: {'; '.join(faults)}", hint)
+
+
+def _counted(names: list[str]) -> bool:
+    """Whether the names count on by one, as pandas names columns (0, 1, 2), or are years."""
+    return (
+        len(names) > 2
+        and all(map(str.isdigit, names))
+        and all(int(one) + 1 == int(next_) for one, next_ in pairwise(names))
+    )
 
 
 def _check_parquet(file: Path) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from training.data.spark import location
+
 LOG_DIR = "var/predictions"
 SETTLING = timedelta(seconds=5)  # the prediction service writes its lines within one second; later, all are there
 # By kind of line: its columns, and those that it must have. The row is text: which features there are, and which are
@@ -59,7 +61,7 @@ def read(spark: SparkSession, name: str, kind: str, since: datetime | None = Non
     (schema, needed), paths = _LINES[kind], files(name, kind, since)
     if not paths:
         return spark.createDataFrame([], schema).withColumn("at", F.lit(None).cast("timestamp")), 0
-    text = spark.read.text([path.resolve().as_uri() for path in paths]).where(F.trim("value") != "")
+    text = spark.read.text([location(path) for path in paths]).where(F.trim("value") != "")
     parsed = text.select(F.from_json("value", schema).alias("line")).select("line.*")
     parsed = parsed.withColumn("at", F.try_to_timestamp("at")).cache()
     whole = parsed.dropna(subset=needed)

@@ -1,6 +1,7 @@
 """The Spark session of every task, and this package's code on a cluster's executors."""
 
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -56,6 +57,11 @@ def _complete_environment(master: str) -> None:
         found["JAVA_HOME"] = java.read_text(encoding="utf-8").strip()
     for name, value in found.items():
         os.environ.setdefault(name, value)
+
+
+def location(path: Path) -> str:
+    """What names exactly this file or folder to Spark, which reads no %20, and takes a name for a pattern."""
+    return "file:" + re.sub(r"([\\\[\]{}*?])", r"\\\1", str(path.resolve()))
 
 
 def ship_code(spark: SparkSession) -> None:

@@ -93,13 +93,13 @@ def reader(feature: Feature, reading: dict[str, Any]) -> Reader:
     kinds = {"number": _number, "category": _category, "boolean": _boolean, "date": _date}
     from_text, from_value = kinds[feature["type"]](feature, reading)
     nothing, nullable = NOTHING.get(feature["type"], math.nan), feature["nullable"]
-    missing = {"", *(word.casefold() for word in reading["missing"])}
+    missing = {"", *(word.lower() for word in reading["missing"])}
     missing_numbers = set(_by_number(missing, reading))
 
     def read(value: Any) -> Any:
         if isinstance(value, str):
             value = value.strip(SPACE)
-            if value.casefold() not in missing:
+            if value.lower() not in missing:
                 return from_text(value)
         elif not _is_nothing(value) and (isinstance(value, bool) or value not in missing_numbers):
             return from_value(value)

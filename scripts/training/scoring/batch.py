@@ -310,13 +310,13 @@ def predictions(session: onnxruntime.InferenceSession, contract: Contract, featu
 
 def _write(table: DataFrame, folder: Path, places: Places) -> None:
     if places.format == "parquet":
-        table.write.parquet(folder.as_uri())
+        table.write.parquet(f"file:{folder}")
         return
     if places.safe:
         table = table.select(*[_without_formulas(name, kind) for name, kind in table.dtypes])
     # Spark would trim the cells, and write nothing as a pair of quotes.
     exact: dict[str, Any] = {"ignoreLeadingWhiteSpace": False, "ignoreTrailingWhiteSpace": False, "emptyValue": ""}
-    table.write.csv(folder.as_uri(), header=True, quote='"', escape='"', **exact)
+    table.write.csv(f"file:{folder}", header=True, quote='"', escape='"', **exact)
 
 
 def _without_formulas(name: str, kind: str) -> Column:
