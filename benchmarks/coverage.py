@@ -135,7 +135,7 @@ def judged(predicted: np.ndarray, actual: np.ndarray, held: np.ndarray, test: np
     losses = [metrics.score("log_loss", truth, one) for one in (before, after)]
     errors = [diagnostics.calibration_error(diagnostics.reliability(one, truth)) for one in (before, after)]
     worse = rise.mean() > 2 * rise.std() / np.sqrt(len(rise))
-    return [*losses, *errors, calibrator.method == "none", worse]
+    return [*losses, *errors, not calibrator.sharpness, worse]
 
 
 if __name__ == "__main__":

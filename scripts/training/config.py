@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -17,7 +17,7 @@ METRICS = {
     "regression": ("mae", "rmse"),
     "classification": ("log_loss", "accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
 }
-AGGREGATED_METRICS = ("mae", "rmse", "log_loss", "accuracy")  # those that engine 'spark' adds up on the executors
+MEANS = ("mae", "rmse", "log_loss", "accuracy")  # of a loss over the rows: engine 'spark' adds them up on the executors
 
 
 class _Section(BaseModel):
@@ -59,11 +59,8 @@ class Data(_Section):
 
     @field_validator("missing", mode="before")
     @classmethod
-    def _words(cls, words: Any) -> Any:
-        """YAML reads null and -999 as what they are; in a cell they are words."""
-        if not isinstance(words, list):
-            return words
-        return ["null" if word is None else word if isinstance(word, bool) else str(word) for word in words]
+    def _null_is_a_word(cls, words: Any) -> Any:
+        return ["null" if word is None else word for word in words] if isinstance(words, list) else words
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:
@@ -138,8 +135,8 @@ class Search(_Section):
     def _spark_trains_xgboost(self) -> Self:
         if self.engine == "spark" and self.candidates != ["xgboost"]:
             raise ValueError("engine 'spark' trains xgboost only: set candidates: [xgboost]")
-        if self.engine == "spark" and self.metric not in (None, *AGGREGATED_METRICS):
-            raise ValueError(f"engine 'spark' searches by one of {', '.join(AGGREGATED_METRICS)}; gate.metric is free")
+        if self.engine == "spark" and self.metric not in (None, *MEANS):
+            raise ValueError(f"engine 'spark' searches by one of {', '.join(MEANS)}; gate.metric is free")
         return self
 
 
@@ -176,12 +173,6 @@ class Threshold(_Section):
         lt=1,
         description="the lowest threshold at which this share of the label's predictions holds",
     )
-
-    @field_validator("label", mode="before")
-    @classmethod
-    def _as_written(cls, value: Any) -> Any:
-        """YAML reads 1 as a number, and yes as true: `data` has them as text."""
-        return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
@@ -289,28 +280,36 @@ def code_version() -> str:
     return digest.hexdigest()[:12]
 
 
+class _Texts(yaml.SafeLoader):  # type: ignore[misc]  # without stubs
+    """Leaves what is written as it is, for `Config` to read by its types: no, 1 and 2024-01-31 may be labels or column
+    names. Only null is nothing."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [pair for pair in pairs if pair[0].endswith((":null", ":merge"))]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     """Reads `path`; `overrides` maps dotted keys (``search.trials``) to values that win over the file.
 
     Relative data paths in the file are taken from the folder of the file. Raises ConfigError.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file", "Give the pipeline file with --config.") from None
+        loader = _Texts(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        content = loader.construct_document(root) if root else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})", "Give a YAML file in UTF-8 with --config.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}", "Fix the line that is named.") from None
-    if not isinstance(content, dict) or root is None:
+    if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected sections such as 'data:', found none", "Start from the project's own.")
     data: Any = content.get("data")
-    for key in ("source", "sample") if isinstance(data, dict) else ():
-        if isinstance(data.get(key), str):
+    for key in {"source", "sample"} & data.keys() if isinstance(data, dict) else ():
+        if isinstance(data[key], str):
             data[key] = str(path.parent / data[key])
-        elif isinstance(data.get(key), list):
+        elif isinstance(data[key], list):
             data[key] = [str(path.parent / str(name)) for name in data[key]]
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")

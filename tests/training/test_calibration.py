@@ -32,7 +32,7 @@ def test_timid_and_overconfident_probabilities_become_true(power: float) -> None
     calibrator = calibration.fit(sharpened(seen, power), labels, 1)
     before = sharpened(new, power)
     after = calibrator(before)
-    assert calibrator.method == "temperature"
+    assert calibrator.sharpness
     assert metrics.score("log_loss", truth, after) < metrics.score("log_loss", truth, new) + 0.01
     assert diagnostics.calibration_error(diagnostics.reliability(after, truth)) < 0.03
     assert diagnostics.calibration_error(diagnostics.reliability(before, truth)) > 0.08
@@ -59,7 +59,7 @@ def test_a_few_rows_that_are_all_right_do_not_make_it_certain() -> None:
     probabilities = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
     calibrator = calibration.fit(probabilities, labels, 1)
     assert calibrator(np.array([[0.9, 0.1]]))[0, 0] < 0.995
-    assert calibration.fit(probabilities[:8], labels[:8], 1).method == "none"
+    assert not calibration.fit(probabilities[:8], labels[:8], 1).sharpness
 
 
 def test_a_label_without_calibration_rows_keeps_a_probability() -> None:

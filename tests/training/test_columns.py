@@ -337,15 +337,25 @@ def test_a_column_that_gives_the_target_away_is_named(task: str) -> None:
 
 
 def test_dropping_may_not_make_another_population() -> None:
-    assert "'yes' from 10% to 50%" in checks.moved({"yes": 1200, "no": 10800}, {"yes": 376, "no": 376})
-    assert checks.moved({"yes": 1200, "no": 10800}, {"yes": 1000, "no": 9100}) == ""
-    assert checks.moved_mean((5.82, 0.87), 5.80, 5300) == ""
-    assert checks.moved_mean((5.82, 0.87), 5.5, 5300) == "the target's mean from 5.82 to 5.5"
+    def counts(rows: dict[str, int], mean: float = 0.0, deviation: float = 0.0) -> pd.DataFrame:
+        square = mean**2 + deviation**2
+        return pd.DataFrame(
+            {"part": "train", "label": [*rows], "rows": [*rows.values()], "mean": mean, "square": square}
+        )
+
+    before = counts({"yes": 1200, "no": 10800})
+    assert "'yes' from 10% to 50%" in checks.moved(before, counts({"yes": 376, "no": 376}))
+    assert "'yes' from 10% to 0%" in checks.moved(before, counts({"no": 10800}))
+    assert checks.moved(before, counts({"yes": 1000, "no": 9100})) == ""
+    before = counts({"": 6500}, 5.82, 0.87)
+    assert checks.moved(before, counts({"": 5300}, 5.80)) == ""
+    assert checks.moved(before, counts({"": 5300}, 5.5)) == "the target's mean from 5.82 to 5.5"
 
 
 def test_rare_labels_are_named(tmp_path: Path) -> None:
     findings = Findings(source(tmp_path, {"y": ["a"]}))
-    checks.rare_labels("y", {"fraud": 2, "fine": 398}, {"fraud": 1, "fine": 280}, 3, findings)
+    parts = [("train", "fraud", 1), ("test", "fraud", 1), ("train", "fine", 280), ("test", "fine", 118)]
+    checks.rare_labels("y", pd.DataFrame(parts, columns=["part", "label", "rows"]), 3, findings)
     with pytest.raises(
         DataError, match="label 'fraud' has 2 rows, 1 of them in the training part; expected at least 3"
     ):

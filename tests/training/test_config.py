@@ -45,6 +45,15 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, addition: str, line: in
     assert told in caught.value.message
 
 
+def test_labels_columns_and_words_are_as_written(tmp_path: Path) -> None:
+    data = "{source: table.csv, target: 2024, task: classification, missing: [null, -999, no, 1e5]}"
+    text = f"name: 7\ndata: {data}\n"
+    loaded = config.load(written(tmp_path, f"{text}serving: {{threshold: {{label: yes, precision: 0.9}}}}\n"))
+    assert (loaded.name, loaded.data.target, loaded.data.missing) == ("7", "2024", ["null", "-999", "no", "1e5"])
+    assert (loaded.serving.threshold.label, loaded.serving.threshold.precision) == ("yes", 0.9)
+    assert config.load(written(tmp_path, f"{text}split: {{column: null, seed: 3}}\n")).split.column is None
+
+
 def test_a_missing_key_names_its_section(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"yaml:2: data.target: Field required"):
         config.load(written(tmp_path, "name: demo\ndata:\n  source: table.csv\n"))
@@ -57,7 +66,7 @@ def test_what_is_no_pipeline_file_is_told(tmp_path: Path, text: str) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match="No such file"):
         config.load(tmp_path / "absent.yaml")
 
 

@@ -86,15 +86,6 @@ def test_balanced_labels_serve_the_label_that_exceeds_its_share() -> None:
     assert balanced > plain + 0.05
 
 
-@pytest.mark.parametrize(
-    ("label", "labels", "index"),
-    [("yes", LABELS, 1), (True, LABELS, 1), (False, LABELS, 0), (1, ["0", "1"], 1), ("yes", ["Yes", "yes"], 1)],
-)
-def test_a_label_is_found_as_yaml_reads_it(label: Any, labels: list[str], index: int) -> None:
-    goal = Threshold.model_validate({"label": label, "precision": 0.9})
-    assert decision.asked_label(goal, labels) == index
-
-
 def test_what_cannot_be_asked_for_is_refused_before_the_search() -> None:
     with pytest.raises(DataError, match="expected one of 'no', 'yes', found 'maybe'"):
         decision.asked_label(Threshold.model_validate({"label": "maybe", "precision": 0.9}), LABELS)

@@ -15,6 +15,7 @@ from training.config import Config
 from training.evaluation import metrics
 from training.evaluation.metrics import SMALLEST_GROUP
 from training.promotion.gate import Evidence, Verdict, judge
+from training.reason import Reason
 
 GENERATOR = np.random.default_rng(5)
 ROWS = 400
@@ -48,7 +49,11 @@ ON_RED_WORSE = np.where(COLOURS == "red", ACTUAL + 1.5, GOOD)
     [
         pytest.param(evidence(POOR, GOOD), set(), id="better"),
         pytest.param(evidence(GOOD, GOOD), {"gain"}, id="the same"),
-        pytest.param(evidence(POOR, GOOD, pretended="a sample"), {"synthetic_data"}, id="by made-up rows"),
+        pytest.param(
+            evidence(POOR, GOOD, findings=(Reason("synthetic_data", False, ""),)),
+            {"synthetic_data"},
+            id="by made-up rows",
+        ),
         pytest.param(evidence(POOR * 2, POOR), {"limit"}, id="beyond an absolute limit"),
         pytest.param(evidence(POOR, ON_RED_WORSE), {"segment"}, id="worse for a group"),
     ],
@@ -95,7 +100,7 @@ def _with(values: np.ndarray, value: float) -> np.ndarray:
         ("challenger_not_finite", evidence(POOR, GOOD[1:])),
         ("champion_not_finite", evidence(_with(POOR, -np.inf), GOOD)),
         ("truth_unknown", evidence(POOR, GOOD, actual=_with(ACTUAL, np.nan))),
-        ("champion_saw_rows", evidence(POOR, GOOD, seen="version 1 was split by another seed")),
+        ("champion_saw_rows", evidence(POOR, GOOD, findings=(Reason("champion_saw_rows", False, ""),))),
         ("segment_unknown", evidence(POOR, GOOD, groups=None)),
         ("too_few_rows", Evidence(ACTUAL[:29], GOOD[:29], POOR[:29], "version 1", COLOURS[:29])),
     ],
@@ -140,9 +145,10 @@ def anything(draw: st.DrawFn) -> tuple[dict[str, Any], Evidence]:
         "max_segment_loss": draw(st.sampled_from([0.0, 0.02])),
         "limits": draw(st.dictionaries(st.sampled_from(["mae", "rmse"]), st.sampled_from([0.05, 0.5, 1e9]))),
     }
-    seen = draw(st.sampled_from([""] * 8 + ["another seed"]))
+    findings = draw(st.sampled_from([()] * 8 + [(Reason("champion_saw_rows", False, "another seed"),)]))
     champion, challenger = predicted
-    return gate, Evidence(actual, challenger, champion, "version 1", draw(st.sampled_from([groups] * 8 + [None])), seen)
+    of_segment = draw(st.sampled_from([groups] * 8 + [None]))
+    return gate, Evidence(actual, challenger, champion, "version 1", of_segment, findings=findings)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -160,7 +166,7 @@ def test_nothing_passes_that_should_not(case: tuple[dict[str, Any], Evidence]) -
     actual, challenger, champion, groups = (
         getattr(given_evidence, name) for name in ("actual", "challenger", "champion", "groups")
     )
-    assert given_evidence.seen == ""
+    assert given_evidence.findings == ()
     assert len(actual) >= SMALLEST_GROUP
     assert all(np.isfinite(part).all() and len(part) == len(actual) for part in (actual, challenger, champion))
     metric, gate = config.gate_metric, config.gate

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -41,19 +40,12 @@ def test_entries_keep_their_order_when_the_clock_stands_or_goes_back(
     assert [entry.at - entries[0].at for entry in entries] == [timedelta(milliseconds=index) for index in range(4)]
 
 
-def test_a_long_entry_keeps_what_decided_it(ledger: Ledger) -> None:
+def test_a_long_entry_is_kept_whole(ledger: Ledger) -> None:
     reasons = [Reason("segment", True, f"group {number}: " + "all is well " * 8) for number in range(100)]
-    reasons.insert(70, Reason("segment", False, "group x lost"))
-    written = ledger.append(Entry("refused", "2", "1", tuple(reasons), key="question"))
+    ledger.append(Entry("refused", "2", "1", tuple(reasons), key="question"))
     [read] = ledger.entries()
-    assert [reason.text for reason in read.reasons if not reason.passed] == ["group x lost"]
-    assert read.reasons[-1].code == "more"
-    assert read.reasons[-1].value == len(reasons) + 1 - len(read.reasons)
-    assert len(written.reasons) == len(reasons)
-    tag = MlflowClient().get_run(read.id).data.tags["ledger.entry"]
-    assert len(tag) <= 5000
-    everything = Path(MlflowClient().download_artifacts(read.id, "reasons.json")).read_text()
-    assert len(json.loads(everything)["reasons"]) == len(reasons)
+    assert list(read.reasons) == reasons
+    assert max(map(len, MlflowClient().get_run(read.id).data.tags.values())) <= 5000
 
 
 def test_entries_of_other_versions_of_the_program_are_read(model: Model) -> None:

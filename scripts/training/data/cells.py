@@ -177,10 +177,7 @@ class Summary:
         """Different values: exact up to MOST_TEXTS, then estimated from the smallest hashes (Bar-Yossef 2002)."""
         if not self.many:
             return len(self.texts)
-        if len(self.smallest) < MOST_TEXTS:
-            return len(self.smallest)
-        estimate = (MOST_TEXTS - 1) * 2.0**64 / float(self.smallest[-1])
-        return min(self.present, int(estimate))
+        return min(self.present, int((MOST_TEXTS - 1) * 2.0**64 / float(self.smallest[-1])))
 
     def merge(self, other: Self) -> None:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)

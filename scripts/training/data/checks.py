@@ -121,9 +121,10 @@ class Column:
 def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
     """That the configuration and the table's header agree."""
     data, splitter = config.data, config.split.column
-    wanted: dict[str, Iterable[str | None]] = {"data.target": [data.target], "data.ignore": data.ignore}
-    wanted |= {"checks.ranges": config.checks.ranges, "data.units": data.units}
-    wanted |= {"data.segment": [data.segment], "split.column": [splitter]}
+    wanted: dict[str, Iterable[str | None]] = {
+        **{"data.target": [data.target], "data.ignore": data.ignore, "data.segment": [data.segment]},
+        **{"checks.ranges": config.checks.ranges, "data.units": data.units, "split.column": [splitter]},
+    }
     for key, name in [(key, name) for key, named in wanted.items() for name in named if name is not None]:
         if name not in columns:
             _absent(name, key, columns, findings)
@@ -168,8 +169,7 @@ def _absent(name: str, key: str, columns: Sequence[str], findings: Findings) -> 
 def kinds(summaries: Mapping[str, Summary], config: Config, findings: Findings) -> dict[str, Column]:
     comma = any(summary.shapes["other decimal"] > MOSTLY * summary.present > 0 for summary in summaries.values())
     looks = {name: _Look(name, summary, config, findings, comma) for name, summary in summaries.items()}
-    if target := looks.pop(config.data.target, None):
-        target.target()
+    looks.pop(config.data.target).target()
     found = {name: look.feature() for name, look in looks.items()}
     made = {config.data.target.casefold(): config.data.target}
     for one in (one for one in found.values() if one.name not in config.data.ignore):
@@ -420,34 +420,32 @@ def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
         )
 
 
-def rare_labels(
-    name: str, all_rows: Mapping[str, int], training: Mapping[str, int], folds: int, found: Findings
-) -> None:
-    """Each fold has to be fitted with rows of every label."""
-    for label in sorted(all_rows):
-        if training.get(label, 0) < folds:
+def rare_labels(name: str, counts: pd.DataFrame, folds: int, found: Findings) -> None:
+    """Each fold has to be fitted with rows of every label. `counts` are the `rows` of each `part` and `label`."""
+    for label, own in counts.groupby("label"):
+        training = own.loc[own["part"] == "train", "rows"].sum()
+        if training < folds:
             found.refuse(
-                f"column '{name}': label '{label}' has {all_rows[label]} rows, {training.get(label, 0)} of them in the "
+                f"column '{name}': label '{label}' has {own['rows'].sum()} rows, {training} of them in the "
                 f"training part; expected at least {folds} there, one for each fold (search.folds)",
                 "Give more rows of it, join it to another label, or remove its rows.",
             )
 
 
-def moved(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    """How leaving repeated rows out moved the labels' shares beyond chance (Pearson's chi-squared), or ""."""
-    total, kept = sum(before.values()), sum(after.values())
-    expected = [kept * count / total for count in before.values()]
-    if len(before) < 2 or chisquare([after.get(label, 0) for label in before], expected).pvalue >= SURELY:
-        return ""
-    label = max(before, key=lambda one: abs(after.get(one, 0) / kept - before[one] / total))
-    return f"the share of '{label}' from {before[label] / total:.0%} to {after.get(label, 0) / kept:.0%}"
-
-
-def moved_mean(before: tuple[float, float], after: float, rows: int) -> str:
-    """The same of a target's mean; `before` is its mean and standard deviation with all rows."""
-    if abs(after - before[0]) <= norm.isf(SURELY / 2) * before[1] / rows**0.5:
-        return ""
-    return f"the target's mean from {before[0]:.4g} to {after:.4g}"
+def moved(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """How leaving repeated rows out moved the shares of the labels (Pearson's chi-squared) or the mean of the target
+    beyond chance, or "". Both have, for each `part` and `label` ("" for regression), the `rows`, the target's `mean`
+    and its mean `square`."""
+    rows = pd.DataFrame({at: of.groupby("label")["rows"].sum() for at, of in enumerate((before, after))}).fillna(0)
+    shares, kept = rows / rows.sum(), rows[1].sum()
+    if len(rows) > 1 and chisquare(rows[1], shares[0] * kept).pvalue < SURELY:
+        label = (shares[1] / shares[0] - 1).abs().idxmax()
+        return f"the share of '{label}' from {shares[0][label]:.0%} to {shares[1][label]:.0%}"
+    mean, square = (np.average(before[name], weights=before["rows"]) for name in ("mean", "square"))
+    left = np.average(after["mean"], weights=after["rows"])
+    if abs(left - mean) > norm.isf(SURELY / 2) * max(0.0, square - mean**2) ** 0.5 / kept**0.5:
+        return f"the target's mean from {mean:.4g} to {left:.4g}"
+    return ""
 
 
 def leaks(frame: pd.DataFrame, features: Mapping[str, str], target: str, labels: bool) -> dict[str, str]:

@@ -26,7 +26,6 @@ from training.data.checks import Column, Findings
 from training.data.files import Source, check_rows, find
 from training.data.prediction_log import Labelled
 from training.data.spark import session
-from training.errors import DataError
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -99,14 +98,8 @@ class Dataset:
         return frame
 
     def rows(self, name: str, labels: Sequence[str], most: int | None = None) -> Rows:
-        """Rows of a part as a model takes them; `labels` are those of classification, or none. Raises DataError."""
-        frame = self.part(name, most)
-        if labels and not (known := frame[self.target].isin(labels)).all():
-            log.warning("%d rows of %s have a label that training never saw; set aside", (~known).sum(), name)
-            frame = frame[known].reset_index(drop=True)
-        if frame.empty:
-            raise DataError(f"the {name} part is empty", "Give more rows, or a larger share in split.")
-        index = {label: position for position, label in enumerate(labels)}
+        """Rows of a part as a model takes them; `labels` are those of classification, or none."""
+        frame, index = self.part(name, most), {label: position for position, label in enumerate(labels)}
         given = frame[self.target]
         target = given.map(index).to_numpy(np.int64) if labels else given.to_numpy(np.float64)
         return Rows(frame[list(self.features)], target, given, frame[HASH].to_numpy())
@@ -114,18 +107,13 @@ class Dataset:
     def design_effect(self) -> float:
         """How many rows stand for one independent row: 1 without repeated rows, else the mean number of rows that a row
         shares its hash with (Kish 1965, Survey Sampling, section 8.2)."""
-        found = self.table.groupBy(HASH).count().agg(F.sum(F.col("count") ** 2) / F.sum("count")).first()
-        return float(found[0]) if found else 1.0
+        ((found,),) = self.table.groupBy(HASH).count().agg(F.sum(F.col("count") ** 2) / F.sum("count")).collect()
+        return float(found)
 
     def labels(self) -> list[str]:
-        """The different texts of the target in the training part, in order. Raises DataError for fewer than two."""
+        """The different texts of the target in the training part, which has all of them, in order."""
         found = self.table.where(F.col(PART) == "train").select(f"`{self.target}`").distinct().collect()
-        labels = sorted(row[0] for row in found)
-        if len(labels) < 2:
-            raise DataError(
-                f"column '{self.target}': expected at least two labels, found {labels}", "Check data.target."
-            )
-        return labels
+        return sorted(row[0] for row in found)
 
 
 def check(config: Config) -> dict[str, Any]:
@@ -159,7 +147,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     columns = tuple(kinds[name] for name in names if name in kinds and name not in data.ignore)
     rows = summaries[data.target].present + summaries[data.target].missing
     spark.conf.set("spark.sql.shuffle.partitions", max(2, rows // ROWS_A_PARTITION))
-    usable, used, set_aside = _usable(found, columns, splitter, config, summaries, labelled)
+    usable, used, set_aside = _Reader(columns, splitter, config, summaries).usable(found, labelled)
     features = [name for one in columns for name in one.columns]
     parted, split_test = _parted(usable, features, config)
     counts, dropped = _counts(parted, data.target, bool(labels)), 0
@@ -168,7 +156,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         # Spark alone would first look for them in each file's own rows, in a hash map of all of these.
         parted = parted.repartition(HASH).dropDuplicates([*features, data.target, HASH]).cache()
         before, counts = counts, _counts(parted, data.target, bool(labels))
-        if len(before) and (moved := _moved(before, counts, bool(labels))):
+        if len(before) and (moved := checks.moved(before, counts)):
             findings.refuse(
                 f"data.duplicates: drop moves {moved}: repeated rows are no accident here",
                 "Set data.duplicates: keep (the default), which keeps repeated rows on one side of the split.",
@@ -195,9 +183,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
         report |= {"feedback_rows": used, "feedback_set_aside": set_aside, "feedback_digest": labelled.digest}
     checks.rows(report, config, findings)
     if labels and not findings.problems:
-        checks.rare_labels(
-            data.target, _by_label(counts), _by_label(counts[counts["part"] == "train"]), config.search.folds, findings
-        )
+        checks.rare_labels(data.target, counts, config.search.folds, findings)
     findings.settle()
     categories = [one.name for one in columns if one.kind == "category"]
     common = {name: sorted(text for text, _ in summaries[name].texts.most_common(MOST_ENCODED)) for name in categories}
@@ -210,77 +196,72 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     return dataset
 
 
-def _usable(
-    found: Cells,
-    columns: Sequence[Column],
-    splitter: Column | None,
-    config: Config,
-    summaries: Mapping[str, Summary],
-    labelled: Labelled | None,
-) -> tuple[DataFrame, int, int]:
-    """The rows that have a target, in the model's columns; how many labelled ones are below them, and how many were set
-    aside: a client's slip must not stop the training."""
-    target, ranges = config.data.target, config.checks.ranges
-    values = _values(found, columns, splitter, config, summaries)
-    rows = found.table.select(*[value.alias(name) for name, value in values.items()])
-    rows = rows.where(F.col(f"`{target}`").isNotNull())
-    if not labelled:
-        return rows, 0, 0
-    names = [one.name for one in columns]
-    told = labelled.rows.select(
-        *[F.col("row")[name].alias(name) for name in names],
-        F.col("actual").alias(target),
-        F.forall(F.array(*map(F.lit, names)), lambda name: F.map_contains_key("row", name)).alias(USABLE),
-    )
-    # The log holds numbers as JSON writes them, whatever the table's own way.
-    read = Cells(told, frozenset(), replace(found.reading, decimal=".", thousands=""))
-    values = _values(read, columns, splitter, config, {})
-    numbers = {one.name for one in columns if one.kind == "number"}
-    numbers |= {target} if config.data.task == "regression" else set()
+@dataclass(frozen=True)
+class _Reader:
+    """Makes the model's columns of a table's cells, from what the survey found in them."""
 
-    def right(name: str, value: Expression) -> Expression:
-        return value.between(*ranges.get(name, (-LARGEST, LARGEST))) if name in numbers else value.isNotNull()
+    columns: Sequence[Column]
+    splitter: Column | None
+    config: Config
+    summaries: Mapping[str, Summary]
 
-    fits = [F.col(USABLE), right(target, values[target])]
-    for one in columns:  # a gap only where the file has gaps too
-        gap = F.lit(summaries[one.name].missing > 0)
-        fits.append(F.when(read.text(one.name).isNull(), gap).otherwise(right(one.name, values[one.columns[0]])))
-    usable = F.coalesce(reduce(and_, fits), F.lit(False)).alias(USABLE)
-    read_rows = told.select(usable, *[value.alias(name) for name, value in values.items()]).cache()
-    used = read_rows.where(USABLE)
-    return rows.unionByName(used.drop(USABLE)), used.count(), read_rows.count() - used.count()
+    def usable(self, found: Cells, labelled: Labelled | None) -> tuple[DataFrame, int, int]:
+        """The rows that have a target, in the model's columns; how many labelled ones are below them, and how many were
+        set aside: a client's slip must not stop the training."""
+        target, ranges = self.config.data.target, self.config.checks.ranges
+        values = self._values(found, self.summaries)
+        rows = found.table.select(*[value.alias(name) for name, value in values.items()])
+        rows = rows.where(F.col(f"`{target}`").isNotNull())
+        if not labelled:
+            return rows, 0, 0
+        names = [one.name for one in self.columns]
+        told = labelled.rows.select(
+            *[F.col("row")[name].alias(name) for name in names],
+            F.col("actual").alias(target),
+            F.forall(F.array(*map(F.lit, names)), lambda name: F.map_contains_key("row", name)).alias(USABLE),
+        )
+        # The log holds numbers as JSON writes them, whatever the table's own way.
+        read = Cells(told, frozenset(), replace(found.reading, decimal=".", thousands=""))
+        values = self._values(read, {})
+        numbers = {one.name for one in self.columns if one.kind == "number"}
+        numbers |= {target} if self.config.data.task == "regression" else set()
 
+        def right(name: str, value: Expression) -> Expression:
+            return value.between(*ranges.get(name, (-LARGEST, LARGEST))) if name in numbers else value.isNotNull()
 
-def _values(
-    read: Cells,
-    columns: Sequence[Column],
-    splitter: Column | None,
-    config: Config,
-    summaries: Mapping[str, Summary],
-) -> dict[str, Expression]:
-    """The model's columns (numbers double, categories text, "" for none), the target, and what a row is split by: its
-    group, or its time as a number."""
-    values: dict[str, Expression] = {}
-    for one in columns:
-        if one.kind == "number":
-            values[one.name] = read.number(one.name, summaries.get(one.name))
-        elif one.kind == "boolean":
-            values[one.name] = cells.boolean(read.text(one.name))
-        elif one.kind == "category":
-            values[one.name] = F.coalesce(read.text(one.name), F.lit(""))
-        else:
-            parts = cells.date(read.text(one.name), one.format)
-            values |= {name: parts[part] for name, part in zip(one.columns, one.parts, strict=True)}
-    target, regression = config.data.target, config.data.task == "regression"
-    values[target] = read.number(target, summaries.get(target)) if regression else read.text(target, words=False)
-    if splitter and config.split.by == "group":
-        values[PLACE] = read.text(splitter.name)
-    elif splitter and splitter.kind == "number":
-        values[PLACE] = read.number(splitter.name, summaries.get(splitter.name))
-    elif splitter:
-        parts = cells.date(read.text(splitter.name), splitter.format)
-        values[PLACE] = parts["days"] * 86400 + parts["seconds"]
-    return values
+        fits = [F.col(USABLE), right(target, values[target])]
+        for one in self.columns:  # a gap only where the file has gaps too
+            gap = F.lit(self.summaries[one.name].missing > 0)
+            fits.append(F.when(read.text(one.name).isNull(), gap).otherwise(right(one.name, values[one.columns[0]])))
+        usable = F.coalesce(reduce(and_, fits), F.lit(False)).alias(USABLE)
+        read_rows = told.select(usable, *[value.alias(name) for name, value in values.items()]).cache()
+        used = read_rows.where(USABLE)
+        return rows.unionByName(used.drop(USABLE)), used.count(), read_rows.count() - used.count()
+
+    def _values(self, read: Cells, summaries: Mapping[str, Summary]) -> dict[str, Expression]:
+        """The model's columns (numbers double, categories text, "" for none), the target, and what a row is split by:
+        its group, or its time as a number."""
+        values: dict[str, Expression] = {}
+        for one in self.columns:
+            if one.kind == "number":
+                values[one.name] = read.number(one.name, summaries.get(one.name))
+            elif one.kind == "boolean":
+                values[one.name] = cells.boolean(read.text(one.name))
+            elif one.kind == "category":
+                values[one.name] = F.coalesce(read.text(one.name), F.lit(""))
+            else:
+                parts = cells.date(read.text(one.name), one.format)
+                values |= {name: parts[part] for name, part in zip(one.columns, one.parts, strict=True)}
+        target, splitter, regression = self.config.data.target, self.splitter, self.config.data.task == "regression"
+        values[target] = read.number(target, summaries.get(target)) if regression else read.text(target, words=False)
+        if splitter and self.config.split.by == "group":
+            values[PLACE] = read.text(splitter.name)
+        elif splitter and splitter.kind == "number":
+            values[PLACE] = read.number(splitter.name, summaries.get(splitter.name))
+        elif splitter:
+            parts = cells.date(read.text(splitter.name), splitter.format)
+            values[PLACE] = parts["days"] * 86400 + parts["seconds"]
+        return values
 
 
 def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[DataFrame, float]:
@@ -338,20 +319,6 @@ def _counts(table: DataFrame, target: str, labels: bool) -> pd.DataFrame:
     return found
 
 
-def _by_label(counts: pd.DataFrame) -> dict[str, int]:
-    found: dict[str, int] = counts.groupby("label")["rows"].sum().to_dict()
-    return found
-
-
-def _moved(before: pd.DataFrame, after: pd.DataFrame, labels: bool) -> str:
-    """How another population is left without the repeated rows, or ""."""
-    if labels:
-        return checks.moved(_by_label(before), _by_label(after))
-    mean, square = (float(np.average(before[name], weights=before["rows"])) for name in ("mean", "square"))
-    left = float(np.average(after["mean"], weights=after["rows"]))
-    return checks.moved_mean((mean, max(0.0, square - mean**2) ** 0.5), left, int(after["rows"].sum()))
-
-
 def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]]:
     wanted = [F.collect_set(F.nullif(F.col(f"`{name}`"), F.lit(""))) for name in categories]
     found = table.agg(*wanted).first() or () if wanted else ()
@@ -360,8 +327,6 @@ def _texts(table: DataFrame, categories: list[str]) -> dict[str, tuple[str, ...]
 
 def _leaks(dataset: Dataset, labels: bool) -> list[str]:
     """Looked for in the rows held back: those of training may be too many for one machine."""
-    held = [dataset.part(name, ROWS_LOOKED_AT) for name in ("test", "calibration") if dataset.report["parts"][name]]
-    if not held:
-        return []
+    held = [dataset.part(name, ROWS_LOOKED_AT) for name in ("test", "calibration")]
     features = {name: one.name for one in dataset.columns for name in one.columns}
     return list(checks.leaks(pd.concat(held, ignore_index=True), features, dataset.target, labels).values())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.config import MEANS
 from training.evaluation import metrics
 from training.evaluation.metrics import Array
 
@@ -45,7 +46,7 @@ def gain(
     mean squared error is linear in the squares near their means (delta method; Efron and Tibshirani 1993, chapter 21).
     """
     before, after = chosen
-    if metric in metrics.MEANS:
+    if metric in MEANS:
         lost = [metrics.losses(metric, actual, champion, before), metrics.losses(metric, actual, challenger, after)]
         if metric == "rmse":
             lost = [_root_parts(squares) for squares in lost]

@@ -6,19 +6,18 @@ probability. Rows that repeat each other are one cluster: `clusters` (rows,) hol
 """
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
 
+from training.config import MEANS, METRICS
+
 Array = np.ndarray[Any, Any]
 Scorer = Callable[[Array], float]
 
-MEANS = ("mae", "rmse", "accuracy", "log_loss")  # metrics that follow from a mean over the rows
 OF_CHOICE = ("accuracy", "balanced_accuracy", "f1")  # metrics of the label that is served, whatever its probability
-FIGURES = {
-    "regression": ("mae", "rmse", "r2"),
-    "classification": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision", "log_loss"),
-}
+FIGURES = METRICS | {"regression": (*METRICS["regression"], "r2")}
 SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
 BINS = 10  # of every histogram: tenths of the rows
 SMALLEST_PROBABILITY = 1e-7  # float32 probabilities of 0 would make the log loss infinite
@@ -52,9 +51,11 @@ def loss(metric: str, actual: Array, predicted: Array) -> float:
     return 1.0 - score(metric, actual, predicted)
 
 
-def score(metric: str, actual: Array, predicted: Array, chosen: Array | None = None) -> float:
+def score(
+    metric: str, actual: Array, predicted: Array, chosen: Array | None = None, labels: int | None = None
+) -> float:
     """The metric on these rows; NaN where it is not defined, as for an area of rows with one label."""
-    return scorer(metric, actual, predicted, chosen)(np.ones(len(actual)))
+    return scorer(metric, actual, predicted, chosen, labels)(np.ones(len(actual)))
 
 
 def scorer(
@@ -88,7 +89,7 @@ def scorer(
 
     def mean(weights: Array) -> float:
         found = np.array([curve(weights) for curve in curves])
-        return float(found[~np.isnan(found)].mean()) if not np.isnan(found).all() else np.nan
+        return float(np.mean(found[~np.isnan(found)])) if not np.isnan(found).all() else np.nan
 
     return mean
 
@@ -176,8 +177,7 @@ def half_width(actual: Array, predicted: Array, coverage: float, clusters: Array
 
 def fewest_rows(coverage: float) -> int:
     """Rows of which the largest residual is the half-width; of fewer no interval has this coverage. 9 for 0.9."""
-    guess = int(coverage / (1 - coverage))
-    return next(rows for rows in range(max(1, guess - 1), guess + 3) if _rank(rows, coverage) <= rows)
+    return next(rows for rows in count(1) if _rank(rows, coverage) <= rows)
 
 
 def _rank(rows: int, coverage: float) -> int:
@@ -194,18 +194,6 @@ def edges(values: Array, bins: int = BINS) -> Array:
     inner = chosen[1:] if len(chosen) <= bins else chosen[1:-1]  # few values: a bin for the highest one too
     halfway = (inner + present[np.searchsorted(present, inner) - 1]) / 2
     return np.unique(np.concatenate([present[:1], halfway, present[-1:]]))
-
-
-def edges_at(quantiles: Array) -> Array:
-    """Histogram edges from quantiles, lowest to highest, where the values between them are not known.
-
-    Where some are the same, few values make up the column: the inner edges then lie half-way between the different
-    ones. On the values themselves, the two highest would share a bin, and a column of 0 and 1 would have only one.
-    """
-    different = np.unique(quantiles)
-    if len(different) in (1, len(quantiles)):
-        return different
-    return np.concatenate([different[:1], (different[:-1] + different[1:]) / 2, different[-1:]])
 
 
 def stored(edges: Array) -> list[float]:

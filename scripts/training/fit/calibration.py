@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from training.evaluation.metrics import Array, clustered, losses
 
@@ -28,19 +29,13 @@ class Calibrator:
     floor: float
     shares: tuple[float, ...] | None = None
 
-    @property
-    def method(self) -> str:
-        return "temperature" if self.sharpness else "none"
-
     def __call__(self, probabilities: Array) -> Array:
         """(rows, labels) to (rows, labels)."""
         if self.shares is not None:
             probabilities = unbalanced(probabilities, np.array(self.shares))
         if not self.sharpness:
             return probabilities
-        powers = self.sharpness * np.log(probabilities + self.floor)
-        powers = np.exp(powers - powers.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return np.asarray(softmax(self.sharpness * np.log(probabilities + self.floor), axis=1))
 
 
 def unbalanced(probabilities: Array, shares: Array) -> Array:
@@ -78,19 +73,16 @@ def _fitted(probabilities: Array, actual: Array) -> Calibrator:
     """Least log loss against softened labels: with n rows a label counts as 1 - 1 / (n + 2), the others share the rest
     (Platt 1999, section 2.2), or a few rows that are all right would ask for certainty."""
     rows, labels = probabilities.shape
-    right = np.zeros((rows, labels))
-    right[np.arange(rows), actual] = 1.0
     wrong = 1.0 / (rows + 2)
-    target = right * (1.0 - wrong) + (1.0 - right) * wrong / (labels - 1)
+    target = np.full((rows, labels), wrong / (labels - 1))
+    target[np.arange(rows), actual] = 1.0 - wrong
+
+    def loss(log_sharpness: float, logarithms: Array) -> float:
+        return float(-(target * log_softmax(np.exp(log_sharpness) * logarithms, axis=1)).sum(axis=1).mean())
+
     found = []
     for floor in FLOORS:
-        powers = np.log(probabilities + floor)
-        powers -= powers.max(axis=1, keepdims=True)
-
-        def loss(log_sharpness: float, powers: Array = powers) -> float:
-            sharp = np.exp(log_sharpness) * powers
-            return float((np.log(np.exp(sharp).sum(axis=1)) - (target * sharp).sum(axis=1)).mean())
-
-        least = minimize_scalar(loss, bounds=(-WIDEST, WIDEST), method="bounded", options={"xatol": 1e-3})
+        options = {"bounds": (-WIDEST, WIDEST), "method": "bounded", "options": {"xatol": 1e-3}}
+        least = minimize_scalar(loss, args=(np.log(probabilities + floor),), **options)
         found.append((float(least.fun), Calibrator(float(np.exp(least.x)), floor)))
     return min(found, key=lambda one: one[0])[1]

@@ -115,13 +115,9 @@ class SparkEngine:
     def _fit(self, parameters: Parameters, rows: DataFrame, present: list[int]) -> XGBModel:
         """XGBoost on all executors, as scikit-learn knows it. `present` are the label indices that occur in `rows`."""
         options = {name: value for name, value in parameters.items() if name != "candidate"}
-        options |= {
-            "random_state": self.seed,
-            "tree_method": "hist",  # the default; but only where it is named are the rows kept as bins alone
-            "label_col": TARGET,
-            "launch_tracker_on_driver": False,
-            "verbose": False,
-        }
+        # "hist" is the default; but only where it is named are the rows kept as bins alone.
+        options |= {"random_state": self.seed, "tree_method": "hist", "label_col": TARGET}
+        options |= {"launch_tracker_on_driver": False, "verbose": False}
         features = [name for name in rows.columns if name not in (TARGET, FOLD)]
         estimator, plain = (SparkXGBClassifier, XGBClassifier) if present else (SparkXGBRegressor, XGBRegressor)
         if self.settings.weights == "balanced":

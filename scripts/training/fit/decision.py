@@ -10,8 +10,6 @@ from training.config import Threshold
 from training.errors import DataError
 from training.evaluation.metrics import Array
 
-WORDS = {"true": ("true", "yes", "y", "on"), "false": ("false", "no", "n", "off")}  # as YAML 1.1 reads them
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -37,15 +35,12 @@ def asked_label(asked: Threshold | None, labels: Sequence[str]) -> int | None:
             f"serving.threshold is for two labels, found {len(labels)}: {', '.join(labels[:5])}",
             "Remove serving.threshold; search.weights: balanced is for any number of labels.",
         )
-    if asked.label in labels:
-        return labels.index(asked.label)
-    found = [index for index, label in enumerate(labels) if label.casefold() in WORDS.get(asked.label, ())]
-    if len(found) != 1:
+    if asked.label not in labels:
         raise DataError(
             f"serving.threshold.label: expected one of {', '.join(map(repr, labels))}, found {asked.label!r}",
-            "Write it as the table has it, in quotes.",
+            "Write it as the table has it.",
         )
-    return found[0]
+    return labels.index(asked.label)
 
 
 def choose(

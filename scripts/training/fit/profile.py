@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from training.evaluation import metrics
 from training.evaluation.metrics import Array
 
-QUANTILES = tuple(step / metrics.BINS for step in range(metrics.BINS + 1))
+QUANTILES = np.linspace(0, 1, 201).tolist()  # stand for a column's values where the edges of its bins are chosen
 ACCURACY = 10_000  # of Spark's approximate quantiles: ranks are off by at most 1 / ACCURACY of the rows
 
 
@@ -75,12 +75,12 @@ def of_table(
     wanted = []
     for name in numbers:
         value = F.col(f"`{name}`").cast("float")
-        wanted += [F.percentile_approx(value, list(QUANTILES), ACCURACY), F.count_if(value.isNull())]
+        wanted += [F.percentile_approx(value, QUANTILES, ACCURACY), F.count_if(value.isNull())]
     if not classes:
         wanted += [F.avg(f"`{target}`"), F.stddev_pop(f"`{target}`")]
     found = list(table.agg(*wanted).first() or ()) if wanted else []
     quantiles = {name: found[2 * i] for i, name in enumerate(numbers)}
-    edges = {name: metrics.stored(metrics.edges_at(np.array(own, np.float64))) for name, own in quantiles.items()}
+    edges = {name: metrics.stored(metrics.edges(np.array(own))) for name, own in quantiles.items()}
     histograms = _histograms(table, edges)
     columns: dict[str, Numbers | Categories] = {}
     for i, (name, own) in enumerate(quantiles.items()):

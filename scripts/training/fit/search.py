@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 import pandas as pd
-from mlflow.entities import Metric, Param
+from mlflow.entities import Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
@@ -35,8 +35,15 @@ from training.evaluation.metrics import OF_CHOICE, Array
 from training.fit.calibration import unbalanced
 
 log = logging.getLogger(__name__)
-PARAMETERS_TAG, VALUE = "search.parameters", "value"  # of a trial's run
+PARAMETERS_TAG = "search.parameters"  # of a trial's run
 Parameters = dict[str, Any]
+
+
+MODELS: dict[str, tuple[type[BaseEstimator], type[BaseEstimator]]] = {  # of regression, of classification
+    "extra_trees": (ExtraTreesRegressor, ExtraTreesClassifier),
+    "random_forest": (RandomForestRegressor, RandomForestClassifier),
+    "xgboost": (XGBRegressor, XGBClassifier),
+}
 
 
 @dataclass(frozen=True)
@@ -131,15 +138,8 @@ def bounded(parameters: Parameters, rows: int) -> Parameters:
 
 def build(parameters: Parameters, columns: Columns, seed: int, jobs: int = 1) -> Pipeline:
     """An unfitted pipeline. All that serving needs is in it, so that all of it is in the graph."""
-    options = dict(parameters)
-    kind = options.pop("candidate")
-    classify = columns.classes > 0
-    models: dict[str, tuple[type[BaseEstimator], type[BaseEstimator]]] = {
-        "extra_trees": (ExtraTreesRegressor, ExtraTreesClassifier),
-        "random_forest": (RandomForestRegressor, RandomForestClassifier),
-        "xgboost": (XGBRegressor, XGBClassifier),
-    }
-    model = models[kind][classify](random_state=seed, n_jobs=jobs, **options)
+    options = {name: value for name, value in parameters.items() if name != "candidate"}
+    model = MODELS[parameters["candidate"]][columns.classes > 0](random_state=seed, n_jobs=jobs, **options)
     steps = []
     if columns.numbers:
         # Constant columns of nothing but gaps cannot occur: the checks refuse them.
@@ -194,7 +194,7 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
     client, columns = MlflowClient(), len(engine.columns.names)
     known = client.search_runs([experiment_id], f"tags.`mlflow.runName` = '{name}'", max_results=1)
     run_id = str((known[0] if known else client.create_run(experiment_id, run_name=name)).info.run_id)
-    before = _trials_of(experiment_id, run_id)
+    before = _trials_of(experiment_id, run_id, metric)
     sampler = optuna.samplers.TPESampler(seed=seed + len(before), constant_liar=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # each trial is logged here, by its number in the search
     study = optuna.create_study(sampler=sampler, direction="minimize" if metric in LOWER_IS_BETTER else "maximize")
@@ -205,8 +205,7 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
             continue
         replayed: Any = optuna.trial.FixedTrial(params)
         suggest(replayed, settings.candidates, columns)
-        distributions = replayed.distributions
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=replayed.distributions, value=value))
         finished.append(Trial(len(finished) + 1, params["candidate"], value))
     for candidate in settings.candidates[len(before) :]:
         study.enqueue_trial(starting_point(candidate, columns))
@@ -225,7 +224,8 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
             proposed, child, future = at_work.popleft()
             value = future.result()
             study.tell(proposed, value)
-            _finish(child, metric, value)
+            client.log_metric(child, metric, value)
+            client.set_terminated(child)
             number, kind = len(finished) + 1, proposed.params["candidate"]
             finished.append(Trial(number, kind, value))
             log.info("trial %d of %d: %s, %s %.4g", number, settings.trials, kind, metric, value)
@@ -233,13 +233,13 @@ def run(engine: Engine, settings: Search, metric: str, seed: int, experiment_id:
     return Found(run_id, suggest(best, settings.candidates, columns), tuple(finished))
 
 
-def _trials_of(experiment_id: str, run_id: str) -> list[tuple[Parameters, float | None]]:
+def _trials_of(experiment_id: str, run_id: str, metric: str) -> list[tuple[Parameters, float | None]]:
     """The trials of an earlier attempt, the oldest first: parameters by Optuna's names, and the metric. Those that an
     accident cut off are ended, and have None."""
     client, found = MlflowClient(), []
     query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}' and attributes.status != 'FAILED'"
     for run in client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"], max_results=10_000):
-        value = run.data.metrics.get(VALUE) if run.info.status == "FINISHED" else None
+        value = run.data.metrics.get(metric) if run.info.status == "FINISHED" else None
         if value is None:
             client.set_terminated(run.info.run_id, "FAILED")
         found.append((json.loads(run.data.tags[PARAMETERS_TAG]), value))
@@ -252,9 +252,3 @@ def _begin(experiment_id: str, run_id: str, parameters: Parameters) -> str:
     child = str(client.create_run(experiment_id, tags=tags, run_name=parameters["candidate"]).info.run_id)
     client.log_batch(child, params=[Param(name, str(value)) for name, value in parameters.items()])
     return child
-
-
-def _finish(child: str, metric: str, value: float) -> None:
-    client, now = MlflowClient(), int(time.time() * 1000)
-    client.log_batch(child, metrics=[Metric(VALUE, value, now, 0), Metric(metric, value, now, 0)])
-    client.set_terminated(child)

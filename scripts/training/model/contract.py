@@ -237,14 +237,11 @@ def _feature(column: Column, table: Dataset, data: Data, profile: Profile) -> Ty
     histogram = Histogram(found.edges, found.counts, found.missing)
     if column.kind == "date":
         parts = [DatePart(identifier(one), part) for one, part in zip(column.columns, column.parts, strict=True)]
-        low, middle, high = (_day(days) for days in (found.low, found.median, found.high))
+        days = (found.low, found.high, found.median)
+        low, high, middle = ((date(1970, 1, 1) + timedelta(days=int(day))).isoformat() for day in days)
         return DateFeature(*shared, column.format, parts, low, high, middle, middle, histogram)
     median = _short(found.median)
     return NumberFeature(*shared, _short(found.low), _short(found.high), median, median, histogram)
-
-
-def _day(days: float) -> str:
-    return (date(1970, 1, 1) + timedelta(days=int(days))).isoformat()
 
 
 def _short(value: float) -> float:
@@ -271,7 +268,7 @@ def _calibration(outcome: Outcome) -> dict[str, Any]:
     rows, found, calibrator = len(outcome.held), outcome.measured.metrics, outcome.calibrator
     if calibrator is None:
         return {"method": "split conformal", "rows": rows, "coverage_on_test": found["interval_coverage"]}
-    terms = {"method": calibrator.method, "rows": rows, "error_on_test": found["calibration_error"]}
-    if calibrator.sharpness:
-        terms |= {"temperature": 1 / calibrator.sharpness, "floor": calibrator.floor}
-    return terms
+    terms = {"rows": rows, "error_on_test": found["calibration_error"]}
+    if not calibrator.sharpness:
+        return terms | {"method": "none"}
+    return terms | {"method": "temperature", "temperature": 1 / calibrator.sharpness, "floor": calibrator.floor}

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from training.config import LOWER_IS_BETTER
 
@@ -37,24 +38,15 @@ Pairs = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Histogram:
-    """A column as training saw it: numbers (of a date, its days since 1970) by `edges`, or `categories`, with the rows
-    in each and those without value.
-
-    `low` and `high` are the smallest and largest number of training. `effective` is how many independent rows the
-    counts are worth (None: all), which is fewer where a part of the table was chosen by groups of equal rows.
-    """
+    """A column as training saw it: numbers (of a date, its days since 1970) by `edges`, the first and the last of which
+    are the smallest and the largest number, or `categories`, with the rows in each and those without value."""
 
     name: str
     counts: tuple[int, ...]
     missing: int = 0
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
-    low: float = -math.inf
-    high: float = math.inf
     kind: Literal["number", "category", "boolean", "date"] = "number"
-    words: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # of a boolean: the texts for true and for false
-    date_format: str = ""
-    effective: float | None = None
 
     @property
     def rows(self) -> int:
@@ -65,11 +57,9 @@ class Histogram:
         """What each bin holds, for people."""
         if self.categories:
             return self.categories
-        if len(self.counts) == 1:
-            return (self.edge(self.edges[0]) if self.edges else "all",)
-        return tuple(
-            f"{self.edge(low)} to {self.edge(high)}" for low, high in zip(self.edges, self.edges[1:], strict=False)
-        )
+        if len(self.edges) == 1:
+            return (self.edge(self.edges[0]),)
+        return tuple(f"{self.edge(low)} to {self.edge(high)}" for low, high in pairwise(self.edges))
 
     def edge(self, value: float) -> str:
         """An edge, for people."""
@@ -81,7 +71,8 @@ class Column:
     """One column of a window against training; `outside` are rows beyond the range, or with an unseen category.
 
     `psi` is the index, `limit` the configured one, and `chance` the probability of counts at least as different in a
-    window without drift. `level` is what `chance` must fall below.
+    window without drift. `level` is what `chance` must fall below. A row of training is worth `worth` independent rows:
+    fewer than one where the table repeats its rows.
     """
 
     histogram: Histogram
@@ -90,6 +81,7 @@ class Column:
     outside: int
     limit: float
     level: float
+    worth: float
 
     @property
     def name(self) -> str:
@@ -105,8 +97,7 @@ class Column:
 
     @cached_property
     def chance(self) -> float:
-        effective = self.histogram.effective or self.histogram.rows
-        return chance(self._pairs, effective / max(1, self.histogram.rows))
+        return chance(self._pairs, self.worth)
 
     @property
     def drifted(self) -> bool:
@@ -159,7 +150,9 @@ class LiveError:
         return self.rows >= LEAST_LABELLED and self.lower > self.limit
 
 
-def compare(known: Sequence[Histogram], counted: Sequence[Mapping[int, int]], psi_limit: float) -> list[Column]:
+def compare(
+    known: Sequence[Histogram], counted: Sequence[Mapping[int, int]], psi_limit: float, worth: float = 1.0
+) -> list[Column]:
     """Each column of a window against training; `counted` maps its bins (or MISSING, UNSEEN, OUTSIDE) to rows."""
     level = FALSE_ALARMS / len(known)  # shared among the columns (Bonferroni)
     return [
@@ -170,6 +163,7 @@ def compare(known: Sequence[Histogram], counted: Sequence[Mapping[int, int]], ps
             counts.get(UNSEEN if histogram.categories else OUTSIDE, 0),
             psi_limit,
             level,
+            worth,
         )
         for histogram, counts in zip(known, counted, strict=True)
     ]
@@ -190,10 +184,10 @@ def chance(pairs: Pairs, worth: float = 1.0) -> float:
     table = np.array([(a * worth, b) for a, b in pairs if a or b])
     if len(table) < 2 or not table.sum(axis=0).all():
         return 1.0
-    bins, samples, both, free = table.sum(axis=1), table.sum(axis=0), table.sum(), len(table) - 1
-    statistic = 2 * special.xlogy(table, table * both / np.outer(bins, samples)).sum()
-    williams = ((both / samples).sum() - 1) * ((both / bins).sum() - 1) / (6 * both * free)
-    return float(stats.chi2.sf(statistic / (1 + williams), free))
+    found = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
+    spread = [(table.sum() / table.sum(axis=axis)).sum() - 1 for axis in (0, 1)]
+    williams = spread[0] * spread[1] / (6 * table.sum() * found.dof)
+    return float(stats.chi2.sf(found.statistic / (1 + williams), found.dof))
 
 
 def live_error(metric: str, rows: int, mean: float, spread: float, tested: float, growth: float) -> LiveError:

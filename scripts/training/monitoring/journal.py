@@ -1,19 +1,19 @@
 """The monitor's memory in MLflow: one run for each window and one for each request, in the experiment <name>-monitor.
 
-A window's run gets its tag last, so an interrupted task leaves none that counts. A request is one call.
+A window's run gets its tags last, in one call, so an interrupted task leaves none that counts. A request is one call.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunTag
 from pydantic import TypeAdapter
 
 from training.monitoring.policy import Decision, Window
 from training.reason import as_list
-from training.tracking.registry import TAG_CHARACTERS, Registry
+from training.tracking.registry import Registry, as_tags, from_tags
 
 WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"
@@ -46,13 +46,14 @@ class Journal:
     def windows(self, version: str, since: datetime | None, most: int) -> list[Window]:
         """The last `most` windows of a version that ended after `since`, oldest first."""
         runs = self._registry.notes(self._name, f"tags.`{VERSION_TAG}` = '{version}'", most)
-        found = [_WINDOW.validate_json(run.data.tags[WINDOW_TAG]) for run in runs if WINDOW_TAG in run.data.tags]
+        texts = [from_tags(WINDOW_TAG, run.data.tags) for run in runs]
+        found = [_WINDOW.validate_json(text) for text in texts if text]
         return sorted((w for w in found if since is None or w.end > since), key=lambda window: window.end)
 
     def request(self, **tags: str) -> Request | None:
         """The newest request; of those that this evidence (`key`) led to, or that this DAG run made (`asked_by`)."""
         wanted = {"kind": "request", **tags}.items()
-        where = " and ".join(f"tags.`monitor.{name}` = '{value}'" for name, value in wanted)
+        where = " and ".join(f"tags.`monitor.{name}` = '{_unquoted(value)}'" for name, value in wanted)
         runs = self._registry.notes(self._name, where, 1)
         return _REQUEST.validate_json(runs[0].data.tags[REQUEST_TAG]) if runs else None
 
@@ -65,23 +66,19 @@ class Journal:
             self._client.log_batch(run_id, figures[first : first + METRICS_A_CALL])
         for file, text in files.items():
             self._client.log_text(run_id, text, file)
-        self._client.set_tag(run_id, VERSION_TAG, window.version)
-        self._client.set_tag(run_id, WINDOW_TAG, _text_of(window))
+        tags = {VERSION_TAG: window.version, **as_tags(WINDOW_TAG, _WINDOW.dump_json(window).decode())}
+        self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
         self._client.set_terminated(run_id)
 
     def record_request(self, decision: Decision, asker: str, source: str = "") -> None:
         """Writes that training was asked for, on the table `source` (empty: the configured one)."""
         at = datetime.now(UTC)
         request = Request(decision.key, at, asker, decision.text[:2000], source)
-        tags = {"monitor.kind": "request", "monitor.key": decision.key, "monitor.asked_by": asker}
+        tags = {"monitor.kind": "request", "monitor.key": decision.key, "monitor.asked_by": _unquoted(asker)}
         tags[REQUEST_TAG] = _REQUEST.dump_json(request).decode()
         name = f"training asked for, {at:%Y-%m-%d %H:%M}"
         self._client.set_terminated(self._registry.note(self._name, name, tags, as_list(decision.reasons)))
 
 
-def _text_of(window: Window) -> str:
-    """The window as JSON. Where its columns are too many for a tag, the first that drifted stand for all."""
-    kept = window.drifted
-    while len(text := _WINDOW.dump_json(replace(window, drifted=kept))) > TAG_CHARACTERS:
-        kept = (*kept[: len(kept) // 2], "…")
-    return text.decode()
+def _unquoted(text: str) -> str:
+    return text.replace("'", "")  # MLflow's filters cannot hold one

@@ -22,7 +22,7 @@ from training.monitoring.policy import Decision, Window
 from training.monitoring.report import Report
 from training.monitoring.window import Span, Statistics
 from training.reason import Reason
-from training.tracking.ledger import Ledger, course, user
+from training.tracking.ledger import Ledger, author, course
 from training.tracking.registry import FEEDBACK_TAG, SOURCE_TAG, Registry
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
                     return _result("wait", text) | {"window": None}
                 journal.record_window(found.window, report.metrics(), report.files(), report.headline)
         if decision.action == "retrain" and not dry_run:
-            journal.record_request(decision, asker(), source)
+            journal.record_request(decision, author(), source)
     return result | {"version": version, "dry_run": dry_run, "source": source}
 
 
@@ -101,17 +101,12 @@ def asked(config: Config) -> dict[str, Any]:
     `source` is the table to train on, empty for the configured one.
     """
     with Registry(config.name, config.serving.alias).speaking() as registry:
-        request = Journal(registry).request(asked_by=asker())
+        request = Journal(registry).request(asked_by=author())
         if request and RUN_VARIABLE not in os.environ and registry.versions(request.at):
             request = None
     if request is None:
         return {"asked": False, "text": "training was not asked for", "source": ""}
     return {"asked": True, "text": request.text, "source": request.source}
-
-
-def asker() -> str:
-    """The DAG run that this belongs to, or who runs it by hand."""
-    return (os.environ.get(RUN_VARIABLE) or user()).replace("'", "")
 
 
 def _production(registry: Registry, configured: str) -> Production | None:

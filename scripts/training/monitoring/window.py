@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -18,6 +17,8 @@ from training.model.contract import BooleanFeature, CategoryFeature, Contract, D
 from training.monitoring import drift
 from training.monitoring.drift import MISSING, OUTSIDE, PREDICTIONS, UNSEEN, Histogram, LiveError
 from training.monitoring.policy import Window
+
+BOOLEANS = ("false", "true")  # the bins of a boolean's histogram
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ def measure(
     count, first = ours.agg(F.count(F.lit(1)), F.min(F.date_format("at", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"))).collect()[0]
     if count < rules.min_rows:
         return int(count)
-    known = histograms(contract)
-    counted = count_bins(ours, known)
+    counted = count_bins(ours, contract.features, contract.prediction_histogram.edges)
     if not told.isEmpty():
         predictions, _ = prediction_log.read(spark, name, "predictions", since)
     half_width = contract.interval.half_width if contract.interval else None
@@ -84,7 +84,7 @@ def measure(
     if feedback.rows > 1 and metric in contract.metrics:
         found, tested = (feedback.rows, feedback.mean, feedback.spread), contract.metrics[metric]
         error = drift.live_error(metric, *found, tested, rules.max_error_growth)
-    columns = drift.compare(known, counted, rules.psi)
+    columns = drift.compare(histograms(contract), counted, rules.psi, 1 / contract.design_effect)
     start = span.start or datetime.fromisoformat(first)
     content = [name, span.version, str(start), str(span.end), counted, str(feedback)]
     window = Window(
@@ -102,37 +102,31 @@ def measure(
 def histograms(contract: Contract) -> list[Histogram]:
     """Every feature's histogram out of a contract, then that of the predictions (or of the surest probability)."""
     kept = contract.prediction_histogram
-    bounds = (kept.edges[0], kept.edges[-1]) if kept.edges else (-math.inf, math.inf)
-    predictions = Histogram(PREDICTIONS, tuple(kept.counts), 0, tuple(kept.edges), (), *bounds)
-    every = [*map(_histogram, contract.features), predictions]
-    return [replace(one, effective=one.rows / contract.design_effect) for one in every]
+    return [*map(_histogram, contract.features), Histogram(PREDICTIONS, tuple(kept.counts), 0, tuple(kept.edges))]
 
 
 def _histogram(feature: TypedFeature) -> Histogram:
-    counts, missing, name = tuple(feature.histogram.counts), feature.histogram.missing, feature.name
-    match feature:
-        case CategoryFeature():
-            return Histogram(name, counts, missing, categories=tuple(feature.categories), kind="category")
-        case BooleanFeature():
-            words = tuple(feature.true), tuple(feature.false)
-            return Histogram(name, counts, missing, categories=("false", "true"), kind="boolean", words=words)
-        case DateFeature():
-            edges = tuple(feature.histogram.edges)
-            return Histogram(name, counts, missing, edges, (), edges[0], edges[-1], "date", date_format=feature.format)
-        case NumberFeature():
-            return Histogram(name, counts, missing, tuple(feature.histogram.edges), (), feature.low, feature.high)
+    kept = feature.histogram
+    categories = BOOLEANS if feature.type == "boolean" else getattr(feature, "categories", ())
+    edges = tuple(getattr(kept, "edges", ()))
+    return Histogram(feature.name, tuple(kept.counts), kept.missing, edges, tuple(categories), feature.type)
 
 
-def count_bins(predictions: DataFrame, known: Sequence[Histogram]) -> list[dict[int, int]]:
-    """For every histogram of `known`: rows by number of the bin, or MISSING, UNSEEN, OUTSIDE.
+def count_bins(
+    predictions: DataFrame, features: Sequence[TypedFeature], edges: Sequence[float]
+) -> list[dict[int, int]]:
+    """For every feature, and for the predictions with these edges: rows by number of the bin, or MISSING, UNSEEN,
+    OUTSIDE.
 
     A number beyond training's range counts in the outermost bin and once more as OUTSIDE.
     """
-    structs = []
-    for index, histogram in enumerate(known):
-        bins = _category_bins(histogram) if histogram.categories else _number_bins(histogram)
-        structs += [F.struct(F.lit(index).alias("column"), bin_.alias("bin")) for bin_ in bins]
-    counted: list[dict[int, int]] = [{} for _ in known]
+    # A label's histogram is that of the surest probability.
+    surest = F.coalesce(F.array_max(F.map_values("probabilities")), _number(F.col("prediction")))
+    columns = [*map(_bins, features), _number_bins(surest, edges)]
+    structs = [
+        F.struct(F.lit(index).alias("column"), bin_.alias("bin")) for index, bins in enumerate(columns) for bin_ in bins
+    ]
+    counted: list[dict[int, int]] = [{} for _ in columns]
     exploded = predictions.select(F.explode(F.array(*structs)).alias("cell")).select("cell.*")
     for row in exploded.dropna().groupBy("column", "bin").count().collect():
         counted[row["column"]][row["bin"]] = row["count"]
@@ -163,26 +157,30 @@ def _number(text: Column) -> Column:
     return text.try_cast("double")
 
 
-def _number_bins(histogram: Histogram) -> list[Column]:
+def _bins(feature: TypedFeature) -> list[Column]:
+    cell = F.col("row")[feature.name]
+    match feature:
+        case CategoryFeature():
+            return _category_bins(cell, feature.categories)
+        case BooleanFeature():  # the log has true and false of JSON
+            truth = cells.boolean(cell, [*feature.true, "true", "1.0"], [*feature.false, "false", "0.0"])
+            return _category_bins(F.when(truth == 1, "true").when(truth == 0, "false").otherwise(cell), BOOLEANS)
+        case DateFeature():
+            return _number_bins(cells.date(cell, feature.format)["days"], feature.histogram.edges)
+        case NumberFeature():
+            return _number_bins(_number(cell), feature.histogram.edges)
+
+
+def _number_bins(number: Column, edges: Sequence[float]) -> list[Column]:
     """Compared in float32, as the training rows were counted."""
-    cell = F.col("row")[histogram.name]
-    value = cells.date(cell, histogram.date_format)["days"] if histogram.kind == "date" else _number(cell)
-    if histogram.name == PREDICTIONS:  # a label's histogram is that of the surest probability
-        value = F.coalesce(F.array_max(F.map_values("probabilities")), _number(F.col("prediction")))
-    value = value.cast("float").cast("double")
-    low, *inner, high = (float(np.float32(x)) for x in (histogram.low, *histogram.edges[1:-1], histogram.high))
-    bin_ = sum((F.when(value >= edge, 1).otherwise(0) for edge in inner), F.lit(0))
-    outside = F.when((value < low) | (value > high), OUTSIDE)
+    value, bounds = number.cast("float").cast("double"), [float(np.float32(edge)) for edge in edges]
+    bin_ = sum((F.when(value >= edge, 1).otherwise(0) for edge in bounds[1:-1]), F.lit(0))
+    outside = F.when((value < bounds[0]) | (value > bounds[-1]), OUTSIDE)
     return [F.when(value.isNull() | F.isnan(value), MISSING).otherwise(bin_), outside]
 
 
-def _category_bins(histogram: Histogram) -> list[Column]:
-    value = F.col("row")[histogram.name]
-    if histogram.kind == "boolean":
-        true, false = histogram.words  # the log has true and false of JSON
-        truth = cells.boolean(value, [*true, "true", "1.0"], [*false, "false", "0.0"])
-        value = F.when(truth == 1, "true").when(truth == 0, "false").otherwise(value)
-    place = F.array_position(F.array(*map(F.lit, histogram.categories)), value).cast("int") - 1
+def _category_bins(value: Column, categories: Sequence[str]) -> list[Column]:
+    place = F.array_position(F.array(*map(F.lit, categories)), value).cast("int") - 1
     return [F.when(value.isNull() | (value == ""), MISSING).when(place < 0, UNSEEN).otherwise(place)]
 
 

@@ -14,6 +14,7 @@ from training.evaluation import metrics
 from training.model import onnx_runtime
 from training.model.onnx_runtime import model_columns
 from training.promotion.gate import Array, Evidence
+from training.reason import Reason
 from training.tracking.registry import BASELINE_TAG, REPORT_FILE, TEST_ROWS_FILE, Registry
 
 HASH = "__hash"  # of a stored row: equal rows have the same
@@ -34,8 +35,9 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
     labels, target, segment = contract["labels"], config.data.target, config.data.segment
     features = test.drop(columns=target)
     actual = test[target].map({label: index for index, label in enumerate(labels)}) if labels else test[target]
+    findings = [Reason("leak", True, text) for text in report.get("leaks", ())]
     champion: Array | None = None
-    champion_served, seen, pretended = None, "", ""
+    champion_served = None
     if holder is None:
         name = "the majority or mean predictor"
         champion = metrics.baseline(np.array(json.loads(run.data.tags[BASELINE_TAG])), len(test))
@@ -49,15 +51,16 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
         else:
             before = onnx_runtime.read_contract(content)
             champion, champion_served = _scored(content, before, features, config, labels)
-            seen = _rows_seen(name, _settings(registry, holder), run.data.params, _columns(before) ^ _columns(contract))
+            others = _columns(before) ^ _columns(contract)
+            if seen := _rows_seen(name, _settings(registry, holder), run.data.params, others):
+                findings.append(Reason("champion_saw_rows", False, seen))
             # The synthetic sample stands in for a lost file: it says nothing of the champion.
             if contract["data"]["synthetic"] and not before["data"]["synthetic"]:
-                real = f"{name} was trained on real data: give data.source back"
-                pretended = f"the test rows are the synthetic sample, and {real}"
+                text = f"the test rows are the synthetic sample, and {name} was trained on real data"
+                findings.append(Reason("synthetic_data", False, f"{text}: give data.source back"))
     scored, served = _scored(challenger, contract, features, config, labels)
     truth, groups = actual.to_numpy(np.float64), test[segment].astype(str).to_numpy() if segment in test else None
-    by_both, leaks = (champion_served, served), tuple(report.get("leaks", ()))
-    return Evidence(truth, scored, champion, name, groups, seen, pretended, hashes, by_both, leaks)
+    return Evidence(truth, scored, champion, name, groups, hashes, (champion_served, served), tuple(findings))
 
 
 def _scored(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from training.config import LOWER_IS_BETTER, Config
+from training.config import LOWER_IS_BETTER, MEANS, Config
 from training.evaluation import bootstrap, metrics
 from training.evaluation.metrics import SMALLEST_GROUP
 from training.reason import Reason
@@ -21,11 +21,9 @@ class Evidence:
 
     A model that cannot score these rows is None; for the first model the champion is the baseline predictor (training
     mean, or the shares of the labels). `groups` (rows,) is the segment's value, None where there is none.
-    `seen` says how the champion may have been trained on some of these rows; empty where it cannot have been.
-    `pretended` says that these rows are made up and the champion's were real; empty where that is not so.
     `clusters` (rows,) is equal where rows are: copies of a row are one piece of evidence. `served` are the
-    label indices that champion and challenger serve, by default the likeliest. `leaks` are columns that give
-    the target away, in words.
+    label indices that champion and challenger serve, by default the likeliest. `findings` are what else was found: one
+    that has not passed makes the comparison worthless.
     """
 
     actual: Array
@@ -33,11 +31,9 @@ class Evidence:
     champion: Array | None
     champion_name: str
     groups: Array | None
-    seen: str = ""
-    pretended: str = ""
     clusters: Array | None = None
     served: tuple[Array | None, Array | None] = (None, None)
-    leaks: tuple[str, ...] = ()
+    findings: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def judge(config: Config, evidence: Evidence) -> Verdict:
             *_limits(config, evidence, challenger),
             _gain(config, evidence.champion_name, gain),
             *_groups(config, evidence, champion, challenger),
-            *(Reason("leak", True, text) for text in evidence.leaks),
+            *evidence.findings,
         )
     figures = {"gain": gain.estimate, "gain_lower": gain.lower, "gain_upper": gain.upper}
     finite = {name: value for name, value in figures.items() if math.isfinite(value)}
@@ -80,10 +76,7 @@ def _unusable(config: Config, evidence: Evidence) -> Iterator[Reason]:
         yield Reason("truth_unknown", False, f"column '{config.data.target}' is not known for every test row")
     yield from _unusable_predictions("challenger", "the challenger", evidence.challenger, rows)
     yield from _unusable_predictions("champion", evidence.champion_name, evidence.champion, rows)
-    if evidence.seen:
-        yield Reason("champion_saw_rows", False, evidence.seen)
-    if evidence.pretended:
-        yield Reason("synthetic_data", False, evidence.pretended)
+    yield from (finding for finding in evidence.findings if not finding.passed)
     if config.data.segment and (evidence.groups is None or len(evidence.groups) != rows):
         yield Reason("segment_unknown", False, f"column '{config.data.segment}' is not known for every test row")
 
@@ -124,9 +117,7 @@ def _groups(config: Config, evidence: Evidence, champion: Array, challenger: Arr
     for group in np.unique(evidence.groups):
         rows = np.asarray(evidence.groups == group)
         before, after = (
-            metrics.scorer(
-                metric, evidence.actual[rows], model[rows], None if served is None else served[rows], labels
-            )(np.ones(rows.sum()))
+            metrics.score(metric, evidence.actual[rows], model[rows], None if served is None else served[rows], labels)
             for model, served in zip((champion, challenger), evidence.served, strict=True)
         )
         loss = after - before if metric in LOWER_IS_BETTER else before - after
@@ -134,7 +125,7 @@ def _groups(config: Config, evidence: Evidence, champion: Array, challenger: Arr
         if rows.sum() < SMALLEST_GROUP:
             text = f"{text}; fewer than {SMALLEST_GROUP} rows, not judged"
             yield Reason("small_segment", True, text, str(group), _finite(loss))
-        elif math.isnan(loss) and metric not in metrics.MEANS:
+        elif math.isnan(loss) and metric not in MEANS:
             yield Reason("small_segment", True, f"{text}; rows of one label, not judged", str(group))
         else:
             kept = bool(loss <= most)

@@ -30,7 +30,13 @@ def status(config: Config) -> dict[str, Any]:
         "since": _json_time(move.at) if move else None,
         "by": move.by if move else None,
         "agrees_with_ledger": present == recorded,
-        "decisions": [_brief(entry) for entry in reversed(entries[-SHOWN:])],
+        "decisions": [
+            {
+                **{"at": _json_time(entry.at), "action": entry.action, "by": entry.by},
+                **{"version": entry.version or None, "from": entry.previous, "why": _why(entry)},
+            }
+            for entry in reversed(entries[-SHOWN:])
+        ],
     }
 
 
@@ -67,11 +73,6 @@ def _moment(text: str) -> datetime:
     if moment > datetime.now(UTC):
         raise ConfigError(f"--at: {_time(moment)} has not come yet", "Leave --at out, or see `make status`.")
     return moment
-
-
-def _brief(entry: Entry) -> dict[str, Any]:
-    who = {"at": _json_time(entry.at), "action": entry.action, "by": entry.by}
-    return who | {"version": entry.version or None, "from": entry.previous, "why": _why(entry)}
 
 
 def _why(entry: Entry) -> str:

@@ -113,10 +113,8 @@ def importance(card: Card) -> Figure:
     """By how much the error grows when a feature's values are shuffled over the test rows."""
     found = card.measured.importance
     order = np.argsort(-found.mean)[:MOST_BARS][::-1]
-    figure, (axes,) = _figure(1, width=7, height=1.3 + 0.24 * max(len(order), 6))
-    labels = [_short(found.names[index]) for index in order]
-    axes.barh(range(len(order)), found.mean[order], xerr=found.spread[order], color=FULL, ecolor=DARK, capsize=2)
-    axes.set_yticks(range(len(order)), labels)
+    names = [_short(found.names[index]) for index in order]
+    figure, axes = _bars(names, found.mean[order], found.spread[order], [FULL] * len(order))
     grown = {"mae": f"absolute error{_unit(card)}", "rmse": "squared error", "accuracy": "share of wrong labels"}
     axes.set_xlabel(f"growth of the {grown.get(card.measured.metric, 'log loss')}, ± 1 standard deviation")
     left = len(found.names) - len(order)
@@ -127,13 +125,11 @@ def importance(card: Card) -> Figure:
 def segments(card: Card) -> Figure:
     measured, metric = card.measured, card.measured.metric
     shown = measured.groups[:MOST_BARS][::-1]
-    figure, (axes,) = _figure(1, width=7, height=1.5 + 0.3 * max(len(shown), 4))
-    values = [group.metric.value for group in shown]
-    reach = _reach([group.metric for group in shown])
+    names = [f"{_short(group.name)} ({group.rows:,} rows)" for group in shown]
     colours = [FULL if group.rows >= SMALLEST_GROUP else PALE for group in shown]
-    axes.barh(range(len(shown)), values, xerr=reach, color=colours, ecolor=DARK, capsize=3)
+    values = np.array([group.metric.value for group in shown])
+    figure, axes = _bars(names, values, _reach([group.metric for group in shown]), colours)
     axes.axvline(measured.figures[metric].value, color=WARM, linewidth=1, label="all test rows")
-    axes.set_yticks(range(len(shown)), [f"{_short(group.name)} ({group.rows:,} rows)" for group in shown])
     unit = _unit(card) if metric in ("mae", "rmse") else ""
     axes.set_xlabel(f"{metric}{unit}, with 95 % interval; {_better(metric)} is better")
     pale = f"; pale: under {SMALLEST_GROUP} rows" if any(group.rows < SMALLEST_GROUP for group in shown) else ""
@@ -158,6 +154,13 @@ def learning(trials: Sequence[Trial], metric: str) -> Figure:
     axes.set(xlabel="trial", ylabel=label, title="Learning from trials")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
+
+
+def _bars(names: list[str], values: Array, reach: Array, colours: list[str]) -> tuple[Figure, Any]:
+    figure, (axes,) = _figure(1, width=7, height=1.5 + 0.25 * max(len(names), 5))
+    axes.barh(range(len(names)), values, xerr=reach, color=colours, ecolor=DARK, capsize=2)
+    axes.set_yticks(range(len(names)), names)
+    return figure, axes
 
 
 def _line(bins: Sequence[Bin]) -> tuple[list[float], list[float]]:

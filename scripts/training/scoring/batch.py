@@ -1,7 +1,8 @@
 """score: a table of any size becomes a table with predictions, and one of the rows that the model does not take.
 
-Nothing is collected. Each output is one pass over the input. A row's prediction is the prediction service's: the same
-file, checked by the same digest, cells read by the same contract, and the same rounding.
+Nothing is collected: each row is judged once, and lies on the executors' disks until it is written. Its prediction is
+the prediction service's: the same file, checked by the same digest, cells read by the same contract, and the same
+rounding.
 """
 
 import fcntl
@@ -22,8 +23,9 @@ import onnxruntime
 import pandas as pd
 import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.functions import arrow_udf
@@ -48,7 +50,8 @@ MOST_SHOWN = 40
 REMEMBERED = 200_000  # values of all features together, by each process: some 30 MB
 # What a spreadsheet program would run; a number is no formula, though it may begin with a sign.
 FORMULA = r"^(?![+-][0-9.,]+([eE][+-]?[0-9]+)?$)[=+\-@\t\r]"
-_MALFORMED, _JUDGED, _WRONG = "__malformed", "__judged", "__wrong"
+_MALFORMED, _JUDGED = "__malformed", "__judged"
+Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Task:
     contract: Contract
 
 
-def score(config: Config, places: Places, version: str | None = None) -> dict[str, Any]:
+def score(config: Config, places: Places, version: str | None = None) -> Answer:
     """Scores `places.input` with a version of the model, by default the one in production; returns a summary.
 
     Raises DataError, OutputExists, ConfigError for a version that is not there, WrongModel, SparkFailed.
@@ -93,13 +96,9 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
             spark = session(f"score {config.name}")
             ship_code(spark)
             task = _task(spark, source, version, content)
-            log.info("1 of 2: rows that the model does not take")
-            rejected = _write_rejected(spark, task, rejected_folder, places)
-            log.info("2 of 2: %s rows to predict", f"{rejected['rows'] - rejected['rejected']:,}")
-            scored = _write_scored(spark, task, scored_folder, places)
+            found = _results(spark, task, places, scored_folder, rejected_folder)
         except (PySparkException, Py4JError) as error:
             raise SparkFailed(" ".join(str(error).split())[:500]) from error
-    log.info("%s rows scored, %s rejected", f"{scored['scored']:,}", f"{rejected['rejected']:,}")
     return {
         "status": "scored",
         "model": config.name,
@@ -108,8 +107,7 @@ def score(config: Config, places: Places, version: str | None = None) -> dict[st
         "input": source.name,
         "output": str(places.output),
         "rejected_output": str(places.rejected),
-        **rejected,
-        **scored,
+        **found,
     }
 
 
@@ -147,39 +145,6 @@ def _task(spark: SparkSession, source: Source, version: str, content: bytes) -> 
     return Task(table, columns, [own[0] for own in found.values()], version, content, contract)
 
 
-def _write_rejected(spark: SparkSession, task: Task, folder: Path, places: Places) -> dict[str, Any]:
-    """Writes the rows with something wrong; returns how many there are, and how often each thing was wrong."""
-    line = f"a line of {len(task.columns)} cells"
-    wrong = [*zip(task.features, map(expected, task.contract.features), strict=True), ("", line)]
-    names, wanted = (F.array(*map(F.lit, one)) for one in zip(*wrong, strict=True))
-    malformed = F.col(_MALFORMED) if _MALFORMED in task.table.columns else F.lit(None).cast("string")
-    shown = [F.substring(cell.cast("string"), 1, MOST_SHOWN) for cell in (*map(_column, task.features), malformed)]
-    found = F.array(*[F.coalesce(F.concat(F.lit("'"), text, F.lit("'")), F.lit("nothing")) for text in shown])
-    reasons = F.transform(
-        F.col(_WRONG),
-        lambda at: F.struct(
-            F.get(names, at).alias("column"), F.get(wanted, at).alias("expected"), F.get(found, at).alias("found")
-        ),
-    )
-    counts = Observation(REASONS)
-    # Observed before they are filtered: Spark would otherwise judge every row twice.
-    rows = _judged(spark, task, predicting=False).observe(
-        counts,
-        F.count(F.lit(1)).alias("rows"),
-        F.count_if(F.size(_WRONG) > 0).alias("rejected"),
-        *[F.count_if(F.array_contains(_WRONG, place)).alias(f"reason {place}") for place in range(len(wrong))],
-    )
-    reasons = F.to_json(reasons) if places.format == "csv" else reasons
-    _write(rows.where(F.size(_WRONG) > 0).select(*map(_column, task.columns), reasons.alias(REASONS)), folder, places)
-    seen = counts.get
-    reasons_seen = [
-        {"column": column, "expected": what, "rows": seen[f"reason {place}"]}
-        for place, (column, what) in enumerate(wrong)
-        if seen[f"reason {place}"]
-    ]
-    return {"rows": seen["rows"], "rejected": seen["rejected"], "reasons": reasons_seen}
-
-
 def expected(feature: TypedFeature) -> str:
     """What the service would say that it expects."""
     match feature:
@@ -198,72 +163,92 @@ def expected(feature: TypedFeature) -> str:
     return f"{what} or nothing" if feature.nullable else what
 
 
-def _write_scored(spark: SparkSession, task: Task, folder: Path, places: Places) -> dict[str, Any]:
-    """Writes the rows that the model takes with its predictions; returns how many, and how many cells of each feature
-    hold a category that training did not know."""
-    contract, unknown = task.contract, F.col(f"{_JUDGED}.{UNKNOWN}")
-    open_features = [one.name for one in contract.features if getattr(one, "unknown", "") == "accept"]
-    counts, took = Observation("scored"), F.size(_WRONG) == 0
-    of_unknown = [took & F.array_contains(unknown, name) for name in open_features]
-    rows = _judged(spark, task, predicting=True).observe(
-        counts,
-        F.count_if(took).alias("rows"),
-        *[F.count_if(is_unknown).alias(f"unknown {i}") for i, is_unknown in enumerate(of_unknown)],
-    )
+def _results(spark: SparkSession, task: Task, places: Places, scored_folder: Path, rejected_folder: Path) -> Answer:
+    """Writes the rows that the model takes with its predictions, and the others with all that is wrong; returns how
+    many there are of each, how often each thing was wrong, and how often each feature had an unknown category."""
+    contract, judged = task.contract, _judged(spark, task).persist(StorageLevel.DISK_ONLY)
+    reasons, unknown = F.col(f"{_JUDGED}.{REASONS}"), F.col(f"{_JUDGED}.{UNKNOWN}")
+    takes, table = F.size(reasons) == 0, [_column(name) for name in task.columns]
+    rows, scored = judged.agg(F.count(F.lit(1)), F.count_if(takes)).collect()[0]
+    wrong = judged.select(F.explode(reasons).alias("one")).groupBy("one.column", "one.expected").count().collect()
+    times = {(row["column"], row["expected"]): row["count"] for row in wrong}
+    of_unknown: dict[str, int] = dict(judged.where(takes).select(F.explode(unknown)).groupBy("col").count().collect())
+    log.info("%s of %s rows are taken", f"{scored:,}", f"{rows:,}")
+    shown = F.to_json(reasons) if places.format == "csv" else reasons
+    _write(judged.where(~takes).select(*table, shown.alias(REASONS)), rejected_folder, places)
     answer = [F.col(f"{_JUDGED}.column_{i}").alias(name) for i, name in enumerate(predicted_columns(contract))]
+    open_features = [one.name for one in contract.features if getattr(one, "unknown", "") == "accept"]
     note = [F.array_join(unknown, ", ").alias(UNKNOWN)] if open_features else []
     identity = [F.lit(contract.name).alias("model_name"), F.lit(task.version).alias("model_version")]
-    _write(rows.where(took).select(*map(_column, task.columns), *answer, *note, *identity), folder, places)
-    times = {name: int(counts.get[f"unknown {i}"]) for i, name in enumerate(open_features)}
-    return {"scored": int(counts.get["rows"]), "unknown": {name: rows for name, rows in times.items() if rows}}
+    _write(judged.where(takes).select(*table, *answer, *note, *identity), scored_folder, places)
+    judged.unpersist()
+    return {
+        "rows": rows,
+        "rejected": rows - scored,
+        "reasons": [
+            {"column": column, "expected": what, "rows": times[column, what]}
+            for column, what in _wanted(task)
+            if (column, what) in times
+        ],
+        "scored": scored,
+        "unknown": {name: of_unknown[name] for name in open_features if name in of_unknown},
+    }
 
 
-def _judged(spark: SparkSession, task: Task, predicting: bool) -> DataFrame:
-    """The table with what the model says of each row: which features do not fit, by their places (behind them that of a
-    malformed line), which have an unknown category, and with `predicting` the predictions.
+def _wanted(task: Task) -> list[tuple[str, str]]:
+    """The column of each feature and what it should hold, and at last what a line should be."""
+    line = f"a line of {len(task.columns)} cells"
+    return [*zip(task.features, map(expected, task.contract.features), strict=True), ("", line)]
+
+
+def _judged(spark: SparkSession, task: Task) -> DataFrame:
+    """The table with what the model says of each row: what does not fit, which features have an unknown category, and
+    the predictions.
 
     Only the features go to Python: what else is in the table stays in the JVM and comes out as it went in.
     """
-    model, contract = spark.sparkContext.broadcast(task.content), task.contract
+    model, contract, wanted = spark.sparkContext.broadcast(task.content), task.contract, _wanted(task)
     terms = asdict(contract)
     # Numbered, because a label may hold any character and Spark reads a dot in a name as a step into it.
-    named = [f"column_{i}" for i in range(len(predicted_columns(contract)) if predicting else 0)]
-    kinds = [T.StringType() if contract.labels and not i else T.DoubleType() for i in range(len(named))]
-    lists = [T.StructField("wrong", T.ArrayType(T.IntegerType())), T.StructField(UNKNOWN, T.ArrayType(T.StringType()))]
-    schema = T.StructType([*lists, *map(T.StructField, named, kinds)])
+    named = [f"column_{i}" for i in range(len(predicted_columns(contract)))]
+    kinds = ["string" if contract.labels and not i else "double" for i in range(len(named))]
+    reason = "array<struct<column string, expected string, found string>>"
+    answers = "".join(f", {name} {kind}" for name, kind in zip(named, kinds, strict=True))
+    schema: Any = T.StructType.fromDDL(f"{REASONS} {reason}, {UNKNOWN} array<string>{answers}")
 
     def judge(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        opened = onnx_runtime.open_session(model.value, threads=1) if predicting else None
+        opened = onnx_runtime.open_session(model.value, threads=1)
         remembered = lru_cache(REMEMBERED // len(terms["features"]), typed=True)  # most values come again
         readers = [remembered(frame_model.reader(feature, terms["reading"])) for feature in terms["features"]]
         for batch in batches:
+            *columns, lines = (batch.field(place).to_pylist() for place in range(len(wanted)))
             given: dict[str, Any] = {}
-            wrong: list[list[int]] = [[] for _ in range(len(batch))]
-            unknown: list[list[str]] = [[] for _ in range(len(batch))]
-            for place, (feature, read) in enumerate(zip(terms["features"], readers, strict=True)):
-                values = _cells(feature, read, batch.field(place).to_pylist(), place, wrong)
-                given |= frame_model.inputs(feature, values)
+            wrong: list[list[Any]] = [[] for _ in lines]
+            unknown: list[list[str]] = [[] for _ in lines]
+            for values, place, feature, read in zip(columns, wanted, terms["features"], readers, strict=False):
+                cells_read = _cells(feature, read, values, place, wrong)
+                given |= frame_model.inputs(feature, cells_read)
                 if feature.get("unknown") == "accept":
                     known = {"", *feature["categories"]}
-                    for row in (row for row, value in enumerate(values) if value not in known):
+                    for row in (row for row, value in enumerate(cells_read) if value not in known):
                         unknown[row].append(feature["name"])
-            found = predictions(opened, contract, pd.DataFrame(given)) if opened else []
-            columns: list[Any] = [wrong, unknown, *found]
-            arrays = [pa.array(one, field.type) for one, field in zip(columns, to_arrow_schema(schema), strict=True)]
+            wrong = [
+                own if line is None else [_reason(*wanted[-1], line)] for own, line in zip(wrong, lines, strict=True)
+            ]
+            found: list[Any] = [wrong, unknown, *predictions(opened, contract, pd.DataFrame(given))]
+            arrays = [pa.array(one, field.type) for one, field in zip(found, to_arrow_schema(schema), strict=True)]
             yield pa.StructArray.from_arrays(arrays, schema.names)
 
     types = {field.name: field.dataType for field in task.table.schema}
-    shipped = [_shipped(name, types[name]).alias(f"c{i}") for i, name in enumerate(task.features)]
+    shipped = [_shipped(name, types[name]) for name in task.features]
+    shipped.append(F.col(_MALFORMED) if _MALFORMED in types else F.lit(None).cast("string"))
     judged = arrow_udf(judge, schema)  # type: ignore[call-overload]  # the stubs want the kind, which the hints say
-    table = task.table.withColumn(_JUDGED, judged(F.struct(*shipped)))
-    wrong = F.col(f"{_JUDGED}.wrong")
-    if _MALFORMED in table.columns:
-        wrong = F.when(F.col(_MALFORMED).isNotNull(), F.array(F.lit(len(shipped)))).otherwise(wrong)
-    return table.withColumn(_WRONG, wrong)
+    return task.table.withColumn(_JUDGED, judged(F.struct(*[one.alias(f"c{i}") for i, one in enumerate(shipped)])))
 
 
 def _shipped(name: str, kind: T.DataType) -> Column:
-    """A cell as the JSON value that it would be: a number, a boolean, a text, or a list, which never fits."""
+    """A cell as the JSON value that it would be: a number, a boolean, a text, or for any other kind a list of its name,
+    which never fits."""
     cell = _column(name)
     if isinstance(kind, T.IntegralType | T.DoubleType | T.BooleanType):
         return cell
@@ -271,19 +256,27 @@ def _shipped(name: str, kind: T.DataType) -> Column:
         return cell.cast("string").try_cast("double")
     if isinstance(kind, T.StringType | T.DateType | T.TimestampType | T.TimestampNTZType):
         return cell.cast("string")
-    return F.when(cell.isNotNull(), F.array(F.lit(0)))
+    return F.when(cell.isNotNull(), F.array(F.lit(kind.simpleString())))
 
 
-def _cells(feature: dict[str, Any], read: frame_model.Reader, values: list[Any], place: int, wrong: Any) -> list[Any]:
-    """What the reader makes of the values; `wrong` gets the feature's place in the rows where it does not fit."""
+def _cells(
+    feature: dict[str, Any], read: frame_model.Reader, values: list[Any], wanted: tuple[str, str], wrong: Any
+) -> list[Any]:
+    """What the reader makes of the values; `wrong` gets a reason in the rows where it does not fit."""
     found = []
     for row, value in enumerate(values):
         try:
             found.append(read(value))
         except frame_model.NO_VALUE:
             found.append(frame_model.NOTHING.get(feature["type"], math.nan))
-            wrong[row].append(place)
+            wrong[row].append(_reason(*wanted, value))
     return found
+
+
+def _reason(column: str, what: str, value: Any) -> dict[str, str]:
+    text = value[0] if isinstance(value, list) else value
+    found = "nothing" if text is None else f"'{str(text)[:MOST_SHOWN]}'"
+    return {"column": column, "expected": what, "found": found}
 
 
 def _column(name: str) -> Column:

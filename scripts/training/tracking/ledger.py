@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from pydantic import TypeAdapter
 
 from training.reason import Reason, as_list
-from training.tracking.registry import TAG_CHARACTERS, Registry
+from training.tracking.registry import Registry, as_tags, from_tags
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 MOVES = ("promoted", "rolled_back", "reverted", "found")
@@ -82,15 +82,12 @@ class Ledger:
         run_id = self.registry.note(
             self._name,
             f"{entry.action} version {entry.version or '(none)'}",
-            {_ENTRY: _text_of(written), _KEY: entry.key, **{f"ledger.{name}": text for name, text in plain.items()}},
+            {**_tags(written), _KEY: entry.key, **{f"ledger.{name}": text for name, text in plain.items()}},
             as_list(entry.reasons),
             start_time=moment,
         )
-        # The entry stands; what follows is for those who look closer.
-        client = self.registry.client
-        client.log_dict(run_id, {"reasons": [reason.as_json() for reason in entry.reasons]}, "reasons.json")
-        for name, value in entry.figures.items():
-            client.log_metric(run_id, name, value)
+        for name, value in entry.figures.items():  # the entry stands: this is for those who look closer
+            self.registry.client.log_metric(run_id, name, value)
         written = replace(written, id=run_id)
         if not entry.moves:
             self.finish(written)
@@ -108,7 +105,7 @@ class Ledger:
         """Notes that the alias never moved: the entry counts as no move and as no answer any more."""
         text = f"{entry.action} version {entry.version or '(none)'} was cut short before {entry.alias} moved"
         reasons = (Reason("abandoned", False, text), *entry.reasons)
-        tags = {_ENTRY: _text_of(replace(entry, action="abandoned", key="", reasons=reasons))}
+        tags = _tags(replace(entry, action="abandoned", key="", reasons=reasons))
         for name, value in (tags | {"ledger.action": "abandoned", _KEY: "", "mlflow.runName": text}).items():
             self.registry.client.set_tag(entry.id, name, value)
         self.registry.client.set_terminated(entry.id, "KILLED")
@@ -159,22 +156,14 @@ def serving_at(entries: Sequence[Entry], moment: datetime) -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.moves and entry.at <= moment), None)
 
 
-def _text_of(entry: Entry) -> str:
-    """The entry as JSON. One too long for a tag keeps what decided it, and says how many reasons it left out."""
-    shown = entry
-    while len(text := json.dumps(shown.as_json(), allow_nan=False)) > TAG_CHARACTERS:
-        important = sorted(shown.reasons, key=lambda reason: (reason.code == "more", reason.passed))
-        kept = [reason for reason in important if reason.code != "more"][: -(len(important) // 8 + 1)]
-        left = len(entry.reasons) - len(kept)
-        more = Reason("more", True, f"{left} more reasons are in reasons.json of this entry", None, left)
-        shown = replace(entry, reasons=(*kept, more))
-    return text
+def _tags(entry: Entry) -> dict[str, str]:
+    return as_tags(_ENTRY, json.dumps(entry.as_json(), allow_nan=False))
 
 
 def _entry_of(run: Run) -> Entry:
     tags = run.data.tags
     try:
-        entry = _READER.validate_json(tags[_ENTRY])
+        entry = _READER.validate_json(from_tags(_ENTRY, tags))
     except ValueError:  # the plain tags still say what was done
         entry = Entry(tags.get("ledger.action", ""), tags.get("ledger.to", ""), tags.get("ledger.from") or None)
     return replace(entry, at=datetime.fromtimestamp(run.info.start_time / 1000, UTC), id=run.info.run_id)
@@ -184,10 +173,6 @@ def author() -> str:
     """Airflow tells a task's command which run it belongs to; otherwise it is the person at the terminal."""
     if "AIRFLOW_CTX_DAG_ID" in os.environ:
         return f"airflow: {os.environ['AIRFLOW_CTX_DAG_ID']}, {os.environ.get('AIRFLOW_CTX_DAG_RUN_ID', '')}"
-    return user()
-
-
-def user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name

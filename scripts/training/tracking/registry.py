@@ -5,9 +5,10 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +43,16 @@ NOT_FOUND = 404
 TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
 
 log = logging.getLogger(__name__)
+
+
+def as_tags(name: str, text: str) -> dict[str, str]:
+    """A text of any length as tags of a run: `name`, `name.1`, `name.2` and so on."""
+    starts = range(0, len(text), TAG_CHARACTERS)
+    return {f"{name}.{i}" if i else name: text[start : start + TAG_CHARACTERS] for i, start in enumerate(starts)}
+
+
+def from_tags(name: str, tags: Mapping[str, str]) -> str:
+    return "".join(takewhile(bool, (tags.get(f"{name}.{i}" if i else name, "") for i in count())))
 
 
 class Registry:
