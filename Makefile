@@ -5,12 +5,16 @@ DEV := .venvs/dev/bin
 DRIVE := .venvs/dev/bin/python -m
 LOCK = $(UV) pip compile -q --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
 COMPOSE := docker compose
+# `PROFILE=production` after any task that touches containers, or COMPOSE_FILE in .env (docs/production.md).
+ifeq ($(PROFILE),production)
+export COMPOSE_FILE := docker-compose.yml:docker-compose.production.yml
+endif
 
 # The model of the calls that name none: DEFAULT_MODEL in .env, which Compose reads itself, else that of pipeline.yaml.
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys demo run test check up down e2e loop train status history rollback sign rotate-key password logs data bench lock
+.PHONY: help setup keys demo run test check secrets up down e2e loop train status history rollback sign rotate-key password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -41,9 +45,13 @@ check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/mypy --cache-dir .mypy_cache/dev --python-executable .venvs/dev/bin/python stack
 	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
-	$(DEV)/compose-lint check --quiet docker-compose.yml rag/docker-compose.yml
+	$(DEV)/compose-lint check --quiet docker-compose.yml docker-compose.production.yml rag/docker-compose.yml
 
-up:  ## the whole stack as containers
+secrets:  ## (production) make the secrets that are missing in var/secrets
+	@$(PYTHON) -m stack.secret_files write var/secrets
+
+up:  ## the whole stack as containers  [PROFILE=production]
+	$(if $(findstring production,$(COMPOSE_FILE)),@$(PYTHON) -m stack.secret_files check var/secrets)
 	$(if $(DEFAULT_MODEL)$(MODEL_OF_CONFIG),DEFAULT_MODEL="$(or $(DEFAULT_MODEL),$(MODEL_OF_CONFIG))") $(COMPOSE) up --build --wait
 
 down:  ## stop the containers; the volumes stay

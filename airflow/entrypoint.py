@@ -1,7 +1,8 @@
 """Runs Airflow's scheduler, dag-processor and api-server in one container, and ends when any of them ends.
 
 ``airflow standalone`` neither hears SIGTERM nor notices a dead child. Here a dead child ends the container, so that its
-restart policy brings the whole back. Standard library only.
+restart policy brings the whole back. `entrypoint.py PART` runs one part alone, as the production stack does; `prepare`
+ends before any starts. Standard library only.
 """
 
 import base64
@@ -20,11 +21,12 @@ from types import FrameType
 
 # The api-server first, and alone until it answers: what the scheduler starts reports to it, and a task that cannot has
 # used up an attempt.
-PROCESSES = (
-    ("api-server",),
-    ("scheduler", "--skip-serve-logs"),  # the api-server reads the logs from the same volume
-    ("dag-processor",),
-)
+PROCESSES = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),  # the api-server reads the logs from the same volume
+    "dag-processor": ("dag-processor",),
+}
+WORKER = {"worker": ("celery", "worker", "--skip-serve-logs")}
 STOP_SECONDS = 20.0
 
 
@@ -103,20 +105,33 @@ def supervise(commands: list[list[str]], ready: Callable[[], bool] = lambda: Tru
     return 0 if ended is None else 1
 
 
-def main() -> int:
-    """Secrets, the signing key, database, processes (`prepare` ends before these). Raises CalledProcessError when a
-    program that prepares them fails."""
-    home = Path(os.environ["AIRFLOW_HOME"])
+def make_signing_key() -> None:
+    """Makes the key that signs models, so that the prediction service can have its public half before a training ends.
+
+    Raises CalledProcessError.
+    """
     training, pipeline = os.environ["TRAINING_HOME"], os.environ["PIPELINE_HOME"]
-    # Now, so that the prediction service has a public key before the first training ends.
     subprocess.run(
         [f"{training}/bin/python", f"{pipeline}/scripts/pipeline.py", "keys"], check=True, stdout=subprocess.DEVNULL
     )
-    make_secrets(home, Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]))
-    subprocess.run(["airflow", "db", "migrate"], check=True)
-    if "prepare" in sys.argv[1:]:
+
+
+def main() -> int:
+    """Secrets, the signing key, database, processes. Raises CalledProcessError when a program that prepares them
+    fails."""
+    part = sys.argv[1] if len(sys.argv) > 1 else None
+    if part in (None, "prepare", "worker"):  # who trains
+        make_signing_key()
+    if part in (None, "prepare", "api-server"):
+        make_secrets(
+            Path(os.environ["AIRFLOW_HOME"]), Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+        )
+        subprocess.run(["airflow", "db", "migrate"], check=True)
+    if part == "prepare":
         return 0
-    return supervise([["airflow", *process] for process in PROCESSES], answers)
+    if part:
+        os.execvp("airflow", ["airflow", *(PROCESSES | WORKER)[part]])  # noqa: S606
+    return supervise([["airflow", *process] for process in PROCESSES.values()], answers)
 
 
 if __name__ == "__main__":

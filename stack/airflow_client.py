@@ -1,5 +1,6 @@
 """Airflow's REST interface, as much of it as starting a run and following it takes."""
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,11 +28,16 @@ class TaskState:
 
 
 class Airflow:
-    """Signed in at `url` as the admin. Raises StepFailed where Airflow refuses."""
+    """Signed in at `url` as the admin, with the `login` of a proxy before it. Raises StepFailed where it is refused."""
 
-    def __init__(self, url: str, password: str) -> None:
-        self._http: httpx.Client = client(url)
-        answer = self._http.post("/auth/token", json={"username": "admin", "password": password})
+    def __init__(
+        self, url: str, password: str, login: tuple[str, str] | None = None, trust: ssl.SSLContext | bool = True
+    ) -> None:
+        self.url = url
+        self._http: httpx.Client = client(url, trust)
+        answer = self._http.post(
+            "/auth/token", json={"username": "admin", "password": password}, auth=login or httpx.USE_CLIENT_DEFAULT
+        )
         self._http.headers["Authorization"] = f"Bearer {content(answer)['access_token']}"
 
     def trigger(self, conf: Mapping[str, object], dag: str = DAG, seconds: float = 60.0) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stack.errors import EngineMissing, StepFailed
 
+AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"
 SHOW_ADMIN = "import json; print(json.load(open('/opt/airflow/passwords.json'))['admin'])"
 
 
@@ -27,6 +28,15 @@ class Compose:
     def password(self) -> str:
         """Airflow's password, read where it was made."""
         return self.run("exec", "-T", "airflow", "python", "-c", SHOW_ADMIN).strip()
+
+    def proxy(self) -> tuple[str, str]:
+        """Of the production stack's proxy: its login's password, and the certificate (PEM) of its own authority."""
+        password = self.run("exec", "-T", "proxy", "cat", "/run/secrets/proxy_password")
+        return password.strip(), self.run("exec", "-T", "proxy", "cat", AUTHORITY)
+
+    def trainer(self) -> str:
+        """The service that runs the tasks, and has what they need."""
+        return "airflow-worker" if "airflow-worker" in self.services() else "airflow"
 
     def services(self) -> dict[str, str]:
         """The running services, each with the id of its container."""

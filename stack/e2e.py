@@ -196,6 +196,7 @@ def main() -> int:
             **variables,
             "DEFAULT_MODEL": settings.model_name,
             "DOCKER_BUILDKIT": "1",
+            "COMPOSE_FILE": "docker-compose.yml",  # whatever .env says
         }
         compose = Compose(settings.root, environment, PROJECT)
         check_engine(settings.root, settings.environment)

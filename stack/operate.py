@@ -1,6 +1,7 @@
 """What `make` does with the running stack, as containers or else beside `make run`: train, status, history and more."""
 
 import json
+import ssl
 import subprocess
 import sys
 
@@ -14,7 +15,6 @@ from stack.settings import Settings, read_settings
 
 TRAIN_SECONDS = 7200.0
 SCRIPTS = ("status", "history", "rollback", "sign", "keys")
-IN_CONTAINER = ("exec", "-T", "airflow", "/opt/training/bin/python")
 
 
 def running(compose: Compose) -> bool:
@@ -48,8 +48,9 @@ def configuration(settings: Settings, compose: Compose | None) -> dict[str, obje
         conf |= {"config": str(settings.config), "name": settings.model_name}
         return conf | ({"data": str(settings.data)} if settings.data else {})
     file = inside(settings)
-    if compose.run("exec", "-T", "airflow", "cat", file) != settings.config.read_text(encoding="utf-8"):
-        raise StepFailed(f"Airflow still sees the {file} of before", "docker compose restart airflow")
+    trainer = compose.trainer()
+    if compose.run("exec", "-T", trainer, "cat", file) != settings.config.read_text(encoding="utf-8"):
+        raise StepFailed(f"Airflow still sees the {file} of before", f"docker compose restart {trainer}")
     if settings.data:
         # The container sees the folder data/ and nothing else of this machine.
         conf["data"] = f"data/{settings.data.relative_to(settings.root / 'data')}"
@@ -68,9 +69,9 @@ def inside(settings: Settings) -> str:
 
 def train(settings: Settings, compose: Compose | None) -> None:
     """Triggers the pipeline's training and follows it to its end. Raises StepFailed."""
-    conf, secret = configuration(settings, compose), password(settings, compose)
+    conf = configuration(settings, compose)
     try:
-        airflow = Airflow(settings.url("airflow"), secret)
+        airflow = sign_in(settings, compose)
     except httpx.TransportError as error:
         raise StepFailed(
             f"Airflow does not answer at {settings.url('airflow')} ({type(error).__name__})",
@@ -78,8 +79,20 @@ def train(settings: Settings, compose: Compose | None) -> None:
         ) from error
     dag = settings.dag("train")
     run_id = airflow.trigger(conf, dag)
-    print(f"{run_id}: {settings.url('airflow')}/dags/{dag}/runs", flush=True)
+    print(f"{run_id}: {airflow.url}/dags/{dag}/runs", flush=True)
     airflow.follow(run_id, TRAIN_SECONDS, print_task, dag)
+
+
+def sign_in(settings: Settings, compose: Compose | None) -> Airflow:
+    """Airflow, in the production stack through its proxy."""
+    if not (compose and "proxy" in compose.services()):
+        return Airflow(settings.url("airflow"), password(settings, compose))
+    login, authority = compose.proxy()
+    site = settings.environment.get("SITE_NAME") or "localhost"
+    url = f"https://{site}:{settings.environment.get('HTTPS_PORT') or 8443}/airflow"
+    trust = ssl.create_default_context()
+    trust.load_verify_locations(cadata=authority)
+    return Airflow(url, password(settings, compose), ("admin", login), trust)
 
 
 def print_task(task: TaskState) -> None:
@@ -91,7 +104,8 @@ def script(settings: Settings, compose: Compose | None, name: str, options: list
     """Runs `pipeline.py NAME`, which speaks to the tracking server; its exit code. What it says is on stderr."""
     if compose:
         model = [] if name == "keys" else ["--config", inside(settings)]
-        command = ["docker", "compose", *IN_CONTAINER, "scripts/pipeline.py", name, *model, *options]
+        python = ["exec", "-T", compose.trainer(), "/opt/training/bin/python"]
+        command = ["docker", "compose", *python, "scripts/pipeline.py", name, *model, *options]
         environment = dict(settings.environment)
     else:
         model = [] if name == "keys" else ["--config", str(settings.config), "--name", settings.model_name]

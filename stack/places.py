@@ -106,4 +106,5 @@ def as_containers(settings: Settings, config: Path) -> Iterator[Place]:
 def compose_environment(settings: Settings) -> Mapping[str, str]:
     """The ports and the model of this run, as Compose's variables."""
     ports = {f"{name.upper()}_PORT": str(port) for name, port in settings.ports.items()}
-    return {**settings.environment, **ports, **BY_HAND, "DEFAULT_MODEL": settings.model_name, "DOCKER_BUILDKIT": "1"}
+    own = {"DEFAULT_MODEL": settings.model_name, "DOCKER_BUILDKIT": "1", "COMPOSE_FILE": "docker-compose.yml"}
+    return {**settings.environment, **ports, **BY_HAND, **own}

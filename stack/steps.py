@@ -1,5 +1,6 @@
 """What a user does with the running stack, over HTTP: predict, give documents, ask. Each step says what came of it."""
 
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -68,9 +69,9 @@ class Report:
         self.console.print(table, markup=False)
 
 
-def client(base_url: str) -> httpx.Client:
+def client(base_url: str, trust: ssl.SSLContext | bool = True) -> httpx.Client:
     """An HTTP client for a program on this machine: proxies of the environment do not apply."""
-    return httpx.Client(base_url=base_url, timeout=120, trust_env=False)
+    return httpx.Client(base_url=base_url, timeout=120, trust_env=False, verify=trust)
 
 
 def content(answer: httpx.Response) -> Any:

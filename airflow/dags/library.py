@@ -104,7 +104,8 @@ class Library:
             raise AirflowException(f"The service does not know job {job} any more: it was restarted.") from refused
 
     def _call(self, method: str, path: str, **content: Any) -> Any:
-        while (response := httpx.request(method, self.address + path, timeout=TIMEOUT, **content)).status_code == BUSY:
+        url, headers = self.address + path, _key()
+        while (response := httpx.request(method, url, headers=headers, timeout=TIMEOUT, **content)).status_code == BUSY:
             log.info("%s %s has to wait: %s", method, path, _reason(response))
             time.sleep(_seconds(response))
         if response.is_client_error:
@@ -112,6 +113,14 @@ class Library:
             raise Refused(response.status_code, what)
         response.raise_for_status()
         return response.json() if response.content else None
+
+
+def _key() -> dict[str, str]:
+    """The header with the first key of RAG_API_KEY_FILE, where the service asks for keys."""
+    file = os.environ.get("RAG_API_KEY_FILE")
+    lines = Path(file).read_text(encoding="utf-8").splitlines() if file else []
+    key = next((line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _seconds(response: httpx.Response) -> float:

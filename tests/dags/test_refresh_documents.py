@@ -104,7 +104,7 @@ def test_what_the_service_refuses_is_told_and_not_put_in_use(documents: Path, se
 
 @pytest.fixture
 def played(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, object]]]:
-    """A service that gives these answers, one after the other."""
+    """A service that gives these answers, one after the other; in the place of `key`, the one that was sent."""
     answers: list[tuple[int, object]] = []
 
     class Player(BaseHTTPRequestHandler):
@@ -114,6 +114,8 @@ def played(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
 
         def do_GET(self) -> None:
             status, content = answers.pop(0)
+            if content == "key":
+                content = self.headers["Authorization"]
             body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Retry-After", "0")
@@ -137,6 +139,21 @@ def test_a_busy_service_is_waited_for(played: list[tuple[int, object]], parts) -
     played += [busy, busy, (202, {"job": "one", "state": "done", "result": report})]
     assert parts("library").Library("any").evaluate(12, {}) == report
     assert played == []
+
+
+def test_a_service_that_asks_for_keys_gets_the_first_of_the_file(
+    played: list[tuple[int, object]], parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played += [(403, "key"), (403, "key")]
+    library = parts("library").Library("any")
+    (tmp_path / "keys").write_text("# of Airflow\n\n0f1e2d3c4b5a69788796 write\n5f1c0a9be2d74386f0e1\n")
+    said = []
+    for file in ("", str(tmp_path / "keys")):
+        monkeypatch.setenv("RAG_API_KEY_FILE", file)
+        with pytest.raises(parts("library").Refused) as refused:
+            library.promote()
+        said.append(str(refused.value))
+    assert [text.rpartition(": ")[2] for text in said] == ["null", '"Bearer 0f1e2d3c4b5a69788796"']
 
 
 def test_a_service_started_anew_while_it_evaluates_is_asked_again(

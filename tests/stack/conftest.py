@@ -1,6 +1,7 @@
 """Where the drivers are, and a helper that makes small programs for them to drive."""
 
 import json
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -59,11 +60,14 @@ def json_server() -> Iterator[Callable[..., str]]:
     """A real HTTP server that answers as the test says; called with `{"GET /path": (status, content)}`, returns its
     address.
 
-    A list of pairs is answered one after the other, the last one for good. `requests` collects what was asked.
+    A list of pairs is answered one after the other, the last one for good. `requests` collects what was asked; with a
+    `certificate` (PEM, key and all) it speaks TLS.
     """
     servers: list[ThreadingHTTPServer] = []
 
-    def start(answers: dict[str, object], requests: list[tuple[str, str]] | None = None) -> str:
+    def start(
+        answers: dict[str, object], requests: list[tuple[str, str]] | None = None, certificate: Path | None = None
+    ) -> str:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
@@ -86,6 +90,10 @@ def json_server() -> Iterator[Callable[..., str]]:
                 """Nothing: the tests say what matters."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         servers.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}"

@@ -112,28 +112,43 @@ def test_ends_well_when_it_is_told_to(number: signal.Signals) -> None:
     assert process.returncode == 0
 
 
-def test_stops_at_a_database_that_cannot_be_migrated(tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    airflow = folder / "airflow"
-    airflow.write_text('#!/bin/sh\necho "$@" >> "$AIRFLOW_HOME/calls"\nexit 4\n')
-    airflow.chmod(0o755)
-    passwords = tmp_path / "passwords.json"
+def run_entrypoint(home: Path, part: str | None = None, code: int = 0) -> tuple[int, list[str]]:
+    """The exit code, and the programs that were called: Airflow's ends with `code`."""
+    for name, ending in (("airflow", f"exit {code}"), ("bin/python", "")):
+        program = home / "bin" / name.removeprefix("bin/")
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\necho "$@" >> "$AIRFLOW_HOME/calls"\n{ending}\n')
+        program.chmod(0o755)
     environment = {
-        "PATH": f"{folder}:/usr/bin:/bin",
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        "TRAINING_HOME": str(tmp_path),
+        "PATH": f"{home / 'bin'}:/usr/bin:/bin",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "TRAINING_HOME": str(home),
         "PIPELINE_HOME": "/project",
     }
-    python = folder / "python"
-    python.write_text('#!/bin/sh\necho "$@" >> "$AIRFLOW_HOME/calls"\n')
-    python.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, str(ENTRYPOINT)], env=environment, check=False, capture_output=True, timeout=30
-    )
-    assert done.returncode != 0
-    assert (tmp_path / "calls").read_text() == "/project/scripts/pipeline.py keys\ndb migrate\n"
+    command = [sys.executable, str(ENTRYPOINT), *([part] if part else [])]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=30)
+    return done.returncode, (home / "calls").read_text().splitlines()
+
+
+def test_stops_at_a_database_that_cannot_be_migrated(tmp_path: Path) -> None:
+    code, calls = run_entrypoint(tmp_path, code=4)
+    assert code != 0
+    assert calls == ["/project/scripts/pipeline.py keys", "db migrate"]
+
+
+@pytest.mark.parametrize(
+    ("part", "calls"),
+    [
+        ("api-server", ["db migrate", "api-server"]),
+        ("scheduler", ["scheduler --skip-serve-logs"]),
+        ("dag-processor", ["dag-processor"]),
+        ("worker", ["/project/scripts/pipeline.py keys", "celery worker --skip-serve-logs"]),
+    ],
+)
+def test_a_part_alone_prepares_its_own_and_no_more(tmp_path: Path, part: str, calls: list[str]) -> None:
+    assert run_entrypoint(tmp_path, part) == (0, calls)
+    assert (tmp_path / "passwords.json").exists() == (part == "api-server")
 
 
 def report(**statuses: str | None) -> dict[str, dict[str, str | None]]:
@@ -154,10 +169,21 @@ def test_health_reads_what_the_page_says(json_server, statuses: dict[str, str | 
     assert health.ailing(f"{url}/api/v2/monitor/health") == said
 
 
+def test_health_of_a_part_is_its_own(json_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = json_server({"GET /airflow/health": (200, report(scheduler=None))})
+    monkeypatch.setenv("AIRFLOW_HEALTH_URL", f"{url}/airflow/health")
+    codes = {}
+    for part in health.PARTS:
+        monkeypatch.setattr(sys, "argv", ["health.py", part])
+        codes[part] = health.main()
+    assert codes == {"metadatabase": 0, "scheduler": 1, "dag_processor": 0}
+
+
 def test_health_is_bad_when_nothing_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW__API__PORT", "1")
+    monkeypatch.setattr(sys, "argv", ["health.py"])
     assert health.main() == 1
     assert capsys.readouterr().out.startswith("api-server: ")
 

@@ -1,5 +1,6 @@
 """Operating the stack that runs, as containers (against a stand-in for `docker`) or beside `make run`."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,44 @@ def test_trains_with_the_password_made_at_the_first_start(
     assert (
         containers.read_text().splitlines()[-1].endswith("scripts/pipeline.py status --config pipeline.yaml")
     )  # the gate may have refused
+
+
+def test_trains_through_the_proxy_of_the_production_stack(
+    json_server, docker, root: Path, do: Do, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "made.pem"
+    options = ["-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost"]
+    options += [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(made),
+        "-out",
+        str(tmp_path / "authority.pem"),
+    ]
+    subprocess.run(["openssl", "req", *options], check=True, capture_output=True)
+    authority = (tmp_path / "authority.pem").read_text()
+    made.write_text(made.read_text() + authority)
+    asked: list[tuple[str, str]] = []
+    answers = {
+        "POST /airflow/auth/token": (201, {"access_token": "abc"}),
+        f"POST /airflow{RUNS}": (200, {"dag_run_id": "one"}),
+        f"GET /airflow{RUNS}/one": (200, {"state": "success"}),
+        f"GET /airflow{RUNS}/one/taskInstances": (200, {"task_instances": []}),
+    }
+    port = json_server(answers, asked, made).rpartition(":")[2]
+    ps = "\n".join(f'{{"Service":"{name}","ID":"aaaaaaaaaaaa"}}' for name in ("airflow", "airflow-worker", "proxy"))
+    said = {
+        "never ps": ps,
+        "cat pipeline.yaml": "name: wine-quality",
+        "root.crt": authority,
+        "never exec": "a-password",
+    }
+    calls = docker({**said, "compose exec": "{}"})
+    assert do("train", HTTPS_PORT=port) == 0
+    assert f"one: https://localhost:{port}/airflow/dags/train_model/runs" in capsys.readouterr().out
+    assert [call for call, _ in asked] == list(answers)
+    assert "exec -T airflow-worker cat pipeline.yaml" in calls.read_text()
 
 
 def test_trains_beside_make_run_what_is_served_there(

@@ -1,0 +1,136 @@
+"""What the production stack promises, seen in the configuration that Compose makes of its files."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.settings import ROOT
+
+FILES = ("docker-compose.yml", "docker-compose.production.yml")
+SERVER = {"airflow", "airflow-scheduler", "airflow-dag-processor"}
+Services = dict[str, dict[str, Any]]
+
+
+def composed(*files: str, **variables: str) -> dict[str, Any]:
+    """The configuration as `docker compose` would start it, without any .env file."""
+    named = [argument for file in files for argument in ("-f", str(ROOT / file))]
+    command = ["docker", "compose", "--env-file", "/dev/null", *named, "config", "--format", "json"]
+    try:
+        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", **variables}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no docker on this machine")
+    if b"is not a docker command" in done.stderr or b"unknown flag" in done.stderr:
+        pytest.skip("this docker has no Compose")
+    assert done.returncode == 0, done.stderr.decode()
+    configuration: dict[str, Any] = json.loads(done.stdout)
+    return configuration
+
+
+@pytest.fixture(scope="module")
+def production() -> dict[str, Any]:
+    return composed(*FILES)
+
+
+@pytest.fixture(scope="module")
+def services(production: dict[str, Any]) -> Services:
+    found: Services = production["services"]
+    return found
+
+
+def sources(service: dict[str, Any], kind: str) -> set[str]:
+    return {entry["source"] for entry in service.get(kind) or ()}
+
+
+def test_only_the_proxy_publishes_and_on_this_machine_only(services: Services) -> None:
+    published = [(name, port["host_ip"]) for name, service in services.items() for port in service.get("ports", ())]
+    assert set(published) == {("proxy", "127.0.0.1")}
+
+
+def test_only_the_proxy_has_a_way_out_and_the_documents_where_it_is_asked_for(production: dict[str, Any]) -> None:
+    def open_to(networks: dict[str, dict[str, Any]]) -> set[str]:
+        outside = {name for name, network in networks.items() if not network.get("internal")}
+        return {name for name, one in production["services"].items() if outside & set(one.get("networks") or ())}
+
+    assert open_to(production["networks"]) == {"proxy"}
+    assert open_to(composed(*FILES, RAG_OFFLINE="false")["networks"]) == {"proxy", "rag"}
+
+
+def test_the_databases_are_reached_by_those_that_need_them(services: Services) -> None:
+    on_database = {name for name, service in services.items() if "database" in (service.get("networks") or ())}
+    assert on_database == {"postgres", "mlflow", *SERVER}
+    assert set(services["postgres"]["networks"]) == {"database"}
+
+
+def test_each_has_its_own_secrets_and_no_others(services: Services) -> None:
+    holders = {name: sources(service, "secrets") for name, service in services.items() if service.get("secrets")}
+    server = {"postgres_airflow_password", "redis_password", "airflow_fernet_key", "airflow_secret_key"}
+    assert {name: holders[name] for name in SERVER} == dict.fromkeys(SERVER, server | {"airflow_jwt_secret"})
+    assert holders["airflow-worker"] == {"redis_password", "rag_keys"}
+    assert (holders["mlflow"], holders["api"], holders["rag"], holders["proxy"], holders["redis"]) == (
+        {"postgres_mlflow_password"}, {"api_keys"}, {"rag_keys"}, {"proxy_password"}, {"redis_password"}
+    )  # fmt: skip
+    assert "signing-key" in sources(services["airflow-worker"], "volumes")
+    assert [name for name, service in services.items() if "signing-key" in sources(service, "volumes")] == [
+        "airflow-worker"
+    ]
+
+
+def test_all_secrets_are_checked_before_anything_starts(production: dict[str, Any], services: Services) -> None:
+    from stack.secret_files import MAKERS
+
+    assert sources(services["secrets-check"], "secrets") == set(production["secrets"]) == set(MAKERS)
+    waits = {name: set(service.get("depends_on") or ()) for name, service in services.items()}
+    reached = {"secrets-check"}
+    while more := {name for name, others in waits.items() if others & reached} - reached:
+        reached |= more
+    assert set(services) - reached == {"spark-master", "spark-worker-1", "spark-worker-2"}  # they have none
+
+
+def test_no_environment_holds_a_credential(services: Services) -> None:
+    values = {
+        (name, key): value
+        for name, service in services.items()
+        for key, value in (service.get("environment") or {}).items()
+        if re.search("KEY|PASSWORD|SECRET|TOKEN", key) and not key.endswith("_FILE") and value
+    }
+    assert {key for key in values if key[1] != "RAG_LLM_ANSWER_TOKENS"} == set()
+
+
+def test_all_are_confined(services: Services) -> None:
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert {"mem_limit", "pids_limit"} <= set(service), name
+        assert name == "secrets-check" or service["healthcheck"]["test"], name
+
+
+def test_the_numbers_follow_their_variables() -> None:
+    services = composed(*FILES, API_REPLICAS="5", AIRFLOW_WORKERS="3")["services"]
+    assert [services[name]["deploy"]["replicas"] for name in ("api", "airflow-worker")] == [5, 3]
+
+
+def test_without_the_file_there_is_nothing_of_it() -> None:
+    configuration = composed(FILES[0])
+    assert set(configuration["services"]) == {"airflow", "api", "mlflow", "rag"}
+    assert "secrets" not in configuration
+
+
+def test_the_example_names_every_variable_with_its_default() -> None:
+    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / FILES[1]).read_text()))
+    example = (ROOT / ".env.production.example").read_text()
+    assert {name: value for name, value in used.items() if f"#{name}={value}\n" not in example} == {}
+    assert f"\nCOMPOSE_FILE={':'.join(FILES)}\n" in example
+
+
+def test_the_images_of_spark_and_airflow_differ(services: Services) -> None:
+    images = {services[name]["image"] for name in services if name.startswith("spark")}
+    assert images == {"pipeline-spark:local"}
+    stages = re.split(r"^FROM ", Path(ROOT / "airflow" / "Dockerfile").read_text(), flags=re.M)
+    training = next(stage for stage in stages if stage.splitlines()[0].endswith("AS training"))
+    assert "airflow-venv" not in training
