@@ -37,13 +37,14 @@ def kill_once_two_work():
     print("killed", file=sys.stderr)
 
 
-def watched(function):
-    def counted(*arguments, **options):
+def watched(function, longer={}):
+    def counted(engine, parameters, *others):
         global calls
         calls += 1
         if calls == 2 and worker:  # the first has prepared the rows, so that the stage at work is one that trains
             threading.Thread(target=kill_once_two_work, daemon=True).start()
-        return function(*arguments, **options)
+            parameters = parameters | longer  # it is at work when the kill arrives, however quick the machine
+        return function(engine, parameters, *others)
 
     return counted
 
@@ -55,7 +56,7 @@ def trained(config):
         return f"{error.exit_code}: {error.message}"
 
 
-cluster.SparkEngine._fit = watched(cluster.SparkEngine._fit)
+cluster.SparkEngine._fit = watched(cluster.SparkEngine._fit, {"n_estimators": 100_000})
 local.LocalEngine.cross_validate = watched(local.LocalEngine.cross_validate)
 outcomes = []
 for config, worker in json.loads(sys.argv[1]):
