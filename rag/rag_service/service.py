@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from rag_service.answering.answerer import Answerer
-from rag_service.errors import NotReady, OtherEmbedder, RagError, TooBusy, Watched, counted
+from rag_service.errors import AlreadyReindexing, NotReady, OtherEmbedder, RagError, TooBusy, Watched, counted
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job, Jobs, Progress
 from rag_service.indexing.reindex import reindex
@@ -77,7 +77,7 @@ class Service:
         """Raises StoreAway, StoreDamaged, StoreTooNew."""
         self.settings = settings
         self.store = open_store(settings)
-        self.jobs = Jobs()
+        self.jobs = Jobs(self.store.board)
         self.watcher: Watcher | None = None
         self._parts: dict[str, Parts] = {}  # by the embedder's identity: while documents are reindexed there are two
         self._failure: RagError | None = None
@@ -124,8 +124,9 @@ class Service:
 
     def start_reindex(self) -> Progress:
         """Begins `reindex` in the background. Raises AlreadyReindexing, TooManyJobs."""
-        with self.store.reindexing():
-            pass
+        with self.store.alone("reindex") as alone:
+            if not alone:
+                raise AlreadyReindexing
         return self.jobs.start("reindex", self.reindex)
 
     def reindex(self, job: Job) -> None:
@@ -134,7 +135,9 @@ class Service:
 
         Raises AlreadyReindexing, ModelUnavailable.
         """
-        with self.store.reindexing():
+        with self.store.alone("reindex") as alone:
+            if not alone:
+                raise AlreadyReindexing
             embedder, serving = load_embedder(self.settings), next(iter(self._parts.values()), None)
             library = serving.library if serving else self.library_over(self.store, embedder)
             if embedder.identity in self._parts:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,10 +16,12 @@ import psycopg
 import pytest
 from conftest import wait_until_ready
 from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
 from storing import cut, edition, named, put, unit
 
 from rag_service.app import create_app
-from rag_service.errors import AlreadyReindexing, BadSettings, StoreAway, StoreTooNew
+from rag_service.errors import BadSettings, StoreAway, StoreTooNew, UnknownJob
+from rag_service.indexing.jobs import Job, Jobs, Progress
 from rag_service.language import terms_of
 from rag_service.settings import Settings, read_settings
 from rag_service.store.postgres import PostgresStore
@@ -107,11 +110,46 @@ PostgresStore(sys.argv[1]).put("c", named("a.txt", "2", "x y"), edition(), passa
         assert len(store.documents("c")) == 2
 
 
-def test_only_one_reindexes(store: Store) -> None:
-    with store.reindexing(), pytest.raises(AlreadyReindexing), store.reindexing():
-        pass
-    with store.reindexing():
-        pass
+def test_a_task_is_one_process_s_alone(store: Store) -> None:
+    with store.alone("reindex") as first, store.alone("reindex") as second, store.alone("watch") as other:
+        assert (first, second, other) == (True, False, True)
+    with store.alone("reindex") as again:
+        assert again
+
+
+def test_a_job_is_followed_and_cancelled_from_another_replica(url: str) -> None:
+    with closing(PostgresStore(url)) as store, closing(PostgresStore(url)) as other:
+        here, there = Jobs(store.board), Jobs(other.board)
+        begun, cancelled = threading.Event(), threading.Event()
+
+        def work(job: Job) -> None:
+            job.reaches(1, 3)
+            begun.set()
+            while True:  # until it is cancelled
+                job.works_on("a.txt")
+                cancelled.wait(0.01)
+
+        job = here.start("ingest", work).job
+        assert begun.wait(30)
+        assert there.find(job).state == "running"
+        assert [one.job for one in there.all()] == [job]
+        there.cancel(job)
+        while (seen := there.find(job)).state == "running":
+            cancelled.wait(0.01)
+        assert (seen.state, seen.done, seen.total) == ("cancelled", 1, 3)
+        with pytest.raises(UnknownJob):
+            there.find("another")
+
+
+def test_a_job_whose_replica_was_killed_has_failed(url: str) -> None:
+    with closing(PostgresStore(url)) as store:
+        board = store.board
+        job = Job("ingest").seen()
+        board.post(job.job, TypeAdapter(Progress).dump_json(job).decode())
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("UPDATE jobs SET seen_at = seen_at - 3600")
+
+        assert Jobs(board).find(job.job).state == "failed"
 
 
 def test_a_newer_releases_store_is_refused(url: str) -> None:

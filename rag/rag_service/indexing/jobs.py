@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from rag_service.errors import RagError, TooManyJobs, UnknownJob, counted
+from rag_service.store.protocol import JobBoard
 from rag_service.types import Verdict
 
 log = logging.getLogger(__name__)
@@ -20,6 +23,9 @@ _KEPT = 100  # the last jobs that have ended
 _AT_ONCE = 8
 # A watched folder may hold any number of files; the newest verdicts are enough to look at.
 _VERDICTS = 1000
+
+_POST_SECONDS = 1.0
+_LOST_SECONDS = 60.0  # since a replica last said how far a job is
 
 State = Literal["running", "done", "failed", "cancelled"]
 Result = dict[str, Any] | None
@@ -45,6 +51,9 @@ class Progress:
     error: str | None = None
     result: Result = None
     ended_at: str | None = None
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 class Cancelled(Exception):
@@ -107,23 +116,59 @@ class Job:
 
 
 class Jobs:
-    """Those that run and the last that ended. Nothing is kept across a restart: the store shows what is there."""
+    """Those that run and the last that ended; with a board, also the other replicas'. Without one, a restart forgets them:
+    the store shows what is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: JobBoard | None = None) -> None:
+        self._board = board
         self._lock = threading.Lock()
+        self._posting = threading.Lock()
         self._jobs: dict[str, Job] = {}
 
     def start(self, kind: str, work: Callable[[Job], Result]) -> Progress:
         """Runs `work` in a thread of its own; what it returns is the job's result. Raises TooManyJobs."""
         job = self._added(kind)
-        threading.Thread(target=_run, args=(job, work), name=kind, daemon=True).start()
+        threading.Thread(target=self._run, args=(job, work), name=kind, daemon=True).start()
         return job.seen()
 
     def run(self, kind: str, work: Callable[[Job], Result]) -> Progress:
         """Runs `work` here and comes back when it has ended, well or not. Raises TooManyJobs."""
         job = self._added(kind)
-        _run(job, work)
+        self._run(job, work)
         return job.seen()
+
+    def find(self, job: str) -> Progress:
+        """One job with its verdicts. Raises UnknownJob."""
+        with self._lock:
+            here = self._jobs.get(job)
+        if here is not None:
+            return here.seen()
+        posts = self._board.posts(job) if self._board else []
+        if not posts:
+            raise UnknownJob(job)
+        return _posted(*posts[0])
+
+    def cancel(self, job: str) -> Progress:
+        """Lets a job end at its next step; what it has done so far stays. Raises UnknownJob."""
+        progress = self.find(job)
+        with self._lock:
+            here = self._jobs.get(job)
+        if here is not None:
+            here.cancel()
+        elif self._board is not None:
+            self._board.cancel(job)
+        return progress
+
+    def all(self) -> list[Progress]:
+        """Every known job without its verdicts, the newest first."""
+        with self._lock:
+            here = [job.seen(False) for job in reversed(self._jobs.values())]
+        if self._board is None:
+            return here
+        known = {one.job for one in here}
+        others = [replace(_posted(*post), documents=()) for post in self._board.posts()]
+        everywhere = here + [one for one in others if one.job not in known]
+        return sorted(everywhere, key=lambda one: one.started_at, reverse=True)
 
     def _added(self, kind: str) -> Job:
         job = Job(kind)
@@ -134,29 +179,40 @@ class Jobs:
             for key in ended[: max(0, len(ended) - _KEPT + 1)]:
                 del self._jobs[key]
             self._jobs[job.seen().job] = job
+        self._post(job)
         return job
 
-    def find(self, job: str) -> Progress:
-        """One job with its verdicts. Raises UnknownJob."""
-        return self._known(job).seen()
+    def _run(self, job: Job, work: Callable[[Job], Result]) -> None:
+        ended = threading.Event()
+        if self._board is not None:
+            threading.Thread(target=self._keep_posting, args=(job, ended), name="post-job", daemon=True).start()
+        _run(job, work)
+        ended.set()
+        self._post(job)
 
-    def cancel(self, job: str) -> Progress:
-        """Lets a job end at its next step; what it has done so far stays. Raises UnknownJob."""
-        found = self._known(job)
-        found.cancel()
-        return found.seen()
+    def _keep_posting(self, job: Job, ended: threading.Event) -> None:
+        while not ended.wait(_POST_SECONDS):
+            self._post(job)
 
-    def _known(self, job: str) -> Job:
-        with self._lock:
-            if job not in self._jobs:
-                raise UnknownJob(job)
-            return self._jobs[job]
+    def _post(self, job: Job) -> None:
+        """Says on the board how far the job is, and cancels it where somebody wants that."""
+        if self._board is None:
+            return
+        try:
+            with self._posting:  # what is said last is how it ended
+                progress = job.seen()
+                if self._board.post(progress.job, _PROGRESS.dump_json(progress).decode()):
+                    job.cancel()
+        except RagError as error:  # the work itself goes on, or says so
+            log.warning("a job could not be posted: %s", error.detail)
 
-    def all(self) -> list[Progress]:
-        """Every known job without its verdicts, the newest first."""
-        with self._lock:
-            jobs = list(self._jobs.values())
-        return [job.seen(False) for job in reversed(jobs)]
+
+def _posted(progress: str, seconds_ago: float) -> Progress:
+    """What another replica said, which may have been killed since."""
+    found = _PROGRESS.validate_json(progress)
+    if found.state != "running" or seconds_ago < _LOST_SECONDS:
+        return found
+    return replace(found, state="failed", error="The replica that worked on it has ended. What it had done stays.")
 
 
 def _run(job: Job, work: Callable[[Job], Result]) -> None:

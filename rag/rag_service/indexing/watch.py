@@ -139,22 +139,29 @@ class Watcher:
             pass  # a part that cannot be read must not look as if its files were gone
         return {clean_name(name): path for name, path in files_under([self._folder])}
 
-    def _run(self, when: threading.Event) -> None:
+    def _watch(self) -> None:
         import watchfiles
 
+        self.reconcile()
+        for _ in watchfiles.watch(
+            self._folder,
+            watch_filter=None,
+            stop_event=self._stop,
+            rust_timeout=_LOOK_EVERY_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+        ):
+            self.reconcile()
+
+    def _run(self, when: threading.Event) -> None:
         when.wait()
         while not self._stop.is_set():
             try:
-                self.reconcile()
-                for _ in watchfiles.watch(
-                    self._folder,
-                    watch_filter=None,
-                    stop_event=self._stop,
-                    rust_timeout=_LOOK_EVERY_MS,
-                    yield_on_timeout=True,
-                    raise_interrupt=False,
-                ):
-                    self.reconcile()
+                with self._store.alone("watch") as alone:
+                    if alone:
+                        self._watch()
+                    else:  # another replica follows the folder; it may end
+                        self._stop.wait(_TRY_AGAIN_SECONDS)
             except Exception as error:  # whatever it is, the watching goes on and says why it cannot see
                 why = f"{type(error).__name__}: {error}"
                 if isinstance(error, RagError):

@@ -60,8 +60,8 @@ class Database(Protocol):
     def writing(self) -> AbstractContextManager[Transaction]:
         """Everything or nothing, one writer after the other, whichever process they are in."""
 
-    def reindexing(self) -> AbstractContextManager[None]:
-        """See Store.reindexing."""
+    def alone(self, task: str) -> AbstractContextManager[bool]:
+        """See Store.alone."""
 
     def close(self) -> None: ...
 

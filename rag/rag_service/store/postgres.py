@@ -16,16 +16,18 @@ from pgvector.psycopg import register_vector
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from rag_service.errors import AlreadyReindexing, StoreAway, StoreFull, StoreTooNew
+from rag_service.errors import StoreAway, StoreFull, StoreTooNew
 from rag_service.store.database import MOST_ROWS, Rows, rarest
 from rag_service.store.protocol import Stored, Vectors, View
 from rag_service.store.sql import SqlStore
 from rag_service.types import Span
 
 # One writer at a time, so that a higher number in `changes` is also a later commit; any numbers that nobody else uses.
-_WRITER, _REINDEXER = 7_246_001, 7_246_002
+_WRITER, _TASKS = 7_246_001, 7_246_002
 _MOST_CONNECTIONS = 16
 _WAIT_SECONDS = 10.0
+_MOST_JOBS = 500
+_NOW = "extract(epoch FROM clock_timestamp())"
 # BM25 as SQLite's full text computes it (Robertson and Zaragoza 2009).
 _K1, _B = 1.2, 0.75
 _LEAST_WEIGHT = 1e-6  # of a term that half of the passages or more hold
@@ -34,7 +36,37 @@ _LEAST_WEIGHT = 1e-6  # of a term that half of the passages or more hold
 class PostgresStore(SqlStore):
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         """Connects to the database, and makes or migrates its tables. Raises StoreAway, StoreTooNew."""
-        super().__init__(PostgresDatabase(url, password_file))
+        database = PostgresDatabase(url, password_file)
+        super().__init__(database)
+        self.board = _Board(database)
+
+
+class _Board:
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    def post(self, job: str, progress: str) -> bool:
+        with self._database.writing() as transaction:
+            transaction.execute(
+                "DELETE FROM jobs WHERE job IN (SELECT job FROM jobs ORDER BY seen_at DESC OFFSET ?)", (_MOST_JOBS,)
+            )
+            [cancelled] = transaction.execute(
+                f"INSERT INTO jobs VALUES (?, ?, {_NOW}, false) ON CONFLICT (job) DO UPDATE SET "
+                "progress = excluded.progress, seen_at = excluded.seen_at RETURNING cancelled",
+                (job, progress),
+            ).fetchone()
+        return bool(cancelled)
+
+    def posts(self, job: str = "") -> list[tuple[str, float]]:
+        with self._database.reading() as transaction:
+            rows = transaction.execute(
+                f"SELECT progress, {_NOW} - seen_at FROM jobs WHERE ? IN (job, '') ORDER BY seen_at DESC", (job,)
+            )
+            return [(progress, float(ago)) for progress, ago in rows]
+
+    def cancel(self, job: str) -> None:
+        with self._database.writing() as transaction:
+            transaction.execute("UPDATE jobs SET cancelled = true WHERE job = ?", (job,))
 
 
 class PostgresDatabase:
@@ -66,14 +98,12 @@ class PostgresDatabase:
             yield transaction
 
     @contextmanager
-    def reindexing(self) -> Iterator[None]:
-        with (
-            self._explained(),
-            psycopg.connect(self._url, **self._options) as connection,
-        ):  # the lock lasts as long as it
-            if connection.execute("SELECT NOT pg_try_advisory_lock(%s)", (_REINDEXER,)).fetchone() == (True,):
-                raise AlreadyReindexing
-            yield
+    def alone(self, task: str) -> Iterator[bool]:
+        # The lock lasts as long as the connection.
+        with self._explained(), psycopg.connect(self._url, **self._options) as connection:
+            yield connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_TASKS, task)).fetchone() == (
+                True,
+            )
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[PostgresTransaction]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy
 from numpy.typing import NDArray
@@ -138,8 +138,8 @@ class Store(Protocol):
     def use_edition(self, edition: Edition) -> bool:
         """Lets every collection answer with this edition from now on; False where a document lacks it still."""
 
-    def reindexing(self) -> AbstractContextManager[None]:
-        """Nobody else reindexes meanwhile, in whichever process. Raises AlreadyReindexing."""
+    def alone(self, task: Literal["reindex", "watch"]) -> AbstractContextManager[bool]:
+        """Nobody else has this task meanwhile, in whichever process; False where somebody has it now."""
 
     def sweep(self) -> bool:
         """Deletes a part of what no name stands for any more, and no request can still use; True where more is left."""
@@ -220,7 +220,23 @@ class Store(Protocol):
 
     def remember(self, view: View, value: str) -> None: ...
 
+    # Jobs, where several replicas share the store.
+    @property
+    def board(self) -> JobBoard | None: ...
+
     def close(self) -> None: ...
+
+
+class JobBoard(Protocol):
+    """Where each replica says how far its jobs are, for the others to read."""
+
+    def post(self, job: str, progress: str) -> bool:
+        """Says how far a job is; True where somebody wants it cancelled."""
+
+    def posts(self, job: str = "") -> list[tuple[str, float]]:
+        """What was last said of this job or of all, the newest first, and how many seconds ago."""
+
+    def cancel(self, job: str) -> None: ...
 
 
 def every_document(store: Store, collection: str) -> Iterator[DocumentSummary]:

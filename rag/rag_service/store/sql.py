@@ -25,7 +25,19 @@ from rag_service.store.contents import (
     summary_of,
 )
 from rag_service.store.database import Database, Transaction
-from rag_service.store.protocol import NEXT, PREVIOUS, Change, Edition, Named, Numbers, Original, Passages, Stored, View
+from rag_service.store.protocol import (
+    NEXT,
+    PREVIOUS,
+    Change,
+    Edition,
+    JobBoard,
+    Named,
+    Numbers,
+    Original,
+    Passages,
+    Stored,
+    View,
+)
 from rag_service.store.states import (
     chunks_of,
     copy_to_next,
@@ -55,6 +67,8 @@ _AT_ONCE = 200  # documents or passages that one step of sweeping deletes
 
 
 class SqlStore:
+    board: JobBoard | None = None
+
     def __init__(self, database: Database) -> None:
         self.database = database
 
@@ -157,8 +171,8 @@ class SqlStore:
             log_change(transaction, None)
         return True
 
-    def reindexing(self) -> AbstractContextManager[None]:
-        return self.database.reindexing()
+    def alone(self, task: str) -> AbstractContextManager[bool]:
+        return self.database.alone(task)
 
     def sweep(self) -> bool:
         long_ago = time.time() - _LONGEST_REQUEST

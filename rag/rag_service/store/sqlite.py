@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from rag_service.errors import AlreadyReindexing, StoreDamaged, StoreFull
+from rag_service.errors import StoreDamaged, StoreFull
 from rag_service.store.sql import SqlStore
 from rag_service.store.sqlite_schema import open_file
 from rag_service.store.sqlite_transaction import SqliteTransaction
@@ -48,13 +48,14 @@ class SqliteDatabase:
             yield transaction
 
     @contextmanager
-    def reindexing(self) -> Iterator[None]:
-        with self._path.with_name("reindex.lock").open("ab") as file:
+    def alone(self, task: str) -> Iterator[bool]:
+        with self._path.with_name(f"{task}.lock").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise AlreadyReindexing from error
-            yield
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
