@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from conftest import wait_until_ready
@@ -69,6 +70,29 @@ def test_files_come_change_move_and_go(folder: Path, store: Store, watcher: Watc
     watcher.reconcile()
     assert names(store) == ["ale.md"]
     assert store.lexical(store.view("c"), ["spirit"], 5) == []
+
+
+def test_one_of_several_follows_until_it_ends(store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_service.indexing.watch._TRY_AGAIN_SECONDS", 0.2)
+    tried, at_once, alone = threading.Semaphore(0), threading.Event(), store.alone
+
+    def counted(task: Literal["reindex", "watch"]) -> AbstractContextManager[bool]:
+        tried.release()
+        return alone(task)
+
+    monkeypatch.setattr(store, "alone", counted)
+    at_once.set()
+    with alone("watch") as other:  # another replica has it
+        assert other
+        watcher.start(at_once)
+        assert tried.acquire(timeout=30)
+        assert tried.acquire(timeout=30)  # a second time: the first has not begun
+        assert watcher.state.checked_at is None
+    try:
+        while names(store) != ["deep/beer.md", "port.txt"]:
+            time.sleep(0.01)
+    finally:
+        watcher.close()
 
 
 def test_what_was_removed_while_nobody_watched_is_forgotten_at_the_start(
