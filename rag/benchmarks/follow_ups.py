@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measured import loaded
+from benchmarks.measured import loaded, options
 from rag_service.answering.answerer import Answerer
 from rag_service.answering.follow_ups import complete
 from rag_service.types import Turn
@@ -60,6 +60,7 @@ def row(name: str, answerer: Answerer, asked: Sequence[tuple[str, str]]) -> None
 
 
 def main() -> None:
+    options(__doc__).parse_args()
     with loaded() as service:
         parts = service.parts()
         for file in sorted((Path(__file__).parent.parent / "documents").iterdir()):

@@ -116,8 +116,8 @@ class Job:
 
 
 class Jobs:
-    """Those that run and the last that ended; with a board, also the other replicas'. Without one, a restart forgets them:
-    the store shows what is there."""
+    """Those that run and the last that ended; with a board, also the other replicas'. Without one, a restart forgets
+    them: the store shows what is there."""
 
     def __init__(self, board: JobBoard | None = None) -> None:
         self._board = board
