@@ -79,7 +79,8 @@ def ingest(store_path: Path, promised_path: Path, seed: int) -> None:
             store.delete("c", known.id)
             version_now = 0
         elif what < 0.25:
-            library.add(name, text.encode(), "c")
+            if library.add(name, text.encode(), "c").verdict == "failed":
+                continue  # nothing was acknowledged
             version_now = version
         else:
             edition = store.edition() or edition_of(Digests.identity)

@@ -11,7 +11,7 @@ import pytest
 from pdf_files import pdf
 
 from rag_service.errors import LoadFailed
-from rag_service.reading import Limits, extract, kind_of
+from rag_service.reading import Limits, extract, kind_of, reader_processes
 from rag_service.reading.blocks import assemble
 from rag_service.types import Extracted
 
@@ -116,3 +116,13 @@ def test_a_reader_that_was_killed_is_replaced(limits: Limits) -> None:
         os.kill(one, signal.SIGKILL)
 
     assert extract("a.txt", b"two", limits).text == "two"
+
+
+def test_files_are_read_where_whoever_started_the_service_ignores_ended_children(limits: Limits) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        reader_processes.end_all()  # the next one inherits it
+        assert extract("a.txt", b"Red wine is dry.", limits).text == "Red wine is dry."
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+        reader_processes.end_all()

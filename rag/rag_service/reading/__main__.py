@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import resource
+import signal
 import socket
 import sys
 from typing import Any
@@ -71,5 +72,7 @@ def answer(data: bytes, kind: str, memory: int, seconds: int, text_bytes: int, *
 
 
 if __name__ == "__main__":
+    # A supervisor may ignore it; then no child could be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with socket.socket(fileno=0) as to_service:
         serve(to_service)
