@@ -128,7 +128,10 @@ class NotCsv(RequestRefused, status=422, title="The body is not valid CSV"):
 
 
 class WrongContent(RequestRefused, status=422, title="The input does not fit the model"):
-    hint = "Give every feature of the model once, with its type; GET /model lists them and /docs shows an example."
+    hint = (
+        "Give every feature of the model once, with its type; GET /model or /models/NAME/model lists them, /docs shows "
+        "an example."
+    )
 
     def __init__(self, complaints: Sequence[Complaint]) -> None:
         """The first complaint makes the sentence; at most 20 are listed."""

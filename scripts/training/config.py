@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -308,9 +309,9 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     data: Any = content.get("data")
     for key in {"source", "sample"} & data.keys() if isinstance(data, dict) else ():
         if isinstance(data[key], str):
-            data[key] = str(path.parent / data[key])
+            data[key] = os.path.normpath(path.parent / data[key])
         elif isinstance(data[key], list):
-            data[key] = [str(path.parent / str(name)) for name in data[key]]
+            data[key] = [os.path.normpath(path.parent / str(name)) for name in data[key]]
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content

@@ -54,7 +54,7 @@ def look(tmp_path: Path) -> Look:
         for name, texts in columns.items():
             summaries[name] = Summary()
             labels = name == "y" and task == "classification"
-            for part in (texts[:100], texts[100:]):
+            for part in (texts[:-100], texts[-100:]):  # of the first, too many different texts are not kept
                 other = Summary()
                 other.add(pa.array(part, pa.string()), reading, labels, (-LARGEST, LARGEST))
                 summaries[name].merge(other)
@@ -73,6 +73,7 @@ def with_one(texts: list[str], place: int, cell: str) -> list[str]:
 
 
 DAYS = [str(pd.Timestamp("2000-01-01") + pd.Timedelta(days=i))[:10] for i in range(3000)]  # more than are kept
+MANY = [f"{i}.5" for i in range(3000)]
 WITHOUT_THOUSANDS, WITHOUT_CURRENCY = "a number without thousands separators", "a number without a currency"
 LIKE_A_DATE = "a date like 2024-01-31"
 
@@ -151,7 +152,9 @@ LIKE_A_DATE = "a date like 2024-01-31"
             )
             for word, quoted in (("-", "'-'"), ("#N/A", "'#N/A'"), ("\\N", "'\\N'"), ("don't know", "'don''t know'"))
         ],
+        (with_one(MANY, 7, "#N/A"), 9, "a number", "data.missing: ['na', 'n/a', 'nan', 'null', '?', '#N/A']"),
         (with_one(cells("{i}.5"), 7, "12o"), 9, "a number", "Correct the cell"),
+        ([f"{1000 + i}{'PASS' if i % 3 else 'FAIL'}" for i in range(ROWS)], 2, "a number without its unit", "letter"),
         ([["1", "2", "3", "4", "crew"][i % 5] for i in range(ROWS)], 6, "a number", "let each begin with a letter"),
         (with_one(cells("2024-01-{d:02}"), 7, "-"), 9, LIKE_A_DATE, "'?', '-']"),
         (cells("{i}.125%"), 2, "a number without %", "Remove the % sign"),
@@ -173,6 +176,12 @@ def test_what_is_written_otherwise_than_is_read_gets_its_advice(
         look(texts).findings.settle()
     assert f"row {row}, column 'x': expected {expected}, found '{texts[row - 2]}'" in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_texts_that_are_too_many_to_be_kept_are_told_apart_all_the_same(look: Look) -> None:
+    for form, what in (("the guest number {i} was pleased with all", "free text"), ("guest-{i}", "an identifier")):
+        with pytest.raises(DataError, match=f"looks like {what}"):
+            look([form.format(i=i) for i in range(3000)]).findings.settle()
 
 
 def test_advice_follows_the_decimal_sign_of_the_configuration_and_of_other_columns(look: Look) -> None:

@@ -329,6 +329,8 @@ class _Look:
         expected, hint = ADVICE[shape]
         if shape == "other decimal" and self.config.data.decimal == ",":
             expected, hint = "a number with a decimal comma", "Write the numbers as data.decimal says, or change it."
+        if shape == "unit" and re.search(r"\w{4}$", cell.lstrip("0123456789")) and " " not in cell:
+            hint = f"{hint} {CODES}"  # "2013PASS"
         if shape == "text":
             codes = f" {CODES}" if not more and summary.shapes["text"] > FEWEST_CODES * summary.present else ""
             hint = f"{more} {self.no_value()}{hint}{codes}".strip()
@@ -336,7 +338,8 @@ class _Look:
 
     def no_value(self) -> str:
         """Advice on words among numbers or dates that may mean that there is no value."""
-        known = [text for text in self.summary.texts if not any(map(str.isdigit, text))]
+        texts = dict.fromkeys((*self.summary.texts, self.summary.examples.get("text", "0")))  # not all need be kept
+        known = [text for text in texts if not any(map(str.isdigit, text))]
         if not 0 < len(known) <= MOST_WORDS:
             return ""
         words = ", ".join("'" + word.replace("'", "''") + "'" for word in (*self.config.data.missing, *known))
@@ -354,14 +357,14 @@ class _Look:
         if distinct <= MOST_LABELS or (distinct <= MOST_TEXTS and distinct <= MOSTLY * present):
             self.spellings("categories")
             return
-        if np.mean([len(text.split()) for text in self.summary.texts]) > 3:
+        texts = self.summary.texts or self.summary.examples.values()  # of very many, none may be kept
+        if np.mean([len(text.split()) for text in texts]) > 3:
             what = "free text"
             hint = "Free text is no feature: add it to data.ignore, or replace it by columns of what it says."
         elif distinct >= ONE_EACH * present:
             what, hint = "an identifier", "A model learns nothing from it: add it to data.ignore."
         else:
             what, hint = "names of many things", "Join rare ones to groups, or add it to data.ignore."
-        texts = self.summary.texts
         if what != "free text" and sum(any(map(str.isdigit, text)) for text in texts) > MOSTLY * len(texts):
             hint += " If it is a number or a date with something around it, write it alone (12.5, 2024-01-31)."
         self.refuse(

@@ -87,7 +87,8 @@ def find(data: Data, quiet: bool = False) -> Source:
     if not files:
         raise SourceError(
             f"{data.place}: no such file",
-            "Name your file in pipeline.yaml (data.source), or with --data (score: --input).",
+            "Name your file in data.source, from the folder of the pipeline's own file on, or with --data (score: "
+            "--input), from where you are.",
         )
     sample = Path(data.sample).resolve() if data.sample else None
     synthetic = any(file.resolve() == sample for file in files)
