@@ -28,6 +28,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "postgres_password": token_hex,
     "postgres_airflow_password": token_hex,
     "postgres_mlflow_password": token_hex,
+    "postgres_rag_password": token_hex,
     "redis_password": token_hex,
     "airflow_fernet_key": fernet_key,
     "airflow_secret_key": long_key,

@@ -18,7 +18,7 @@ from rag_service.settings import Settings, read_settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: done. 1: refused, or a file failed. 2: wrong use, a wrong setting, or the port is taken."""
     options = _parser().parse_args(arguments)
-    level = logging.INFO if options.command == "serve" else logging.WARNING
+    level = logging.INFO if options.command in ("serve", "work") else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:

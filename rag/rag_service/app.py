@@ -37,7 +37,7 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = Service(settings)
         app.state.first_use = FirstUse(app.state.service) if lasting else None
-        app.state.service.start()
+        app.state.service.start(lasting)
         yield
         app.state.service.close()
         if app.state.traces is not None:

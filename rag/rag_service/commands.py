@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rag_service.errors import LoadFailed, counted
+from rag_service.errors import BadSettings, LoadFailed, counted
 from rag_service.evaluation.gate import as_row, as_text, read_gate
 from rag_service.evaluation.run import Plan, Step, evaluate, evaluate_and_log, swept
 from rag_service.indexing.ingest import files_under, read_file
@@ -49,6 +51,8 @@ def add_commands(commands: Any) -> None:
     collection.add_argument("action", choices=["list", "next", "promote", "rollback", "delete"])
     collection.add_argument("name", nargs="?", default="default")
     _command(commands, "mcp", "tools for assistants on standard input and output (Model Context Protocol)", _mcp)
+    work = commands.add_parser("work", help="add what is uploaded to replicas over PostgreSQL, until it is stopped")
+    work.set_defaults(run=_work)
     _add_eval(commands)
 
 
@@ -193,6 +197,23 @@ def _mcp(settings: Settings, options: argparse.Namespace) -> int:
 
     with client(settings, options.url, needs_generator=True) as service:
         serve_stdio(service)
+    return 0
+
+
+def _work(settings: Settings, options: argparse.Namespace) -> int:
+    if settings.store is None:
+        raise BadSettings(
+            "`work` adds what is uploaded to replicas over PostgreSQL, and RAG_STORE is not set.",
+            "Set RAG_STORE (docs/postgresql.md). Over SQLite there is one service, which adds by itself.",
+        )
+    stopped = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stopped.set())
+    with closing(Service(settings.model_copy(update={"generator": "none", "work": True}))) as service:
+        service.start()
+        service.loaded.wait()
+        service.parts()  # raises what kept the models from loading
+        stopped.wait()
     return 0
 
 

@@ -227,6 +227,12 @@ class StoreTooNew(_Worded):
     advice = "Start the newer release again, or put a backup of before its first start in place."
 
 
+class StoreTooOld(_Worded):
+    status, title = 503, "The database's pgvector is too old"
+    words = "RAG_SEARCH=store needs pgvector {1} or newer, and the database has {0}."
+    advice = "Install a newer one and run ALTER EXTENSION vector UPDATE, or set RAG_SEARCH=memory."
+
+
 # ---- Evaluations
 
 

@@ -14,6 +14,7 @@ from rag_service.errors import AlreadyReindexing, NotReady, OtherEmbedder, RagEr
 from rag_service.indexing.ingest import Library
 from rag_service.indexing.jobs import Job, Jobs, Progress
 from rag_service.indexing.reindex import reindex
+from rag_service.indexing.uploads import UploadWorker
 from rag_service.indexing.watch import Watcher
 from rag_service.models.engines import ChatGenerator, Embedder, Generator
 from rag_service.models.load import load_embedder, load_generator
@@ -21,7 +22,7 @@ from rag_service.reading import Limits
 from rag_service.search.retriever import Retriever
 from rag_service.settings import Settings
 from rag_service.store.faiss_index import Index
-from rag_service.store.protocol import Edition, Store
+from rag_service.store.protocol import Edition, Store, VectorIndex
 from rag_service.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Parts:
     library: Library
     answerer: Answerer
     quoting: Answerer
-    index: Index
+    index: VectorIndex
 
     @property
     def sent_to(self) -> str | None:
@@ -79,6 +80,8 @@ class Service:
         self.store = open_store(settings)
         self.jobs = Jobs(self.store.board)
         self.watcher: Watcher | None = None
+        self.uploads: UploadWorker | None = None
+        self.keeps_uploads = False  # until they are added, by whichever replica
         self._parts: dict[str, Parts] = {}  # by the embedder's identity: while documents are reindexed there are two
         self._failure: RagError | None = None
         self.loaded = threading.Event()  # set when loading has ended, well or not
@@ -87,9 +90,9 @@ class Service:
         self._waiting = threading.BoundedSemaphore(settings.max_waiting)
         self._closing = threading.Event()
 
-    def start(self) -> None:
+    def start(self, lasting: bool = True) -> None:
         """Loads the models in the background; `parts` raises NotReady until then. Then also follows the watched folder,
-        if one is set, and deletes what nothing needs any more."""
+        if one is set, adds the uploads that wait, where it is `lasting`, and deletes what nothing needs any more."""
         threading.Thread(target=self._load_and_keep, name="load-models", daemon=True).start()
         threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
         if self.settings.watched is not None:
@@ -98,6 +101,11 @@ class Service:
                 folder, collection, self.store, lambda: self.parts().library, self.jobs, self.settings.max_file_bytes
             )
             self.watcher.start(self.loaded)
+        if lasting and self.store.board is not None:
+            self.keeps_uploads = True
+            if self.settings.work:
+                self.uploads = UploadWorker(self.store.board, self.jobs, lambda: self.parts().library)
+                self.uploads.start(self.loaded)
 
     def load(self) -> Parts:
         """Loads the models now. Raises ModelUnavailable, UnfitModel, OtherEmbedder.
@@ -185,6 +193,8 @@ class Service:
 
     def close(self) -> None:
         self._closing.set()
+        if self.uploads is not None:
+            self.uploads.close()
         if self.watcher is not None:
             self.watcher.close()
         for parts in self._parts.values():
@@ -232,12 +242,21 @@ class Service:
     def _put_together(
         self, embedder: Embedder, generator: Generator | ChatGenerator | None, without: str | None, library: Library
     ) -> Parts:
-        index = Index(self.store, embedder.dimension, self.settings.data_dir / "index")
+        index = self._index(embedder.dimension)
         retriever = Retriever(index, self.store)
         answerer, quoting = (
             Answerer(embedder, one, retriever, self.store, self.settings.threshold) for one in (generator, None)
         )
         return Parts(embedder, generator, without, library, answerer, quoting, index)
+
+    def _index(self, dimension: int) -> VectorIndex:
+        if self.settings.search == "memory":
+            return Index(self.store, dimension, self.settings.data_dir / "index")
+        from rag_service.store.postgres import PostgresStore
+        from rag_service.store.postgres_index import PostgresIndex
+
+        assert isinstance(self.store, PostgresStore)  # the settings see to it
+        return PostgresIndex(self.store.database, dimension)
 
     def _stored_embedder(self, stored: Edition, refused: OtherEmbedder) -> Embedder:
         """The embedder that made the stored vectors. Raises `refused` where it cannot be had any more."""

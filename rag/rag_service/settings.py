@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     models_dir: Path = Path("var/rag/models")
     store: str | None = None  # postgresql://user@host/database; else a file in the data folder
     store_password_file: Path | None = None
+    work: bool = True  # False: what is uploaded to replicas over PostgreSQL, `python -m rag_service work` adds
+    search: Literal["memory", "store"] = "memory"  # where vectors are compared
     watch: str | None = None
 
     # Both are a folder, or a name on the hub with the commit that was tried. The generator may also be `none`: quotes
@@ -101,6 +103,14 @@ class Settings(BaseSettings):
         if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query):
             raise ValueError("must be like http://127.0.0.1:11434/v1, without a name, a password or a query")
         return url
+
+    @model_validator(mode="after")
+    def _store_can_search(self) -> Self:
+        if self.search == "store" and self.store is None:
+            raise ValueError(
+                "RAG_SEARCH is store, which compares vectors inside PostgreSQL: set RAG_STORE too, or RAG_SEARCH=memory"
+            )
+        return self
 
     @model_validator(mode="after")
     def _server_is_named(self) -> Self:

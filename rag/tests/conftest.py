@@ -73,15 +73,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.cleanup()
 
 
+@pytest.fixture
+def url(postgres: str) -> str:
+    """An empty database of the test's own."""
+    name = f"store_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres.format(name)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], SqlStore]:
     """Opens the test's store, once more each time, as another process would."""
     if request.param == "sqlite":
         return lambda: SqliteStore(tmp_path / "data" / "store.db")
-    url, name = request.getfixturevalue("postgres"), f"store_{uuid.uuid4().hex}"
-    with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return lambda: PostgresStore(url.format(name))
+    url = request.getfixturevalue("url")
+    return lambda: PostgresStore(url)
 
 
 @pytest.fixture

@@ -32,19 +32,13 @@ from rag_service.types import Span
 DOCUMENTS = Path(__file__).parent.parent / "documents"
 
 
-@pytest.fixture
-def url(postgres: str, request: pytest.FixtureRequest) -> str:
-    name = re.sub(r"\W", "_", request.node.name)[:60]
-    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgres.format(name)
-
-
-@pytest.fixture
-def replicas(url: str, settings: Settings, tmp_path: Path) -> Iterator[list[TestClient]]:
-    """Two services over one store."""
+@pytest.fixture(params=["memory", "store"])
+def replicas(
+    url: str, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[list[TestClient]]:
+    """Two services over one store, which compare vectors in their memory, or in it."""
     with ExitStack() as stack:
-        there = {"store": url, "data_dir": tmp_path / "data"}
+        there = {"store": url, "data_dir": tmp_path / "data", "search": request.param}
         apps = [create_app(settings.model_copy(update=there)) for _ in range(2)]
         clients = [stack.enter_context(TestClient(app)) for app in apps]
         for client in clients:

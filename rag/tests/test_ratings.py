@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,17 @@ def test_a_kill_while_a_rating_was_written_loses_no_other_one(tmp_path: Path) ->
     ratings.append(path, Rating(CUP, "default", False, False, ()))
 
     assert [one.question for one in read_ratings(path)] == [CORKS, CUP]
+
+
+def test_replicas_that_share_a_folder_lose_no_rating_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    rating = 'append(Path(sys.argv[1]), Rating(f"{sys.argv[2]} {number}?", "c", True, True, ()))'
+    program = "import sys\nfrom pathlib import Path\nfrom rag_service.evaluation.ratings import Rating, append\n"
+    program += f"for number in range(100): {rating}"
+    replicas = [subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in ("one", "other")]
+
+    assert [replica.wait() for replica in replicas] == [0, 0]
+    assert len(read_ratings(path)) == 200
 
 
 def test_the_file_has_a_limit(rated: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

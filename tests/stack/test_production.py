@@ -62,7 +62,7 @@ def test_only_the_proxy_has_a_way_out_and_the_documents_where_it_is_asked_for(pr
 
 def test_the_databases_are_reached_by_those_that_need_them(services: Services) -> None:
     on_database = {name for name, service in services.items() if "database" in (service.get("networks") or ())}
-    assert on_database == {"postgres", "mlflow", *SERVER}
+    assert on_database == {"postgres", "mlflow", "rag", "rag-worker", *SERVER}
     assert set(services["postgres"]["networks"]) == {"database"}
 
 
@@ -72,8 +72,10 @@ def test_each_has_its_own_secrets_and_no_others(services: Services) -> None:
     assert {name: holders[name] for name in SERVER} == dict.fromkeys(SERVER, server | {"airflow_jwt_secret"})
     assert holders["airflow-worker"] == {"redis_password", "rag_keys"}
     assert (holders["mlflow"], holders["api"], holders["rag"], holders["proxy"], holders["redis"]) == (
-        {"postgres_mlflow_password"}, {"api_keys"}, {"rag_keys"}, {"proxy_password"}, {"redis_password"}
+        {"postgres_mlflow_password"}, {"api_keys"}, {"rag_keys", "postgres_rag_password"}, {"proxy_password"},
+        {"redis_password"},
     )  # fmt: skip
+    assert holders["rag-worker"] == {"postgres_rag_password"}
     assert "signing-key" in sources(services["airflow-worker"], "volumes")
     assert [name for name, service in services.items() if "signing-key" in sources(service, "volumes")] == [
         "airflow-worker"
@@ -107,12 +109,40 @@ def test_all_are_confined(services: Services) -> None:
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert {"mem_limit", "pids_limit"} <= set(service), name
-        assert name == "secrets-check" or service["healthcheck"]["test"], name
+        assert name in ("secrets-check", "rag-worker") or service["healthcheck"]["test"], name
 
 
 def test_the_numbers_follow_their_variables() -> None:
-    services = composed(*FILES, API_REPLICAS="5", AIRFLOW_WORKERS="3")["services"]
-    assert [services[name]["deploy"]["replicas"] for name in ("api", "airflow-worker")] == [5, 3]
+    services = composed(*FILES, API_REPLICAS="5", RAG_REPLICAS="4", RAG_WORKERS="2", AIRFLOW_WORKERS="3")["services"]
+    replicas = [services[name]["deploy"]["replicas"] for name in ("api", "rag", "rag-worker", "airflow-worker")]
+    assert replicas == [5, 4, 2, 3]
+
+
+def test_the_documents_are_in_a_database_of_their_own_with_pgvector(services: Services) -> None:
+    made = (ROOT / "postgres" / "databases.sql").read_text()
+    for environment in (services["rag"]["environment"], services["rag-worker"]["environment"]):
+        assert environment["RAG_STORE"] == "postgresql://rag@postgres/rag"
+        assert environment["RAG_STORE_PASSWORD_FILE"] == "/run/secrets/postgres_rag_password"
+    assert services["postgres"]["image"].startswith("pgvector/pgvector:pg17")
+    assert "CREATE DATABASE rag OWNER rag;" in made
+    assert made.endswith("\\connect rag\nCREATE EXTENSION vector;\n")
+    assert "postgres_rag_password" in sources(services["postgres"], "secrets")
+
+
+def test_the_replicas_leave_what_is_uploaded_to_the_workers(services: Services) -> None:
+    assert services["rag"]["environment"]["RAG_WORK"] == "false"
+    assert services["rag-worker"]["command"][-1] == "work"
+    folders = ("/var/lib/rag", "/srv/rag/documents")  # converted models; what is watched
+    mounted = {name: {one["target"] for one in services[name]["volumes"]} for name in ("rag", "rag-worker")}
+    assert mounted["rag"] == mounted["rag-worker"] == set(folders)
+
+
+def test_every_database_that_is_made_is_closed_to_the_others() -> None:
+    made = (ROOT / "postgres" / "databases.sql").read_text()
+    databases = set(re.findall(r"CREATE DATABASE (\w+) OWNER \1;", made))
+    closed = re.search(r"REVOKE ALL ON DATABASE ([\w, ]+) FROM PUBLIC;", made)
+    assert closed is not None
+    assert set(closed[1].split(", ")) == databases | {"postgres"}
 
 
 def test_without_the_file_there_is_nothing_of_it() -> None:

@@ -6,9 +6,9 @@ do not answer, and what it cited. Of a good answer that is the evidence which is
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,6 @@ from rag_service.evaluation.questions import Question
 from rag_service.store.protocol import Store
 
 _MOST_BYTES = 16 * 1024 * 1024
-_writing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ def append(path: Path, rating: Rating) -> None:
     """Writes the rating to the file's end; it is on disk when this returns. Raises RatingsFull, StoreFull."""
     line = json.dumps({**asdict(rating), "rated_at": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n"
     try:
-        with _writing, path.open("a+b") as file:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # several replicas may share the folder
             file.seek(0)
             whole = file.read().rfind(b"\n") + 1
             if whole + len(line) > _MOST_BYTES:

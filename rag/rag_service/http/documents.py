@@ -48,7 +48,7 @@ def add_documents(
 ) -> dict[str, Any]:
     """Adds files; a verdict for each: indexed, unchanged or failed with the reason, and with warnings of what was not
     read. With `background=true` the answer comes at once, with status 202 and a job: GET /jobs/{job} shows how far it
-    is, and the verdicts as they fall."""
+    is, and the verdicts as they fall. Over PostgreSQL that is a promise: whatever is killed, the files are added."""
     grant.check(collection)
     if len(files) > service.settings.max_files:
         raise TooManyFiles(counted(len(files), "file"), service.settings.max_files)
@@ -81,6 +81,9 @@ def _invalid(field: str, message: str) -> RequestValidationError:
 def _added_later(
     service: Service, files: Sequence[UploadFile], collection: str, metadata: Mapping[str, str] | None, most: int
 ) -> dict[str, Any]:
+    if service.keeps_uploads:
+        contents = ((file.filename or "unnamed", file.file.read(most)) for file in files)
+        return asdict(service.jobs.upload(collection, metadata, contents, len(files)))
     held = ExitStack()
     copies: list[tuple[str, IO[bytes]]] = []
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -60,14 +60,19 @@ class Cancelled(Exception):
     """The work ends here; what it had done stays."""
 
 
+class Postponed(Exception):
+    """The work cannot go on here and now; somebody takes it up again."""
+
+
 class Job:
     """What the work reports of itself, step by step."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str = "", before: Progress | None = None) -> None:
+        """A new job, or one that goes on from where it was."""
         self._lock = threading.Lock()
-        self._verdicts: deque[Verdict] = deque(maxlen=_VERDICTS)
-        self._counts: Counter[str] = Counter()
-        self._progress = Progress(secrets.token_hex(8), kind, _now())
+        self._progress = before or Progress(secrets.token_hex(8), kind, _now())
+        self._verdicts: deque[Verdict] = deque(self._progress.documents, maxlen=_VERDICTS)
+        self._counts: Counter[str] = Counter(self._progress.counts)
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -137,6 +142,33 @@ class Jobs:
         self._run(job, work)
         return job.seen()
 
+    def upload(
+        self, collection: str, metadata: Mapping[str, str] | None, files: Iterable[tuple[str, bytes]], count: int
+    ) -> Progress:
+        """Keeps `count` files on the board for whoever takes them, of whichever replica. Raises TooManyJobs."""
+        assert self._board is not None
+        progress = replace(Job("ingest").seen(), total=count)
+        self._board.upload(progress.job, _PROGRESS.dump_json(progress).decode(), collection, metadata, files)
+        return progress
+
+    def take(self, work: Callable[[Job], Result]) -> bool:
+        """Goes on with an upload that waits; False where none does. Raises Postponed where the work does."""
+        assert self._board is not None
+        with self._board.take() as progress:
+            if progress is None:
+                return False
+            job = Job(before=_PROGRESS.validate_json(progress))
+            with self._lock:
+                self._keep(job)
+            self._post(job)  # somebody may have cancelled it
+            try:
+                self._run(job, work)
+            except Postponed:
+                with self._lock:
+                    del self._jobs[job.seen().job]
+                raise
+        return True
+
     def find(self, job: str) -> Progress:
         """One job with its verdicts. Raises UnknownJob."""
         with self._lock:
@@ -170,24 +202,38 @@ class Jobs:
         everywhere = here + [one for one in others if one.job not in known]
         return sorted(everywhere, key=lambda one: one.started_at, reverse=True)
 
+    def post(self, job: Job) -> None:
+        """Says on the board how far the job is, and cancels it where somebody wants that."""
+        assert self._board is not None
+        with self._posting:  # what is said last is how it ended
+            progress = job.seen()
+            over = progress.done if progress.state == "running" else progress.total
+            if self._board.post(progress.job, _PROGRESS.dump_json(progress).decode(), over):
+                job.cancel()
+
     def _added(self, kind: str) -> Job:
         job = Job(kind)
         with self._lock:
-            ended = [key for key, one in self._jobs.items() if one.seen(False).state != "running"]
-            if len(self._jobs) - len(ended) >= _AT_ONCE:
+            if sum(one.seen(False).state == "running" for one in self._jobs.values()) >= _AT_ONCE:
                 raise TooManyJobs(counted(_AT_ONCE, "job"))
-            for key in ended[: max(0, len(ended) - _KEPT + 1)]:
-                del self._jobs[key]
-            self._jobs[job.seen().job] = job
+            self._keep(job)
         self._post(job)
         return job
+
+    def _keep(self, job: Job) -> None:
+        ended = [key for key, one in self._jobs.items() if one.seen(False).state != "running"]
+        for key in ended[: max(0, len(ended) - _KEPT + 1)]:
+            del self._jobs[key]
+        self._jobs[job.seen().job] = job
 
     def _run(self, job: Job, work: Callable[[Job], Result]) -> None:
         ended = threading.Event()
         if self._board is not None:
             threading.Thread(target=self._keep_posting, args=(job, ended), name="post-job", daemon=True).start()
-        _run(job, work)
-        ended.set()
+        try:
+            _run(job, work)
+        finally:
+            ended.set()
         self._post(job)
 
     def _keep_posting(self, job: Job, ended: threading.Event) -> None:
@@ -195,14 +241,10 @@ class Jobs:
             self._post(job)
 
     def _post(self, job: Job) -> None:
-        """Says on the board how far the job is, and cancels it where somebody wants that."""
         if self._board is None:
             return
         try:
-            with self._posting:  # what is said last is how it ended
-                progress = job.seen()
-                if self._board.post(progress.job, _PROGRESS.dump_json(progress).decode()):
-                    job.cancel()
+            self.post(job)
         except RagError as error:  # the work itself goes on, or says so
             log.warning("a job could not be posted: %s", error.detail)
 
@@ -220,6 +262,8 @@ def _run(job: Job, work: Callable[[Job], Result]) -> None:
         job.ends(result=work(job))
     except Cancelled:
         job.ends()
+    except Postponed:
+        raise
     except RagError as error:
         job.ends(f"{error.detail} {error.hint}".strip())
     except Exception as error:  # a thread's error would otherwise be lost, and the job run for ever

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import logging
@@ -93,12 +94,18 @@ def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str
     try:
         # One short question first: the download itself would go on trying for minutes where there is no network.
         HfApi().model_info(name, revision=revision, timeout=seconds)
-        log.info("fetching %s at %s", name, revision)
-        snapshot_download(
-            name, revision=revision, local_dir=partial, allow_patterns=_FILES, ignore_patterns=_NOT_FILES, max_workers=2
-        )
-        shutil.rmtree(partial / ".cache", ignore_errors=True)
-        partial.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.with_name(target.name + ".lock").open("ab") as file:  # several replicas may share the folder
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if target.is_dir():
+                return
+            log.info("fetching %s at %s", name, revision)
+            snapshot_download(
+                name, revision=revision, local_dir=partial, allow_patterns=_FILES, ignore_patterns=_NOT_FILES,
+                max_workers=2,
+            )  # fmt: skip
+            shutil.rmtree(partial / ".cache", ignore_errors=True)
+            partial.replace(target)
     except (OSError, ValueError, httpx2.HTTPError) as error:
         raise ModelUnavailable(name, first_line(error), variable) from error
 

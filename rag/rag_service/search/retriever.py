@@ -10,8 +10,7 @@ from dataclasses import replace
 from rag_service.language import content_stems, content_words, language_of, stem, terms_of, word_spans
 from rag_service.search.maxsim import interaction, word_vectors
 from rag_service.search.merge import merge_hits
-from rag_service.store.faiss_index import Index
-from rag_service.store.protocol import Store, View
+from rag_service.store.protocol import Store, VectorIndex, View
 from rag_service.types import Encoded, Hit, Part, Passage, SearchOptions, Term
 
 Ranked = Sequence[tuple[int, float]]
@@ -26,7 +25,7 @@ _MOST_MARKED = 200
 class Retriever:
     """Two stages: both searches name candidates, the token-level comparison and the terms' weight put them in order."""
 
-    def __init__(self, index: Index, store: Store) -> None:
+    def __init__(self, index: VectorIndex, store: Store) -> None:
         self._index = index
         self._store = store
         self._aside = ThreadPoolExecutor(os.cpu_count(), "lexical")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -59,8 +60,7 @@ class Index:
     def search(
         self, view: View, question: Vectors, count: int, only: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
-        """The nearest passages, best first: number and cosine, to about three places. `question` is `(dimension,)`
-        float32, of length one; `only`: among these passages and no other."""
+        """See VectorIndex."""
         with self._lock:
             index = self._current(view).index
             chosen = None if only is None else faiss.IDSelectorBatch(numpy.array(only, dtype=numpy.int64))
@@ -188,17 +188,19 @@ class _Cache:
         """Keeps an index. A kill half-way leaves the old one, or one that does not match and is not read."""
         index, description = self._paths(state)
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = index.with_suffix(".part")
-        faiss.write_index(content, str(partial))
-        partial.replace(index)
-        partial.write_text(json.dumps(self._described(index)))
-        partial.replace(description)
+        with (self._folder / "lock").open("ab") as file:  # several replicas may share the folder
+            fcntl.flock(file, fcntl.LOCK_EX)
+            partial = index.with_suffix(".part")
+            faiss.write_index(content, str(partial))
+            partial.replace(index)
+            partial.write_text(json.dumps(self._described(index)))
+            partial.replace(description)
 
     def forget_all_but(self, states: Collection[int]) -> None:
         """Deletes the files of other states."""
         for file in self._folder.glob("*.*"):
             if file.stem not in map(str, states):
-                file.unlink()
+                file.unlink(missing_ok=True)
 
     def _paths(self, state: int) -> tuple[Path, Path]:
         return self._folder / f"{state}.faiss", self._folder / f"{state}.json"

@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from rag_service.errors import StoreAway, StoreFull, StoreTooNew
 from rag_service.store.database import MOST_ROWS, Rows, rarest
+from rag_service.store.postgres_jobs import PostgresJobs
 from rag_service.store.protocol import Stored, Vectors, View
 from rag_service.store.sql import SqlStore
 from rag_service.types import Span
@@ -26,47 +27,18 @@ from rag_service.types import Span
 _WRITER, _TASKS = 7_246_001, 7_246_002
 _MOST_CONNECTIONS = 16
 _WAIT_SECONDS = 10.0
-_MOST_JOBS = 500
-_NOW = "extract(epoch FROM clock_timestamp())"
 # BM25 as SQLite's full text computes it (Robertson and Zaragoza 2009).
 _K1, _B = 1.2, 0.75
 _LEAST_WEIGHT = 1e-6  # of a term that half of the passages or more hold
 
 
 class PostgresStore(SqlStore):
+    database: PostgresDatabase
+
     def __init__(self, url: str, password_file: Path | None = None) -> None:
         """Connects to the database, and makes or migrates its tables. Raises StoreAway, StoreTooNew."""
-        database = PostgresDatabase(url, password_file)
-        super().__init__(database)
-        self.board = _Board(database)
-
-
-class _Board:
-    def __init__(self, database: PostgresDatabase) -> None:
-        self._database = database
-
-    def post(self, job: str, progress: str) -> bool:
-        with self._database.writing() as transaction:
-            transaction.execute(
-                "DELETE FROM jobs WHERE job IN (SELECT job FROM jobs ORDER BY seen_at DESC OFFSET ?)", (_MOST_JOBS,)
-            )
-            [cancelled] = transaction.execute(
-                f"INSERT INTO jobs VALUES (?, ?, {_NOW}, false) ON CONFLICT (job) DO UPDATE SET "
-                "progress = excluded.progress, seen_at = excluded.seen_at RETURNING cancelled",
-                (job, progress),
-            ).fetchone()
-        return bool(cancelled)
-
-    def posts(self, job: str = "") -> list[tuple[str, float]]:
-        with self._database.reading() as transaction:
-            rows = transaction.execute(
-                f"SELECT progress, {_NOW} - seen_at FROM jobs WHERE ? IN (job, '') ORDER BY seen_at DESC", (job,)
-            )
-            return [(progress, float(ago)) for progress, ago in rows]
-
-    def cancel(self, job: str) -> None:
-        with self._database.writing() as transaction:
-            transaction.execute("UPDATE jobs SET cancelled = true WHERE job = ?", (job,))
+        super().__init__(PostgresDatabase(url, password_file))
+        self.board = PostgresJobs(self.database)
 
 
 class PostgresDatabase:
@@ -80,7 +52,7 @@ class PostgresDatabase:
             _migrate(connection, self._where)
         self._pool = ConnectionPool(
             url, kwargs=self._options, min_size=1, max_size=_MOST_CONNECTIONS, timeout=_WAIT_SECONDS, open=True,
-            configure=register_vector, check=ConnectionPool.check_connection,
+            configure=_configure, check=ConnectionPool.check_connection,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -88,12 +60,12 @@ class PostgresDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[PostgresTransaction]:
-        with self._transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as transaction:
+        with self.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as transaction:
             yield transaction
 
     @contextmanager
     def writing(self) -> Iterator[PostgresTransaction]:
-        with self._transaction("BEGIN") as transaction:
+        with self.transaction() as transaction:
             transaction.execute("SELECT pg_advisory_xact_lock(?)", (_WRITER,))
             yield transaction
 
@@ -101,15 +73,23 @@ class PostgresDatabase:
     def alone(self, task: str) -> Iterator[bool]:
         # The lock lasts as long as the connection.
         with self._explained(), psycopg.connect(self._url, **self._options) as connection:
+            _notice_death(connection)
             yield connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_TASKS, task)).fetchone() == (
                 True,
             )
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[PostgresTransaction]:
-        with self._explained(), self._pool.connection() as connection:
+    def transaction(self, begin: str = "BEGIN") -> Iterator[PostgresTransaction]:
+        """Of a writer that need not wait for its turn."""
+        with self.session() as connection:
             connection.execute(cast(Any, begin))
             yield PostgresTransaction(connection)  # the pool rolls back what raises
+
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection, each of whose statements is a transaction."""
+        with self._explained(), self._pool.connection() as connection:
+            yield connection
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -203,6 +183,17 @@ def _weight(held_by: int, passages: int) -> float:
 def _bm25(passage: Sequence[str], weights: Mapping[str, float], usual_length: float) -> float:
     counts, length = Counter(passage), _K1 * (1 - _B + _B * len(passage) / usual_length)
     return sum(weights[term] * counts[term] * (_K1 + 1) / (counts[term] + length) for term in weights)
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    register_vector(connection)
+    _notice_death(connection)
+
+
+def _notice_death(connection: psycopg.Connection[Any]) -> None:
+    """Lets the database end the connection, and with it its locks, within a minute after this machine went away."""
+    for setting in ("idle = 30", "interval = 10", "count = 3"):
+        connection.execute(cast(Any, f"SET tcp_keepalives_{setting}"))
 
 
 def _migrate(connection: psycopg.Connection[Any], where: str) -> None:

@@ -7,7 +7,7 @@ it has acknowledged outlives a power cut.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -91,6 +91,17 @@ class Change:
     first: int
     last: int
     removed: bool
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A file that was acknowledged and is still to be added; `tries`: how often that was begun, this time included."""
+
+    name: str
+    data: bytes
+    collection: str
+    metadata: Mapping[str, str] | None
+    tries: int
 
 
 class Store(Protocol):
@@ -227,16 +238,46 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class JobBoard(Protocol):
-    """Where each replica says how far its jobs are, for the others to read."""
+class VectorIndex(Protocol):
+    """Finds passages by their vectors."""
 
-    def post(self, job: str, progress: str) -> bool:
-        """Says how far a job is; True where somebody wants it cancelled."""
+    def search(
+        self, view: View, question: Vectors, count: int, only: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """The nearest passages, best first: number and cosine, to about three places. `question` is `(dimension,)`
+        float32, of length one; `only`: among these passages and no other."""
+
+    def close(self) -> None: ...
+
+
+class JobBoard(Protocol):
+    """Where each replica says how far its jobs are, for the others to read, and where uploads wait for one of them."""
+
+    def post(self, job: str, progress: str, over: int = 0) -> bool:
+        """Says how far a job is; True where somebody wants it cancelled. The first `over` files of its upload need not
+        be kept any longer."""
 
     def posts(self, job: str = "") -> list[tuple[str, float]]:
         """What was last said of this job or of all, the newest first, and how many seconds ago."""
 
     def cancel(self, job: str) -> None: ...
+
+    def upload(
+        self,
+        job: str,
+        progress: str,
+        collection: str,
+        metadata: Mapping[str, str] | None,
+        files: Iterable[tuple[str, bytes]],
+    ) -> None:
+        """Keeps files, each a name and its content, until somebody has added them. Raises TooManyJobs."""
+
+    def take(self) -> AbstractContextManager[str | None]:
+        """How far the job is that has waited longest of those whose files nobody adds now. They are this process's to
+        add until the block or the process ends; where the block raises, as if it had never begun with the file."""
+
+    def next_file(self, job: str) -> Uploaded | None:
+        """The first file of a job that is still to be added; this counts as a try."""
 
 
 def every_document(store: Store, collection: str) -> Iterator[DocumentSummary]:
