@@ -620,6 +620,37 @@ def test_sentences_of_two_documents_that_say_otherwise_contradict(
     assert next(one for one in ranked if "11 euro for adults" in one.quote).contradicts == contradicts
 
 
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("The hall is open on Tuesdays.", 0),
+        ("The hall is open from 11:30 to 14:00.", 0),
+        ("The hall is open after two hours.", 0),
+        ("The hall is open whenever somebody sings.", 0),
+        ("The hall is open to everybody.", 1),
+    ],
+)
+def test_what_says_when_is_not_only_a_date(text: str, lacks: float, embedder: BertEmbedder) -> None:
+    found = dict(zip(FEATURES, judged("When is the hall open?", text, embedder), strict=True))
+
+    assert found["no such thing in sentence"] == found["no such thing in hits"] == lacks
+
+
+def test_documents_of_one_form_about_different_places_do_not_contradict(
+    library: Library, store: Store, embedder: BertEmbedder
+) -> None:
+    for place, day in (("Ulm", "Monday"), ("Munich", "Tuesday"), ("Berlin", "Friday")):
+        library.add(
+            f"{place}.txt",
+            f"The book of {place} says: racking takes place on a {day}, never later.".encode(),
+            "default",
+        )
+
+    citations = answerer(store, embedder).ask("When does racking take place at Munich?", "default", 4).citations
+
+    assert (citations[0].document, citations[0].contradicts) == ("Munich.txt", ())
+
+
 def test_a_collections_own_weights_are_used() -> None:
     values = (0.3,) * len(FEATURES)
 

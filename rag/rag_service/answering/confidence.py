@@ -40,9 +40,17 @@ _ASKING = frozenset("who whom whose what which when where why how many much name
 _AMOUNTS = frozenset(
     "few several half many most dozen hundred thousand million billion percent one majority third quarter".split()
 )
-_DATE = re.compile(
-    r"1\d{3}s?|20\d\ds?|\d+(st|nd|rd|th)|january|february|march|april|may|june|july|august|september|october|november"
-    r"|december"
+_YEAR_OR_DAY = re.compile(r"1\d{3}s?|20\d\ds?|\d+(st|nd|rd|th)")
+_CLOCK = re.compile(r"\b\d{1,2}[:.h]\d\d\b|\b\d{1,2} ?([ap]\.?m\b|o.clock)", re.IGNORECASE)
+# What says when: names of days and months, times of the day and the year, spans, and what begins a condition.
+_TIMES = frozenset(
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug "
+    "sep sept oct nov dec monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays "
+    "thursdays fridays saturdays sundays weekday weekdays weekend weekends holiday holidays spring summer autumn fall "
+    "winter noon midday midnight morning mornings afternoon afternoons evening evenings night nights dawn dusk sunrise "
+    "sunset today tomorrow yesterday hour hours minute minutes second seconds day days week weeks month months year "
+    "years decade decades century centuries quarter daily weekly monthly quarterly yearly annually hourly immediately "
+    "always never before after once until when whenever while during".split()
 )
 
 FEATURES = (
@@ -269,7 +277,8 @@ def _lacks(asks: str, text: str, by: Said, own: frozenset[str]) -> bool:
         names = re.finditer(r"(?<=\w)\W+([A-ZÀ-Þ][\w-]+)", text)
         return not any(name[1].lower() not in own and is_content(name[1].lower()) for name in names)
     if asks == "when":
-        return not any(_DATE.fullmatch(word) for word in by.words - own)
+        said = by.words - own
+        return not (_TIMES & said or any(map(_YEAR_OR_DAY.fullmatch, said)) or _CLOCK.search(text))
     if asks == "colour":
         return not _COLOURS & by.words - own
     return asks == "many" and not by.numbers - own and not _AMOUNTS & by.words

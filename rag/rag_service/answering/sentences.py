@@ -126,13 +126,14 @@ def ranked_sentences(asked: Asked, hits: Sequence[Hit], embedder: Embedder) -> l
 def _contradicting(one: Evidence, others: Sequence[Evidence], question: str) -> tuple[str, ...]:
     """The documents of which a sentence says the same with another number, name or negation; what differs in a word of
     the question is about something else."""
-    documents = []
-    for other in others:
-        is_prose = one.kind == other.kind == "paragraph" and len(words(one.quote)) > 3
-        if is_prose and one.hit.passage.document_id != other.hit.passage.document_id:
-            places = contradictions(one.quote, other.quote)
-            if any(not {*words(one.quote[slice(*place)])} & {*words(question)} for place in places):
-                documents.append(other.hit.passage.document)
+    documents = [
+        other.hit.passage.document
+        for other in others
+        if one.kind == other.kind == "paragraph"
+        and len(words(one.quote)) > 3
+        and one.hit.passage.document_id != other.hit.passage.document_id
+        and contradictions(one.quote, other.quote, question)
+    ]
     return tuple(dict.fromkeys(documents))
 
 

@@ -29,9 +29,10 @@ _MOST_REPLACED = 3
 TextBetween = Callable[[int, int, int], str]
 
 
-def merge_hits(ranked: Iterable[Hit], top_k: int, text_between: TextBetween) -> list[Hit]:
+def merge_hits(ranked: Iterable[Hit], top_k: int, text_between: TextBetween, question: str = "") -> list[Hit]:
     """At most `top_k` hits, best first, of which no two are neighbours that fit one hit, or copies of each other.
-    `ranked` is read only as far as that takes."""
+    `ranked` is read only as far as that takes. A passage that differs from another in a word of the `question` is about
+    something else, and does not contradict it."""
     kept: list[Hit] = []
     for hit in ranked:
         twin = next((place for place, other in enumerate(kept) if copies(hit.passage.text, other.passage.text)), None)
@@ -43,7 +44,7 @@ def merge_hits(ranked: Iterable[Hit], top_k: int, text_between: TextBetween) -> 
             kept.append(hit)
         if len(kept) == top_k:
             break
-    return [replace(hit, contradicts=_contradicting(hit, kept)) for hit in kept]
+    return [replace(hit, contradicts=_contradicting(hit, kept, question)) for hit in kept]
 
 
 def copies(one: str, other: str) -> bool:
@@ -53,9 +54,10 @@ def copies(one: str, other: str) -> bool:
     return alike and not contradictions(one, other)
 
 
-def contradictions(one: str, other: str) -> list[tuple[int, int]]:
+def contradictions(one: str, other: str, question: str = "") -> list[tuple[int, int]]:
     """Where the first of two passages that are nearly equal differs from the other in a number, a name, a negation or a
-    word and its contrary: start and end, which are between two words where only the other has words."""
+    word and its contrary: start and end, which are between two words where only the other has words. Nowhere, if one of
+    these is a word of the `question`: then the other is about something else."""
     places = _placed(one)
     first, second = [[text[start:end] for _, start, end in _placed(text)] for text in (one, other)]
     small, large = sorted((len(first), len(second)))
@@ -66,11 +68,13 @@ def contradictions(one: str, other: str) -> list[tuple[int, int]]:
         return []
     ends = [0, *(end for _, _, end in places)]
     starts = [*(start for _, start, _ in places), len(one)]
-    return [
-        (starts[a], ends[b]) if a < b else (ends[a], starts[a])
-        for kind, a, b, c, d in matcher.get_opcodes()
-        if kind != "equal" and _turned(first[a:b], second[c:d])
+    turned = [
+        (a, b) for kind, a, b, c, d in matcher.get_opcodes() if kind != "equal" and _turned(first[a:b], second[c:d])
     ]
+    asked = {*words(question)}
+    if any(word.lower() in asked for a, b in turned for word in first[a:b]):
+        return []
+    return [(starts[a], ends[b]) if a < b else (ends[a], starts[a]) for a, b in turned]
 
 
 def _turned(here: Sequence[str], there: Sequence[str]) -> bool:
@@ -85,14 +89,14 @@ def _turned(here: Sequence[str], there: Sequence[str]) -> bool:
     return numbers[0] != numbers[1] or names or any(contrary(one, other) for one in ours for other in theirs)
 
 
-def _contradicting(hit: Hit, others: Sequence[Hit]) -> tuple[Contradiction, ...]:
+def _contradicting(hit: Hit, others: Sequence[Hit], question: str) -> tuple[Contradiction, ...]:
     """Where other documents say something else than the hit."""
     mine = hit.passage
     return tuple(
         Contradiction(one.passage.document, mine.start + start, mine.start + end)
         for one in others
         if one.passage.document_id != mine.document_id
-        for start, end in contradictions(mine.text, one.passage.text)
+        for start, end in contradictions(mine.text, one.passage.text, question)
     )
 
 

@@ -70,7 +70,7 @@ class Retriever:
             )
 
         ranked = (hit(*one) for one in self._read(view, fused, top_k))
-        merged = merge_hits(ranked, top_k, self._store.text_between)
+        merged = merge_hits(ranked, top_k, self._store.text_between, question)
         asked = content_stems(question, language)
         return [replace(one, terms=matched(asked, one.passage, language)) for one in merged]
 
