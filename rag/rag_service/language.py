@@ -7,6 +7,7 @@ endings.
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -135,6 +136,9 @@ def _without_n(span: tuple[str, int, int]) -> list[tuple[str, int, int]]:
     return [(word[:-1], start, end - 1)] if len(word) > 1 else []
 
 
+_stemmers = threading.local()
+
+
 @lru_cache(maxsize=65_536)
 def stem(word: str, language: str = "en") -> str:
     """A word without its endings: the same for all forms of most words."""
@@ -142,11 +146,13 @@ def stem(word: str, language: str = "en") -> str:
     return stemmer.stemWord(word) if stemmer and len(word) > 2 else word
 
 
-@lru_cache
 def _stemmer(language: str) -> Any:
+    """A thread's own: it keeps the word that it is at in itself."""
     import snowballstemmer  # not needed by the child process that reads a file
 
-    return snowballstemmer.stemmer(_STEMMERS[language]) if language in _STEMMERS else None
+    if language in _STEMMERS and not hasattr(_stemmers, language):
+        setattr(_stemmers, language, snowballstemmer.stemmer(_STEMMERS[language]))
+    return getattr(_stemmers, language, None)
 
 
 def terms_of(text: str, language: str | None = None) -> list[str]:

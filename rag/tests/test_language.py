@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from rag_service.language import (
@@ -121,3 +125,24 @@ def test_full_width_letters_are_the_same_word() -> None:
 )
 def test_the_language_is_told_by_script_and_function_words(language: str, text: str) -> None:
     assert language_of(text) == language
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
+def test_threads_do_not_disturb_each_others_stems() -> None:
+    asked = [f"{start}{number}ingly" for number in range(300) for start in ("connect", "fermentation", "nationaliz")]
+    alone = [stem(word) for word in asked]
+    stem.cache_clear()
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(stem, asked, chunksize=1))
+
+    assert together == alone
