@@ -7,6 +7,7 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 import threading
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
@@ -32,6 +33,9 @@ _EXAMPLES = {
     "  python -m rag_service eval --collection pumps@next --gate recall@4=0.8\n"
     "  python -m rag_service collection promote pumps   # or rollback, to undo it",
 }
+
+# A worker listens to nothing: while this is there, its models are loaded.
+WORKER_READY = Path(tempfile.gettempdir()) / "rag-worker-ready"
 
 
 def add_commands(commands: Any) -> None:
@@ -213,7 +217,9 @@ def _work(settings: Settings, options: argparse.Namespace) -> int:
         service.start()
         service.loaded.wait()
         service.parts()  # raises what kept the models from loading
+        WORKER_READY.touch()
         stopped.wait()
+    WORKER_READY.unlink(missing_ok=True)
     return 0
 
 
