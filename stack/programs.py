@@ -7,7 +7,13 @@ from stack.processes import Program, check_port
 from stack.settings import HOST, PORTS, Settings
 
 # Each program's own variables by their prefix: keys and settings that no other program gets.
-OWN_VARIABLES = (("api", "API_"), ("rag", "RAG_"), ("airflow", "AIRFLOW_"), ("airflow", "SIGNING_KEY"))
+OWN_VARIABLES = (
+    ("api", "API_"),
+    ("rag", "RAG_"),
+    ("airflow", "AIRFLOW_"),
+    ("airflow", "SIGNING_KEY"),
+    ("airflow", "ALERT_"),
+)
 
 
 def check_ports(settings: Settings, names: tuple[str, ...]) -> None:

@@ -1,13 +1,17 @@
-"""Servers that tests start as programs of their own: where they listen, whether they are up, and how they end."""
+"""Servers that tests start: programs of their own, and stand-ins that answer as the test says."""
 
+import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
@@ -59,3 +63,54 @@ def ended(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def json_servers() -> Iterator[Callable[..., str]]:
+    """A real HTTP server that answers as the test says; called with `{"GET /path": (status, content)}`, returns its
+    address.
+
+    A list of pairs is answered one after the other, the last one for good. `requests` collects what was asked; with a
+    `certificate` (PEM, key and all) it speaks TLS.
+    """
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(
+        answers: dict[str, object], requests: list[tuple[str, str]] | None = None, certificate: Path | None = None
+    ) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
+                key = f"{self.command} {self.path.split('?')[0]}"
+                if requests is not None:
+                    requests.append((key, body))
+                found = answers.get(key, (404, {"title": "Not found", "detail": key, "hint": "none"}))
+                if isinstance(found, list):
+                    found = found.pop(0) if len(found) > 1 else found[0]
+                status, content = found  # type: ignore[misc]
+                data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = answer  # noqa: N815
+
+            def log_message(self, *arguments: object) -> None:
+                """Nothing: the tests say what matters."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Context, Param
 from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, command, pipelines
+from webhook import monitor_found
 
 SCHEDULE = os.environ.get("MONITOR_SCHEDULE") or "@hourly"  # a cron expression or preset; none: only by hand
 
@@ -47,6 +48,7 @@ for pipeline in pipelines():
             f"{SPARK_SUBMIT} monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
             {"DRY_RUN": "{{ params.dry_run or '' }}"},
             execution_timeout=timedelta(hours=1),
+            post_execute=monitor_found,
         )
         asked = command(
             "request_training",

@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from library import Library
+from webhook import task_failed
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,12 @@ def promote() -> None:
     schedule=None if SCHEDULE == "none" else SCHEDULE,
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 6, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(hours=2)},
+    default_args={
+        "retries": 6,
+        "retry_delay": timedelta(seconds=10),
+        "execution_timeout": timedelta(hours=2),
+        "on_failure_callback": task_failed,
+    },
     tags=["documents"],
     doc_md=ABOUT,
     params={

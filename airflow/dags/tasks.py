@@ -17,6 +17,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook, Subproce
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, Context, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from webhook import task_failed
 
 PIPELINE_HOME = os.environ.get("PIPELINE_HOME", "/opt/pipeline")
 TRAINING_HOME = os.environ.get("TRAINING_HOME", "/opt/training")
@@ -49,7 +50,7 @@ class Pipeline:
             "start_date": datetime(2026, 1, 1, tzinfo=UTC),
             "catchup": False,
             "max_active_runs": 1,
-            "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5)},
+            "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5), "on_failure_callback": task_failed},
             "tags": ["model"],
             "params": {**fields, "name": NAME, "config": file},
         }

@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises StartRefused for a key that could be guessed.
     """
     metrics = Metrics()
+    metrics.watch_folders(settings.models_dir, settings.prediction_log_dir)
     catalog = Catalog(settings, metrics)
     admission = AdmissionControl(metrics)
 

@@ -35,7 +35,10 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = Service(settings)
+        service = app.state.service = Service(settings)
+        service.jobs.on_end = app.state.metrics.job_ended
+        app.state.metrics.ready.set_function(lambda: service.ready)
+        app.state.metrics.watch_disk(settings.data_dir)
         app.state.first_use = FirstUse(app.state.service) if lasting else None
         app.state.service.start(lasting)
         yield

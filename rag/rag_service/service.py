@@ -175,6 +175,15 @@ class Service:
                 threading.Thread(target=self._load_and_keep, name="load-models", daemon=True).start()
         raise NotReady("Another process has reindexed the documents; its embedder is being loaded.")
 
+    @property
+    def ready(self) -> bool:
+        """Whether `parts` returns any."""
+        try:
+            self.parts()
+        except RagError:
+            return False
+        return True
+
     def work(self, on: Callable[[Parts], T]) -> T:
         """Does a question's work in a place among those that are worked on. Raises TooBusy where all are taken,
         NotReady, and what the work raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -72,6 +73,20 @@ def test_work_that_breaks_ends_its_job_with_a_reason() -> None:
     assert ended.state == "failed"
     assert "ZeroDivisionError" in str(ended.error)
     assert "secret" not in str(ended.error)
+
+
+def test_metrics_count_jobs_by_how_they_ended(client: TestClient) -> None:
+    def failed() -> float:
+        shown = re.search(r'rag_jobs_total\{kind="reindex",state="failed"\} (\S+)', client.get("/metrics").text)
+        assert shown is not None  # from the start, so that its first rise is seen
+        return float(shown[1])
+
+    def breaks(_: Job) -> None:
+        raise ZeroDivisionError
+
+    before = failed()
+    client.app.state.service.jobs.run("reindex", breaks)  # type: ignore[attr-defined]
+    assert failed() == before + 1
 
 
 def test_jobs_are_bounded_and_old_ones_forgotten() -> None:

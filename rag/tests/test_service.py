@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -325,6 +326,10 @@ def test_health_docs_and_metrics(filled: TestClient) -> None:
     metrics = filled.get("/metrics").text
     assert 'rag_answers_total{answered_by="extractive"}' in metrics
     assert "made-up-path" not in metrics
+    assert "rag_ready 1.0" in metrics
+    free = re.search(r"^rag_disk_free_ratio (\S+)$", metrics, re.MULTILINE)
+    assert free is not None
+    assert 0 < float(free[1]) < 1
 
 
 def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:
@@ -336,6 +341,7 @@ def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:
         assert "no/such-model" in body["detail"]
         assert "RAG_EMBEDDER" in body["hint"]
         problem(client.post("/ask", json={"question": "What?"}), 503)
+        assert "rag_ready 0.0" in client.get("/metrics").text
 
 
 def test_metadata_of_an_unchanged_file_are_changed_without_reading_it_again(

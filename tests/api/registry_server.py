@@ -42,6 +42,7 @@ class StoredModel:
     created: int
     versions: dict[str, StoredVersion] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -169,6 +170,8 @@ class FakeRegistry:
             shown: dict[str, object] = {"name": name, "creation_timestamp": model.created, "last_updated_timestamp": 1}
             if model.aliases:
                 shown["aliases"] = [{"alias": alias, "version": version} for alias, version in model.aliases.items()]
+            if model.tags:
+                shown["tags"] = [{"key": key, "value": value} for key, value in model.tags.items()]
             found.append(shown)
         answer: dict[str, object] = {"registered_models": found[first : first + most]} if found else {}
         return _json(200, answer | ({"next_page_token": str(first + most)} if first + most < len(found) else {}))

@@ -166,6 +166,23 @@ def test_a_killed_trial_is_repeated(
     assert 'api_model_refusals_total{model="wine-quality",reason="sandbox-killed"} 2.0' in metrics
 
 
+def test_a_fault_of_ours_in_one_try_is_counted_and_the_next_succeeds(
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = iter([ZeroDivisionError("ours")])
+
+    async def breaks_once(content: bytes, _most_bytes: int) -> int:
+        for fault in faults:
+            raise fault
+        return len(content)
+
+    monkeypatch.setattr(store, "try_out", breaks_once)
+    registry.add(regression_model())
+    with live(settings) as client:
+        metrics = client.get("/metrics").text
+    assert 'api_model_refusals_total{model="wine-quality",reason="fault"} 1.0' in metrics
+
+
 def test_the_default_model_can_be_named(three: FakeRegistry, settings: Settings) -> None:
     with both(settings, default_model="sum") as client:
         assert client.get("/models").json()["default"] == "sum"

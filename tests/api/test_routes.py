@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import time
 from typing import Any
 
 import pytest
@@ -303,6 +304,45 @@ def test_metrics_count_by_route_and_never_by_what_was_sent(client: TestClient) -
     assert 'api_model_info{model="wine-quality",version="1"} 1.0' in page
     assert "api_registry_reachable 1.0" in page
     assert "12345" not in page
+
+
+def test_metrics_show_the_monitors_verdict_on_the_live_version(registry: FakeRegistry, settings: Settings) -> None:
+    registry.add(regression_model())
+    tags = registry.models["wine-quality"].tags
+    tags["monitor.verdict"] = '{"version": "1", "end": 1764325800.5, "drifted": 2, "error_worse": true}'
+    with live(settings) as client:
+        page = client.get("/metrics").text
+        assert 'api_monitor_drifted_columns{model="wine-quality"} 2.0' in page
+        assert 'api_monitor_error_worse{model="wine-quality"} 1.0' in page
+        assert 'api_monitor_window_end_seconds{model="wine-quality"} 1.7643258005e+09' in page
+        good = tags["monitor.verdict"]
+        for verdict in (good.replace('"1"', '"7"'), "no JSON"):
+            tags["monitor.verdict"] = verdict
+            wait_until(lambda: "api_monitor_drifted_columns{" not in client.get("/metrics").text)
+            tags["monitor.verdict"] = good
+            wait_until(lambda: "api_monitor_drifted_columns{" in client.get("/metrics").text)
+
+
+def test_metrics_show_when_a_backup_was_noted(client: TestClient, settings: Settings) -> None:
+    def shown() -> float:
+        return float(client.get("/metrics").text.partition("\napi_backup_time_seconds ")[2].split()[0])
+
+    assert math.isnan(shown())
+    assert settings.prediction_log_dir is not None
+    settings.prediction_log_dir.mkdir(exist_ok=True)
+    (settings.prediction_log_dir / "last-backup").touch()
+    assert shown() == pytest.approx(time.time(), abs=600)
+
+
+def test_metrics_show_how_full_the_disks_are(client: TestClient, settings: Settings) -> None:
+    client.post("/predict", json=ROW)
+    folder = settings.prediction_log_dir
+    assert folder is not None
+    wait_until(folder.is_dir)
+    for name in ("models", "predictions"):
+        free = re.search(rf'api_disk_free_ratio\{{folder="{name}"\}} (\S+)', client.get("/metrics").text)
+        assert free is not None
+        assert 0 < float(free[1]) < 1
 
 
 def test_metrics_show_how_the_predicted_values_are_spread(registry: FakeRegistry, settings: Settings) -> None:

@@ -101,6 +101,7 @@ def test_every_program_listens_on_this_machine_only_and_uses_the_chosen_ports(ro
 
 def test_no_program_gets_the_keys_of_another(root: Path) -> None:
     secrets = {"API_KEY": "a", "RAG_API_KEY_FILE": "r", "SIGNING_KEY": "s", "AIRFLOW__CORE__FERNET_KEY": "f"}
+    secrets |= {"ALERT_WEBHOOK": "https://hooks.example.org/a"}
     settings = read_settings({**secrets, "TZ": "UTC"}, root)
     started = {
         "mlflow": programs.mlflow(settings),
@@ -113,7 +114,7 @@ def test_no_program_gets_the_keys_of_another(root: Path) -> None:
         "mlflow": set(),
         "api": {"API_KEY"},
         "rag": {"RAG_API_KEY_FILE"},
-        "airflow": {"SIGNING_KEY", "AIRFLOW__CORE__FERNET_KEY"},
+        "airflow": {"SIGNING_KEY", "AIRFLOW__CORE__FERNET_KEY", "ALERT_WEBHOOK"},
     }
     assert {program.environment["TZ"] for program in started.values()} == {"UTC"}
     assert started["airflow"].environment["SIGNING_KEY"] == str(root / "var" / "signing" / "private" / "key.pem")

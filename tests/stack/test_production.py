@@ -51,13 +51,15 @@ def test_only_the_proxy_publishes_and_on_this_machine_only(services: Services) -
     assert set(published) == {("proxy", "127.0.0.1")}
 
 
-def test_only_the_proxy_has_a_way_out_and_the_documents_where_it_is_asked_for(production: dict[str, Any]) -> None:
-    def open_to(networks: dict[str, dict[str, Any]]) -> set[str]:
-        outside = {name for name, network in networks.items() if not network.get("internal")}
-        return {name for name, one in production["services"].items() if outside & set(one.get("networks") or ())}
+def test_only_the_proxy_has_a_way_out_and_others_where_it_is_asked_for() -> None:
+    def open_to_the_outside(**variables: str) -> set[str]:
+        found = composed(*FILES, COMPOSE_PROFILES="monitoring", **variables)
+        outside = {name for name, network in found["networks"].items() if not network.get("internal")}
+        return {name for name, one in found["services"].items() if outside & set(one.get("networks") or ())}
 
-    assert open_to(production["networks"]) == {"proxy"}
-    assert open_to(composed(*FILES, RAG_OFFLINE="false")["networks"]) == {"proxy", "rag"}
+    assert open_to_the_outside() == {"proxy"}
+    assert open_to_the_outside(RAG_OFFLINE="false") == {"proxy", "rag"}
+    assert open_to_the_outside(ALERTS_OFFLINE="false") == {"proxy", "alertmanager", "airflow-worker"}
 
 
 def test_the_databases_are_reached_by_those_that_need_them(services: Services) -> None:
@@ -110,6 +112,23 @@ def test_all_are_confined(services: Services) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert {"mem_limit", "pids_limit"} <= set(service), name
         assert name == "secrets-check" or service["healthcheck"]["test"], name
+
+
+def test_what_watches_the_stack_is_there_where_it_is_asked_for() -> None:
+    default, production = (composed(*files, COMPOSE_PROFILES="monitoring")["services"] for files in (FILES[:1], FILES))
+    for name in ("prometheus", "alertmanager"):
+        test_all_are_confined({name: default[name]})
+        test_all_are_confined({name: production[name]})
+        assert [port["host_ip"] for port in default[name]["ports"]] == ["127.0.0.1"]
+        assert "ports" not in production[name]
+        assert default[name]["user"] == "65534:65534"
+    assert sources(production["prometheus"], "secrets") == {"api_keys", "rag_keys"}
+    test_no_environment_holds_a_credential(production)
+    assert set(production["prometheus"]["networks"]) == {"services"}
+    off = [
+        service["environment"]["AIRFLOW__METRICS__OTEL_ON"] for service in (default["airflow"], production["airflow"])
+    ]
+    assert off == ["false", "false"]
 
 
 def test_the_numbers_follow_their_variables() -> None:

@@ -21,7 +21,7 @@ from training.fit import profile
 from training.model import contract as contracts
 from training.model import onnx_runtime
 from training.monitoring import policy, watch, window
-from training.monitoring.journal import Journal
+from training.monitoring.journal import VERDICT_TAG, Journal
 from training.monitoring.policy import Window
 from training.monitoring.report import metric_key
 from training.promotion import status
@@ -226,6 +226,10 @@ def test_an_error_worse_than_promised_asks_too(served: Config, traffic: Traffic,
         traffic("white", seed, hours(hour), off=2)
         found = look(served, hour + 1)
         assert found["drifted"] == ()
+    assert found["error_worse"]
+    told = MlflowClient().get_registered_model(served.name).tags[VERDICT_TAG]  # read by the prediction service
+    end = hours(2).timestamp() - prediction_log.SETTLING.total_seconds()
+    assert json.loads(told) == {"version": found["version"], "end": end, "drifted": 0, "error_worse": True}
     assert [reason["code"] for reason in found["reasons"]] == ["error", "nothing_new"]
     assert "data.feedback: true" in found["text"]
     tested = onnx_runtime.read_contract(white.content)["metrics"]["mae"]

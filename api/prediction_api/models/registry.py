@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from prediction_api.errors import ArtifactUnavailable, HistoryUnavailable, NotThere, RegistryAway, complaints_of
 from prediction_api.models.copies import VersionRecord, now
+from prediction_api.telemetry.metrics import Verdict
 
 ARTIFACT = "model.onnx"
+VERDICT_TAG = "monitor.verdict"  # of the registered model; the monitor writes it
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
 MOST_ENTRIES = 20  # of the history
 KEPT_SECONDS = 10.0  # the history, between two requests to the registry, however many people look at the page
@@ -24,11 +27,13 @@ _DOWNLOAD_TIMEOUT = httpx.Timeout(2.0, read=30.0)  # the server may fetch from a
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """A registered model and the version of it that carries the alias. `created`: when it was registered, in ms."""
+    """A registered model and the version of it that carries the alias. `created`: when it was registered, in ms;
+    `verdict`: the monitor's on this version, if there is one."""
 
     name: str
     version: str
     created: int
+    verdict: Verdict | None = field(default=None, compare=False)
 
 
 class Reason(BaseModel):
@@ -73,6 +78,16 @@ class _Model(BaseModel):
     name: str
     creation_timestamp: int = 0
     aliases: list[_Alias] = []
+    tags: list[_Tag] = []
+
+    def verdict_on(self, version: str) -> Verdict | None:
+        """One that cannot be read counts as none: the tag is shown to people, and predictions do not depend on it."""
+        for tag in self.tags:
+            if tag.key == VERDICT_TAG:
+                with suppress(ValidationError):
+                    verdict = Verdict.model_validate_json(tag.value)
+                    return verdict if verdict.version == version else None
+        return None
 
 
 class _Run(BaseModel):
@@ -112,7 +127,10 @@ class Registry:
             answer = await self._ask("GET", "registered-models/search", params=query)
             for model in answer.registered_models:
                 versions = [one.version for one in model.aliases if one.alias == self.alias]
-                carriers += [Promoted(model.name, version, model.creation_timestamp) for version in versions]
+                carriers += [
+                    Promoted(model.name, version, model.creation_timestamp, model.verdict_on(version))
+                    for version in versions
+                ]
             query["page_token"], more = answer.next_page_token, bool(answer.next_page_token)
         return sorted(carriers, key=lambda one: (one.created, one.name))
 

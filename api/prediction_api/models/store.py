@@ -189,6 +189,7 @@ class ServedModel:
             self._note_refusal(promoted.version, refused)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one try must not end the following
             version, error_line = promoted.version, fault(error)
+            self._metrics.refusals.labels(self.name, "fault").inc()
             log_event("adoption failed", level=logging.ERROR, model=self.name, version=version, error=error_line)
 
     async def _swap(self, record: VersionRecord) -> None:
@@ -309,6 +310,7 @@ class Catalog:
         for one in promoted:
             if one.name not in self.unsafe:
                 await (self.models.get(one.name) or self._add(one.name)).follow(one)
+        self.metrics.monitored({one.name: one.verdict for one in promoted if one.verdict})
         carriers = f"{len(promoted)} registered model{'s' if len(promoted) != 1 else ''}"
         self._note_registry(True, f"{carriers} with the alias {self.registry.alias!r}")
 

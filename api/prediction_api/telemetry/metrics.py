@@ -1,20 +1,35 @@
 """What the service counts, in a Prometheus registry of its own (so that two apps in one process do not mix)."""
 
+import math
+import shutil
 import threading
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+from pydantic import BaseModel, ConfigDict, Field
 
 from prediction_api.models.contract import Contract
 from prediction_api.models.predictor import Prediction
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Verdict(BaseModel):
+    """What the monitor found in its last window of a version's traffic, as it writes it to the registered model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    end: float  # of the window, in seconds since 1970
+    drifted: int = Field(ge=0)  # columns
+    error_worse: bool
 
 
 class Metrics:
@@ -43,6 +58,12 @@ class Metrics:
         self._swaps = counter("api_model_swaps_total", "Models that went live", ["model"])
         self.refusals = counter("api_model_refusals_total", "Versions refused", ["model", "reason"])
         self._info = gauge("api_model_info", "1 for each live model", ["model", "version"])
+        self._drifted = gauge("api_monitor_drifted_columns", "Columns that drifted in the last window", ["model"])
+        self._error_worse = gauge("api_monitor_error_worse", "1 if the live error was worse than promised", ["model"])
+        self._window_end = gauge("api_monitor_window_end_seconds", "When the monitor's last window ended", ["model"])
+        self._disk_free = gauge("api_disk_free_ratio", "Free part of the disk that holds the folder", ["folder"])
+        self._backup = gauge("api_backup_time_seconds", "When a backup was last noted")
+        self._backup.set(math.nan)
         self.registry_reachable = gauge("api_registry_reachable", "1 if the last look succeeded")
 
     def answered(self, path: str, status: int, seconds: float) -> None:
@@ -72,9 +93,41 @@ class Metrics:
     def withdrawn(self, name: str, version: str) -> None:
         self._info.remove(name, version)
 
+    def monitored(self, verdicts: Mapping[str, Verdict]) -> None:
+        """The monitor's verdict on each live model, by its name. Those of earlier versions are gone."""
+        for gauge in (self._drifted, self._error_worse, self._window_end):
+            gauge.clear()
+        for name, verdict in verdicts.items():
+            self._drifted.labels(name).set(verdict.drifted)
+            self._error_worse.labels(name).set(verdict.error_worse)
+            self._window_end.labels(name).set(verdict.end)
+
+    def watch_folders(self, models: Path, predictions: Path | None) -> None:
+        """Measures their disks at each scrape. Whoever makes backups touches the file `last-backup` in the second."""
+        self._disk_free.labels("models").set_function(partial(_free_ratio, models))
+        if predictions:
+            self._disk_free.labels("predictions").set_function(partial(_free_ratio, predictions))
+            self._backup.set_function(partial(_changed_at, predictions / "last-backup"))
+
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self._registry)
+
+
+def _changed_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return math.nan
+
+
+def _free_ratio(folder: Path) -> float:
+    """NaN where it cannot be read: a folder is made when it is first written to."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return math.nan
+    return usage.free / usage.total
 
 
 class _PredictedValues(Collector):

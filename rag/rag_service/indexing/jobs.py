@@ -129,6 +129,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._posting = threading.Lock()
         self._jobs: dict[str, Job] = {}
+        self.on_end: Callable[[str, State], None] | None = None  # is told the kind of each job, and how it ended
 
     def start(self, kind: str, work: Callable[[Job], Result]) -> Progress:
         """Runs `work` in a thread of its own; what it returns is the job's result. Raises TooManyJobs."""
@@ -234,6 +235,9 @@ class Jobs:
             _run(job, work)
         finally:
             ended.set()
+        if self.on_end is not None:
+            progress = job.seen(False)
+            self.on_end(progress.kind, progress.state)
         self._post(job)
 
     def _keep_posting(self, job: Job, ended: threading.Event) -> None:

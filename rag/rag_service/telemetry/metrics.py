@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rag_service.errors import GeneratorFailed
 from rag_service.types import Answer
 
+_JOBS = ("ingest", "reindex", "evaluate", "calibrate", "watch")
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # seconds
 
 
@@ -33,6 +37,11 @@ class Metrics:
         self._traces_lost = Counter(
             "rag_traces_lost_total", "Traces that the tracking server did not take.", registry=self.registry
         )
+        self._jobs = Counter("rag_jobs_total", "Jobs that ended.", ["kind", "state"], registry=self.registry)
+        for kind in _JOBS:
+            self._jobs.labels(kind, "failed")  # a series that is there from the start shows its first rise
+        self.ready = Gauge("rag_ready", "1 if questions can be answered.", registry=self.registry)
+        self._disk_free = Gauge("rag_disk_free_ratio", "Free part of the data folder's disk.", registry=self.registry)
         self.uploading = Gauge("rag_uploads_working", "Uploads that are being read.", registry=self.registry)
         self.working = Gauge("rag_questions_working", "Questions that are worked on.", registry=self.registry)
 
@@ -52,6 +61,19 @@ class Metrics:
     def refused(self, title: str) -> None:
         """Counts one refusal; titles are the classes of errors.py, never made up from what was asked."""
         self._refusals.labels(title).inc()
+
+    def job_ended(self, kind: str, state: str) -> None:
+        """Counts one job."""
+        self._jobs.labels(kind, state).inc()
+
+    def watch_disk(self, folder: Path) -> None:
+        """Measures the folder's disk at each scrape."""
+
+        def free() -> float:
+            usage = shutil.disk_usage(folder)
+            return usage.free / usage.total
+
+        self._disk_free.set_function(free)
 
     def traces_lost(self, count: int) -> None:
         """Counts traces that could not be sent."""

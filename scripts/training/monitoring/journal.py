@@ -3,6 +3,7 @@
 A window's run gets its tags last, in one call, so an interrupted task leaves none that counts. A request is one call.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from training.tracking.registry import Registry, as_tags, from_tags
 WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"
 VERSION_TAG = "monitor.version"
+VERDICT_TAG = "monitor.verdict"  # of the registered model: the prediction service shows it to Prometheus
 METRICS_A_CALL = 1000  # MLflow takes no more
 
 
@@ -69,6 +71,9 @@ class Journal:
         tags = {VERSION_TAG: window.version, **as_tags(WINDOW_TAG, _WINDOW.dump_json(window).decode())}
         self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
         self._client.set_terminated(run_id)
+        verdict = {"version": window.version, "end": window.end.timestamp()}
+        verdict |= {"drifted": len(window.drifted), "error_worse": window.error_worse}
+        self._client.set_registered_model_tag(self._registry.name, VERDICT_TAG, json.dumps(verdict))
 
     def record_request(self, decision: Decision, asker: str, source: str = "") -> None:
         """Writes that training was asked for, on the table `source` (empty: the configured one)."""

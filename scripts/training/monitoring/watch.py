@@ -72,6 +72,7 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
             report = Report(config.name, found, past, decision)
             result = _result(decision.action, report.headline, decision.reasons)
             result |= {"window": found.window.id, "rows": found.window.rows, "drifted": found.window.drifted}
+            result |= {"error_worse": found.window.error_worse, "since": found.window.start.isoformat()}
             if not dry_run:
                 if journal.windows(version, production.since, rules.of) != past:
                     text = "another monitor measured the same traffic at the same time; the next window begins after it"
