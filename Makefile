@@ -14,7 +14,7 @@ endif
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys demo run test check secrets up down e2e loop train status history rollback sign rotate-key password logs data bench lock
+.PHONY: help setup keys demo run test check secrets up down backup restore move e2e loop train status history rollback sign rotate-key password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -40,6 +40,7 @@ check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/ruff check .
 	$(DEV)/mypy --cache-dir .mypy_cache/api --python-executable .venvs/api/bin/python api/prediction_api
 	$(DEV)/mypy --cache-dir .mypy_cache/training --python-executable .venvs/training/bin/python scripts/training scripts/*.py
+	$(DEV)/mypy --cache-dir .mypy_cache/mlflow --python-executable .venvs/training/bin/python mlflow/start.py
 	cd rag && ../$(DEV)/mypy --cache-dir ../.mypy_cache/rag --python-executable ../.venvs/rag/bin/python rag_service
 	$(DEV)/mypy --cache-dir .mypy_cache/airflow --python-executable .venvs/airflow/bin/python airflow/dags airflow/entrypoint.py airflow/health.py airflow/spark_node.py
 	$(DEV)/mypy --cache-dir .mypy_cache/dev --python-executable .venvs/dev/bin/python stack
@@ -56,6 +57,15 @@ up:  ## the whole stack as containers  [PROFILE=production]
 
 down:  ## stop the containers; the volumes stay
 	$(COMPOSE) down
+
+backup:  ## everything that persists as one file, while the stack runs  [TO=folder]
+	@$(PYTHON) -m stack.state.backup backup
+
+restore:  ## put a backup back, into an empty stack  FROM=file
+	@$(PYTHON) -m stack.state.backup restore
+
+move:  ## (containers) from the default stack to production: everything in SQLite goes to PostgreSQL
+	@$(PYTHON) -m stack.state.move
 
 e2e: setup  ## the Compose stack from nothing, driven as a user would, and removed again
 	@$(DRIVE) stack.e2e
@@ -97,7 +107,7 @@ lock: setup  ## write the lock files again  [UPGRADE=1]
 	$(LOCK) airflow/requirements.in -o airflow/requirements.lock
 	$(LOCK) airflow/requirements.in tests/requirements.in -o airflow/requirements-test.lock
 	$(LOCK) scripts/requirements.in -o scripts/requirements.lock
-	$(LOCK) scripts/requirements.in tests/requirements.in -o scripts/requirements-test.lock
+	$(LOCK) scripts/requirements.in tests/requirements.in tests/training/requirements.in -o scripts/requirements-test.lock
 	$(LOCK) api/requirements.in -o api/requirements.lock
 	$(LOCK) api/requirements.in tests/requirements.in tests/api/requirements.in -o api/requirements-test.lock
 	$(LOCK) rag/requirements.in -o rag/requirements.lock

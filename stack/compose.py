@@ -22,8 +22,11 @@ class Compose:
 
     def run(self, *arguments: str, seconds: float = 1800.0, quiet: bool = True) -> str:
         """Runs `docker compose …`; gives what it printed. Raises StepFailed with its last lines."""
-        project = ["-p", self.project] if self.project else []
-        return docker(["compose", "--ansi", "never", *project, *arguments], self.root, self.environment, seconds, quiet)
+        return docker(self.command(*arguments), self.root, self.environment, seconds, quiet)
+
+    def command(self, *arguments: str) -> list[str]:
+        """`compose …` as docker takes it."""
+        return ["compose", "--ansi", "never", *(["-p", self.project] if self.project else []), *arguments]
 
     def password(self) -> str:
         """Airflow's password, read where it was made."""

@@ -15,7 +15,8 @@ from stack import readme, steps
 from stack.airflow_client import Airflow
 from stack.compose import Compose, check_engine, docker
 from stack.errors import StackError, StepFailed
-from stack.settings import HOST, PORTS, Settings, read_settings
+from stack.ports import HOST, PORTS
+from stack.settings import Settings, read_settings
 from stack.spark import train_on_spark
 
 PROJECT = "pipeline-e2e"

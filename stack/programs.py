@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from stack.ports import HOST, PORTS
 from stack.processes import Program, check_port
-from stack.settings import HOST, PORTS, Settings
+from stack.settings import Settings
 
 # Each program's own variables by their prefix: keys and settings that no other program gets.
 OWN_VARIABLES = (
@@ -27,13 +28,13 @@ def mlflow(settings: Settings) -> Program:
     home = settings.home / "mlruns"
     home.mkdir(exist_ok=True)
     command = [
-        settings.python("training"), "-m", "mlflow", "server",
+        settings.python("training"), "mlflow/start.py",
         "--host", HOST, "--port", str(settings.ports["mlflow"]), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}",
         "--serve-artifacts", "--artifacts-destination", str(home / "artifacts"),
     ]  # fmt: skip
     allowed = f"localhost:*,{HOST}:*"
     extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_SERVER_ALLOWED_HOSTS": allowed}
+    extra |= {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{home / 'mlflow.db'}"}
     return program(settings, "mlflow", command, extra, "/health")
 
 

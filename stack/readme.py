@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stack.errors import StepFailed
-from stack.settings import PORTS, Settings
+from stack.ports import PORTS
+from stack.settings import Settings
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

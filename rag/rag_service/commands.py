@@ -54,6 +54,8 @@ def add_commands(commands: Any) -> None:
     )
     collection.add_argument("action", choices=["list", "next", "promote", "rollback", "delete"])
     collection.add_argument("name", nargs="?", default="default")
+    move = commands.add_parser("move", help="copy the SQLite store of RAG_DATA_DIR into the database of RAG_STORE")
+    move.set_defaults(run=_move)
     _command(commands, "mcp", "tools for assistants on standard input and output (Model Context Protocol)", _mcp)
     work = commands.add_parser("work", help="add what is uploaded to replicas over PostgreSQL, until it is stopped")
     work.set_defaults(run=_work)
@@ -193,6 +195,21 @@ def _collection(settings: Settings, options: argparse.Namespace) -> int:
         for one in service.call("GET", "/collections")["collections"]:
             others = [f"{one[key]} in {key}" for key in ("next", "previous") if one[key] is not None]
             print(f"{one['name']}  {counted(one['documents'], 'document')}" + "".join(f", {other}" for other in others))
+    return 0
+
+
+def _move(settings: Settings, options: argparse.Namespace) -> int:
+    if settings.store is None:
+        raise BadSettings("RAG_STORE names no database to move to.", "Set it, as docs/postgresql.md says.")
+    from rag_service.store.move import move
+    from rag_service.store.postgres import PostgresStore
+
+    with closing(PostgresStore(settings.store, settings.store_password_file)) as target:
+        counts = move(settings.store_path, target, settings.store)
+    for table, count in counts.items():
+        print(f"{table:<12} {count:>9,}")
+    if not counts:
+        print("All of it was moved before.")
     return 0
 
 

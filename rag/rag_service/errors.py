@@ -227,6 +227,12 @@ class StoreTooNew(_Worded):
     advice = "Start the newer release again, or put a backup of before its first start in place."
 
 
+class StoreInUse(_Worded):
+    title = "The store is not empty"
+    words = "The store {0} holds documents already, and not those of {1}."
+    advice = "Give RAG_STORE an empty database."
+
+
 class StoreTooOld(_Worded):
     status, title = 503, "The database's pgvector is too old"
     words = "RAG_SEARCH=store needs pgvector {1} or newer, and the database has {0}."

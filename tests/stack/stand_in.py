@@ -21,7 +21,7 @@ CITATION = {"document": "volatile-acidity.md", "page": None, "quote": "It tastes
 ANSWER = {"answer": "of vinegar", "abstained": False, "answered_by": "extractive", "citations": [CITATION]}
 DECISION = {"action": "promoted", "version": "1", "by": "somebody", "reasons": [{"text": "it is the first"}]}
 SERVICES = {
-    "mlflow": {"GET /health": "OK"},
+    "mlflow/start.py": {"GET /health": "OK"},
     "prediction_api": {
         "GET /livez": {},
         "GET /model": MODEL,
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(DAG_LOG)
         return int(os.environ.get("STAND_IN_DAG", "0"))
     name = next(name for name in SERVICES if name in arguments)
-    variable = {"mlflow": "MLFLOW_PORT", "prediction_api": "API_PORT", "rag_service": "RAG_PORT"}
+    variable = {"mlflow/start.py": "MLFLOW_PORT", "prediction_api": "API_PORT", "rag_service": "RAG_PORT"}
     port = int(os.environ[variable.get(name, "AIRFLOW__API__PORT")])
     Handler.answers = SERVICES[name]
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stack.settings import ROOT
+from stack.state.folders import NAMES
 
 FILES = ("docker-compose.yml", "docker-compose.production.yml")
 SERVER = {"airflow", "airflow-scheduler", "airflow-dag-processor"}
@@ -129,6 +130,16 @@ def test_what_watches_the_stack_is_there_where_it_is_asked_for() -> None:
         service["environment"]["AIRFLOW__METRICS__OTEL_ON"] for service in (default["airflow"], production["airflow"])
     ]
     assert off == ["false", "false"]
+
+
+def test_the_service_of_backups_reaches_every_volume_and_nothing_else(production: dict[str, Any]) -> None:
+    state = composed(*FILES, COMPOSE_PROFILES="state")["services"]["state"]
+    mounted = {one["source"]: one["target"] for one in state["volumes"] if one["type"] == "volume" and "source" in one}
+    # Made again from the rest or by the first start, dumped, or what was measured and silenced.
+    without = {"api-models", "postgres-data", "redis-data", "spark-secret", "prometheus-data", "alertmanager-data"}
+    assert set(mounted) == set(production["volumes"]) - without
+    assert set(mounted.values()) == {f"/state/{name}" for name in NAMES}
+    assert (state["network_mode"], state["cap_drop"], state["read_only"]) == ("none", ["ALL"], True)
 
 
 def test_the_numbers_follow_their_variables() -> None:

@@ -48,10 +48,10 @@ def tracking(tracking_files: Path) -> Iterator[str]:
     """A tracking server as a process, on SQLite, which the code under test is pointed at."""
     folder = tracking_files
     with held_port() as port, pytest.MonkeyPatch.context() as patch:
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+        command = [sys.executable, ROOT / "mlflow" / "start.py", "--port", str(port), "--workers", "1"]
         command += ["--artifacts-destination", str(folder / "files")]
         variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        variables |= {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db"}
         uri = f"http://127.0.0.1:{port}"
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         with server_running(command, folder, f"{uri}/health", variables):

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+VERSION = 2  # of a contract, the newest that is read
+
 
 class Part(BaseModel):
     """Strict about types; keys that a later version of training adds are ignored."""
@@ -201,9 +203,16 @@ class Description(Part):
 class Contract(Description):
     """What version 1 lacks has defaults."""
 
-    version: Literal[1, 2]
+    version: int = Field(ge=1)
     reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
     golden: Golden
+
+    @field_validator("version")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version > VERSION:
+            raise ValueError(f"{version} is a newer training job's; this service reads up to {VERSION}: upgrade it")
+        return version
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

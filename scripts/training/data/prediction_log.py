@@ -6,7 +6,7 @@ predictions-YYYY-MM-DD-*.jsonl   {"id", "at", "version", "row": {feature: value}
 feedback-YYYY-MM-DD-*.jsonl      {"id", "at", "actual"}
 
 An id is any text. Lines that cannot be read (the last of a process that was killed may be torn) are left out; unknown
-keys do not matter.
+keys do not matter. A later format has its number in the file's name, as in predictions-….v2.jsonl.
 """
 
 import os
@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training.data.spark import location
+from training.errors import NewerFormat
 
 LOG_DIR = "var/predictions"
 SETTLING = timedelta(seconds=5)  # the prediction service writes its lines within one second; later, all are there
@@ -45,12 +46,15 @@ class Labelled:
 def files(name: str, kind: str, since: datetime | None = None) -> list[Path]:
     """The files of `kind` (predictions, feedback) on the model `name`, from the UTC day of `since` on.
 
-    PREDICTION_LOG_DIR set to nothing switches the log off, for its readers too.
+    PREDICTION_LOG_DIR set to nothing switches the log off, for its readers too. Raises NewerFormat.
     """
     folder = os.environ.get("PREDICTION_LOG_DIR", LOG_DIR)
     paths = Path(folder, name).glob(f"{kind}-????-??-??-*.jsonl") if folder else ()
     first = f"{kind}-{since:%Y-%m-%d}" if since else ""
-    return sorted(path for path in paths if path.name >= first)
+    found = sorted(path for path in paths if path.name >= first)
+    if newer := [path for path in found if path.stem.count(".")]:
+        raise NewerFormat(str(newer[0]), newer[0].suffixes[0].removeprefix(".v"), 1)
+    return found
 
 
 def read(spark: SparkSession, name: str, kind: str, since: datetime | None = None) -> tuple[DataFrame, int]:

@@ -20,9 +20,8 @@ from training.evaluation.metrics import Array
 from training.fit.calibration import Calibrator
 from training.fit.profile import Numbers, Profile, counts
 from training.model.onnx_export import LARGEST_DIFFERENCE
-from training.model.onnx_runtime import read_contract, run, seven_digits
+from training.model.onnx_runtime import CONTRACT_VERSION, read_contract, run, seven_digits
 
-VERSION = 2
 GOLDEN_ROWS = 5
 
 
@@ -168,7 +167,8 @@ class Contract:
 
 
 def read(content: bytes) -> Contract:
-    """The contract inside a serialized model, of this version or the first. Keys that are not known are left out."""
+    """The contract inside a serialized model, of this version or an earlier one. Keys that are not known are left out.
+    Raises NewerFormat."""
     contract: Contract = TypeAdapter(Contract).validate_python(read_contract(content))
     return contract
 
@@ -199,7 +199,7 @@ def build(name: str, run_id: str, source: Source, table: Dataset, data: Data, ou
     predictions = seven_digits(held.max(axis=1) if held.ndim == 2 else held).astype(np.float32)
     edges = metrics.stored(metrics.edges(predictions))
     return Contract(
-        version=VERSION,
+        version=CONTRACT_VERSION,
         name=name,
         task="classification" if outcome.labels else "regression",
         target=table.target,

@@ -13,9 +13,11 @@ import onnxruntime
 import pandas as pd
 
 from training.data.files import identifier
+from training.errors import NewerFormat
 from training.evaluation.metrics import Array
 
 CONTRACT_KEY = "contract"
+CONTRACT_VERSION = 2
 
 
 def open_session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -70,9 +72,12 @@ def predictor(content: bytes) -> Callable[[pd.DataFrame], Array]:
 
 
 def read_contract(content: bytes) -> dict[str, Any]:
-    """The contract inside a serialized model."""
+    """The contract inside a serialized model. Raises NewerFormat."""
     properties = onnx.load_from_string(content).metadata_props
-    return dict(json.loads(next(entry.value for entry in properties if entry.key == CONTRACT_KEY)))
+    contract = dict(json.loads(next(entry.value for entry in properties if entry.key == CONTRACT_KEY)))
+    if contract.get("version", 1) > CONTRACT_VERSION:
+        raise NewerFormat(f"the contract of a model of '{contract.get('name')}'", contract["version"], CONTRACT_VERSION)
+    return contract
 
 
 def model_columns(contract: Mapping[str, Any]) -> dict[str, bool]:

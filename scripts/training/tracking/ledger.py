@@ -18,12 +18,14 @@ from typing import Any
 from mlflow.entities import Run
 from pydantic import TypeAdapter
 
+from training.errors import NewerFormat
 from training.reason import Reason, as_list
 from training.tracking.registry import Registry, as_tags, from_tags
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 MOVES = ("promoted", "rolled_back", "reverted", "found")
-_ENTRY, _KEY = "ledger.entry", "ledger.decision_key"
+_ENTRY, _KEY, _FORMAT = "ledger.entry", "ledger.decision_key", "ledger.format"
+FORMAT = 1  # of an entry; more where a reader that does not know it would decide wrongly
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Ledger:
         self._name = f"{registry.name}-ledger"
 
     def entries(self) -> list[Entry]:
-        """All of them, oldest first. What an earlier version of this program wrote is read as far as it goes."""
+        """All of them, oldest first. What an earlier version of this program wrote is read as far as it goes.
+        Raises NewerFormat."""
         runs = reversed(self.registry.notes(self._name))
         found = [_entry_of(run) for run in runs if _ENTRY in run.data.tags]
         return [entry for entry in found if entry.alias in ("", self.registry.alias)]
@@ -157,11 +160,13 @@ def serving_at(entries: Sequence[Entry], moment: datetime) -> Entry | None:
 
 
 def _tags(entry: Entry) -> dict[str, str]:
-    return as_tags(_ENTRY, json.dumps(entry.as_json(), allow_nan=False))
+    return {_FORMAT: str(FORMAT), **as_tags(_ENTRY, json.dumps(entry.as_json(), allow_nan=False))}
 
 
 def _entry_of(run: Run) -> Entry:
     tags = run.data.tags
+    if int(tags.get(_FORMAT, 1)) > FORMAT:
+        raise NewerFormat(f"an entry of the ledger (run {run.info.run_id})", tags[_FORMAT], FORMAT)
     try:
         entry = _READER.validate_json(from_tags(_ENTRY, tags))
     except ValueError:  # the plain tags still say what was done

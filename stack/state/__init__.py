@@ -1,0 +1,1 @@
+"""Keeping, upgrading and moving what the stack has made."""

@@ -1,0 +1,116 @@
+"""MLflow's database as `make move` copies it: a real one in SQLite, and a real PostgreSQL."""
+
+import gzip
+import hashlib
+import importlib.util
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from mlflow.store.db.utils import _initialize_tables
+from servers import postgres_running
+from sqlalchemy import create_engine, text
+
+from mlflow import MlflowClient
+
+ROOT = Path(__file__).parents[2]
+USED = ("runs", "registered_models")
+# MLflow's own; raised when its tables are first looked at.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    path = ROOT / "stack" / "state" / "copy_database.py"
+    specification = importlib.util.spec_from_file_location("copy_database", path)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL with MLflow's tables in the database template1, and so in each new one."""
+    with postgres_running(tmp_path_factory.mktemp("postgres")) as address:
+        url = address.replace("postgresql:", "postgresql+psycopg2:")
+        engine = create_engine(url.format("template1"))
+        _initialize_tables(engine)
+        engine.dispose()
+        yield url
+
+
+@pytest.fixture
+def target(server: str, request: pytest.FixtureRequest) -> str:
+    name = request.node.name[5:50]
+    engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.format(name)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(gzip.decompress((ROOT / "tests" / "fixtures" / "2026-11" / "mlflow.db.gz").read_bytes()))
+    return path
+
+
+def seen(url: str) -> list[object]:
+    """All that a client of the tracking server can ask."""
+    client = MlflowClient(url)
+    experiments = client.search_experiments()
+    found: list[object] = [one.to_dictionary() if hasattr(one, "to_dictionary") else dict(one) for one in experiments]
+    found += [run.to_dictionary() for one in experiments for run in client.search_runs([one.experiment_id])]
+    for model in client.search_registered_models():
+        found += [model.name, dict(model.aliases), dict(model.tags)]
+        found += [dict(version) for version in client.search_model_versions(f"name='{model.name}'")]
+        found += [client.get_model_version_by_alias(model.name, alias).version for alias in model.aliases]
+    return [str(one) for one in found]
+
+
+def test_clients_see_the_same_and_go_on(program: ModuleType, source: Path, target: str) -> None:
+    before = hashlib.sha256(source.read_bytes()).hexdigest()
+    counts = program.copy(str(source), target, USED)
+    assert counts["runs"] >= 2
+    assert counts["model_versions"] == 1
+    assert hashlib.sha256(source.read_bytes()).hexdigest() == before
+    assert seen(target) == seen(f"sqlite:///{source}")
+    client = MlflowClient(target)
+    client.create_run(client.create_experiment("later"))  # its number is after those that were copied
+    assert len(seen(target)) == len(seen(f"sqlite:///{source}")) + 2
+
+
+def test_what_was_copied_is_not_copied_again_and_other_rows_are_refused(
+    program: ModuleType, source: Path, target: str
+) -> None:
+    program.copy(str(source), target, USED)
+    assert program.copy(str(source), target, USED) == {}
+    MlflowClient(target).create_run("0")
+    with pytest.raises(program.Refused, match="PostgreSQL is not empty: it has rows in runs, registered_models"):
+        program.copy(str(source), target, USED)
+
+
+def test_a_copy_that_is_killed_leaves_the_target_empty(
+    program: ModuleType, source: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "_set_sequences", killed)
+        with pytest.raises(KeyboardInterrupt):
+            program.copy(str(source), target, USED)
+    assert program.copy(str(source), target, USED)["runs"] >= 2
+
+
+def test_another_schema_is_refused(program: ModuleType, source: Path, target: str) -> None:
+    with closing(sqlite3.connect(source)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'older'")
+    with pytest.raises(program.Refused, match=r"alembic_version is \['older'\] in the file and \['.*'\] in PostgreSQL"):
+        program.copy(str(source), target, USED)
