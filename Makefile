@@ -14,7 +14,7 @@ endif
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys demo run test check secrets up down backup restore move e2e loop train status history rollback sign rotate-key password logs data bench lock
+.PHONY: help setup keys demo run test check secrets up down backup restore move e2e loop faults train status history rollback sign rotate-key password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ e2e: setup  ## the Compose stack from nothing, driven as a user would, and remov
 
 loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap under traffic, rollback  [STACK=containers]
 	@$(DRIVE) stack.loop $(STACK)
+
+faults: setup  ## break the running programs on purpose, hundreds of times, and count what did not hold  [SEED= ONLY= PART=]
+	@$(DRIVE) stack.faults.bench
 
 train: setup  ## train a model and follow it  [PIPELINE= TRIALS= DATA=data/your.csv]
 	@$(DRIVE) stack.operate train

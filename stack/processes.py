@@ -17,6 +17,7 @@ from stack.errors import PortTaken, ProgramFailed
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
+MOST_ENDS, ENDS_SECONDS = 5, 300.0  # a program that ends more often than this will end again
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that closes
 TAIL_LINES = 25
 
@@ -39,7 +40,13 @@ class Running:
     def __init__(self, program: Program) -> None:
         self.program = program
         program.log.parent.mkdir(parents=True, exist_ok=True)
-        with program.log.open("wb") as log:
+        program.log.write_bytes(b"")
+        self._ends: list[float] = []
+        self._start()
+
+    def _start(self) -> None:
+        program = self.program
+        with program.log.open("ab") as log:
             self._process = subprocess.Popen(
                 program.command,
                 env=dict(program.environment),
@@ -50,6 +57,11 @@ class Running:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process that leads its group."""
+        return self._process.pid
+
     def failure(self, what: str) -> ProgramFailed:
         """The error to raise, with the end of the log."""
         return ProgramFailed(self.program.name, what, str(self.program.log), tail(self.program.log))
@@ -59,6 +71,24 @@ class Running:
         code = self._process.poll()
         if code is not None:
             raise self.failure(f"ended with code {code}")
+
+    def keep_alive(self, most_ends: int = MOST_ENDS) -> int | None:
+        """Starts the program again if it has ended, after everything it started; returns the code it ended with.
+
+        Raises ProgramFailed when it ends more than `most_ends` times within ENDS_SECONDS.
+        """
+        code = self._process.poll()
+        if code is None:
+            return None
+        now = time.monotonic()
+        self._ends = [moment for moment in self._ends if now - moment < ENDS_SECONDS] + [now]
+        if len(self._ends) > most_ends:
+            raise self.failure(
+                f"ended {most_ends + 1} times within {ENDS_SECONDS / 60:.0f} minutes, now with code {code}"
+            )
+        self.stop()
+        self._start()
+        return code
 
     def wait_healthy(self, seconds: float) -> None:
         """Returns once the health address answers 200. Raises ProgramFailed when it ends, or takes over `seconds`."""

@@ -12,7 +12,8 @@ from stack.settings import Settings, read_settings
 
 
 def run_stack(settings: Settings) -> None:
-    """Starts everything and watches it. Raises StackError when a port is taken or a program ends; stops all then."""
+    """Starts everything, and starts again what ends. Raises StackError, with all stopped, when a port is taken or a
+    program ends again and again."""
     programs.check_ports(settings, programs.ALL)
     with started_programs() as running:
         services = (programs.mlflow, programs.api, programs.rag, programs.airflow_server)
@@ -22,7 +23,8 @@ def run_stack(settings: Settings) -> None:
         print(pages(settings), flush=True)
         while True:
             for service in running:
-                service.check_alive()
+                if (code := service.keep_alive()) is not None:
+                    print(f"{service.program.name} ended with code {code} and was started again: {service.program.log}")
             time.sleep(POLL_SECONDS)
 
 

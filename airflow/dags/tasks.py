@@ -50,7 +50,7 @@ class Pipeline:
             "start_date": datetime(2026, 1, 1, tzinfo=UTC),
             "catchup": False,
             "max_active_runs": 1,
-            "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5), "on_failure_callback": task_failed},
+            "default_args": {"retries": 3, "retry_delay": timedelta(seconds=5), "on_failure_callback": task_failed},
             "tags": ["model"],
             "params": {**fields, "name": NAME, "config": file},
         }

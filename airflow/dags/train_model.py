@@ -21,9 +21,9 @@ your own goes into the folder `data/`; write `data/your-file.csv` as the data so
 file. Each file in `pipelines/` has DAGs of its own.
 
 Running it again without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final and
-not tried again; anything else that goes wrong in `train`, `promote` or `verify` is tried once more. The asset
-`production-model` is updated when a run moved the alias and the service took the version; where the alias was there
-already, `verify` checks and is skipped.
+not tried again; anything else that goes wrong, such as a part that was killed, is tried up to three times more. The
+asset `production-model` is updated when a run moved the alias and the service took the version; where the alias was
+there already, `verify` checks and is skipped.
 """
 
 FIELDS = {
@@ -54,7 +54,7 @@ FIELDS = {
 
 for pipeline in pipelines():
     with DAG(**pipeline.settings("train_model", FIELDS), schedule=[pipeline.asset("training-request")], doc_md=ABOUT):
-        check = command("check", f"{PYTHON} check {OPTIONS}", retries=0)
+        check = command("check", f"{PYTHON} check {OPTIONS}")
         train = command("train", f"{SPARK_SUBMIT} train {OPTIONS}", execution_timeout=timedelta(hours=2))
         promote = command("promote", f"{PYTHON} promote {OPTIONS} --skip")
         verify = command("verify", f"{PYTHON} verify {OPTIONS} --skip", outlets=[pipeline.asset("production-model")])

@@ -40,10 +40,10 @@ def test_every_command_gets_the_same_options(dag, programs) -> None:
     [
         ({"train": 1}, ["check", "train"]),
         ({"train": 2}, ["check", "train"]),
-        ({"train": 3}, ["check", "train", "train"]),
-        ({"check": 3}, ["check"]),
+        ({"train": 3}, ["check", *["train"] * 4]),
+        ({"check": 1}, ["check"]),
     ],
-    ids=["a refusal", "another refusal", "an accident is tried once more", "bad data"],
+    ids=["a refusal", "another refusal", "an accident is tried three times more", "bad data"],
 )
 def test_what_fails_ends_the_run(dag, programs, codes: dict[str, int], scripts: list[str]) -> None:
     calls = programs(**codes)

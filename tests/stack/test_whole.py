@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stack.processes import answers
 from stack.settings import ROOT
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -96,15 +97,36 @@ def test_the_stack_runs_until_it_is_told_to_end(drive, home: Path, number: signa
     assert still_running(home) == []
 
 
-def test_the_stack_ends_when_one_of_its_programs_ends(drive, home: Path) -> None:
+def test_a_program_that_ends_is_started_again(drive, home: Path) -> None:
+    process = drive("run")
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(5)]
+    before = still_running(home)
+    os.kill(before[0], signal.SIGKILL)
+    again = process.stdout.readline()
+    assert "ended with code -9 and was started again" in again
+    assert f"{home}/var/log/{again.split()[0]}.log" in again
+    address = said[2].split()[1]
+    deadline = time.monotonic() + 60
+    while len(still_running(home)) < 4 or not answers(f"{address}/livez"):
+        assert time.monotonic() < deadline, "it was not started again"
+        time.sleep(0.02)
+    process.terminate()
+    process.communicate(timeout=200)
+    assert process.returncode == 0
+    assert still_running(home) == []
+
+
+def test_a_program_that_ends_again_and_again_ends_the_stack(drive, home: Path, ports: dict[str, str]) -> None:
     process = drive("run")
     assert process.stdout is not None
     process.stdout.readline()
-    os.kill(still_running(home)[0], signal.SIGKILL)
+    python = home / ".venvs" / "api" / "bin" / "python"
+    python.unlink()
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    os.kill(int((home / f"pid-{ports['API_PORT']}").read_text()), signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert "ended with code -9" in errors
-    deadline = time.monotonic() + 10
-    while still_running(home) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert "api ended 6 times within 5 minutes, now with code 3" in errors
     assert still_running(home) == []
