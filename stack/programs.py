@@ -7,14 +7,16 @@ from stack.ports import HOST, PORTS
 from stack.processes import Program, check_port
 from stack.settings import Settings
 
-# Each program's own variables by their prefix: keys and settings that no other program gets.
-OWN_VARIABLES = (
-    ("api", "API_"),
-    ("rag", "RAG_"),
-    ("airflow", "AIRFLOW_"),
-    ("airflow", "SIGNING_KEY"),
-    ("airflow", "ALERT_"),
-)
+# Variables by their prefix that are for these programs alone: their keys and settings.
+OWN_VARIABLES = {
+    "API_": ("api",),
+    "RAG_": ("rag",),
+    "AIRFLOW_": ("airflow",),
+    "SIGNING_KEY": ("airflow",),
+    "ALERT_": ("airflow",),
+    "DATA_PASSWORD": ("airflow",),
+    "AWS_": ("airflow", "mlflow"),
+}
 
 
 def check_ports(settings: Settings, names: tuple[str, ...]) -> None:
@@ -30,7 +32,8 @@ def mlflow(settings: Settings) -> Program:
     command = [
         settings.python("training"), "mlflow/start.py",
         "--host", HOST, "--port", str(settings.ports["mlflow"]), "--workers", "1",
-        "--serve-artifacts", "--artifacts-destination", str(home / "artifacts"),
+        "--serve-artifacts",
+        "--artifacts-destination", settings.environment.get("MLFLOW_ARTIFACTS") or str(home / "artifacts"),
     ]  # fmt: skip
     allowed = f"localhost:*,{HOST}:*"
     extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_SERVER_ALLOWED_HOSTS": allowed}
@@ -114,14 +117,15 @@ def program(settings: Settings, name: str, command: list[str], extra: dict[str, 
 def training_environment(settings: Settings) -> dict[str, str]:
     """What Airflow's tasks and a command of the training job need: they alone know the key that signs models."""
     signing = settings.var / "signing"
-    keys = {"SIGNING_KEY": str(signing / "private" / "key.pem"), "SIGNING_PUBLIC_KEYS": str(signing / "public")}
-    return common(settings, "airflow") | keys
+    own = {"SIGNING_KEY": str(signing / "private" / "key.pem"), "SIGNING_PUBLIC_KEYS": str(signing / "public")}
+    own["SNAPSHOTS_DIR"] = settings.environment.get("SNAPSHOTS_DIR") or str(settings.var / "snapshots")
+    return common(settings, "airflow") | own
 
 
 def common(settings: Settings, name: str) -> dict[str, str]:
     """The environment that all share: the caller's without the variables of other programs, the tracking server's
     address, and nothing that calls home."""
-    others = tuple(prefix for owner, prefix in OWN_VARIABLES if owner != name)
+    others = tuple(prefix for prefix, owners in OWN_VARIABLES.items() if name not in owners)
     mine = {key: value for key, value in settings.environment.items() if not key.startswith(others)}
     return mine | {
         "MLFLOW_TRACKING_URI": settings.url("mlflow"),

@@ -37,6 +37,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "api_keys": token_hex,
     "rag_keys": token_hex,
 }
+# Empty until somebody writes them: the credentials of databases and buckets elsewhere (docs/production.md).
+OPTIONAL = ("data_password", "data_s3", "mlflow_s3")
 
 
 def write(folder: Path) -> list[str]:
@@ -47,21 +49,24 @@ def write(folder: Path) -> list[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    missing = [name for name in MAKERS if not (folder / name).exists()]
+    missing = [name for name in (*MAKERS, *OPTIONAL) if not (folder / name).exists()]
     for name in missing:
         with (folder / name).open("x", encoding="ascii") as file:
-            file.write(next(f"{value}\n" for value in iter(MAKERS[name], "") if not weakness(name, value)))
+            if name in MAKERS:
+                file.write(next(f"{value}\n" for value in iter(MAKERS[name], "") if not weakness(name, value)))
         (folder / name).chmod(0o644)
     return missing
 
 
 def problems(folder: Path) -> Iterator[str]:
     """A sentence for each secret that is missing or weak, with its name and never its value."""
-    for name in MAKERS:
+    for name in (*MAKERS, *OPTIONAL):
         try:
             lines = (folder / name).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             yield f"{name} cannot be read ({error}); `make secrets` makes the missing ones"
+            continue
+        if name in OPTIONAL:
             continue
         if name in KEY_FILES:
             keys = [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -39,10 +39,10 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def server_running(
-    command: Sequence[str | Path], folder: Path, url: str, variables: Mapping[str, str]
+    command: Sequence[str | Path], folder: Path, url: str, variables: Mapping[str, str], patience: float = 30
 ) -> Iterator[None]:
     """Runs a server in `folder` until the block ends, from when `url` says that it is well. One that ends while it is
-    waited for fails with its log."""
+    waited for fails with its log; one that takes more than `patience` seconds to end is killed."""
     log = folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, stdout=output, stderr=output)
@@ -52,7 +52,7 @@ def server_running(
                 time.sleep(0.2)
             yield
         finally:
-            ended(process)
+            ended(process, patience)
 
 
 # A PostgreSQL of the test's own, from the environment of the question-answering service; ends with its standard input.
@@ -82,11 +82,11 @@ def postgres_running(folder: Path) -> Iterator[str]:
         process.stdin.close()
 
 
-def ended(process: "subprocess.Popen[bytes]") -> None:
+def ended(process: "subprocess.Popen[bytes]", patience: float = 30) -> None:
     """Ends a program of a test: gently, and where that takes long all the same."""
     process.terminate()
     try:
-        process.wait(timeout=30)
+        process.wait(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

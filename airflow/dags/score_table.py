@@ -38,7 +38,7 @@ FIELDS = {
         minLength=1,
         maxLength=500,
         title="Table",
-        description="A CSV or Parquet file, or a glob, seen from the project's folder.",
+        description="A CSV or Parquet file or a glob, seen from the project's folder, or an address: s3://…",
     ),
     "output": Param(
         "scored/new",

@@ -32,7 +32,8 @@ FIELDS = {
         type=["null", "string"],
         maxLength=500,
         title="Data source",
-        description="A CSV or Parquet file, or a glob, seen from the project's folder. Empty: as configured.",
+        description="A CSV or Parquet file or a glob, seen from the project's folder, or an address: s3://… Empty: as "
+        "configured.",
     ),
     "trials": Param(
         None,

@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--name", help="another name for experiment and model")
     model.set_defaults(data=None, trials=None, gate=None)
     run = _Parser(add_help=False, parents=[model])  # what names a training run, so that later commands find it
-    run.add_argument("--data", metavar="FILE", help="another table than data.source")
+    run.add_argument("--data", metavar="SOURCE", help="another table than data.source")
     run.add_argument("--trials", type=int, metavar="N", help="search.trials")
     run.add_argument("--gate", choices=["enforce", "dry_run", "off"], help="gate.mode")
 
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--dry-run", action="store_true", help="measure and decide, write nothing")
     command(retraining, "whether the monitor asked for training in this DAG run; exit 99 when not", run)
     option = command(score, "predict every row of a table as the prediction service would", model)
-    option("--input", metavar="FILE", required=True, help="CSV or Parquet; a path or a glob")
+    option("--input", metavar="SOURCE", required=True, help="a table, as data.source names one")
     option("--output", metavar="FOLDER", required=True, type=Path, help="the rows with their predictions")
     option("--rejected", metavar="FOLDER", type=Path, help="the other rows, with reasons; default: OUTPUT-rejected")
     option("--format", choices=["parquet", "csv"], default="parquet", help="default: %(default)s")
@@ -219,4 +219,7 @@ def _configured(options: Options) -> Config:
     given = {"name": options.name, "data.source": options.data}
     given |= {"search.trials": options.trials, "gate.mode": options.gate}
     config = configuration.load(options.config, {key: value for key, value in given.items() if value not in (None, "")})
-    return config.model_copy(update={"data": alone(config.data)}) if options.data else config
+    if not options.data:
+        return config
+    # What is promoted was trained on the last copy of what is at an address.
+    return config.model_copy(update={"data": alone(config.data, renew=options.run is not promote)})

@@ -30,7 +30,8 @@ class Data(_Section):
 
     source: str | list[str] = Field(
         description="CSV (comma, semicolon, tab or bar; also .csv.gz), .xlsx (file.xlsx#Sheet) or Parquet; a path, a "
-        "glob, a folder, or a list of them"
+        "glob, a folder, s3://bucket/key (a prefix, a glob), postgresql://user@host/database?table=schema.table (or "
+        "?query=SELECT ...), or a list of them"
     )
     sample: str | None = Field(
         default=None, description="synthetic stand-in, used and said so while `source` does not exist"
@@ -309,9 +310,9 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     data: Any = content.get("data")
     for key in {"source", "sample"} & data.keys() if isinstance(data, dict) else ():
         if isinstance(data[key], str):
-            data[key] = os.path.normpath(path.parent / data[key])
+            data[key] = _from(path.parent, data[key])
         elif isinstance(data[key], list):
-            data[key] = [os.path.normpath(path.parent / str(name)) for name in data[key]]
+            data[key] = [_from(path.parent, str(name)) for name in data[key]]
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content
@@ -321,6 +322,15 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         return Config.model_validate(content)
     except ValidationError as error:
         raise ConfigError(_explain(path, root, error), "`make keys` (or --schema) prints every key.") from None
+
+
+def is_address(source: str | list[str]) -> bool:
+    """Whether a source is no path but at an address: s3://…, postgresql://…"""
+    return isinstance(source, str) and "://" in source
+
+
+def _from(folder: Path, name: str) -> str:
+    return name if is_address(name) else os.path.normpath(folder / name)
 
 
 def _explain(path: Path, root: yaml.Node, error: ValidationError) -> str:

@@ -18,6 +18,7 @@ PipelineError                 exit code 1: refused, nothing was changed; the sam
 ├── NewerFormat               what is read was written by a newer version of this program
 ├── OutputExists              the place to write to is taken
 └── Interruption              exit code 3: something around the job failed; trying again may help
+    ├── SourceAway            the database or the bucket of the table cannot be reached
     ├── TrackingError         the tracking server is away or refuses
     ├── AliasMoved            somebody else moved the alias in the midst of it
     ├── SparkFailed           Spark did not come to the end of a job
@@ -146,6 +147,14 @@ class OutputExists(PipelineError):
 
 class Interruption(PipelineError):
     exit_code = 3
+
+
+class SourceAway(Interruption):
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(
+            f"{place}: cannot be reached: {reason}",
+            "Are host and port right, is it up, and may this machine reach it? (In containers: docs/production.md.)",
+        )
 
 
 class TrackingError(Interruption):

@@ -213,6 +213,18 @@ def test_two_large_tables_at_once_are_logged_whole(
     assert {line["id"] for line in whole_lines(folder)} == asked
 
 
+def test_replicas_share_a_folder_and_take_the_truth_about_each_others_predictions(
+    client: TestClient, settings: Settings, folder: Path
+) -> None:
+    with live(settings) as other:
+        asked = [one.post("/predict", json=ROW).json()["id"] for one in (client, other)]
+        assert other.post("/feedback", json={"id": asked[0], "actual": 6}).status_code == 202
+        wait_until(lambda: len(whole_lines(folder)) == 2)
+        assert {line["id"] for line in whole_lines(folder)} == {*asked}
+        assert len({*asked}) == len({*folder.glob("predictions-*")}) == 2
+        assert [line["id"] for line in whole_lines(folder, "feedback")] == asked[:1]
+
+
 def test_an_identifier_says_nothing_about_others_however_many_threads_draw() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

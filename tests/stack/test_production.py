@@ -34,7 +34,7 @@ def composed(*files: str, **variables: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def production() -> dict[str, Any]:
-    return composed(*FILES)
+    return composed(*FILES, AWS_ACCESS_KEY_ID="of the shell", AWS_SECRET_ACCESS_KEY="of the shell")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,7 @@ def test_only_the_proxy_has_a_way_out_and_others_where_it_is_asked_for() -> None
     assert open_to_the_outside() == {"proxy"}
     assert open_to_the_outside(RAG_OFFLINE="false") == {"proxy", "rag"}
     assert open_to_the_outside(ALERTS_OFFLINE="false") == {"proxy", "alertmanager", "airflow-worker"}
+    assert open_to_the_outside(DATA_OFFLINE="false") == {"proxy", "airflow-worker", "mlflow"}
 
 
 def test_the_databases_are_reached_by_those_that_need_them(services: Services) -> None:
@@ -73,10 +74,10 @@ def test_each_has_its_own_secrets_and_no_others(services: Services) -> None:
     holders = {name: sources(service, "secrets") for name, service in services.items() if service.get("secrets")}
     server = {"postgres_airflow_password", "redis_password", "airflow_fernet_key", "airflow_secret_key"}
     assert {name: holders[name] for name in SERVER} == dict.fromkeys(SERVER, server | {"airflow_jwt_secret"})
-    assert holders["airflow-worker"] == {"redis_password", "rag_keys"}
+    assert holders["airflow-worker"] == {"redis_password", "rag_keys", "data_password", "data_s3"}
     assert (holders["mlflow"], holders["api"], holders["rag"], holders["proxy"], holders["redis"]) == (
-        {"postgres_mlflow_password"}, {"api_keys"}, {"rag_keys", "postgres_rag_password"}, {"proxy_password"},
-        {"redis_password"},
+        {"postgres_mlflow_password", "mlflow_s3"}, {"api_keys"}, {"rag_keys", "postgres_rag_password"},
+        {"proxy_password"}, {"redis_password"},
     )  # fmt: skip
     assert holders["rag-worker"] == {"postgres_rag_password"}
     assert "signing-key" in sources(services["airflow-worker"], "volumes")
@@ -86,9 +87,9 @@ def test_each_has_its_own_secrets_and_no_others(services: Services) -> None:
 
 
 def test_all_secrets_are_checked_before_anything_starts(production: dict[str, Any], services: Services) -> None:
-    from stack.secret_files import MAKERS
+    from stack.secret_files import MAKERS, OPTIONAL
 
-    assert sources(services["secrets-check"], "secrets") == set(production["secrets"]) == set(MAKERS)
+    assert sources(services["secrets-check"], "secrets") == set(production["secrets"]) == {*MAKERS, *OPTIONAL}
     waits = {name: set(service.get("depends_on") or ()) for name, service in services.items()}
     reached = {"secrets-check"}
     while more := {name for name, others in waits.items() if others & reached} - reached:
@@ -137,6 +138,7 @@ def test_the_service_of_backups_reaches_every_volume_and_nothing_else(production
     mounted = {one["source"]: one["target"] for one in state["volumes"] if one["type"] == "volume" and "source" in one}
     # Made again from the rest or by the first start, dumped, or what was measured and silenced.
     without = {"api-models", "postgres-data", "redis-data", "spark-secret", "prometheus-data", "alertmanager-data"}
+    without |= {"snapshots"}  # copied again from where they came
     assert set(mounted) == set(production["volumes"]) - without
     assert set(mounted.values()) == {f"/state/{name}" for name in NAMES}
     assert (state["network_mode"], state["cap_drop"], state["read_only"]) == ("none", ["ALL"], True)

@@ -29,7 +29,8 @@ def test_makes_good_ones_that_no_other_user_reaches(folder: Path) -> None:
     assert check(folder) == (0, "")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     values = {path.read_text() for path in folder.iterdir()}
-    assert len(values) == len(secret_files.MAKERS)
+    assert len(values) == len(secret_files.MAKERS) + 1
+    assert {(folder / name).read_text() for name in secret_files.OPTIONAL} == {""}
 
 
 def test_never_overwrites_one(folder: Path) -> None:

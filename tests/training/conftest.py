@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 from pyspark.sql import SparkSession
+from sources import bucket, database, postgres, s3_server, s3_writer, snapshots  # noqa: F401
 from training.config import Config
 from training.data import table as dataset
 from training.data.files import find

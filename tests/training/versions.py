@@ -18,7 +18,7 @@ from training.data.files import find
 from training.model import signing
 from training.promotion import promote as promotion
 from training.tracking.ledger import Entry, Ledger
-from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, Registry
+from training.tracking.registry import BASELINE_TAG, DIGEST_TAG, KEY_TAG, SIGNATURE_TAG, SOURCE_TAG, Registry
 
 from mlflow import MlflowClient
 
@@ -86,8 +86,8 @@ def register(
 ) -> str:
     """Registers a version as `train` does, for the data as they are now; gives its number. `terms` are the parts of the
     contract that are other than usual."""
-    client, digest = MlflowClient(), find(config.data).digest
-    test = pd.read_csv(config.data.source).astype({"x": "float32"})
+    client, source = MlflowClient(), find(config.data)
+    digest, test = source.digest, pd.read_csv(source.files[0]).astype({"x": "float32"})
     content = model(contract(config.name, slope) | (terms or {}), slope)
     files = folder / "files"
     (files / "model").mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def register(
     (files / "data-report.json").write_text(json.dumps({"leaks": list(leaks)}))
     (files / "model" / "model.onnx").write_bytes(content)
     tags = {BASELINE_TAG: json.dumps([float(test["y"].mean())])}
-    tags |= {"pipeline.data_digest": digest, "pipeline.code_version": "abc"}
+    tags |= {"pipeline.data_digest": digest, "pipeline.code_version": "abc", SOURCE_TAG: config.data.place}
     run = client.create_run(Registry(config.name, config.serving.alias).experiment(config.name), tags=tags)
     settings = (split or config.split.model_dump()).items()
     client.log_batch(run.info.run_id, params=[Param(f"split_{key}", str(value)) for key, value in settings])
@@ -103,8 +103,8 @@ def register(
     with suppress(MlflowException):  # it is there already
         client.create_registered_model(config.name)
     tags = {KEY_TAG: config.training_key(digest), **signed(config.name, content)}
-    source = f"{run.info.artifact_uri}/model"
-    made = client.create_model_version(config.name, source, run.info.run_id, tags=tags, await_creation_for=0)
+    uri = f"{run.info.artifact_uri}/model"
+    made = client.create_model_version(config.name, uri, run.info.run_id, tags=tags, await_creation_for=0)
     return str(made.version)
 
 

@@ -86,7 +86,7 @@ class Findings:
         places = locate(self.source, {name: cell for name, _, cell, _, _ in self.cells}, SPACE)
         no_row = len(self.cells) > 1 and len(set(places.values())) == 1 and all(one[3] == 1 for one in self.cells)
         for name, expected, cell, count, hint in self.cells:
-            file, row = places.get(name, (self.source.files[0], None))
+            file, row = places.get(name, (self.source.name, None))
             more = f" (and {count - 1:,} more in this column)" if count > 1 else ""
             advice = f"If row {row} holds units, names or totals, remove it. {hint}" if no_row else hint
             self.problems.append(ValueProblem(str(file), row, name, expected, f"'{cell}'{more}", advice))

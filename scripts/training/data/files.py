@@ -1,4 +1,5 @@
 """The data files before Spark sees them: do they exist, are they tables, what is their header, what is their digest.
+A table at an address becomes files first (`snapshots`).
 
 Plain Python, so that an unusable file fails within a second and not after a Spark session.
 """
@@ -13,7 +14,7 @@ import os
 import re
 import statistics
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -21,7 +22,8 @@ from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook
 
-from training.config import Data
+from training.config import Data, is_address
+from training.data import snapshots
 from training.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ class Source:
     """Files of one table.
 
     `columns` are the header's names in order (empty for Parquet, which carries its own); `multiline` says that a cell
-    may hold a line break; `digest` is the SHA-256 of the content, whatever the files are called.
+    may hold a line break; `digest` is the SHA-256 of the content, whatever the files are called; `origin` is the
+    address that they were copied from, if there is one.
     """
 
     files: tuple[Path, ...]
@@ -70,20 +73,23 @@ class Source:
     synthetic: bool
     multiline: bool = False
     sheet: str = ""
+    origin: str = ""
 
     @property
     def name(self) -> str:
+        if self.origin:
+            return self.origin
         return str(self.files[0]) if len(self.files) == 1 else f"{self.files[0].parent} ({len(self.files)} files)"
 
 
-def find(data: Data, quiet: bool = False) -> Source:
+def find(data: Data, quiet: bool = False, renew: bool = True) -> Source:
     """Opens the table that `data` names, or its sample while the source is absent, and logs which, unless `quiet`.
 
-    Raises SourceError.
+    What is at an address is copied; unless `renew`, the last copy is used. Raises SourceError, SourceAway.
     """
-    files, sheet = _files(data.source)
+    files, sheet, known = _files(data.source, renew)
     if not files and data.sample:
-        files, sheet = _files(data.sample)
+        files, sheet, known = _files(data.sample, renew)
     if not files:
         raise SourceError(
             f"{data.place}: no such file",
@@ -92,9 +98,9 @@ def find(data: Data, quiet: bool = False) -> Source:
         )
     sample = Path(data.sample).resolve() if data.sample else None
     synthetic = any(file.resolve() == sample for file in files)
-    digest = _digest(files)
+    content = digest(files, known)
     if not quiet:
-        log.info("data: %s, SHA-256 %s", ", ".join(map(str, files)), digest[:16])
+        log.info("data: %s, SHA-256 %s", ", ".join(map(str, files)), content[:16])
     if synthetic and not quiet:
         log.warning("%s is not there: this is the SYNTHETIC sample. `make data` fetches the real set", data.place)
     form = _format(files[0])
@@ -111,7 +117,9 @@ def find(data: Data, quiet: bool = False) -> Source:
         if other != [columns, separator]:
             hint = "Files of one table share their columns and separator."
             raise SourceError(f"{file}: header differs from that of {files[0]}", hint)
-    return Source(files, form, separator, columns, digest, synthetic, any(odd for *_, odd in headers), sheet)
+    multiline = any(odd for *_, odd in headers)
+    origin = snapshots.shown(data.place) if is_address(data.source) else ""
+    return Source(files, form, separator, columns, content, synthetic, multiline, sheet, origin)
 
 
 def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
@@ -136,11 +144,11 @@ def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
                 ) from None
 
 
-def alone(data: Data) -> Data:
+def alone(data: Data, renew: bool = True) -> Data:
     """`data` for a source that is not the configured one and stands for itself: no sample in its place, segment and
     units only of its columns."""
     data = data.model_copy(update={"sample": data.sample if data.source == data.sample else None})
-    columns = find(data, quiet=True).columns
+    columns = find(data, quiet=True, renew=renew).columns
     if not columns:
         return data
     units = {name: data.units[name] for name in columns if name in data.units}
@@ -231,16 +239,24 @@ def _plain(character: str) -> str:
     return "_" if character.isascii() or character.isspace() else f"u{ord(character):x}"
 
 
-def _files(place: str | list[str]) -> tuple[tuple[Path, ...], str]:
-    """The files that a path, a glob, a folder or a list of them names, and the sheet."""
+def _files(place: str | list[str], renew: bool) -> tuple[tuple[Path, ...], str, dict[Path, str]]:
+    """The files that a path, a glob, a folder, an address or a list of them names, the sheet, and the digests that are
+    known already."""
     found: list[Path] = []
+    known: dict[Path, str] = {}
     absent, sheet = "", ""
     for pattern in [place] if isinstance(place, str) else place:
+        if is_address(pattern):
+            folder = snapshots.take(pattern, renew)
+            own = sorted(folder.iterdir())
+            known |= {file: folder.name for file in own if len(own) == 1}
+            found += own
+            continue
         path = Path(pattern)
         if not path.exists() and (named := re.fullmatch(rf"(.*\.xlsx){SHEET}(.*)", pattern)):
             path, sheet = Path(named[1]), named[2]
         if path.is_dir():
-            own = sorted(file for file in path.iterdir() if _suffix(file) in FORMATS and not file.name.startswith("."))
+            own = sorted(file for file in path.iterdir() if suffix(file) in FORMATS and not file.name.startswith("."))
             if not own:
                 raise SourceError(f"{path}: the folder holds no table", f"Expected files such as {', '.join(FORMATS)}.")
         else:
@@ -250,21 +266,24 @@ def _files(place: str | list[str]) -> tuple[tuple[Path, ...], str]:
         found += own
     if found and absent:
         raise SourceError(f"{absent}: no such file", "Take it out of data.source, or provide it.")
-    return tuple(found), sheet
+    return tuple(found), sheet, known
 
 
-def _suffix(file: Path) -> str:
+def suffix(file: Path) -> str:
     return ".csv.gz" if file.name.endswith(".csv.gz") else file.suffix.lower()
 
 
 def _format(file: Path) -> str:
-    return FORMATS.get(_suffix(file), "csv")
+    return FORMATS.get(suffix(file), "csv")
 
 
-def _digest(files: tuple[Path, ...]) -> str:
-    """SHA-256 of the content; of the sorted digests where there are several files."""
+def digest(files: Sequence[Path], known: Mapping[Path, str]) -> str:
+    """SHA-256 of the content; of the sorted digests where there are several files. Those in `known` are not read."""
     digests = []
     for file in files:
+        if file in known:
+            digests.append(known[file])
+            continue
         with file.open("rb") as stream:
             digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()

@@ -13,7 +13,7 @@ from training.config import Config, Data
 from training.data import prediction_log
 from training.data.files import Source, alone, find
 from training.data.spark import session
-from training.errors import DataError
+from training.errors import DataError, SourceAway
 from training.model import contract as contracts
 from training.model.contract import Contract
 from training.monitoring import policy, window
@@ -130,7 +130,7 @@ def _usable(data: Data, production: Production) -> Source | None:
     in its place is no reason to replace what was trained on real rows."""
     try:
         found = find(data, quiet=True)
-    except DataError as error:
+    except (DataError, SourceAway) as error:
         log.warning("%s (%s)", error.message, error.hint)
         return None
     if found.synthetic and not production.contract.data.synthetic:
@@ -167,7 +167,7 @@ def _data_changed(
     Compared with the newest version, if that was trained on what the configuration names and not on a table of its own.
     """
     source = _usable(config.data, production)
-    if source is None or max(file.stat().st_mtime for file in source.files) > time.time() - QUIET_SECONDS:
+    if source is None or (not source.origin and _written(source) > time.time() - QUIET_SECONDS):
         return None
     newest = registry.numbered(registry.versions()[-1])
     if newest is None or not newest.run_id:
@@ -181,6 +181,10 @@ def _data_changed(
     if before and (known or _unless_lost(registry, before, lost_before)):
         return None
     return decision
+
+
+def _written(source: Source) -> float:
+    return max(file.stat().st_mtime for file in source.files)
 
 
 def _unless_lost(registry: Registry, request: Request | None, lost_before: datetime) -> Request | None:

@@ -32,7 +32,7 @@ def promote(config: Config, strict: bool = False) -> dict[str, Any]:
     The same question has one answer: as long as the alias has not moved, a repetition gives the decision of before.
     Raises NothingToPromote, AliasMoved, WrongModel; GateRefused under `strict`.
     """
-    key = config.training_key(find(config.data).digest)
+    key = config.training_key(find(config.data, renew=False).digest)
     with Registry(config.name, config.serving.alias).speaking() as registry:
         version = registry.version_with_key(key)
         if version is None:
