@@ -46,7 +46,7 @@ check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/mypy --cache-dir .mypy_cache/dev --python-executable .venvs/dev/bin/python stack
 	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
-	$(DEV)/compose-lint check --quiet docker-compose.yml docker-compose.production.yml rag/docker-compose.yml
+	$(DEV)/compose-lint check --quiet --fail-on medium --strict-config --skip-suppressed docker-compose.yml rag/docker-compose.yml
 
 secrets:  ## (production) make the secrets that are missing in var/secrets
 	@$(PYTHON) -m stack.secret_files write var/secrets
@@ -67,8 +67,8 @@ restore:  ## put a backup back, into an empty stack  FROM=file
 move:  ## (containers) from the default stack to production: everything in SQLite goes to PostgreSQL
 	@$(PYTHON) -m stack.state.move
 
-e2e: setup  ## the Compose stack from nothing, driven as a user would, and removed again
-	@$(DRIVE) stack.e2e
+e2e: setup  ## the Compose stack from nothing, driven as a user would, and removed again  [PROFILE=production]
+	@$(DRIVE) stack.e2e$(if $(filter production,$(PROFILE)),_production)
 
 loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap under traffic, rollback  [STACK=containers]
 	@$(DRIVE) stack.loop $(STACK)

@@ -37,23 +37,37 @@ class Compose:
         password = self.run("exec", "-T", "proxy", "cat", "/run/secrets/proxy_password")
         return password.strip(), self.run("exec", "-T", "proxy", "cat", AUTHORITY)
 
+    def has_proxy(self) -> bool:
+        """Whether this is the production stack, as it runs."""
+        return "proxy" in self.services()
+
     def trainer(self) -> str:
         """The service that runs the tasks, and has what they need."""
         return "airflow-worker" if "airflow-worker" in self.services() else "airflow"
 
-    def services(self) -> dict[str, str]:
-        """The running services, each with the id of its container."""
+    def containers(self) -> list[tuple[str, str]]:
+        """The running containers: the service and the id of each."""
         rows = [json.loads(line) for line in self.run("ps", "--format", "json").splitlines() if line.strip()]
-        return {row["Service"]: row["ID"] for row in rows}
+        return sorted((row["Service"], row["ID"]) for row in rows)
+
+    def services(self) -> set[str]:
+        """The services that run."""
+        return {service for service, _ in self.containers()}
+
+    def containers_of(self, service: str) -> list[str]:
+        """The ids of a service's containers."""
+        return [container for name, container in self.containers() if name == service]
 
     def memory(self) -> dict[str, float]:
         """Megabytes in use now, by service."""
-        services = self.services()
-        said = docker(
-            ["stats", "--no-stream", "--format", "{{json .}}", *services.values()], self.root, self.environment
-        )
-        used = {row["ID"]: megabytes(row["MemUsage"].split("/")[0]) for row in map(json.loads, said.splitlines())}
-        return {name: used[container[:12]] for name, container in services.items()}
+        containers = self.containers()
+        asked = ["stats", "--no-stream", "--format", "{{json .}}", *(container for _, container in containers)]
+        said = map(json.loads, docker(asked, self.root, self.environment).splitlines())
+        used = {row["ID"]: megabytes(row["MemUsage"].split("/")[0]) for row in said}
+        return {
+            service: sum(used[container[:12]] for name, container in containers if name == service)
+            for service in self.services()
+        }
 
 
 def docker(

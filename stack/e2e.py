@@ -8,11 +8,16 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from stack import readme, steps
-from stack.airflow_client import Airflow
+import httpx
+
+from stack import clients, readme, steps
+from stack.clients import sign_in
 from stack.compose import Compose, check_engine, docker
 from stack.errors import StackError, StepFailed
 from stack.ports import HOST, PORTS
@@ -26,6 +31,10 @@ MEMORY_LIMIT = 3072  # megabytes, the whole stack at rest
 TRIALS = 10
 DOCUMENT = "The cellar book of Haldenberg says: racking takes place on the third Monday of February, never later.\n"
 QUESTION = "When does racking take place at Haldenberg?"
+
+
+Story = TypeVar("Story", bound="EndToEnd")
+Stack = Callable[[Settings, steps.Report], AbstractContextManager[Story]]
 
 
 def free_ports() -> dict[str, int]:
@@ -46,6 +55,10 @@ class EndToEnd:
         self.settings = settings
         self.compose = compose
         self.report = report
+
+    def client(self, service: str) -> httpx.Client:
+        """A client of api, rag or mlflow, as users have it."""
+        return clients.service(self.settings, self.compose, service)
 
     def build(self) -> None:
         """All images, with their sizes beyond the base image."""
@@ -77,7 +90,7 @@ class EndToEnd:
 
     def train(self) -> str:
         """Triggers the DAG as the page's button does, and follows it. Gives the run's id."""
-        airflow = Airflow(self.settings.url("airflow"), self.compose.password())
+        airflow = sign_in(self.settings, self.compose)
         with self.report.step("trigger to served") as step:
             run_id = airflow.trigger({"trials": TRIALS})
             airflow.follow(run_id, 900, lambda task: self.report.add(f"  {task.name}", task.seconds, task.state))
@@ -86,7 +99,7 @@ class EndToEnd:
 
     def predict(self, name: str = "POST /predict") -> dict[str, Any]:
         """One prediction by the promoted model; gives what `/model` says."""
-        with steps.client(self.settings.url("api")) as api, self.report.step(name) as step:
+        with self.client("api") as api, self.report.step(name) as step:
             model = wait_for_model(api)
             step.result = f"{steps.describe_prediction(steps.predict(api, model))}, {steps.describe_model(model)}"
             self.report.add("  GET /history", 0, steps.last_decision(api, model))
@@ -94,7 +107,7 @@ class EndToEnd:
 
     def give_document(self) -> None:
         """Uploads one file that says what no other document does."""
-        with tempfile.TemporaryDirectory() as folder, steps.client(self.settings.url("rag")) as rag:
+        with tempfile.TemporaryDirectory() as folder, self.client("rag") as rag:
             path = Path(folder) / "cellar-book.txt"
             path.write_text(DOCUMENT, encoding="utf-8")
             with self.report.step("POST /documents") as step:
@@ -102,7 +115,7 @@ class EndToEnd:
 
     def ask(self, name: str = "POST /ask") -> None:
         """Asks what that file says."""
-        with steps.client(self.settings.url("rag")) as rag, self.report.step(name) as step:
+        with self.client("rag") as rag, self.report.step(name) as step:
             answer = steps.ask(rag, QUESTION)
             quote = answer["citations"][0]["quote"]
             if "third Monday" not in quote:
@@ -115,15 +128,15 @@ class EndToEnd:
             with self.report.step(f"README: {command.split()[2]}") as step:
                 step.result = readme.run(command, shown, self.settings)
 
-    def memory(self) -> None:
-        """What each service holds at rest. Raises StepFailed above the limit for the whole."""
+    def memory(self, limit: int = MEMORY_LIMIT) -> None:
+        """What each service holds at rest. Raises StepFailed above `limit` megabytes for the whole."""
         used = self.compose.memory()
         for name, megabytes in sorted(used.items()):
             self.report.add(f"  memory, {name}", 0, f"{megabytes:.0f} MB")
         total = sum(used.values())
         self.report.add("memory at rest", 0, f"{total:.0f} MB")
-        if total > MEMORY_LIMIT:
-            raise StepFailed(f"the stack holds {total:.0f} MB at rest, {MEMORY_LIMIT} are allowed", "docker stats")
+        if total > limit:
+            raise StepFailed(f"the stack holds {total:.0f} MB at rest, {limit} are allowed", "docker stats")
 
     def restart(self, run_id: str, model: dict[str, Any]) -> None:
         """Restarts every container; model, runs and documents must still be there."""
@@ -136,7 +149,7 @@ class EndToEnd:
             raise StepFailed(f"version {again['version']} is served, before the restart it was {model['version']}", "")
         with self.report.step("runs after restart") as step:
             after = self.tracked_runs(model["name"])
-            airflow = Airflow(self.settings.url("airflow"), self.compose.password())
+            airflow = sign_in(self.settings, self.compose)
             states = {task.name: task.state for task in airflow.tasks(run_id)}
             if after != runs or set(states.values()) != {"success"}:
                 raise StepFailed(f"runs were lost: {runs} before, {after} after; tasks {states}", "")
@@ -145,7 +158,7 @@ class EndToEnd:
 
     def tracked_runs(self, experiment: str) -> int:
         """How many runs MLflow holds for `experiment`."""
-        with steps.client(self.settings.url("mlflow")) as mlflow:
+        with self.client("mlflow") as mlflow:
             found = mlflow.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": experiment})
             body = {"experiment_ids": [steps.content(found)["experiment"]["experiment_id"]], "max_results": 1000}
             return len(steps.content(mlflow.post("/api/2.0/mlflow/runs/search", json=body)).get("runs", []))
@@ -184,42 +197,46 @@ def run_chapters(pass_: EndToEnd) -> None:
     train_on_spark(pass_.settings, pass_.compose, pass_.report)
 
 
-def main() -> int:
-    """0 when every chapter ended well; 1 with the logs of the services otherwise. The stack is removed either way."""
-    report = steps.Report()
-    ports = free_ports()
-    variables = {f"{name.upper()}_PORT": str(port) for name, port in ports.items()}
+@contextmanager
+def default_stack(settings: Settings, report: steps.Report) -> Iterator[EndToEnd]:
+    """A project of its own, removed before and after with its volumes."""
+    settings = replace(settings, ports=free_ports())
+    environment = {
+        **settings.environment,
+        **{f"{name.upper()}_PORT": str(port) for name, port in settings.ports.items()},
+        "DEFAULT_MODEL": settings.model_name,
+        "DOCKER_BUILDKIT": "1",
+        "COMPOSE_FILE": "docker-compose.yml",  # whatever .env says
+    }
+    compose = Compose(settings.root, environment, PROJECT)
+    compose.run("down", "--volumes", "--remove-orphans")
     try:
-        settings = read_settings()
-        settings = Settings(**{**settings.__dict__, "ports": ports})
-        environment = {
-            **settings.environment,
-            **variables,
-            "DEFAULT_MODEL": settings.model_name,
-            "DOCKER_BUILDKIT": "1",
-            "COMPOSE_FILE": "docker-compose.yml",  # whatever .env says
-        }
-        compose = Compose(settings.root, environment, PROJECT)
-        check_engine(settings.root, settings.environment)
-        compose.run("down", "--volumes", "--remove-orphans")
-    except StackError as error:
-        print(f"e2e: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    code = 1
-    try:
-        run_chapters(EndToEnd(settings, compose, report))
-        code = 0
-    except StackError as error:
+        yield EndToEnd(settings, compose, report)
+    except StackError:
         print(recent_logs(compose), file=sys.stderr)
-        print(f"e2e: {error}\n  hint: {error.hint}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("e2e: interrupted", file=sys.stderr)
+        raise
     finally:
         with report.step("down"):
             compose.run("down", "--volumes", "--remove-orphans")
-    report.print_table("The Compose stack, end to end")
-    return code
+
+
+def tell(title: str, stack: Stack[Story], chapters: Callable[[Story], None]) -> int:
+    """Starts a stack, runs the chapters, and prints the table; 0 when every chapter ended well, otherwise 1."""
+    report = steps.Report()
+    try:
+        settings = read_settings()
+        check_engine(settings.root, settings.environment)
+        with stack(settings, report) as started:
+            chapters(started)
+    except StackError as error:
+        print(f"e2e: {error}\n  hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("e2e: interrupted", file=sys.stderr)
+        return 1
+    report.print_table(title)
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell("The Compose stack, end to end", default_stack, run_chapters))

@@ -104,10 +104,10 @@ class Loop:
     def promote(self) -> None:
         """All wines with their own grades, while requests go on: the model changes and no request fails."""
         write_table(self.folder, self.wines.whole())
-        rows, url = features(self.wines.white[-200:]), self.place.settings.url("api")
+        rows = features(self.wines.white[-200:])
         with (
-            SteadyTraffic(url, rows, STEADY_RATE) as traffic,
-            SteadyTraffic(url, rows, STEADY_RATE, f"/models/{SECOND}/predict") as beside,
+            SteadyTraffic(self.api, rows, STEADY_RATE) as traffic,
+            SteadyTraffic(self.api, rows, STEADY_RATE, f"/models/{SECOND}/predict") as beside,
         ):
             self.train("all wines, under traffic")
             self.expect_served("4")

@@ -1,14 +1,13 @@
 """What `make` does with the running stack, as containers or else beside `make run`: train, status, history and more."""
 
-import json
-import ssl
 import subprocess
 import sys
 
 import httpx
 
 from stack import programs
-from stack.airflow_client import Airflow, TaskState
+from stack.airflow_client import TaskState
+from stack.clients import password, sign_in
 from stack.compose import Compose
 from stack.errors import StackError, StepFailed
 from stack.settings import Settings, read_settings
@@ -23,19 +22,6 @@ def running(compose: Compose) -> bool:
         return "airflow" in compose.services()
     except StackError:
         return False
-
-
-def password(settings: Settings, compose: Compose | None) -> str:
-    """Airflow's, made at its first start. Raises StepFailed where it never started."""
-    if compose:
-        return compose.password()
-    try:
-        made = json.loads((settings.var / "airflow" / "passwords.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StepFailed(
-            "Airflow runs neither as a container nor here", "start it: `make up`, or `make run` in another terminal"
-        ) from None
-    return str(made["admin"])
 
 
 def configuration(settings: Settings, compose: Compose | None) -> dict[str, object]:
@@ -81,18 +67,6 @@ def train(settings: Settings, compose: Compose | None) -> None:
     run_id = airflow.trigger(conf, dag)
     print(f"{run_id}: {airflow.url}/dags/{dag}/runs", flush=True)
     airflow.follow(run_id, TRAIN_SECONDS, print_task, dag)
-
-
-def sign_in(settings: Settings, compose: Compose | None) -> Airflow:
-    """Airflow, in the production stack through its proxy."""
-    if not (compose and "proxy" in compose.services()):
-        return Airflow(settings.url("airflow"), password(settings, compose))
-    login, authority = compose.proxy()
-    site = settings.environment.get("SITE_NAME") or "localhost"
-    url = f"https://{site}:{settings.environment.get('HTTPS_PORT') or 8443}/airflow"
-    trust = ssl.create_default_context()
-    trust.load_verify_locations(cadata=authority)
-    return Airflow(url, password(settings, compose), ("admin", login), trust)
 
 
 def print_task(task: TaskState) -> None:

@@ -95,6 +95,7 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         "PIPELINE_HOME": str(settings.root),
         "TRAINING_HOME": str(training),
         "API_URL": settings.url("api"),

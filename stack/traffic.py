@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from stack.steps import client, content
+from stack.steps import content
 
 Row = Mapping[str, Any]
 
@@ -33,8 +33,8 @@ class SteadyTraffic:
     `versions` counts the answers by the version that gave them; `faults` holds what was not answered with 200.
     """
 
-    def __init__(self, url: str, rows: Sequence[Row], rate: float, path: str = "/predict") -> None:
-        self._url, self._rows, self._pause, self._path = url, rows, 1 / rate, path
+    def __init__(self, api: httpx.Client, rows: Sequence[Row], rate: float, path: str = "/predict") -> None:
+        self._api, self._rows, self._pause, self._path = api, rows, 1 / rate, path
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.versions: Counter[str] = Counter()
@@ -52,16 +52,15 @@ class SteadyTraffic:
 
     def _send(self) -> None:
         due = time.monotonic()
-        with client(self._url) as api:
-            for row in cycle(self._rows):
-                if self._ended.wait(max(0.0, due - time.monotonic())):
-                    return
-                due += self._pause
-                self._ask(api, row)
+        for row in cycle(self._rows):
+            if self._ended.wait(max(0.0, due - time.monotonic())):
+                return
+            due += self._pause
+            self._ask(row)
 
-    def _ask(self, api: httpx.Client, row: Row) -> None:
+    def _ask(self, row: Row) -> None:
         try:
-            answer = api.post(self._path, json=dict(row))
+            answer = self._api.post(self._path, json=dict(row))
         except httpx.TransportError as error:
             self.faults.append(type(error).__name__)
             return

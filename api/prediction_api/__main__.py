@@ -1,8 +1,11 @@
 """python -m prediction_api: serves until it is stopped. Exit code 2 when it cannot start."""
 
 import errno
+import signal
 import socket
 import sys
+import threading
+from types import FrameType
 
 import uvicorn
 
@@ -11,6 +14,25 @@ from prediction_api.http.admission import LimitedConnection
 from prediction_api.main import create_app
 from prediction_api.settings import Settings, read_settings
 from prediction_api.telemetry.events import log_event, send_events_to_stderr
+
+
+class DrainingServer(uvicorn.Server):
+    """Told to end, it goes on for `seconds` and closes each connection with its answer: a proxy loses none of the
+    requests that it sends meanwhile over connections that it has kept."""
+
+    def __init__(self, config: uvicorn.Config, seconds: float) -> None:
+        super().__init__(config)
+        self._seconds = seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGTERM or not self._seconds:
+            super().handle_exit(sig, frame)
+            return
+        self.config.encoded_headers.append((b"connection", b"close"))
+        ending = threading.Timer(self._seconds, super().handle_exit, (sig, frame))
+        ending.daemon = True
+        ending.start()
+        self._seconds = 0.0  # told again, it ends at once
 
 
 def main() -> int:
@@ -34,7 +56,7 @@ def main() -> int:
         proxy_headers=False,  # nothing here depends on who the client is
         timeout_graceful_shutdown=5,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config, settings.api_drain_seconds).run(sockets=[listener])
     return 0
 
 

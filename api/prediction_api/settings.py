@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8000, ge=0, le=65535)
     api_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
     api_request_seconds: float = Field(default=60.0, gt=0, le=3600)
+    api_drain_seconds: float = Field(default=0.0, ge=0, le=300)
     api_max_connections: int = Field(default=800, ge=10)  # below the 1,024 files that systems let a process open
     api_allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, api and API_HOST
     api_access_log: bool = False

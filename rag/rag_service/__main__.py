@@ -43,14 +43,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
     with closing(listening(settings.host, settings.port)) as listener:
-        import uvicorn
-
         from rag_service.app import create_app
-        from rag_service.http.connection import server_config
+        from rag_service.http.connection import DrainingServer, server_config
 
         config = server_config(create_app(settings))
         logging.getLogger("rag_service").info("listening on %s port %d", *listener.getsockname()[:2])
-        uvicorn.Server(config).run(sockets=[listener])
+        DrainingServer(config, settings.drain_seconds).run(sockets=[listener])
     return 0
 
 

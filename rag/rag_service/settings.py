@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     max_waiting: int = Field(default=16, gt=0)
     max_connections: int = Field(default=200, ge=10)
     request_seconds: float = Field(default=60.0, gt=0, le=3600)
+    drain_seconds: float = Field(default=0.0, ge=0, le=300)
     allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, rag and RAG_HOST
     api_key_file: Path | None = None
     load_seconds: float = Field(default=30.0, gt=0)

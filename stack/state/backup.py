@@ -32,7 +32,7 @@ def place_of(compose: Compose) -> Place:
     try:
         running = compose.services()
     except StackError:  # no engine answers
-        running = {}
+        running = set()
     return Containers(compose) if "airflow" in running else Processes(compose.root, compose.environment)
 
 

@@ -1,9 +1,12 @@
 """The process: how it starts, and how it says that it cannot."""
 
+import signal
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
+from conftest import wait_until
 from prediction_api import __main__ as entry
 from prediction_api.errors import ModelRefused, RequestRefused
 from prediction_api.settings import read_settings
@@ -44,6 +47,16 @@ def test_a_setting_that_cannot_be_is_named_with_its_variable(
     said = capsys.readouterr().err
     assert all(part in said for part in says), said
     assert "hunter2" not in said  # a key is never told
+
+
+def test_told_to_end_it_answers_for_a_while_and_closes_each_connection(tmp_path: Path) -> None:
+    with wine_service(tmp_path, API_DRAIN_SECONDS="60") as service, httpx.Client(base_url=service.address) as kept:
+        assert "connection" not in kept.get("/livez").headers
+        service.process.terminate()
+        wait_until(lambda: kept.get("/livez").headers.get("connection") == "close")
+        assert service.http.get("/livez").status_code == 200
+        service.process.terminate()  # a second time: at once
+        assert service.process.wait(60) == -signal.SIGTERM
 
 
 def test_nothing_listens_beyond_this_machine_unless_asked() -> None:

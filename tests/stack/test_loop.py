@@ -73,7 +73,7 @@ def test_steady_traffic_counts_versions_and_faults(json_server) -> None:
             if "2" in self.versions:
                 enough.set()
 
-    with Counted(url, [{"alcohol": 9.5}], rate=1000) as traffic:
+    with client(url) as api, Counted(api, [{"alcohol": 9.5}], rate=1000) as traffic:
         assert enough.wait(20)
     assert traffic.versions["1"] == 1
     assert traffic.versions["2"] >= 1
@@ -81,7 +81,7 @@ def test_steady_traffic_counts_versions_and_faults(json_server) -> None:
 
 
 def test_steady_traffic_counts_a_server_that_is_gone(json_server) -> None:
-    with SteadyTraffic("http://127.0.0.1:9", [{"alcohol": 9.5}], rate=1000) as traffic:
+    with client("http://127.0.0.1:9") as api, SteadyTraffic(api, [{"alcohol": 9.5}], rate=1000) as traffic:
         while not traffic.faults:
             threading.Event().wait(0.01)
     assert set(traffic.faults) == {"ConnectError"}

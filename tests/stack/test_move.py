@@ -10,7 +10,7 @@ import pytest
 
 from stack.compose import Compose
 from stack.errors import StepFailed
-from stack.secret_files import MAKERS, fernet_key, problems
+from stack.secret_files import MAKERS, OPTIONAL, fernet_key, problems
 from stack.settings import ROOT
 from stack.state import archive
 from stack.state.move import DATABASES, move
@@ -50,7 +50,7 @@ def test_moves_in_this_order_with_airflows_own_key(default: Compose, tmp_path: P
     assert calls[begun + 3].endswith("/copy/source.db runs registered_models")
     secrets = default.root / "var" / "secrets"
     assert (secrets / "airflow_fernet_key").read_text().strip() == KEY
-    assert {path.name for path in secrets.iterdir()} == set(MAKERS)
+    assert {path.name for path in secrets.iterdir()} == {*MAKERS, *OPTIONAL}
     assert list(problems(secrets)) == []
     assert len(list((default.root / "var/backups").glob("backup-*.tar.gz"))) == 1
     assert list((default.root / "var/move").iterdir()) == []

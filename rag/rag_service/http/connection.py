@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import Any, cast
 
 import h11
@@ -39,6 +42,25 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,  # nothing here depends on who the client is
         timeout_graceful_shutdown=5,
     )
+
+
+class DrainingServer(uvicorn.Server):
+    """Told to end, it goes on for `seconds` and closes each connection with its answer: a proxy loses none of the
+    requests that it sends meanwhile over connections that it has kept."""
+
+    def __init__(self, config: uvicorn.Config, seconds: float) -> None:
+        super().__init__(config)
+        self._seconds = seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGTERM or not self._seconds:
+            super().handle_exit(sig, frame)
+            return
+        self.config.encoded_headers.append((b"connection", b"close"))
+        ending = threading.Timer(self._seconds, super().handle_exit, (sig, frame))
+        ending.daemon = True
+        ending.start()
+        self._seconds = 0.0  # told again, it ends at once
 
 
 class LimitedConnection(H11Protocol):

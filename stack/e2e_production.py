@@ -1,0 +1,198 @@
+"""`make e2e PROFILE=production`: docs/production.md from its first line, in a copy of the project, and then what it
+promises: a worker is killed in the midst of a training, and replicas are replaced under traffic.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from stack import readme, steps
+from stack.airflow_client import Airflow
+from stack.clients import service, sign_in
+from stack.compose import Compose, docker
+from stack.e2e import EndToEnd, free_ports, tell, wait_for_model
+from stack.errors import StackError, StepFailed
+from stack.settings import Settings
+from stack.traffic import SteadyTraffic
+
+PROJECT = "pipeline-production-e2e"
+MEMORY_LIMIT = 4096  # megabytes, the whole stack at rest
+DOCUMENTED_PORTS = {"HTTP_PORT": "8081", "HTTPS_PORT": "8443"}
+NOT_COPIED = (".git", ".venvs", "var", "mlruns", "models", ".env")  # what is this machine's own
+NOT_INHERITED = ("COMPOSE_FILE", "PROFILE", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+TRIALS = 40  # long enough to be killed in
+RUN_SECONDS = 1800.0
+RATE = 20.0  # predictions a second, while replicas are replaced
+# All processes of a container but its init, which then ends, and the container with it.
+KILL_ALL = "kill -9 -1"
+
+
+def copy_of(root: Path) -> Path:
+    """The project in a folder of its own, so that its .env, secrets and data are nobody else's."""
+    copy = root / "var" / "e2e-production"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir(parents=True)
+    for path in root.iterdir():
+        if path.name in NOT_COPIED or path.name.endswith("_cache"):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, copy / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, copy)
+    (copy / ".venvs").symlink_to(root / ".venvs")
+    return copy
+
+
+class Production(EndToEnd):
+    """The chapters of the production stack."""
+
+    def follow_docs(self, page: Path) -> None:
+        """Runs the page's commands, block by block. Raises StepFailed with what the first failing one printed."""
+        for language, content in readme.blocks(page):
+            if language != "sh":
+                continue
+            commands = content.replace("curl ", "curl --fail-with-body ")
+            for name, documented in DOCUMENTED_PORTS.items():
+                commands = commands.replace(f":{documented}", f":{self.compose.environment[name]}")
+            with self.report.step(content.splitlines()[0].split("  #")[0][:60]) as step:
+                step.result = self.shell(commands)
+
+    def shell(self, commands: str) -> str:
+        """Runs commands in the project's folder; the last line that they print. Raises StepFailed."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=self.settings.root, env=dict(self.compose.environment), check=False, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise StepFailed(f"{commands}\n{done.stdout[-3000:]}", "")
+        return done.stdout.splitlines()[-1][:160] if done.stdout else ""
+
+    def refuse_strangers(self) -> None:
+        """Without a key there is no answer, and without the login no page."""
+        proxy = service(self.settings, self.compose, "api")
+        del proxy.headers["Authorization"]
+        with self.report.step("strangers are refused") as step:
+            said = {
+                path: proxy.get(httpx.URL(str(proxy.base_url)).join(path)).status_code
+                for path in ("/api/model", "/rag/documents", "/airflow/", "/mlflow/")
+            }
+            if set(said.values()) != {401}:
+                raise StepFailed(f"expected 401 of each, found {said}", "see proxy/Caddyfile")
+            step.result = "401"
+
+    def restore(self) -> None:
+        """Everything is backed up while it runs, destroyed, restored, and answers the same."""
+        before = self.answers()
+        with self.report.step("make backup") as step:
+            step.result = self.shell("make backup TO=var/backups")
+        with self.report.step("destroyed"):
+            self.compose.run("down", "--volumes")
+        with self.report.step("make restore") as step:
+            step.result = self.shell("make restore FROM=$(ls var/backups/*.gz)")
+        with self.report.step("make up"):
+            self.shell("make up")
+        with self.report.step("the same answers") as step:
+            after = self.answers()
+            if after != before:
+                raise StepFailed(f"before {before}, after {after}", "see docs/operations.md")
+            step.result = str(after)[:160]
+
+    def answers(self) -> dict[str, object]:
+        """What users see of the stack's state."""
+        with self.client("api") as api, self.client("rag") as rag:
+            model = wait_for_model(api)
+            return {
+                "version": model["version"],
+                "prediction": steps.predict(api, model)["prediction"],
+                "decisions": len(steps.content(api.get("/history"))["entries"]),
+                "documents": sorted(one["name"] for one in steps.content(rag.get("/documents"))["documents"]),
+                "quote": steps.ask(rag)["citations"][0]["quote"],
+                "runs": self.tracked_runs(model["name"]),
+            }
+
+    def lose_a_worker(self) -> None:
+        """Kills the worker that trains; the run succeeds all the same."""
+        airflow = sign_in(self.settings, self.compose)
+        with self.report.step("worker killed in training") as step:
+            run_id = airflow.trigger({"trials": TRIALS, "gate": "off"})
+            worker = self.training_worker(airflow, run_id)
+            with suppress(StepFailed):  # the shell that kills is killed
+                docker(["exec", worker, "sh", "-c", KILL_ALL], self.settings.root, self.compose.environment)
+            airflow.follow(
+                run_id, RUN_SECONDS, lambda task: self.report.add(f"  {task.name}", task.seconds, task.state)
+            )
+            step.result = f"{worker} killed; the run succeeded after {airflow.waited(run_id):.0f} s"
+
+    def training_worker(self, airflow: Airflow, run_id: str) -> str:
+        """The container in which the run's `train` runs, once it does. Raises StepFailed."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            for worker in self.compose.containers_of("airflow-worker"):
+                found = docker(["top", worker, "-eo", "pid,args"], self.settings.root, self.compose.environment)
+                if "pipeline.py train" in found:
+                    return worker
+            ended = {task.name for task in airflow.tasks(run_id) if task.state in ("success", "failed", "skipped")}
+            if "train" in ended:
+                break
+            time.sleep(0.5)
+        raise StepFailed("the training was over before its worker could be killed", "raise TRIALS")
+
+    def replace_replicas(self) -> None:
+        """Each container of the prediction service is restarted, one after the other; no request fails."""
+        model = wait_for_model(self.client("api"))
+        with (
+            self.report.step("api replicas replaced") as step,
+            SteadyTraffic(self.client("api"), [steps.example_row(model)], RATE) as traffic,
+        ):
+            replicas = self.compose.containers_of("api")
+            for container in replicas:
+                docker(["restart", container], self.settings.root, self.compose.environment)
+                self.compose.run("up", "--detach", "--wait", "--no-recreate", "--no-deps", "api")
+        if traffic.faults:
+            raise StepFailed(f"{len(traffic.faults)} of {traffic.versions.total()} failed: {traffic.faults[:3]}", "")
+        step.result = f"{len(replicas)} replaced, {traffic.versions.total()} requests, none failed"
+
+
+@contextmanager
+def production(settings: Settings, report: steps.Report) -> Iterator[Production]:
+    """The copy of the project, and at the end nothing of it."""
+    copy = replace(settings, root=copy_of(settings.root), config=Path("pipeline.yaml"))
+    http, https, *_ = free_ports().values()
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    ports = {"HTTP_PORT": str(http), "HTTPS_PORT": str(https)}
+    compose = Compose(copy.root, {**kept, **ports, "COMPOSE_PROJECT_NAME": PROJECT, "DOCKER_BUILDKIT": "1"}, PROJECT)
+    try:
+        yield Production(copy, compose, report)
+    except StackError:
+        print(compose.run("logs", "--no-color", "--tail", "8"), file=sys.stderr)
+        raise
+    finally:
+        with report.step("down"):
+            compose.run("down", "--volumes", "--remove-orphans")
+        shutil.rmtree(copy.root, ignore_errors=True)
+
+
+def run_chapters(stack: Production) -> None:
+    """The whole story in order."""
+    stack.follow_docs(stack.settings.root / "docs" / "production.md")
+    stack.memory(MEMORY_LIMIT)
+    stack.refuse_strangers()
+    stack.predict()
+    stack.give_document()
+    stack.ask()
+    stack.replace_replicas()
+    stack.lose_a_worker()
+    stack.restore()
+
+
+if __name__ == "__main__":
+    sys.exit(tell("The production stack, end to end", production, run_chapters))
