@@ -48,6 +48,7 @@ def backup(place: Place, root: Path, folder: Path) -> Path:
     except OSError as error:
         where = error.filename or folder
         raise StepFailed(f"the backup failed at {where}: {error.strerror or error}", "nothing was written") from error
+    place.note_backup()
     print(f"{path} {archive.megabytes(path.stat().st_size)}", flush=True)
     return path
 

@@ -18,6 +18,7 @@ from stack.ports import HOST, PORTS
 from stack.state import folders
 from stack.state.folders import DONE, Member, Unusable
 
+LAST_BACKUP = "last-backup"
 FOLDERS, DATABASES = "state/", "postgresql/"  # how the names of members begin
 Put = Callable[[tarfile.TarInfo, "IO[bytes] | None"], None]
 _NAMES = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname"
@@ -37,6 +38,9 @@ class Place(Protocol):
 
     def saved(self, work: Path) -> Iterator[Member]:
         """What persists, in an order in which what one part names is in a later one. Raises StackError, Unusable."""
+
+    def note_backup(self) -> None:
+        """Leaves the time of a backup where the prediction service, if it is there, shows it to what watches."""
 
     def restoring(self) -> AbstractContextManager[Put]:
         """Takes what was saved, member by member; whole at the end of the block. Raises StackError, Unusable."""
@@ -82,6 +86,10 @@ class Processes:
             info.name = FOLDERS + info.name
             yield info, content
 
+    def note_backup(self) -> None:
+        if self.folders["predictions"].is_dir():
+            (self.folders["predictions"] / LAST_BACKUP).touch()
+
     @contextmanager
     def restoring(self) -> Iterator[Put]:
         def put(info: tarfile.TarInfo, content: IO[bytes] | None) -> None:
@@ -126,6 +134,10 @@ class Containers:
                     yield info, content
         if not ended:
             raise StepFailed("the volumes could not be read to their end", "`docker compose logs` says more")
+
+    def note_backup(self) -> None:
+        if "api" in self.compose.services():
+            self.compose.run("exec", "-T", "api", "touch", f"/predictions/{LAST_BACKUP}")
 
     @contextmanager
     def restoring(self) -> Iterator[Put]:

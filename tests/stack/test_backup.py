@@ -116,6 +116,7 @@ def test_what_was_saved_comes_back(compose: Compose, home: Path, tmp_path: Path,
     before = files(home)
     file = taken(compose, tmp_path / "backups")
     assert file.stat().st_mode & 0o077 == 0
+    assert files(home).keys() - before.keys() == {"var/predictions/last-backup"}  # which an alert watches
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     emptied(home)
     backup.restore(compose, file)
