@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from pdf_files import pdf
 
 from rag_service.app import create_app
 from rag_service.settings import Settings
+from rag_service.telemetry.metrics import Metrics
 
 WINE = b"# Sulphur\n\nSulphur dioxide keeps wine from browning. Dry red wine may hold 150 milligrams per litre."
 
@@ -330,6 +333,12 @@ def test_health_docs_and_metrics(filled: TestClient) -> None:
     free = re.search(r"^rag_disk_free_ratio (\S+)$", metrics, re.MULTILINE)
     assert free is not None
     assert 0 < float(free[1]) < 1
+
+
+def test_a_data_folder_that_is_not_made_yet_breaks_no_metrics(tmp_path: Path) -> None:
+    metrics = Metrics()
+    metrics.watch_disk(tmp_path / "not made yet")
+    assert math.isnan(metrics.registry.get_sample_value("rag_disk_free_ratio") or 0)
 
 
 def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:

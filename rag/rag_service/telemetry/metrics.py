@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -67,10 +68,13 @@ class Metrics:
         self._jobs.labels(kind, state).inc()
 
     def watch_disk(self, folder: Path) -> None:
-        """Measures the folder's disk at each scrape."""
+        """Measures the folder's disk at each scrape; not a number as long as the folder is not there."""
 
         def free() -> float:
-            usage = shutil.disk_usage(folder)
+            try:
+                usage = shutil.disk_usage(folder)
+            except OSError:
+                return math.nan
             return usage.free / usage.total
 
         self._disk_free.set_function(free)
