@@ -29,8 +29,8 @@ def test_every_field_of_the_form_reaches_the_command(dag, programs) -> None:
     ]
 
 
-@pytest.mark.parametrize(("code", "tries"), [(1, 1), (2, 1), (3, 2)])
-def test_a_refusal_is_final_and_an_accident_is_tried_once_more(dag, programs, code: int, tries: int) -> None:
+@pytest.mark.parametrize(("code", "tries"), [(1, 1), (2, 1), (3, 4)])
+def test_a_refusal_is_final_and_an_accident_is_tried_three_times_more(dag, programs, code: int, tries: int) -> None:
     calls = programs(score=code)
     assert run(dag)["run"] == "failed"
     assert len(calls()) == tries
