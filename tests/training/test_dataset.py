@@ -1,6 +1,7 @@
 """Reading, typing, checking and splitting, in a real Spark session."""
 
 import re
+import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyspark.sql import SparkSession
 from training.config import Config
 from training.data import table as dataset
 from training.data.files import Source, find
-from training.data.spark import ship_code
+from training.data.spark import own_address, ship_code
 from training.data.table import Dataset
 from training.errors import DataError, SourceError, ValueProblem
 
@@ -479,3 +480,19 @@ def test_the_design_effect_counts_the_rows_that_repeat(load: Load, copies: list[
     """One and three copies in turn: three of four rows share their hash with two others, (1 + 3 * 3) / 4."""
     rows = "".join(f"{i}.5,{i % 7}\n" * copies[i % len(copies)] for i in range(300))
     assert load("one,y\n" + rows).design_effect() == pytest.approx(effect)
+
+
+@pytest.mark.parametrize(
+    ("master", "address"),
+    [
+        ("local[2]", "127.0.0.1"),
+        (
+            "spark://127.0.0.1:7077,127.0.0.2:7077",
+            "127.0.0.1",
+        ),  # as this master is reached, whatever networks there are
+        ("yarn", socket.gethostbyname(socket.gethostname())),
+        ("spark://no such host:7077", socket.gethostbyname(socket.gethostname())),
+    ],
+)
+def test_executors_call_back_where_the_master_is_reached_from(master: str, address: str) -> None:
+    assert own_address(master) == address

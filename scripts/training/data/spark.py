@@ -6,6 +6,7 @@ import socket
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ def session(name: str) -> SparkSession:
     """A Spark session on SPARK_MASTER (default local[2]), quiet, without its web page."""
     master = os.environ.get("SPARK_MASTER", "local[2]")
     _complete_environment(master)
-    # Executors on other machines call back, by address: XGBoost's tracker takes no names.
-    address = "127.0.0.1" if master.startswith("local") else socket.gethostbyname(socket.gethostname())
     settings: dict[str, Any] = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -29,7 +28,7 @@ def session(name: str) -> SparkSession:
         # Adaptive execution plans again, in other threads, while a cached table is made; there a count once failed
         # for reasons of Spark's own. It gains nothing here: `load` knows the rows, and sets the partitions by them.
         "spark.sql.adaptive.enabled": "false",
-        "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST", address),
+        "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST") or own_address(master),
         "spark.sql.session.timeZone": "UTC",
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # the retry of the task goes on
         # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
@@ -42,6 +41,18 @@ def session(name: str) -> SparkSession:
     spark = SparkSession.Builder().appName(name).master(master).config(map=settings).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def own_address(master: str) -> str:
+    """Where executors call the driver back, by address: XGBoost's tracker takes no names. Of several, the one from
+    which the cluster's master is reached."""
+    if master.startswith("local"):
+        return "127.0.0.1"
+    if found := re.match(r"spark://([^:/,]+)", master):
+        with socket.socket(type=socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect((found[1], 7077))  # sends nothing
+            return str(probe.getsockname()[0])
+    return socket.gethostbyname(socket.gethostname())
 
 
 def _complete_environment(master: str) -> None:
