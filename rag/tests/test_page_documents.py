@@ -95,12 +95,12 @@ def test_an_upload_is_cancelled(documents: Page, held: Callable[[], None]) -> No
 
 
 def test_documents_are_chosen_by_their_metadata(documents: Page) -> None:
-    documents.get_by_label("With metadata").filter(visible=True).fill("year=2024; by=Ada")
+    documents.locator("#upload-metadata").fill("year=2024; by=Ada")
     send(documents, "facts", ("river.md", RIVER.encode()))
     expect(table(documents).get_by_role("rowheader")).to_contain_text(["year=2024; by=Ada"])
     documents.get_by_role("link", name="Ask").click()
     for year, said in (("2024", "40 kilometres"), ("1999", "do not answer")):
-        documents.get_by_label("With metadata").filter(visible=True).fill(f"year = {year}")
+        documents.locator("#ask-metadata").fill(f"year = {year}")
         ask(documents, "How long is the river of Tarn?")
         expect(documents.locator("#said .said")).to_contain_text(said)
 
