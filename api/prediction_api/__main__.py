@@ -17,8 +17,9 @@ from prediction_api.telemetry.events import log_event, send_events_to_stderr
 
 
 class DrainingServer(uvicorn.Server):
-    """Told to end, it goes on for `seconds` and closes each connection with its answer: a proxy loses none of the
-    requests that it sends meanwhile over connections that it has kept."""
+    """Told to end, it takes no new connections, and for `seconds` goes on answering over those that are open, closing
+    each with its answer. A proxy that cannot connect tries the next replica; what it sends over a connection that it
+    has kept, and that is closed at this moment, would be lost."""
 
     def __init__(self, config: uvicorn.Config, seconds: float) -> None:
         super().__init__(config)
@@ -29,6 +30,8 @@ class DrainingServer(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self.config.encoded_headers.append((b"connection", b"close"))
+        for server in self.servers:
+            server.get_loop().call_soon_threadsafe(server.close)
         ending = threading.Timer(self._seconds, super().handle_exit, (sig, frame))
         ending.daemon = True
         ending.start()
