@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import uvicorn
 from rag_service.__main__ import listening, main
 from rag_service.app import create_app
 from rag_service.errors import BadSettings, ModelUnavailable, PortTaken
-from rag_service.http.connection import server_config
+from rag_service.http.connection import DrainingServer, server_config
 from rag_service.models.find import DEFAULT_EMBEDDER, embedder_folder, find_folder
 from rag_service.settings import Settings, read_settings
 
@@ -123,6 +125,33 @@ def test_the_same_through_a_running_service(
     assert container_health(port) == 1
     assert main(["ask", "What?", "--url", url]) == 1
     assert "Is the service running there?" in capsys.readouterr().err
+
+
+def test_told_to_end_it_answers_over_open_connections_and_closes_them(settings: Settings) -> None:
+    with closing(listening("127.0.0.1", 0)) as listener:
+        server = DrainingServer(server_config(create_app(settings)), seconds=60)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        with closing(HTTPConnection(*listener.getsockname()[:2], timeout=30)) as kept:
+            while not server.started:
+                time.sleep(0.02)
+            assert closing_after(kept) is None
+            server.handle_exit(signal.SIGTERM, None)
+            while closing_after(kept) is None:
+                time.sleep(0.02)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((kept.host, kept.port), timeout=30)
+        server.handle_exit(signal.SIGTERM, None)  # a second time: at once
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def closing_after(connection: HTTPConnection) -> str | None:
+    """Whether the service closes the connection with its answer."""
+    connection.request("GET", "/livez")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.getheader("Connection")
 
 
 def container_health(port: int) -> int:
