@@ -197,6 +197,7 @@ def test_no_more_bodies_are_in_hand_than_allowed(
 def test_failures_are_logged_and_the_rest_on_request(registry: FakeRegistry, tmp_path: Path) -> None:
     with Service(tmp_path, MLFLOW_TRACKING_URI=registry.uri, API_ACCESS_LOG="true") as service:
         service.wait_listening()
+        wait_until(lambda: any(line["event"] == "registry reached" for line in service.events()))
         for headers in ({}, {"X-Request-ID": "mine"}):
             service.http.post("/predict", json=ROW, headers=headers)
         for path in ("/readyz", "/v2/health/ready", "/model"):
