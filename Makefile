@@ -118,6 +118,7 @@ lock: setup  ## write the lock files again  [UPGRADE=1]
 	$(LOCK) --override rag/requirements.override -c rag/requirements.lock rag/requirements-torch.in -o rag/requirements-torch.lock
 	$(LOCK) --no-deps rag/requirements-embedder.in -o rag/requirements-embedder.lock
 	$(LOCK) mlflow/requirements.in -o mlflow/requirements.lock
+	$(LOCK) proxy/requirements.in -o proxy/requirements.lock
 	$(LOCK) stack/requirements-java.in -o stack/requirements-java.lock
 	$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(LOCK) requirements-dev.in -o requirements-dev.lock

@@ -149,17 +149,15 @@ class Production(EndToEnd):
     def replace_replicas(self) -> None:
         """Each container of the prediction service is restarted, one after the other; no request fails."""
         model = wait_for_model(self.client("api"))
-        with (
-            self.report.step("api replicas replaced") as step,
-            SteadyTraffic(self.client("api"), [steps.example_row(model)], RATE) as traffic,
-        ):
-            replicas = self.compose.containers_of("api")
-            for container in replicas:
-                docker(["restart", container], self.settings.root, self.compose.environment)
-                self.compose.run("up", "--detach", "--wait", "--no-recreate", "--no-deps", "api")
-        if traffic.faults:
-            raise StepFailed(f"{len(traffic.faults)} of {traffic.versions.total()} failed: {traffic.faults[:3]}", "")
-        step.result = f"{len(replicas)} replaced, {traffic.versions.total()} requests, none failed"
+        with self.report.step("api replicas replaced") as step:
+            with SteadyTraffic(self.client("api"), [steps.example_row(model)], RATE) as traffic:
+                replicas = self.compose.containers_of("api")
+                for container in replicas:
+                    docker(["restart", container], self.settings.root, self.compose.environment)
+                    self.compose.run("up", "--detach", "--wait", "--no-recreate", "--no-deps", "api")
+            if traffic.faults:
+                raise StepFailed(f"{len(traffic.faults)} of {traffic.versions.total()} failed: {traffic.faults[:3]}", "")
+            step.result = f"{len(replicas)} replaced, {traffic.versions.total()} requests, none failed"
 
 
 @contextmanager
