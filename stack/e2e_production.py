@@ -156,7 +156,8 @@ class Production(EndToEnd):
                     docker(["restart", container], self.settings.root, self.compose.environment)
                     self.compose.run("up", "--detach", "--wait", "--no-recreate", "--no-deps", "api")
             if traffic.faults:
-                raise StepFailed(f"{len(traffic.faults)} of {traffic.versions.total()} failed: {traffic.faults[:3]}", "")
+                count = len(traffic.faults)
+                raise StepFailed(f"{count} failed, {traffic.versions.total()} did not: {traffic.faults[:3]}", "")
             step.result = f"{len(replicas)} replaced, {traffic.versions.total()} requests, none failed"
 
 

@@ -73,7 +73,7 @@ def test_a_reader_that_takes_too_much_processor_time_is_ended(limits: Limits) ->
 def test_a_reader_that_only_waits_is_ended_later(limits: Limits) -> None:
     hasty = Limits(limits.file_bytes, seconds=0.0001, memory_bytes=limits.memory_bytes, text_bytes=limits.text_bytes)
 
-    assert "too busy" in failure("a.txt", b"text", hasty).detail
+    assert "too busy" in failure("a.txt", b"some text\n\n" * 90_000, hasty).detail
 
 
 @pytest.mark.parametrize(
