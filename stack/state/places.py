@@ -130,7 +130,7 @@ class Containers:
                 ended = info.name == DONE
                 if not ended:
                     content = tar.extractfile(info)
-                    info.name = FOLDERS + info.name
+                    _rename(info, FOLDERS + info.name)
                     yield info, content
         if not ended:
             raise StepFailed("the volumes could not be read to their end", "`docker compose logs` says more")
@@ -160,7 +160,7 @@ class Containers:
                     assert content is not None  # noqa: S101  # a dump is a file
                     self._undump(info.name.removeprefix(DATABASES), content)
                 else:
-                    info.name = info.name.removeprefix(FOLDERS)
+                    _rename(info, info.name.removeprefix(FOLDERS))
                     tar.addfile(info, content)
 
             yield put
@@ -219,3 +219,9 @@ class Containers:
                 raise StepFailed(
                     f"docker compose {' '.join(arguments)} ended with {code}\n{said}", "`docker compose logs` says more"
                 )
+
+
+def _rename(info: tarfile.TarInfo, name: str) -> None:
+    """A long name was read from a header of its own, which would be written again as it was."""
+    info.name = name
+    info.pax_headers = {key: value for key, value in info.pax_headers.items() if key != "path"}

@@ -308,7 +308,7 @@ def test_nothing_is_written_outside_the_folders(tmp_path: Path) -> None:
 
 def test_volumes_are_read_and_written_by_the_service_state(engine, home: Path, tmp_path: Path) -> None:
     compose = engine(home)
-    model = tmp_path / "volumes/mlflow/artifacts/1/model.onnx"
+    model = tmp_path / "volumes/mlflow/artifacts" / ("a name with more than a hundred characters " * 4) / "model.onnx"
     model.parent.mkdir(parents=True)
     model.write_bytes(random.randbytes(300_000))
     kept = model.read_bytes()
