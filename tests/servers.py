@@ -1,5 +1,6 @@
 """Servers that tests start: programs of their own, and stand-ins that answer as the test says."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 
 @contextmanager
@@ -141,3 +143,13 @@ def json_servers() -> Iterator[Callable[..., str]]:
         for server in servers:
             server.shutdown()
             server.server_close()
+
+
+def program_at(path: Path) -> ModuleType:
+    """A program that is in no package, as a module."""
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module

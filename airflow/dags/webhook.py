@@ -1,4 +1,4 @@
-"""ALERT_WEBHOOK: one address that is told of failed tasks and of what the monitor found. Prometheus is not needed."""
+"""ALERT_WEBHOOK: one address that receives failed tasks and the monitor's findings. Prometheus is not needed."""
 
 import http.client
 import json

@@ -5,12 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 from storing import put
 
@@ -32,14 +30,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "store.db"
     path.write_bytes(gzip.decompress((Path(__file__).parent / "data" / "store-2.db.gz").read_bytes()))
     return path
-
-
-@pytest.fixture
-def url(postgres: str) -> str:
-    name = f"move_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgres.format(name)
 
 
 @pytest.fixture

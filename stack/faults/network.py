@@ -29,7 +29,7 @@ class Relay:
         self.drop()
 
     def silence(self) -> None:
-        """Nothing passes any more, and nobody is told."""
+        """Passes nothing on any more, without closing anything."""
         self._flows.clear()
 
     def drop(self) -> None:

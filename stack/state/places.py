@@ -205,7 +205,7 @@ class Containers:
                 yield process
             except (BrokenPipeError, tarfile.TarError) as error:  # it says itself why it ended
                 broken = error
-            except BaseException:
+            except BaseException:  # Ctrl-C too: docker would go on
                 process.terminate()
                 raise
             finally:

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import importlib.util
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +10,7 @@ from types import ModuleType
 
 import pytest
 from mlflow.store.db.utils import _initialize_tables
-from servers import postgres_running
+from servers import postgres_running, program_at
 from sqlalchemy import create_engine, text
 
 from mlflow import MlflowClient
@@ -24,13 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    path = ROOT / "stack" / "state" / "copy_database.py"
-    specification = importlib.util.spec_from_file_location("copy_database", path)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return program_at(ROOT / "stack" / "state" / "copy_database.py")
 
 
 @pytest.fixture(scope="module")

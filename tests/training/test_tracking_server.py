@@ -1,6 +1,5 @@
 """The tracking server's own start: an older database is migrated, a newer one is refused."""
 
-import importlib.util
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from alembic import command
 from mlflow.store.db.utils import _get_latest_schema_revision, _verify_schema
 from mlflow.store.tracking.dbmodels.initial_models import Base
+from servers import program_at
 from sqlalchemy import create_engine
 
 START = Path(__file__).parents[2] / "mlflow" / "start.py"
@@ -23,12 +23,7 @@ NEWEST = _get_latest_schema_revision()
 
 @pytest.fixture(scope="module")
 def start() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("start", START)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return program_at(START)
 
 
 @pytest.fixture(scope="module")

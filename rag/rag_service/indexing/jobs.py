@@ -129,7 +129,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._posting = threading.Lock()
         self._jobs: dict[str, Job] = {}
-        self.on_end: Callable[[str, State], None] | None = None  # is told the kind of each job, and how it ended
+        self.on_end: Callable[[str, State], None] | None = None  # called with the kind of each job, and how it ended
 
     def start(self, kind: str, work: Callable[[Job], Result]) -> Progress:
         """Runs `work` in a thread of its own; what it returns is the job's result. Raises TooManyJobs."""

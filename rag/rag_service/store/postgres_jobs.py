@@ -88,7 +88,7 @@ class PostgresJobs:
                 # It may have been added between the look and the lock.
                 still = session.execute(f"SELECT progress FROM jobs WHERE job = %s AND {_WAITING}", found).fetchone()
                 yield still[0] if still else None
-            except Exception:
+            except Exception:  # whatever interrupted the work, the file did not
                 session.execute("UPDATE uploads SET tries = greatest(tries - 1, 0) WHERE job = %s", found)
                 raise
             finally:
