@@ -11,7 +11,8 @@ import pytest
 from training.config import Config
 from training.data import checks
 from training.data.cells import LARGEST, Reading, Summary
-from training.data.checks import Column, Findings
+from training.data.checks import Findings
+from training.data.columns import Column, columns_of
 from training.data.files import Source, identifier
 from training.errors import DataError, TableProblems
 
@@ -58,7 +59,7 @@ def look(tmp_path: Path) -> Look:
                 other = Summary()
                 other.add(pa.array(part, pa.string()), reading, labels, (-LARGEST, LARGEST))
                 summaries[name].merge(other)
-        return Seen(findings, checks.kinds(summaries, config, findings))
+        return Seen(findings, columns_of(summaries, config, findings))
 
     return looking
 

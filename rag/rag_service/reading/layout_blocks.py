@@ -11,11 +11,10 @@ from statistics import median
 
 from rag_service.reading.blocks import Piece
 from rag_service.reading.characters import NO_BLANK
+from rag_service.reading.joined_lines import joined_lines, with_words_joined
 from rag_service.reading.layout import ASIDE, SIGN, Line
 from rag_service.reading.tables import is_header, row_pieces
 from rag_service.types import BlockKind
-
-_HYPHEN = "\x02"  # a hyphen at a line's end, until it is known whether it belongs to the word
 
 _BULLET = r"[•●○◦▪■□◆►▶➢✓✔‣⁃\ufffd]"
 _LABEL = re.compile(
@@ -25,6 +24,11 @@ _SURE_LABEL = re.compile(_BULLET)
 _NUMBERED = re.compile(r"(?:\d{1,2}(?:\.\d{1,2}){0,4}|[A-Z](?:\.\d{1,2}){1,4})\.?\s+(?![a-zà-ÿ])[^\W\d_]")
 _SENTENCE_END = re.compile(r"[.!?:;。！？：；…][\"'”’»)\]]*$")
 _CLOSING = re.compile(r"[,.;:!?)\]、。，．；：！？）」』】〉》]")
+_OPEN = re.compile(  # words after which a line goes on
+    r"\b(?:of|the|to|and|in|on|by|at|or|an?|for|from|with|than|is|are|de|du|des|la|les?|et|à|que|der|die|das|dem|den|und|"
+    r"von|zu|mit|für|el|los|las|y|del|con|por|il|e|di|che|в|на|и|с|по|для)$",
+    re.IGNORECASE,
+)
 _NUMBER = re.compile(r"[-+−(]?[\d.,' ]*\d[\d.,' ]*(?:%|[^\W\d]{1,3})?\)?|[-–—]|")
 _SURE_CODE = re.compile(r"[{};\\]$|\w\(.*\)|[=!<>]=|->|[\w\])] = |^\s*(?:def|class|if|for|while|return|import) .*:?$")
 _PAGE_NUMBER = re.compile(r"(?i)^\W*[ivxlc]{1,7}\W*$")
@@ -74,7 +78,7 @@ def pieces(lines: list[Line], bookmarks: dict[tuple[int, str], int]) -> list[Pie
         blocks += found
     titles = {(page, _key(title)): level for (page, title), level in bookmarks.items()}
     known = (re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", line.text.casefold()) for line in lines)
-    return _with_words_joined(list(_typed(blocks, body, titles)), frozenset(word for words in known for word in words))
+    return with_words_joined(list(_typed(blocks, body, titles)), frozenset(word for words in known for word in words))
 
 
 def _key(title: str) -> str:
@@ -299,30 +303,11 @@ def _begins(before: Line, line: Line, group: Sequence[Line], left: float, right:
 
 
 def _paragraph(lines: list[Line]) -> _Block:
-    text = _joined([line.text for line in lines])
+    text = joined_lines([line.text for line in lines])
     label = _LABEL.match(text)
     if label:
         return _Block("item", lines, label[1].replace(SIGN, "•"), text=text[label.end() :])
     return _Block("paragraph", lines, text=text)
-
-
-def _joined(lines: Sequence[str]) -> str:
-    text = lines[0]
-    for line in lines[1:]:
-        glue = _glue(text, line)
-        if glue == _HYPHEN:
-            text, line = text[:-1], line.lstrip("-")
-        text += glue + line
-    return text
-
-
-def _glue(before: str, after: str) -> str:
-    """What stands between two lines of a paragraph: a blank, nothing, or a hyphen that may belong to the word."""
-    if re.search(r"\w[-‐\u00ad]$", before) and re.match(r"-?\w", after):
-        return _HYPHEN
-    if before and after and NO_BLANK.match(before[-1]) and NO_BLANK.match(after):
-        return ""
-    return " "
 
 
 def _typed(blocks: list[_Block], body: _Body, titles: dict[tuple[int, str], int]) -> Iterator[Piece]:
@@ -409,52 +394,3 @@ def _goes_on(before: _Block, block: _Block) -> bool:
     if re.search(r"\w[-‐\u00ad]$", before.text):
         return True
     return block.text[:1].islower() or bool(NO_BLANK.match(before.text[-1:]) and NO_BLANK.match(block.text))
-
-
-# Words that begin compounds which keep their hyphens, as far as no ending follows ("open-ing").
-_FIRST = frozenset(
-    "well long short high low self non half full cross real hard soft all ex e one two three four five six seven eight "
-    "nine ten first second third single double multi left right".split()
-)
-_LITTLE = frozenset("of the to and in on by up at or a out for off de und et".split())
-_OPEN = re.compile(
-    r"\b(?:of|the|to|and|in|on|by|at|or|an?|for|from|with|than|is|are|de|du|des|la|les?|et|à|que|der|die|das|dem|den|und|"
-    r"von|zu|mit|für|el|los|las|y|del|con|por|il|e|di|che|в|на|и|с|по|для)$",
-    re.IGNORECASE,
-)
-_ENDING = re.compile(r"(?:ing|ly|ers?|est|ed|en|ness|ish|ful|age|eous|ity|ize|i[sz]ation|ism|ist)\b")
-_DIVIDED = re.compile(rf"([\w-]*\w){_HYPHEN}(\w+(?:-\w+)*)")
-
-
-def _is_compound(before: str, after: str, known: frozenset[str]) -> bool:
-    """Whether a word that was parted at a hyphen keeps it, first by how the document writes it elsewhere."""
-    if after[0].isupper() or not after[0].isalpha() or not before[-1].isalpha():
-        return True
-    start, end = before.casefold(), after.casefold()
-    if f"{start}-{end}" in known or f"{start}{end}" in known:
-        return f"{start}{end}" not in known
-    last = start.rsplit("-", 1)[-1]
-    return (last in _LITTLE and last != start) or (last in _FIRST and not _ENDING.match(end))
-
-
-def _with_words_joined(found: list[Piece], known: frozenset[str]) -> list[Piece]:
-    """The pieces with words whole that were parted at a line's, a column's or a page's end."""
-
-    def whole(parts: re.Match[str]) -> str:
-        if parts[2] in ("und", "and", "or", "oder", "bis", "to", "y", "et"):  # "in- und ausländisch"
-            return f"{parts[1]}- {parts[2]}"
-        return f"{parts[1]}-{parts[2]}" if _is_compound(parts[1], parts[2], known) else parts[1] + parts[2]
-
-    done: list[Piece] = []
-    for piece in found:
-        piece = replace(piece, text=_DIVIDED.sub(whole, _DIVIDED.sub(whole, piece.text)))
-        if piece.joined and done:
-            glue = _glue(done[-1].text, piece.text)
-            if glue == _HYPHEN:
-                parts = _DIVIDED.match(re.split(r"\s", done[-1].text)[-1][:-1] + _HYPHEN + piece.text.lstrip("-"))
-                keep = parts is not None and _is_compound(parts[1], parts[2], known)
-                done[-1] = done[-1] if keep else replace(done[-1], text=done[-1].text[:-1])
-                glue = ""
-            piece = replace(piece, joined=glue)
-        done.append(piece)
-    return done

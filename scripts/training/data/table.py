@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 from training.config import Config
 from training.data import cells, checks, prediction_log
 from training.data.cells import LARGEST, Cells, Reading, Summary
-from training.data.checks import Column, Findings
+from training.data.checks import Findings
+from training.data.columns import Column, columns_of
 from training.data.files import Source, check_rows, find
 from training.data.prediction_log import Labelled
 from training.data.spark import session
@@ -139,7 +140,7 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     found = Cells(table, typed, Reading.of(data))
     log.info("%s: looking at %d columns", source.name, len(names))
     summaries = cells.survey(found, names, labels, config.checks.ranges)
-    kinds = checks.kinds(summaries, config, findings)
+    kinds = columns_of(summaries, config, findings)
     splitter = kinds.get(str(config.split.column))
     if config.split.by == "time" and splitter and splitter.kind not in ("date", "number"):
         findings.refuse(f"column '{splitter.name}' (split.column) is neither a date nor a number", "Name another one.")

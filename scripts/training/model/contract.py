@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from training.config import Data, code_version
 from training.data.cells import FALSE, TRUE, Reading
-from training.data.checks import Column
+from training.data.columns import Column
 from training.data.files import Source, identifier
 from training.data.table import Dataset
 from training.evaluation import metrics
