@@ -297,3 +297,13 @@ class Verdict:
     code: str | None = None
     reason: str | None = None
     warnings: tuple[ReadingWarning, ...] = ()
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How many uploads are still to be added, and for how many seconds nobody has worked on one of them; when a job of
+    each kind last failed, of those within the hour, in seconds of the epoch."""
+
+    uploads: int
+    oldest: float
+    failed_at: Mapping[str, float]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from test_service import problem
 from rag_service.__main__ import main
 from rag_service.app import create_app
 from rag_service.errors import StoreFull
-from rag_service.indexing.jobs import Jobs
+from rag_service.indexing.jobs import Job, Jobs
 from rag_service.indexing.uploads import UploadWorker
 from rag_service.models.engines import Embedder
 from rag_service.settings import Settings
@@ -194,6 +195,37 @@ def test_an_upload_waits_while_it_cannot_be_added(
         assert [ended(replica, job)["state"] for job in jobs] == ["done", "done"]
 
     assert len(store.documents()) == 2
+
+
+def measured(metrics: httpx2.Response, name: str) -> float:
+    assert metrics.status_code == 200
+    return next(float(line.split()[-1]) for line in metrics.text.splitlines() if line.startswith(f"{name} "))
+
+
+def test_each_replica_measures_what_waits_and_what_broke_in_a_worker(replica: TestClient, store: PostgresStore) -> None:
+    def breaks(_: Job) -> None:
+        raise ZeroDivisionError
+
+    for files in (FILES[:2], FILES[2:3]):
+        uploaded(replica, files)
+    assert until(lambda: measured(replica.get("/metrics"), "rag_uploads_oldest_seconds") > 0.1)
+    assert measured(replica.get("/metrics"), "rag_uploads_queued") == 2
+
+    Jobs(store.board).take(breaks)
+
+    metrics = replica.get("/metrics")
+    assert measured(metrics, "rag_uploads_queued") == 1
+    assert abs(measured(metrics, 'rag_jobs_failed_time_seconds{kind="ingest"}') - time.time()) < 60
+
+
+def test_a_database_that_is_away_hides_no_other_figure(replica: TestClient, url: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as elsewhere:
+        elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        elsewhere.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        metrics = replica.get("/metrics")
+        elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert measured(metrics, "rag_ready") == 0
 
 
 def test_as_many_uploads_wait_as_are_remembered(replica: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

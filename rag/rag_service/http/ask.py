@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
+from rag_service.errors import StoreAway
 from rag_service.http.keys import granted
 from rag_service.http.page_files import PAGE_HEADERS, front_page
 from rag_service.http.reference import reference_page
@@ -189,7 +192,12 @@ async def readyz(request: Request) -> dict[str, Any]:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    found, board = request.app.state.metrics, service_of(request).store.board
+    if board is not None:
+        with suppress(StoreAway):
+            # Not in one of the threads that answer requests, which may all be taken.
+            found.saw(await asyncio.to_thread(board.backlog))
+    return Response(generate_latest(found.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

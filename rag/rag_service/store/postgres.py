@@ -86,9 +86,9 @@ class PostgresDatabase:
             yield PostgresTransaction(connection)  # the pool rolls back what raises
 
     @contextmanager
-    def session(self) -> Iterator[psycopg.Connection[Any]]:
+    def session(self, wait: float = _WAIT_SECONDS) -> Iterator[psycopg.Connection[Any]]:
         """A connection, each of whose statements is a transaction."""
-        with self._explained(), self._pool.connection() as connection:
+        with self._explained(), self._pool.connection(wait) as connection:
             yield connection
 
     @contextmanager

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from rag_service.errors import TooManyJobs, counted
 from rag_service.store.protocol import Uploaded
+from rag_service.types import Backlog
 
 if TYPE_CHECKING:
     from rag_service.store.postgres import PostgresDatabase
 
 _UPLOADS = 7_246_003  # any number that no other advisory lock has
 _MOST_JOBS = 500
+_LOOK_SECONDS = 2.0  # below the 10 s within which Prometheus wants its figures
 _NOW = "extract(epoch FROM clock_timestamp())"
 _WAITING = "EXISTS (SELECT 1 FROM uploads WHERE uploads.job = jobs.job)"
 # The condition takes the lock, so the rows must come one by one and in order: OFFSET keeps the planner from moving it.
@@ -105,3 +107,14 @@ class PostgresJobs:
             return None
         name, data, collection, metadata, tries = row
         return Uploaded(name, data, collection, None if metadata is None else json.loads(metadata), tries)
+
+    def backlog(self) -> Backlog:
+        with self._database.session(_LOOK_SECONDS) as session:
+            [(uploads, oldest)] = session.execute(
+                f"SELECT count(*), coalesce(max({_NOW} - seen_at), 0) FROM jobs WHERE {_WAITING}"
+            ).fetchall()
+            failed = session.execute(
+                "SELECT progress::json ->> 'kind', max(seen_at) FROM jobs "
+                f"WHERE seen_at > {_NOW} - 3600 AND progress::json ->> 'state' = 'failed' GROUP BY 1"
+            ).fetchall()
+        return Backlog(uploads, float(oldest), dict(failed))

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import numpy
 from numpy.typing import NDArray
 
-from rag_service.types import DocumentSummary, Extracted, Page, Passage, Span
+from rag_service.types import Backlog, DocumentSummary, Extracted, Page, Passage, Span
 
 Vectors = NDArray[numpy.float32]
 Numbers = NDArray[numpy.int64]
@@ -278,6 +278,9 @@ class JobBoard(Protocol):
 
     def next_file(self, job: str) -> Uploaded | None:
         """The first file of a job that is still to be added; this counts as a try."""
+
+    def backlog(self) -> Backlog:
+        """Raises StoreAway within seconds."""
 
 
 def every_document(store: Store, collection: str) -> Iterator[DocumentSummary]:

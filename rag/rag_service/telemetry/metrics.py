@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rag_service.errors import GeneratorFailed
-from rag_service.types import Answer
+from rag_service.types import Answer, Backlog
 
 _JOBS = ("ingest", "reindex", "evaluate", "calibrate", "watch")
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # seconds
@@ -41,6 +41,16 @@ class Metrics:
         self._jobs = Counter("rag_jobs_total", "Jobs that ended.", ["kind", "state"], registry=self.registry)
         for kind in _JOBS:
             self._jobs.labels(kind, "failed")  # a series that is there from the start shows its first rise
+        self._uploads = Gauge("rag_uploads_queued", "Uploads that are still to be added.", registry=self.registry)
+        self._oldest = Gauge(
+            "rag_uploads_oldest_seconds", "How long nobody has worked on one of them.", registry=self.registry
+        )
+        self._failed_at = Gauge(
+            "rag_jobs_failed_time_seconds",
+            "When a job last failed, here or elsewhere.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.ready = Gauge("rag_ready", "1 if questions can be answered.", registry=self.registry)
         self._disk_free = Gauge("rag_disk_free_ratio", "Free part of the data folder's disk.", registry=self.registry)
         self.uploading = Gauge("rag_uploads_working", "Uploads that are being read.", registry=self.registry)
@@ -66,6 +76,13 @@ class Metrics:
     def job_ended(self, kind: str, state: str) -> None:
         """Counts one job."""
         self._jobs.labels(kind, state).inc()
+
+    def saw(self, backlog: Backlog) -> None:
+        """Takes over what the database says of all replicas and workers."""
+        self._uploads.set(backlog.uploads)
+        self._oldest.set(backlog.oldest)
+        for kind, moment in backlog.failed_at.items():
+            self._failed_at.labels(kind).set(moment)
 
     def watch_disk(self, folder: Path) -> None:
         """Measures the folder's disk at each scrape; not a number as long as the folder is not there."""
