@@ -27,6 +27,7 @@ DATABASES = {
     "mlflow": ("mlflow/mlflow.db", ("runs", "registered_models")),
     "airflow": ("airflow/airflow.db", ("dag_run", "connection", "variable")),
 }
+STARTED = {"postgres", "redis", "mlflow", "airflow"}  # a killed move leaves them running
 _KEYS = "airflow/airflow.cfg"
 
 
@@ -37,8 +38,9 @@ def move(compose: Compose) -> None:
     default, production = (
         Compose(root, {**compose.environment, "COMPOSE_FILE": files}) for files in ("docker-compose.yml", PRODUCTION)
     )
-    if running := [name for name in production.services() if name != "postgres"]:
-        raise StepFailed(f"these run: {', '.join(running)}", "stop them first: make down")
+    running = production.services()
+    if in_use := running - (STARTED if "postgres" in running else set()):
+        raise StepFailed(f"these run: {', '.join(sorted(in_use))}", "stop them first: make down PROFILE=production")
     file = backup(Containers(default), root, root / "var" / "backups")
     with archive.workplace(root / "var" / "move") as work:
         _unpack(file, work)
@@ -47,8 +49,9 @@ def move(compose: Compose) -> None:
         production.run("build", "mlflow", "airflow", "rag")
         production.run("up", "--detach", "--wait", "postgres", "mlflow", "airflow")
         production.run("stop", "mlflow", "airflow", "redis")
-        for name in DATABASES:
-            print(f"{name}:\n{_copied(production, name, work)}", flush=True)
+        for name, (_, must_be_empty) in DATABASES.items():
+            print(f"{name}:\n{_run(production, name, work, 'copy_database.py', *must_be_empty)}", flush=True)
+        print(_run(production, "mlflow", work, "compare_mlflow.py"), flush=True)
         moved = production.run("run", "--rm", "--no-deps", "-T", "rag", "python", "-m", "rag_service", "move")
         print(f"documents:\n{moved}", flush=True)
     production.run("down")
@@ -86,13 +89,17 @@ def _write_secrets(folder: Path, keys: Path) -> None:
     secret_files.write(folder)
 
 
-def _copied(production: Compose, name: str, work: Path) -> str:
-    """Copies one database, by the libraries of the service's own image; the rows of each table."""
-    path, must_be_empty = DATABASES[name]
-    program, source = production.root / "stack" / "state" / "copy_database.py", work / Path(path).name
+def _run(production: Compose, name: str, work: Path, program: str, *arguments: str) -> str:
+    """Runs a program of this folder with a copied database, by the libraries of the service's own image."""
+    source = work / Path(DATABASES[name][0]).name
     url = f"postgresql+psycopg2://{name}:$(cat /run/secrets/postgres_{name}_password)@postgres/{name}"
-    command = f'TARGET_URL="{url}" exec python -B /copy/program.py /copy/source.db {" ".join(must_be_empty)}'
-    mounts = ("-v", f"{program}:/copy/program.py:ro", "-v", f"{source}:/copy/source.db:ro")
+    command = f'TARGET_URL="{url}" exec python -B /copy/program.py /copy/source.db {" ".join(arguments)}'
+    mounts = (
+        "-v",
+        f"{production.root}/stack/state/{program}:/copy/program.py:ro",
+        "-v",
+        f"{source}:/copy/source.db:ro",
+    )
     return production.run("run", "--rm", "--no-deps", "-T", *mounts, "--entrypoint", "sh", name, "-c", command)
 
 

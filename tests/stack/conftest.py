@@ -71,7 +71,8 @@ elif words[:2] == ["exec", "postgres"]:
     os.environ["PGHOST"] = "{url}".partition("host=")[2]
     os.execv("{bin}/" + program, [program, *rest])
 elif words[0] == "ps":
-    print('{{"Service": "postgres", "ID": "a"}}')
+    for service in os.environ.get("RUNNING", "postgres").split():
+        print('{{"Service": "%s", "ID": "a"}}' % service)
 elif words[0] not in ("info", "build", "up", "stop", "down", "run"):
     sys.exit("no " + " ".join(words))
 """

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,14 @@ def test_moves_in_this_order_with_airflows_own_key(default: Compose, tmp_path: P
         "stop mlflow airflow redis",
         "run --entrypoint sh mlflow",
         "run --entrypoint sh airflow",
+        "run --entrypoint sh mlflow",
         "run rag python -m rag_service move",
         "down",
     ]
     assert f"{default.root}/stack/state/copy_database.py:/copy/program.py:ro" in calls[begun + 3]
     assert "$(cat /run/secrets/postgres_mlflow_password)@postgres/mlflow" in calls[begun + 3]
     assert calls[begun + 3].endswith("/copy/source.db runs registered_models")
+    assert f"{default.root}/stack/state/compare_mlflow.py:/copy/program.py:ro" in calls[begun + 5]
     secrets = default.root / "var" / "secrets"
     assert (secrets / "airflow_fernet_key").read_text().strip() == KEY
     assert {path.name for path in secrets.iterdir()} == {*MAKERS, *OPTIONAL}
@@ -69,3 +72,21 @@ def test_a_stack_that_never_ran_has_nothing_to_move(default: Compose, tmp_path: 
     (tmp_path / "volumes/airflow/airflow.db").unlink()
     with pytest.raises(StepFailed, match=r"the default stack has no state/airflow/airflow\.db"):
         move(default)
+
+
+def test_what_a_killed_move_left_running_is_used(default: Compose, tmp_path: Path) -> None:
+    move(running(default, "postgres redis mlflow airflow"))
+    assert (tmp_path / "calls").read_text().endswith("\ndown\n")
+
+
+@pytest.mark.parametrize(
+    ("services", "named"),
+    [("mlflow airflow api rag", "airflow, api, mlflow, rag"), ("postgres redis mlflow airflow proxy", "proxy")],
+)
+def test_a_stack_in_use_is_not_moved(default: Compose, services: str, named: str) -> None:
+    with pytest.raises(StepFailed, match=f"these run: {named}$"):
+        move(running(default, services))
+
+
+def running(compose: Compose, services: str) -> Compose:
+    return replace(compose, environment={**compose.environment, "RUNNING": services})
