@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import BoundedSemaphore
@@ -41,6 +42,8 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
         app.state.metrics.watch_disk(settings.data_dir)
         app.state.first_use = FirstUse(app.state.service) if lasting else None
         app.state.service.start(lasting)
+        if settings.drain_seconds:  # behind a proxy, which sends questions to every replica that can be reached
+            await asyncio.to_thread(service.loaded.wait)
         yield
         app.state.service.close()
         if app.state.traces is not None:

@@ -66,6 +66,7 @@ def open_store(settings: Settings) -> Store:
     """The store of the settings. Raises StoreAway, StoreDamaged, StoreTooNew."""
     if settings.store is None:
         return SqliteStore(settings.store_path)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)  # for uploads and indexes
     from rag_service.store.postgres import PostgresStore  # its driver takes memory that the others need not spend
 
     return PostgresStore(settings.store, settings.store_password_file)

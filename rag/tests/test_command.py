@@ -146,6 +146,34 @@ def test_told_to_end_it_answers_over_open_connections_and_closes_them(settings: 
     assert not thread.is_alive()
 
 
+def test_behind_a_proxy_it_takes_no_connection_before_its_models_are_loaded(settings: Settings) -> None:
+    with closing(listening("127.0.0.1", 0)) as listener:
+        server = DrainingServer(
+            server_config(create_app(settings.model_copy(update={"drain_seconds": 60}))), seconds=60
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            with closing(HTTPConnection(*address_once_it_listens(listener), timeout=30)) as connection:
+                connection.request("GET", "/readyz")
+                assert connection.getresponse().status == 200
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def address_once_it_listens(listener: socket.socket) -> tuple[str, int]:
+    """The address, once a connection to it is taken."""
+    host, port = listener.getsockname()[:2]
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=30).close()
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+        else:
+            return host, port
+
+
 def closing_after(connection: HTTPConnection) -> str | None:
     """Whether the service closes the connection with its answer."""
     connection.request("GET", "/livez")

@@ -23,6 +23,7 @@ from rag_service.app import create_app
 from rag_service.errors import BadSettings, StoreAway, StoreTooNew, UnknownJob
 from rag_service.indexing.jobs import Job, Jobs, Progress
 from rag_service.language import terms_of
+from rag_service.service import open_store
 from rag_service.settings import Settings, read_settings
 from rag_service.store.postgres import PostgresStore
 from rag_service.store.protocol import Store
@@ -61,6 +62,12 @@ def test_what_one_replica_acknowledged_the_other_finds_and_what_was_deleted_it_n
     assert found["citations"][0]["document"] == "tower.txt"
     assert deleted.status_code == 204
     assert afterwards.status_code == 404
+
+
+def test_a_data_folder_that_is_missing_is_made(url: str, settings: Settings, tmp_path: Path) -> None:
+    missing = tmp_path / "new" / "data"
+    with closing(open_store(settings.model_copy(update={"store": url, "data_dir": missing}))):
+        assert missing.is_dir()
 
 
 def test_words_count_alike_in_both_stores(url: str, tmp_path: Path) -> None:
