@@ -15,21 +15,22 @@ import os
 import re
 import selectors
 import socket
-import statistics
 import sys
 import tempfile
 import time
 import urllib.request
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 from peers import model, servers
 from peers.load import Target
-from peers.programs import VENVS, free_port, running
+from peers.programs import running
 
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 CROWD = 500  # connections of the open loop
@@ -38,7 +39,8 @@ TIMES = 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """Answers with 200 and with 429 a second, and the median times to them in milliseconds (0 where there was none).
+    """Answers with 200 and with 429 a second, and the median times to them in milliseconds (0 where there was none);
+    `good_p99` is exceeded by one answer in a hundred.
 
     `offered` is what was sent a second. A time counts from when the request was due; `refused_sent` from when it was
     sent, which in an open loop is later where all connections are taken. `busy` is the generator's share of a core:
@@ -49,6 +51,7 @@ class Outcome:
     good: float
     refused: float
     good_median: float
+    good_p99: float
     refused_median: float
     refused_sent: float
     busy: float
@@ -79,14 +82,14 @@ class Client:
         return status
 
 
-def drive(target: Target, connections: int, seconds: float, rate: float | None, patience: float) -> Outcome:
-    """A closed loop, or with a rate an open one. Who was refused waits `patience` seconds."""
+def drive(target: Target, connections: int, seconds: float, due: Sequence[float] | None, patience: float) -> Outcome:
+    """A closed loop, or an open one of requests that are due so many seconds after its start. Who was refused waits
+    `patience` seconds."""
     requests, times, sent_times = target.requests, {200: [], 429: []}, {200: [], 429: []}
     selector = selectors.EpollSelector()
     free: deque[Client] = deque()
     for _ in range(connections):
-        stream = socket.create_connection(("127.0.0.1", target.port), timeout=30)
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = target.connected()
         stream.setblocking(False)  # with a time limit, each call would ask the kernel first whether it may
         free.append(Client(stream))
         selector.register(stream, selectors.EVENT_READ, free[-1])
@@ -95,10 +98,10 @@ def drive(target: Target, connections: int, seconds: float, rate: float | None, 
     while (now := time.perf_counter()) - started < seconds:
         while resting and resting[0][0] <= now:
             free.append(resting.popleft()[1])
-        while free and (rate is None or sent / rate <= now - started):
+        while free and (due is None or (sent < len(due) and due[sent] <= now - started)):
             client = free.popleft()
             client.sent = time.perf_counter()
-            client.since = client.sent if rate is None else started + sent / rate
+            client.since = client.sent if due is None else started + due[sent]
             client.stream.sendall(requests[sent % len(requests)])
             sent += 1
         for key, _ in selector.select(0 if free else 0.005):
@@ -115,13 +118,13 @@ def drive(target: Target, connections: int, seconds: float, rate: float | None, 
     took, used = time.perf_counter() - started, time.process_time() - cpu
     for key in list(selector.get_map().values()):
         key.data.stream.close()
-    good, refused, refused_sent = map(_median, (times[200], times[429], sent_times[429]))
+    good, refused, refused_sent = (_percentile(one, 50) for one in (times[200], times[429], sent_times[429]))
     counts = sent / took, len(times[200]) / took, len(times[429]) / took
-    return Outcome(*counts, good, refused, refused_sent, used / took)
+    return Outcome(*counts, good, _percentile(times[200], 99), refused, refused_sent, used / took)
 
 
-def _median(seconds: list[float]) -> float:
-    return statistics.median(seconds) * 1000 if seconds else 0.0
+def _percentile(seconds: list[float], percent: float) -> float:
+    return float(np.percentile(seconds, percent)) * 1000 if seconds else 0.0
 
 
 def resident_mib(port: int) -> float:
@@ -139,18 +142,15 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-        forest, port = model.make(folder), free_port()
-        uri = f"http://127.0.0.1:{port}"
-        store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-        registry = [VENVS / "training/bin/mlflow", "server", "--port", port, "--workers", 1, *store]
-        stack.enter_context(running(registry, f"{uri}/health", folder, {}))
+        forest, uri = model.make(folder), stack.enter_context(servers.registry(folder))
         model.register(forest, uri)
         server = servers.ours(uri)
         started = server.start(forest.folder)
         target = Target(started.port, server.path, tuple(json.dumps(server.body(row)).encode() for row in forest.rows))
 
         def measure(connections: int, rate: float | None = None, patience: float = 0.0) -> Outcome:
-            return pool.submit(drive, target, connections, options.seconds, rate, patience).result()
+            due = None if rate is None else (np.arange(rate * options.seconds) / rate).tolist()
+            return pool.submit(drive, target, connections, options.seconds, due, patience).result()
 
         with running(
             started.command, f"http://127.0.0.1:{started.port}{started.ready}", forest.folder, started.variables

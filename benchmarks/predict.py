@@ -27,7 +27,7 @@ import numpy as np
 from peers import load, model, servers
 from peers.load import Load, Target
 from peers.model import Forest
-from peers.programs import VENVS, NotMeasured, free_port, running
+from peers.programs import NotMeasured, running
 from peers.servers import Server
 
 WARM_UP = 2.0  # seconds
@@ -140,11 +140,7 @@ def main() -> int:
         pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
         print("fitting the forest", file=sys.stderr)
         forest = model.make(folder, options.trees)
-        port = free_port()
-        store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
-        registry = [VENVS / "training/bin/mlflow", "server", "--port", port, "--workers", 1, *store]
-        uri = f"http://127.0.0.1:{port}"
-        stack.enter_context(running(registry, f"{uri}/health", folder, {}))
+        uri = stack.enter_context(servers.registry(folder))
         model.register(forest, uri)
         ours = servers.ours(uri)
         peers = [servers.plain(), servers.mlflow_serve(), servers.mlserver()]

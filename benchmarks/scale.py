@@ -9,8 +9,9 @@ engine on a standalone master and two workers of one core each on loopback, so t
 of their own, each JVM with Spark's default heap of 1 GiB.
 
 Memory is the proportional set size (PSS, /proc/*/smaps_rollup) of process trees, sampled twice a second: the peak of
-the sum. Driver: the script, its JVM and, with local[2], Python's workers. Executors: their JVMs and Python's workers,
-both executors together. The tracking server, the master and the workers' daemons are not counted.
+the sum. CPU seconds are those of the same processes, as they were last seen. Driver: the script, its JVM and, with
+local[2], Python's workers. Executors: their JVMs and Python's workers, both executors together. The tracking server,
+the master and the workers' daemons are not counted.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from typing import Any
 
 import yaml
 from overhead import ROOT, SAMPLE, tracking_server, wait_until_up
-from peers.memory import Peak, children, tree, watch
+from peers.processes import Peak, children, tree, watch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -71,7 +72,7 @@ class Cell:
 
     def __str__(self) -> str:
         executors = f"{self.peak.executors:,.0f}" if self.peak.executors else ""
-        figures = f"{self.seconds:.1f} | {self.peak.driver:,.0f} | {executors} | {self.note}"
+        figures = f"{self.seconds:.1f} | {self.peak.cpu:.1f} | {self.peak.driver:,.0f} | {executors} | {self.note}"
         return f"| {self.engine} | {self.rows:,} | {self.step} | {figures} |"
 
 
@@ -198,8 +199,8 @@ def main() -> None:
                 cells.append(cell)
                 print(cell, file=sys.stderr, flush=True)
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {TREES} trees, {FOLDS} folds\n")
-    print("| engine | rows | step | seconds | driver MB | executors MB | |")
-    print("| --- | ---: | --- | ---: | ---: | ---: | --- |")
+    print("| engine | rows | step | seconds | CPU s | driver MB | executors MB | |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |")
     print("\n".join(map(str, cells)), end="\n\n")
     print("\n".join(growth(cells)))
 

@@ -7,26 +7,38 @@ open loop     requests become due at a fixed rate, whatever the server does, and
 
 import selectors
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 PATIENCE = 10.0  # seconds for the answers that are still out at the end of an open loop
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to, and the bodies to send, one after the other and again."""
+    """Where to, and the bodies to send, one after the other and again; with an `authority` by TLS."""
 
     port: int
     path: str
     bodies: tuple[bytes, ...]
+    authority: Path | None = None
 
     @property
     def requests(self) -> list[bytes]:
-        head = f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+        head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
         return [f"{head}{len(body)}\r\n\r\n".encode() + body for body in self.bodies]
+
+    def connected(self) -> socket.socket:
+        stream = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.authority:
+            context = ssl.create_default_context(cafile=self.authority)
+            stream = context.wrap_socket(stream, server_hostname="localhost")
+            stream.setblocking(False)  # what arrives first may be TLS's own, and no answer
+        return stream
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,10 @@ class Connection:
 
     def body(self) -> bytes | None:
         """Reads what is there; the answer's body once it is whole. Raises RuntimeError unless the answer is a 200."""
-        part = self.stream.recv(65536)
+        try:
+            part = self.stream.recv(65536)
+        except ssl.SSLWantReadError:
+            return None
         if not part:
             raise RuntimeError("the server closed the connection")
         self.received += part
@@ -79,8 +94,7 @@ class Loop:
         self.selector = selectors.SelectSelector()
         self.connections = []
         for _ in range(connections):
-            stream = socket.create_connection(("127.0.0.1", target.port), timeout=30)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream = target.connected()
             self.connections.append(Connection(stream))
             self.selector.register(stream, selectors.EVENT_READ, self.connections[-1])
 

@@ -94,7 +94,7 @@ def environment(name: str, needs: Sequence[str]) -> Path:
 
 def running(
     command: Sequence[object], address: str, folder: Path, variables: Mapping[str, str]
-) -> AbstractContextManager[object]:
+) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """The command as a process, from when `address` answers 200 until the end of the block. Raises NotMeasured.
 
     It runs in `folder`, with the programs beside its own in front of PATH, because some start others by a bare name.

@@ -4,7 +4,8 @@ The prediction service writes its prediction log and counts its metrics, as it d
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import uvicorn
 import mlflow
 from peers import model
 from peers.model import signing
-from peers.programs import ROOT, VENVS, environment, free_port
+from peers.programs import ROOT, VENVS, environment, free_port, running
 
 APPS = Path(__file__).parent / "apps"
 LOG = "log"
@@ -47,6 +48,17 @@ class Server:
     start: Callable[[Path], Started]
     body: Callable[[Any], Any]
     prediction: Callable[[Any], float] | None
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """A tracking server on SQLite in `folder`; gives its address."""
+    port = free_port()
+    store = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
+    command = [VENVS / "training/bin/mlflow", "server", "--port", port, "--workers", 1, *store]
+    uri = f"http://127.0.0.1:{port}"
+    with running(command, f"{uri}/health", folder, {}):
+        yield uri
 
 
 def ours(uri: str) -> Server:
