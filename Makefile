@@ -114,7 +114,8 @@ lock: setup  ## write the lock files again  [UPGRADE=1]
 	$(LOCK) api/requirements.in -o api/requirements.lock
 	$(LOCK) api/requirements.in tests/requirements.in tests/api/requirements.in -o api/requirements-test.lock
 	$(LOCK) rag/requirements.in -o rag/requirements.lock
-	$(LOCK) --override rag/requirements.override rag/requirements.in tests/requirements.in rag/tests/requirements.in -o rag/requirements-test.lock
+	$(LOCK) --override rag/requirements.override rag/requirements-bulk.in tests/requirements.in rag/tests/requirements.in -o rag/requirements-test.lock
+	$(LOCK) -c rag/requirements.lock rag/requirements-bulk.in -o rag/requirements-bulk.lock
 	$(LOCK) --override rag/requirements.override -c rag/requirements.lock rag/requirements-torch.in -o rag/requirements-torch.lock
 	$(LOCK) --no-deps rag/requirements-embedder.in -o rag/requirements-embedder.lock
 	$(LOCK) mlflow/requirements.in -o mlflow/requirements.lock

@@ -5,26 +5,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rag_service.errors import BadSettings, LoadFailed, counted
+from rag_service.errors import BadSettings, LoadFailed, SparkMissing, counted
 from rag_service.evaluation.gate import as_row, as_text, read_gate
 from rag_service.evaluation.run import Plan, Step, evaluate, evaluate_and_log, swept
 from rag_service.indexing.ingest import files_under, read_file
 from rag_service.remote import Client, first_key, in_process, running
 from rag_service.service import Service
-from rag_service.settings import Settings
+from rag_service.settings import COLLECTION, Settings
 
 _EXAMPLES = {
     "mcp": "  python -m rag_service mcp --url http://127.0.0.1:8001      # the command that an assistant is to start",
     "ingest": "  python -m rag_service ingest manuals/ notes.pdf --collection pumps",
+    "embed": "  python -m rag_service embed /srv/manuals --collection pumps --master local[4]\n"
+    "  python -m rag_service embed s3://bucket/manuals --master spark://host:7077 --parts s3://bucket/parts",
     "ask": '  python -m rag_service ask "How much sulphur dioxide may red wine hold?"\n'
     '  python -m rag_service ask "…" --json --url http://127.0.0.1:8001',
     "collection": "  python -m rag_service collection list\n"
@@ -43,6 +47,11 @@ def add_commands(commands: Any) -> None:
     ingest = _command(commands, "ingest", "add files, or folders of files", _ingest)
     ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     ingest.add_argument("--collection", default="default")
+    bulk = _command(commands, "embed", "add a large folder, or s3://bucket/prefix, at once on Spark", _embed, url=False)
+    bulk.add_argument("source", metavar="FROM")
+    bulk.add_argument("--collection", default="default")
+    bulk.add_argument("--master", default="local[*]", help="Spark's master (default local[*]: this machine's cores)")
+    bulk.add_argument("--parts", metavar="PLACE", help="where parts are kept meanwhile (default RAG_DATA_DIR)")
     ask = _command(commands, "ask", "ask one question", _ask)
     ask.add_argument("question")
     ask.add_argument("--top-k", type=int, default=4, choices=range(1, 21), metavar="1..20")
@@ -87,12 +96,13 @@ def _add_eval(commands: Any) -> None:
     command.set_defaults(run=_evaluate)
 
 
-def _command(commands: Any, name: str, says: str, run: Any) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, says: str, run: Any, url: bool = True) -> argparse.ArgumentParser:
     examples = f"examples:\n{_EXAMPLES[name]}" if name in _EXAMPLES else None
     command: argparse.ArgumentParser = commands.add_parser(
         name, help=says, description=says, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    command.add_argument("--url", help="a running service, such as http://127.0.0.1:8001; else the store is opened")
+    if url:
+        command.add_argument("--url", help="a running service, such as http://127.0.0.1:8001; else the store is opened")
     command.set_defaults(run=run)
     return command
 
@@ -144,8 +154,32 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
             for warning in verdict.get("warnings", ()):
                 page = f"page {warning['page']}: " if warning["page"] else ""
                 print(f"    {page}{warning['detail']}", flush=True)
-    print(counted(len(files), "file") + ": " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    print(_summary(counts))
     return 1 if counts["failed"] or not files else 0
+
+
+def _embed(settings: Settings, options: argparse.Namespace) -> int:
+    if not re.fullmatch(COLLECTION, options.collection):
+        raise BadSettings(f"{options.collection!r} is no name of a collection.", "Use letters, digits, '.', '_', '-'.")
+    try:
+        from rag_service.bulk.embed import embed
+    except ImportError as error:
+        raise SparkMissing(str(error)) from error
+
+    counts = embed(
+        settings,
+        options.source,
+        options.collection,
+        options.master,
+        options.parts,
+        lambda line: print(line, flush=True),
+    )
+    print(_summary(counts))
+    return 1 if counts["failed"] else 0
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    return counted(sum(counts.values()), "file") + ": " + ", ".join(f"{many} {what}" for what, many in counts.items())
 
 
 def _sent(service: Client, collection: str, name: str, data: bytes, bar: Any, done: int, total: int) -> dict[str, Any]:

@@ -175,13 +175,30 @@ class UnknownJob(_Worded):
 
 class AlreadyReindexing(_Worded):
     status, title = 409, "Reindexing already"
-    words, advice = "The documents are being reindexed already.", "GET /jobs shows how far it is."
+    words = "The documents are being reindexed, or embedded in bulk, already."
+    advice = "GET /jobs shows how far a reindexing is; `python -m rag_service embed` says it itself."
 
 
 class Watched(_Worded):
     status, title = 409, "The collection follows a folder"
     words = "The collection '{0}' follows the folder {1}, which says what is in it."
     advice = "Change the files in the folder, or start the service without RAG_WATCH."
+
+
+class NoDocuments(_Worded):
+    title = "There is nothing to embed"
+    words, advice = "{0}: {1}.", "Give a folder, or s3://bucket/prefix, with files of the types that are read."
+
+
+class SparkStopped(_Worded):
+    title = "Spark stopped"
+    words, advice = "Spark stopped: {0}", "What was done is kept: give the same command again."
+
+
+class SparkMissing(_Worded):
+    title = "Spark is not installed"
+    words = "Embedding in bulk needs PySpark and PyArrow, and they cannot be imported ({0})."
+    advice = "Install requirements-bulk.lock (docs/bulk.md), and Java 17 or newer."
 
 
 class LoadFailed(RagError):

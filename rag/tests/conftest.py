@@ -74,12 +74,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def url(postgres: str) -> str:
-    """An empty database of the test's own."""
-    name = f"store_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgres.format(name)
+def new_url(postgres: str) -> Callable[[], str]:
+    """Makes an empty database of the test's own."""
+
+    def make() -> str:
+        name = f"store_{uuid.uuid4().hex}"
+        with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return postgres.format(name)
+
+    return make
+
+
+@pytest.fixture
+def url(new_url: Callable[[], str]) -> str:
+    return new_url()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -55,7 +56,7 @@ class Library:
         of an unchanged file stay. Raises only what concerns every file, such as OtherEmbedder."""
         name = clean_name(name)
         document_id = hashlib.sha256(data).hexdigest()
-        self._edition()
+        self.edition()
         before = self._store.find(collection, name=name)
         known = self._store.add_name(collection, name, document_id, origin, metadata)
         if known is not None:  # stored already, under whichever name
@@ -64,35 +65,20 @@ class Library:
                 name, "unchanged" if same else "indexed", document_id, known.passages, warnings=known.warnings
             )
         try:
-            extracted = extract(name, data, self._limits)
+            named = read_document(name, document_id, data, self._limits, self._most_original_bytes)
         except LoadFailed as failure:
             log.info("%s failed: %s (%s)", name, failure.code, failure.detail)
             return Verdict(name, "failed", code=failure.code, reason=failure.detail)
-        keep = len(data) <= self._most_original_bytes and kind_of(name, data) == "pdf"
-        named = Named(name, document_id, len(data), extracted, origin, metadata or {}, data if keep else None)
         with self._lock:
-            edition = self._edition()
-            passages = self.passages(extracted, edition, on_passages)
-            self._store.put(collection, named, edition, passages)
+            edition = self.edition()
+            passages = self.passages(named.extracted, edition, on_passages)
+            self._store.put(collection, replace(named, origin=origin, metadata=metadata or {}), edition, passages)
         log.info("%s indexed in %s: %d passages", name, collection, len(passages.spans))
-        return Verdict(name, "indexed", document_id, len(passages.spans), warnings=extracted.warnings)
+        return Verdict(name, "indexed", document_id, len(passages.spans), warnings=named.extracted.warnings)
 
     def passages(self, extracted: Extracted, edition: Edition, on_passages: OnPassages | None = None) -> Passages:
         """A text cut and embedded as the edition says."""
-        embedder = self._embedders[edition.embedder]
-        limit = min(edition.chunk_tokens, embedder.limit)
-        spans = chunk(extracted, embedder.count, limit, min(edition.overlap_tokens, limit // 2))
-        texts = [extracted.text[span.start : span.end] for span in spans]
-        vectors, packed = [], []
-        for start in range(0, len(texts) or 1, _AT_ONCE):
-            if on_passages is not None:
-                on_passages(start, len(texts))
-            some = texts[start : start + _AT_ONCE]
-            encoded = embedder.encode_passages(some)
-            vectors.append(encoded.vectors)
-            packed += [signs(tokens, text) for tokens, text in zip(encoded.tokens, some, strict=True)]
-        language = language_of(extracted.text)
-        return Passages(spans, numpy.concatenate(vectors), packed, [terms_of(text, language) for text in texts])
+        return embedded(extracted, edition, self._embedders[edition.embedder], on_passages)
 
     def use_also(self, embedder: Embedder) -> None:
         """Embeds with this one too, for the edition that is its own."""
@@ -108,12 +94,37 @@ class Library:
         with self._lock:
             yield
 
-    def _edition(self) -> Edition:
+    def edition(self) -> Edition:
         """The store's edition, else the one to begin with. Raises OtherEmbedder."""
         edition = self._store.edition() or self._wanted
         if edition.embedder not in self._embedders:
             raise OtherEmbedder(edition.embedder, self._wanted.embedder)
         return edition
+
+
+def read_document(name: str, document_id: str, data: bytes, limits: Limits, most_original_bytes: int) -> Named:
+    """A file's content, with the file itself where that is kept. Raises LoadFailed."""
+    keep = len(data) <= most_original_bytes and kind_of(name, data) == "pdf"
+    return Named(name, document_id, len(data), extract(name, data, limits), original=data if keep else None)
+
+
+def embedded(
+    extracted: Extracted, edition: Edition, embedder: Embedder, on_passages: OnPassages | None = None
+) -> Passages:
+    """A text cut and embedded as the edition says, which is the embedder's."""
+    limit = min(edition.chunk_tokens, embedder.limit)
+    spans = chunk(extracted, embedder.count, limit, min(edition.overlap_tokens, limit // 2))
+    texts = [extracted.text[span.start : span.end] for span in spans]
+    vectors, packed = [], []
+    for start in range(0, len(texts) or 1, _AT_ONCE):
+        if on_passages is not None:
+            on_passages(start, len(texts))
+        some = texts[start : start + _AT_ONCE]
+        encoded = embedder.encode_passages(some)
+        vectors.append(encoded.vectors)
+        packed += [signs(tokens, text) for tokens, text in zip(encoded.tokens, some, strict=True)]
+    language = language_of(extracted.text)
+    return Passages(spans, numpy.concatenate(vectors), packed, [terms_of(text, language) for text in texts])
 
 
 def clean_name(name: str) -> str:

@@ -32,7 +32,7 @@ _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 class BertEmbedder:
     """What belongs to a question goes before what is being ingested (`encode_passages`)."""
 
-    def __init__(self, folder: ModelFolder, models_dir: Path, compute: str) -> None:
+    def __init__(self, folder: ModelFolder, models_dir: Path, compute: str, workers: int = WORKERS) -> None:
         """Loads the model; converts it first where that has not been done. Raises UnfitModel."""
         recipe = read_recipe(folder)
         model = converted(folder, compute, models_dir, _VARIABLE)
@@ -43,8 +43,8 @@ class BertEmbedder:
         self._tokenizer.enable_truncation(recipe.longest)
         self._counter = Tokenizer.from_str(self._tokenizer.to_str())
         self._counter.no_truncation()
-        self._encoder = ctranslate2.Encoder(str(model), compute_type=compute, inter_threads=WORKERS, intra_threads=1)
-        self._lane = Lane("embed", self._forward, _BATCH, size=len, workers=WORKERS)
+        self._encoder = ctranslate2.Encoder(str(model), compute_type=compute, inter_threads=workers, intra_threads=1)
+        self._lane = Lane("embed", self._forward, _BATCH, size=len, workers=workers)
         self.dimension = int(read_json(folder.path / "config.json")["hidden_size"])
         self.limit = recipe.longest - self._counter.num_special_tokens_to_add(False)
         self.name = folder.name

@@ -7,6 +7,7 @@ import logging
 from types import ModuleType
 
 from rag_service.errors import EngineMissing, GeneratorFailed, ModelUnavailable, RemoteAddress, UnfitModel
+from rag_service.models.batching import WORKERS
 from rag_service.models.embedder import BertEmbedder
 from rag_service.models.engines import ChatGenerator, Embedder, Generator
 from rag_service.models.find import ModelFolder, embedder_folder, find_folder
@@ -16,14 +17,15 @@ from rag_service.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def load_embedder(settings: Settings) -> Embedder:
-    """The embedder of the settings. Raises ModelUnavailable, UnfitModel, EngineMissing."""
+def load_embedder(settings: Settings, workers: int = WORKERS) -> Embedder:
+    """The embedder of the settings; with CTranslate2, `workers` batches are worked on side by side. Raises
+    ModelUnavailable, UnfitModel, EngineMissing."""
     folder = embedder_folder(settings.embedder, settings.embedder_revision, settings.models_dir, settings.hub_seconds)
     log.info("embedder: %s (%s)", folder.name, folder.origin)
     if settings.engine == "torch":
         found: Embedder = _torch_engine().TorchEmbedder(folder)
         return found
-    return BertEmbedder(folder, settings.models_dir, settings.compute)
+    return BertEmbedder(folder, settings.models_dir, settings.compute, workers)
 
 
 def load_generator(settings: Settings) -> tuple[Generator | ChatGenerator | None, str | None]:

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import PurePosixPath
@@ -124,12 +125,17 @@ def extract(name: str, data: bytes, limits: Limits) -> Extracted:
         raise LoadFailed(answer["code"], answer["reason"])
     if not answer["text"].strip():
         raise LoadFailed("empty", "The file holds no text.")
+    return extracted_of(answer)
+
+
+def extracted_of(fields: Mapping[str, Any]) -> Extracted:
+    """Of its fields as JSON has them."""
     return Extracted(
-        answer["text"],
-        tuple(Block(**{**one, "names": tuple(one["names"])}) for one in answer["blocks"]),
-        tuple(Page(**one) for one in answer["pages"]),
-        tuple(ReadingWarning(**one) for one in answer["warnings"]),
-        answer["metadata"],
+        fields["text"],
+        tuple(Block(**{**one, "names": tuple(one["names"])}) for one in fields["blocks"]),
+        tuple(Page(**one) for one in fields["pages"]),
+        tuple(ReadingWarning(**one) for one in fields["warnings"]),
+        fields["metadata"],
     )
 
 

@@ -160,6 +160,19 @@ class Store(Protocol):
         """Adds a document whole, in place of one of the same name. Raises OtherEmbedder where the collection's edition
         is another embedder's; then nothing has changed."""
 
+    def put_all(
+        self,
+        collection: str,
+        documents: Sequence[tuple[Named, Passages]],
+        names: Sequence[tuple[str, str]],
+        edition: Edition,
+    ) -> list[str]:
+        """`put` for several documents in one transaction, and names, each with the id of a content that is stored
+        already. Returns the names whose content is not there any more."""
+
+    def known(self, edition: Edition) -> NDArray[numpy.bytes_]:
+        """The ids of all contents, as today's readers read them, that have passages in this edition; in order."""
+
     def add_name(
         self,
         collection: str,

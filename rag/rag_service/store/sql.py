@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 
 from rag_service.errors import EmptyCollection, OtherEmbedder, UnknownDocument
 from rag_service.store.contents import (
@@ -58,7 +59,7 @@ from rag_service.store.states import (
     set_name,
     view_of,
 )
-from rag_service.types import DocumentSummary, Extracted, Page, Passage
+from rag_service.types import READER_VERSION, DocumentSummary, Extracted, Page, Passage
 
 _MOST_CHANGES = 100_000
 # Seconds that a request may take: the passages of the state that it began with stay until then.
@@ -206,15 +207,41 @@ class SqlStore:
     # Documents
 
     def put(self, collection: str, named: Named, edition: Edition, passages: Passages) -> None:
-        extracted = named.extracted
+        self.put_all(collection, [(named, passages)], [], edition)
+
+    def put_all(
+        self,
+        collection: str,
+        documents: Sequence[tuple[Named, Passages]],
+        names: Sequence[tuple[str, str]],
+        edition: Edition,
+    ) -> list[str]:
+        gone = []
         with self.database.writing() as transaction:
             view = _view_to_write(transaction, collection, edition)
-            key = key_of(transaction, named.id)
-            if key is None:
-                key = put_content(transaction, named)
-            if not chunks_of(transaction, key, view.edition.id):
-                put_chunks(transaction, key, extracted.text, view.edition, passages)
-            set_name(transaction, view, named.name, key, named.origin, named.metadata)
+            for named, passages in documents:
+                key = key_of(transaction, named.id)
+                if key is None:
+                    key = put_content(transaction, named)
+                if not chunks_of(transaction, key, view.edition.id):
+                    put_chunks(transaction, key, named.extracted.text, view.edition, passages)
+                set_name(transaction, view, named.name, key, named.origin, named.metadata)
+            for name, document_id in names:
+                there, key = find_name(transaction, collection, name=name), key_of(transaction, document_id)
+                if key is None or not chunks_of(transaction, key, view.edition.id):
+                    gone.append(name)
+                elif there is None or there.id != document_id:
+                    set_name(transaction, view, name, key, None, {})
+        return gone
+
+    def known(self, edition: Edition) -> NDArray[numpy.bytes_]:
+        with self.database.reading() as transaction:
+            rows = transaction.execute(
+                "SELECT id FROM documents d WHERE reader = ? AND EXISTS "
+                "(SELECT 1 FROM chunks WHERE document = d.key AND edition = ?)",
+                (READER_VERSION, edition.id),
+            )
+            return numpy.sort(numpy.fromiter((row[0] for row in rows), dtype="S64"))
 
     def add_name(
         self,
