@@ -153,6 +153,18 @@ def open_loop(target: Target, connections: int, rate: float, seconds: float) -> 
     return loop.load(time.perf_counter() - started, time.process_time() - cpu)
 
 
+def times_alone(target: Target, count: int) -> list[float]:
+    """Seconds of each of so many requests, one after the other."""
+    loop = Loop(target, 1)
+    for _ in range(count):
+        loop.send(loop.connections[0], time.perf_counter())
+        while not loop.answered(timeout=30):
+            pass
+    loop.connections[0].stream.close()
+    loop.selector.close()
+    return loop.times
+
+
 def ask(target: Target) -> Sequence[bytes]:
     """The answer to each body, one after the other."""
     loop = Loop(target, 1)

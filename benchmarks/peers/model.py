@@ -114,7 +114,7 @@ def short(row: Any) -> list[float]:
     return [float(str(value)) for value in row]
 
 
-def register(forest: Forest, uri: str) -> None:
+def register(forest: Forest, uri: str, name: str = NAME) -> None:
     """Puts the ONNX form into the registry of a tracking server, as the training job does."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(uri)
@@ -124,8 +124,8 @@ def register(forest: Forest, uri: str) -> None:
         kept = mlflow.onnx.log_model(graph, name="onnx", pip_requirements=["onnx"], save_as_external_data=False)
         files = Path(mlflow.artifacts.download_artifacts(kept.model_uri, dst_path=str(forest.folder)))
     digest = hashlib.sha256((files / "model.onnx").read_bytes()).hexdigest()
-    version = mlflow.register_model(kept.model_uri, NAME)
+    version = mlflow.register_model(kept.model_uri, name)
     client = mlflow.MlflowClient()
-    client.set_model_version_tag(NAME, version.version, "model_sha256", digest)
-    client.set_model_version_tag(NAME, version.version, "model_signature", signing.sign(NAME, digest))
-    client.set_registered_model_alias(NAME, "production", version.version)
+    client.set_model_version_tag(name, version.version, "model_sha256", digest)
+    client.set_model_version_tag(name, version.version, "model_signature", signing.sign(name, digest))
+    client.set_registered_model_alias(name, "production", version.version)

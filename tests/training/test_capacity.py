@@ -1,4 +1,4 @@
-"""The benchmarks' queue against the formulas that are known for it, and the growth that follows from unit costs."""
+"""The simulated queue against the formulas that are known for it; what follows from unit costs."""
 
 import math
 import sys
@@ -10,6 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from peers import growth
+from peers.growth import UnitCosts
+from peers.proxy import caddyfile
 from peers.queueing import highest_utilization, poisson, simulate
 
 COUNT, SERVICE = 300_000, 0.01
@@ -59,3 +62,49 @@ def test_the_stricter_the_limit_the_lower_the_utilization() -> None:
     found = [highest_utilization(fixed, 1, 128, limit, 50_000) for limit in (0.005, 0.02, 0.05, 1.0)]
     assert found[0] == 0
     assert found[1] < found[2] < found[3]
+
+
+COSTS = UnitCosts(
+    prediction=200e-6, prediction_in_batch=20e-6, proxy=140e-6, log_bytes=500, service_bytes=2e8, model_bytes=2e7,
+    prediction_utilization=0.95, quoted=0.02, generated=0.35, question_utilization=0.5, question_cores=2, passage=0.05,
+    index_bytes=400, store_bytes=5000, search=0.001, search_at=400_000, row=50e-6, training=100,
+)  # fmt: skip
+
+
+def test_replicas_have_headroom_and_one_to_spare() -> None:
+    assert growth.replicas(1000, 0.001, utilization=0.5) == 2 + 1
+    assert growth.replicas(1000, 0.001, utilization=0.99) == 2 + 1  # at most 0.7
+    assert growth.replicas(1001, 0.002, utilization=0.5, cores=4) == 2 + 1
+
+
+def test_predictions_in_batches_take_fewer_cores_and_as_much_log() -> None:
+    single, batch = growth.predictions(COSTS, 100_000)
+    assert single.cores == (29 + 1) + 20
+    assert single.memory == pytest.approx(30 * 0.22)
+    assert batch.cores == 3 + 1
+    assert single.disk == batch.disk == "4,320 GB of prediction log a day"
+
+
+def test_each_replica_holds_the_whole_index() -> None:
+    quoted, generated = growth.questions(COSTS, 1000, 1_000_000)
+    assert quoted.cores == 2 * (20 + 1)
+    assert quoted.memory == pytest.approx(21 * 0.4)
+    assert generated.cores == 2 * (350 + 1)
+
+
+def test_passages_and_rows_are_paid_once() -> None:
+    [passages] = growth.documents(COSTS, 1e8)
+    [rows] = growth.training(COSTS, 1e10)
+    assert passages.core_hours == pytest.approx(1e8 * 0.05 / 3600)
+    assert (passages.memory, passages.disk) == (pytest.approx(40), "500 GB of store")
+    assert "0.25 s of CPU a search" in passages.carried_by
+    assert rows.core_hours == pytest.approx((100 + 1e10 * 50e-6) / 3600)
+
+
+def test_the_measured_proxy_is_the_one_of_production() -> None:
+    text = caddyfile({"api": [8101, 8102], "rag": [8201]})
+    assert "to 127.0.0.1:8101 127.0.0.1:8102" in text
+    assert "to 127.0.0.1:8201" in text
+    assert "dynamic" not in text
+    with pytest.raises(ValueError, match="0 times"):
+        caddyfile({"other": [1]})
