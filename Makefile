@@ -14,7 +14,7 @@ endif
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys demo run test check secrets up down backup restore move e2e loop faults train status history rollback sign rotate-key password logs data bench lock
+.PHONY: help setup keys demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ sign: setup  ## sign a version that you vouch for, trained before there were sig
 
 rotate-key: setup  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid
 	@$(DRIVE) stack.operate keys $(if $(RETIRE),retire "$(RETIRE)",rotate)
+
+embed: setup  ## (processes) a large folder or s3://bucket/prefix into the documents, on Spark  FROM= [COLLECTION= MASTER=]
+	@$(DRIVE) stack.operate embed "$(FROM)" $(if $(COLLECTION),--collection "$(COLLECTION)") $(if $(MASTER),--master "$(MASTER)")
 
 password: setup  ## Airflow's password; the user is admin
 	@$(DRIVE) stack.operate password

@@ -89,6 +89,16 @@ def script(settings: Settings, compose: Compose | None, name: str, options: list
     return done.returncode
 
 
+def embed(settings: Settings, compose: Compose | None, options: list[str]) -> int:
+    """Adds documents in bulk to those of `make run`; the exit code. Raises StepFailed."""
+    if compose:
+        raise StepFailed("the documents are in containers, which have no Spark for them", "see rag/docs/bulk.md")
+    if not options[:1] or not options[0]:
+        raise StepFailed("nothing says what to embed", "make embed FROM=folder, or FROM=s3://bucket/prefix")
+    command = [settings.python("rag"), "-m", "rag_service", "embed", *options]
+    return subprocess.run(command, cwd=settings.root, env=programs.embedding(settings), check=False).returncode
+
+
 def operate(settings: Settings, task: str, options: list[str]) -> int:
     """Does `task`; its exit code. Raises StackError, and ValueError for options that are none."""
     compose: Compose | None = Compose(settings.root, settings.environment)
@@ -98,6 +108,8 @@ def operate(settings: Settings, task: str, options: list[str]) -> int:
         options = ["--all", *options]
     if task in SCRIPTS:
         return script(settings, compose, task, options)
+    if task == "embed":
+        return embed(settings, compose, options)
     if task == "password":
         print(password(settings, compose))
     else:

@@ -59,6 +59,12 @@ def rag(settings: Settings) -> Program:
     return program(settings, "rag", [settings.python("rag"), "-m", "rag_service", "serve"], extra, "/readyz")
 
 
+def embedding(settings: Settings) -> dict[str, str]:
+    """What embedding in bulk needs: the service's variables, Java, and the keys of buckets."""
+    keys = {name: value for name, value in settings.environment.items() if name.startswith("AWS_")}
+    return {**rag(settings).environment, **keys, "JAVA_HOME": java_home(settings.root)}
+
+
 def airflow_prepare(settings: Settings) -> Program:
     """Makes Airflow's secrets and database, and ends."""
     return airflow(settings, "airflow-prepare", [settings.python("airflow"), "airflow/entrypoint.py", "prepare"])

@@ -199,3 +199,20 @@ def test_scripts_run_beside_make_run_on_its_tracking_server(
     assert do("history", "--at", "2026-01-01", MLFLOW_PORT="7777", DATA=str(root / "data" / "mine.csv")) == 3
     given = f"scripts/pipeline.py history --config {root}/pipeline.yaml --name mine --at 2026-01-01"
     assert capfd.readouterr() == ("", f"http://127.0.0.1:7777 {given}\n")
+
+
+def test_documents_are_embedded_by_the_services_environment(
+    root: Path, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    python = root / ".venvs" / "rag" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$RAG_DATA_DIR $JAVA_HOME $AWS_PROFILE $PYTHONPATH $*"; exit 1\n')
+    python.chmod(0o755)
+    (root / "var").mkdir(exist_ok=True)
+    (root / "var" / "java_home").write_text("/java\n")
+
+    assert do("embed", "s3://docs", "--collection", "towns", AWS_PROFILE="me") == 1
+    said = capfd.readouterr().out
+    assert said == f"{root}/var/rag /java me rag -m rag_service embed s3://docs --collection towns\n"
+    assert do("embed", "") == 1
+    assert "make embed FROM=folder" in capfd.readouterr().err

@@ -14,7 +14,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 
-from rag_service.bulk.files import files_of
+from rag_service.bulk.files import files_of, place_of
 from rag_service.bulk.load import Load
 from rag_service.bulk.parts import Part, Work
 from rag_service.bulk.progress import Say, progress
@@ -35,8 +35,9 @@ def embed(settings: Settings, source: str, collection: str, master: str, folder:
             raise AlreadyReindexing
         service.refuse_watched(collection)
         edition = service.library_over(service.store, load_embedder(settings)).edition()
-        parts_folder = f"{folder or settings.data_dir.absolute()}/bulk-{collection}"
-        work = Work(source, parts_folder, settings, service.limits(), edition, service.store.known(edition))
+        there = settings.model_copy(update={"models_dir": settings.models_dir.absolute()})  # executors start elsewhere
+        folder = f"{place_of(folder or str(settings.data_dir))}/bulk-{collection}"
+        work = Work(source, folder, there, service.limits(), edition, service.store.known(edition))
         parts = list(work.parts(files_of(source)))
         if not parts:
             raise NoDocuments(source, "it holds no file of a type that is read")
@@ -77,6 +78,7 @@ def _spark(master: str) -> Iterator[SparkContext]:
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.memory": "512m",
         "spark.executorEnv.PYTHONPATH": code,
+        "spark.executorEnv.TOKENIZERS_PARALLELISM": "false",  # a task has one core
     }
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark itself would take the first python3 on PATH
     if master.startswith("local"):

@@ -26,10 +26,15 @@ class File:
     stamp: str
 
 
+def place_of(where: str) -> str:
+    """The same for every process of this machine."""
+    return where.rstrip("/") if where.startswith(S3) else str(Path(where).absolute())
+
+
 def opened(where: str) -> tuple[Any, str]:
     """The file system of a folder or of s3://bucket/prefix, and the place in it."""
     if not where.startswith(S3):
-        return fs.LocalFileSystem(), str(Path(where).absolute())
+        return fs.LocalFileSystem(), where
     place = where.removeprefix(S3).strip("/")
     # By an address, as only then Arrow heeds AWS_ENDPOINT_URL; without the prefix, which may have any letters.
     return fs.FileSystem.from_uri(S3 + place.partition("/")[0])[0], place
