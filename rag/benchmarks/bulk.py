@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -53,22 +54,14 @@ def make_embedder(folder: Path) -> None:
     BertModel(BertConfig(vocab_size=30522, max_position_embeddings=256, **sizes)).save_pretrained(folder)
 
 
-def peak(process: int) -> int:
-    """Megabytes that a process held at most."""
-    try:
-        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
-    except OSError:
-        return 0
-    return int(found[1]) // 1024 if found else 0
-
-
-def java_of(driver: int) -> int:
-    """Java's process, which the driver starts."""
-    try:
-        children = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
-        return next((int(one) for one in children if Path(f"/proc/{one}/comm").read_text().strip() == "java"), 0)
-    except OSError:
-        return 0
+def peaks(driver: int) -> dict[str, int]:
+    """Megabytes that the driver held at most, and Java, which it starts."""
+    found = {}
+    for process in [driver, *Path(f"/proc/{driver}/task/{driver}/children").read_text().split()]:
+        status = Path(f"/proc/{process}/status").read_text()
+        if held := re.search(r"Name:\s+(python|java).*VmHWM:\s+(\d+)", status, re.DOTALL):
+            found["Java" if process != driver and held[1] == "java" else "Python"] = int(held[2]) // 1024
+    return found
 
 
 def measure(documents: Path, home: Path, embedder: Path, executors: int) -> dict[str, float]:
@@ -87,8 +80,8 @@ def measure(documents: Path, home: Path, embedder: Path, executors: int) -> dict
 
     def watch() -> None:
         while process.poll() is None:
-            most["Python"] = max(most["Python"], peak(process.pid))
-            most["Java"] = max(most["Java"], peak(java_of(process.pid)))
+            with suppress(OSError):  # it has just ended
+                most.update({name: max(most[name], held) for name, held in peaks(process.pid).items()})
             time.sleep(0.5)
 
     watching = threading.Thread(target=watch)

@@ -196,3 +196,16 @@ def test_the_images_of_spark_and_airflow_differ(services: Services) -> None:
     stages = re.split(r"^FROM ", Path(ROOT / "airflow" / "Dockerfile").read_text(), flags=re.M)
     training = next(stage for stage in stages if stage.splitlines()[0].endswith("AS training"))
     assert "airflow-venv" not in training
+
+
+def test_what_embeds_in_bulk_reaches_the_database_and_buckets_and_starts_only_when_it_is_run() -> None:
+    default, production = (composed(*files, COMPOSE_PROFILES="bulk")["services"] for files in (FILES[:1], FILES))
+    assert set(default) == {"airflow", "api", "mlflow", "rag", "rag-embed"}
+    embed = production["rag-embed"]
+    assert set(embed["networks"]) == {"database", "stores"}
+    assert sources(embed, "secrets") == {"postgres_rag_password", "data_s3"}
+    assert (embed["environment"]["RAG_STORE"], embed["restart"], embed.get("ports")) == (
+        production["rag"]["environment"]["RAG_STORE"], "no", None,
+    )  # fmt: skip
+    assert embed["read_only"]
+    assert {one["target"] for one in embed["volumes"]} == {one["target"] for one in production["rag"]["volumes"]}
