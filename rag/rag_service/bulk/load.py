@@ -40,7 +40,8 @@ class Load:
         if row["verdict"] == "failed":
             self._fail(row)
             return
-        there = self._store.find(self._collection, name=row["name"])
+        known = row["verdict"] == "unchanged"  # its content; the name may be new
+        there = self._store.find(self._collection, name=row["name"]) if known else None
         self._counts["unchanged" if there is not None and there.id == row["id"] else "indexed"] += 1
 
     def _fail(self, row: Row) -> None:

@@ -116,26 +116,27 @@ class Work:
         system.move(partial, target)
 
     def _row(self, file: File, embedder: Embedder) -> Row:
-        row: Row = {"name": file.name, "size": file.size}
         try:
             data = read(self.source, file, self.limits.file_bytes)
-            row |= {"size": len(data), "id": hashlib.sha256(data).hexdigest()}
-            place = int(numpy.searchsorted(self.known, row["id"].encode()))
-            if place < len(self.known) and self.known[place] == row["id"].encode():
+            row: Row = {"name": file.name, "id": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            known = row["id"].encode()
+            place = int(numpy.searchsorted(self.known, known))
+            if place < len(self.known) and self.known[place] == known:
                 return row | {"verdict": "unchanged"}
             named = read_document(file.name, row["id"], data, self.limits, self.settings.max_original_bytes)
             passages = embedded(named.extracted, self.edition, embedder)
         except LoadFailed as failure:
-            return row | {"verdict": "failed", "code": failure.code, "reason": failure.detail}
+            return _failed(file, failure.code, failure.detail)
+        except Exception as error:  # whatever it is, it must not end the work on all the others
+            return _failed(file, "damaged", f"The work on the file broke ({type(error).__name__}: {error}).")
+        each = zip(passages.spans, passages.vectors, passages.signs, passages.terms, strict=True)
         return row | {
             "verdict": "indexed",
             "extracted": json.dumps(named.extracted, default=vars),
             "original": named.original,
             "passages": [
                 {**vars(span), "vector": vector.tobytes(), "signs": signs, "terms": terms}
-                for span, vector, signs, terms in zip(
-                    passages.spans, passages.vectors, passages.signs, passages.terms, strict=True
-                )
+                for span, vector, signs, terms in each
             ],
         }
 
@@ -160,14 +161,18 @@ def document_of(row: Row) -> tuple[Named, Passages]:
     return Named(row["name"], row["id"], row["size"], extracted, original=row["original"]), passages
 
 
+def _failed(file: File, code: str, reason: str) -> Row:
+    return {"name": file.name, "verdict": "failed", "code": code, "reason": reason}
+
+
 def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Rows of about `_AT_ONCE` bytes together."""
     some: list[Row] = []
     size = 0
     for row in rows:
         some.append(row)
-        signs = sum(len(one["vector"]) + len(one["signs"]) for one in row.get("passages", ()))
-        size += len(row.get("extracted", "")) + len(row.get("original") or b"") + signs
+        size += len(row.get("extracted", "")) + len(row.get("original") or b"")
+        size += sum(len(one["vector"]) + len(one["signs"]) for one in row.get("passages", ()))
         if size >= _AT_ONCE:
             yield some
             some, size = [], 0
