@@ -69,11 +69,18 @@ def api(folder: Path, options: argparse.Namespace) -> Figures:
         forest = model.Forest(folder, None, None)
         for name in ("second", "third"):
             model.register(forest, str(replica.started.variables["MLFLOW_TRACKING_URI"]), name)
-        while len(http.get(f"{address}/models").json()["models"]) < 3:
-            time.sleep(0.5)
-        time.sleep(5)  # until they are loaded
+            wait_ready(http, f"{address}/models/{name}/readyz")
         found["bytes"]["3"] = memory([process]) * 2**20
     return found
+
+
+def wait_ready(http: httpx.Client, url: str) -> None:
+    """Returns once it answers 200. Raises RuntimeError after two minutes."""
+    deadline = time.monotonic() + 120
+    while not (answer := http.get(url)).is_success:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{url}: {answer.text[:300]}")
+        time.sleep(0.2)
 
 
 def batch_cost(http: httpx.Client, url: str, rows: list[Figures], process: int, seconds: float) -> float:
