@@ -14,7 +14,7 @@ endif
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench lock
+.PHONY: help setup keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ setup:  ## environments from the pinned requirements, and Java; quick when nothi
 
 keys: setup  ## every key of pipeline.yaml, with its default and its meaning
 	@$(DRIVE) stack.keys
+
+doctor:  ## what this machine has and lacks, line by line, each with what to do; for bug reports
+	@$(PYTHON) -m stack.doctor
 
 demo: setup  ## the whole way without containers, once: train, predict, index, ask  [CONFIG= DATA=]
 	@$(DRIVE) stack.demo
@@ -35,7 +38,7 @@ test: setup  ## all tests that need no containers, with branch coverage  [ONLY="
 	@$(DRIVE) stack.suite $(ONLY)
 
 # Each environment has its own versions of the same libraries, so each has a cache of its own: mypy crashed on a shared one.
-check: setup  ## format, lint, types, import rules, Compose files
+check: setup  ## format, lint, types, import rules, Compose files, workflows
 	$(DEV)/ruff format --check .
 	$(DEV)/ruff check .
 	$(DEV)/mypy --cache-dir .mypy_cache/api --python-executable .venvs/api/bin/python api/prediction_api
@@ -46,6 +49,7 @@ check: setup  ## format, lint, types, import rules, Compose files
 	$(DEV)/mypy --cache-dir .mypy_cache/dev --python-executable .venvs/dev/bin/python stack
 	PYTHONPATH=api:scripts:rag $(DEV)/lint-imports
 	cd rag && PYTHONPATH=. ../$(DEV)/lint-imports --config pyproject.toml
+	$(DEV)/zizmor --offline --quiet .github
 	$(DEV)/compose-lint check --quiet --fail-on medium --strict-config --skip-suppressed docker-compose.yml rag/docker-compose.yml
 
 secrets:  ## (production) make the secrets that are missing in var/secrets
