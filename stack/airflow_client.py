@@ -68,7 +68,7 @@ class Airflow:
         deadline = time.monotonic() + seconds
         told: set[str] = set()
         while True:
-            state = content(self._http.get(self._run(run_id, dag)))["state"]
+            state = self.state(run_id, dag)
             for task in self.tasks(run_id, dag):
                 if task.state in ENDED and task.name not in told:
                     told.add(task.name)
@@ -81,6 +81,10 @@ class Airflow:
                     f"{dag} {what}\n{self.failed_log(run_id, dag)}", "Airflow's page shows every task's log"
                 )
             time.sleep(POLL_SECONDS)
+
+    def state(self, run_id: str, dag: str = DAG) -> str:
+        """`queued`, `running`, `success` or `failed`."""
+        return str(content(self._http.get(self._run(run_id, dag)))["state"])
 
     def tasks(self, run_id: str, dag: str = DAG) -> list[TaskState]:
         """The run's tasks, in the order in which they started."""

@@ -162,13 +162,13 @@ class Production(EndToEnd):
 
 
 @contextmanager
-def production(settings: Settings, report: steps.Report) -> Iterator[Production]:
+def production(settings: Settings, report: steps.Report, project: str = PROJECT) -> Iterator[Production]:
     """The copy of the project, and at the end nothing of it."""
     copy = replace(settings, root=copy_of(settings.root), config=Path("pipeline.yaml"))
     http, https, *_ = free_ports().values()
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     ports = {"HTTP_PORT": str(http), "HTTPS_PORT": str(https)}
-    compose = Compose(copy.root, {**kept, **ports, "COMPOSE_PROJECT_NAME": PROJECT, "DOCKER_BUILDKIT": "1"}, PROJECT)
+    compose = Compose(copy.root, {**kept, **ports, "COMPOSE_PROJECT_NAME": project, "DOCKER_BUILDKIT": "1"}, project)
     try:
         yield Production(copy, compose, report)
     except StackError:

@@ -1,7 +1,8 @@
 """The fault bench: trials by kind, in an order that a seed decides, and a table of what held.
 
-`make faults [SEED=] [ONLY=words of kinds] [PART=0.1]`. The programs run as in `make run`, with ports and a state of
-their own (var/faults); users' traffic goes on all the time. It ends with 1 where a promise did not hold.
+`make faults [SEED=] [ONLY=words of kinds] [PART=0.1]`. First the programs of `make run`, then, where an engine answers,
+the containers of the production stack; each with a state of its own, and users' traffic all the time. It ends with 1
+where a promise did not hold.
 """
 
 import math
@@ -9,34 +10,67 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
 from stack import steps
-from stack.e2e import free_ports
-from stack.errors import ProgramFailed, StackError
-from stack.faults.kinds import KINDS, Kind, runnable, signed_in
+from stack.compose import check_engine
+from stack.errors import EngineMissing, ProgramFailed, StackError
+from stack.faults import container_kinds, process_kinds
+from stack.faults.container_stack import containers_to_break
+from stack.faults.process_stack import programs_to_break
+from stack.faults.trial import RUN_SECONDS, Kind
 from stack.faults.truth import Document, Truth, Violation
-from stack.faults.victims import Victims, victims
-from stack.places import BY_HAND
 from stack.settings import Settings, read_settings
 
 FIRST_DOCUMENTS = 8
-RUN_SECONDS = 1_800.0
+ALL = (*process_kinds.KINDS, *container_kinds.KINDS)
 
 
-def prepare(them: Victims, choose: Random) -> Truth:
+@dataclass
+class Results:
+    """How many trials of each kind held, did not, and could not be tried."""
+
+    held: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    number: int = 0
+
+    def say(self, one: Kind, count: Counter[str], what: str) -> None:
+        """Counts a trial and says how it ended."""
+        self.number += 1
+        count[one.name] += 1
+        self.console.print(f"{self.number:>4} {one.name}: {what}", markup=False)
+
+    def print_table(self, seed: int) -> None:
+        """All kinds that were planned."""
+        table = Table(title=f"Faults, seed {seed}", title_justify="left")
+        for column in ("kind", "trials", "violations", "not tried"):
+            table.add_column(column, justify="left" if column == "kind" else "right")
+        tried = self.held + self.broken
+        for one in ALL:
+            if tried[one.name] + self.left_out[one.name]:
+                counts = (tried[one.name], self.broken[one.name], self.left_out[one.name])
+                table.add_row(one.name, *map(str, counts))
+        table.add_row("together", *(str(count.total()) for count in (tried, self.broken, self.left_out)))
+        self.console.print(table)
+
+
+def prepare(target: Any, choose: Random, model: str) -> Truth[Any]:
     """Two versions of the model and some documents: what all trials begin with."""
-    truth = Truth(them, them.settings.model_name)
-    airflow = signed_in(truth)
+    truth = Truth(target, model)
+    airflow = target.airflow()
     for trials in (1, 2):
         airflow.follow(airflow.trigger({"trials": trials, "gate": "off"}), RUN_SECONDS, lambda _: None)
-    model = steps.content(truth.api.get("/model"))
-    truth.row = steps.example_row(model)
+    truth.row = steps.example_row(steps.content(truth.api.get("/model")))
     for version in ("1", "2"):
         truth.move_alias(version)
         truth.check()
@@ -47,66 +81,68 @@ def prepare(them: Victims, choose: Random) -> Truth:
     return truth
 
 
-def plan(only: str, part: float, seed: int) -> list[Kind]:
+def plan(kinds: Sequence[Kind], only: str, part: float, seed: int) -> list[Kind]:
     """The trials in their order: each kind as often as it says, times `part`."""
-    chosen = [one for one in KINDS if not only or any(word in one.name for word in only.split(","))]
+    chosen = [one for one in kinds if not only or any(word in one.name for word in only.split(","))]
     trials = [one for one in chosen for _ in range(math.ceil(one.times * part))]
     Random(seed).shuffle(trials)
     return trials
 
 
-def run(settings: Settings, trials: list[Kind], seed: int) -> int:
-    """Tries all, says each as it ends, prints the table; the number of violations."""
-    held, broken, left_out = Counter[str](), Counter[str](), Counter[str]()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    console = Console(highlight=False, soft_wrap=True)
-    with victims(settings, settings.root / "var" / "faults") as them:
-        truth = prepare(them, Random(seed))
+def run(
+    start: Callable[[Settings], AbstractContextManager[Any]],
+    settings: Settings,
+    trials: list[Kind],
+    seed: int,
+    results: Results,
+) -> None:
+    """Tries all, as far as the target can be brought back to life, and says each as it ends."""
+    with start(settings) as target:
+        truth = prepare(target, Random(seed), settings.model_name)
         for number, one in enumerate(trials):
-            began, said = time.monotonic(), "held"
-            if why := runnable(one, them.small_disk):
-                left_out[one.name] += 1
-                console.print(f"{number + 1:>4} {one.name}: not tried, {why}", markup=False)
+            if why := process_kinds.runnable(one, target):
+                results.say(one, results.left_out, f"not tried, {why}")
                 continue
+            began = time.monotonic()
             try:
                 one.trial(truth, Random(f"{seed}-{number}"))
                 truth.check()
-                held[one.name] += 1
             except (Violation, StackError, httpx.TransportError) as error:
-                broken[one.name] += 1
-                said = f"VIOLATION: {error}"
+                said = f"VIOLATION after {time.monotonic() - began:.1f} s: {error}"
                 if isinstance(error, ProgramFailed):
                     said += f"\n{error.tail}"
-            console.print(f"{number + 1:>4} {one.name} ({time.monotonic() - began:.1f} s): {said}", markup=False)
-            if them.lost:
+                results.say(one, results.broken, said)
+            else:
+                results.say(one, results.held, f"held, {time.monotonic() - began:.1f} s")
+            if target.lost:
                 break
         truth.end()
-    table = Table(title=f"Faults, seed {seed}", title_justify="left")
-    for column in ("kind", "trials", "violations", "not tried"):
-        table.add_column(column, justify="left" if column == "kind" else "right")
-    for name in dict.fromkeys(one.name for one in KINDS):
-        if held[name] + broken[name] + left_out[name]:
-            table.add_row(name, *(str(n) for n in (held[name] + broken[name], broken[name], left_out[name])))
-    table.add_row("together", *(str(c.total()) for c in (held + broken, broken, left_out)))
-    console.print(table)
-    return broken.total()
 
 
 def main() -> int:
     """0 where every promise held."""
-    seed = int(os.environ.get("SEED") or 1)
-    trials = plan(os.environ.get("ONLY", ""), float(os.environ.get("PART") or 1), seed)
-    settings = read_settings()
-    environment = {**settings.environment, **BY_HAND, "PIPELINES_DIR": "pipelines"}
-    settings = replace(settings, ports=free_ports(), environment=environment)
+    seed, part, only = int(os.environ.get("SEED") or 1), float(os.environ.get("PART") or 1), os.environ.get("ONLY", "")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    settings, results = read_settings(), Results()
     try:
-        return 1 if run(settings, trials, seed) else 0
+        if trials := plan(process_kinds.KINDS, only, part, seed):
+            run(programs_to_break, settings, trials, seed, results)
+        if trials := plan(container_kinds.KINDS, only, part, seed):
+            try:
+                check_engine(settings.root, settings.environment)
+            except EngineMissing as error:
+                for one in trials:
+                    results.say(one, results.left_out, f"not tried, {error}")
+            else:
+                run(containers_to_break, settings, trials, seed, results)
     except StackError as error:
         print(f"faults: {error}\n  hint: {error.hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("faults: interrupted; everything is stopped", file=sys.stderr)
         return 130
+    results.print_table(seed)
+    return 1 if results.broken else 0
 
 
 if __name__ == "__main__":

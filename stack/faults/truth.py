@@ -4,15 +4,15 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 
 from stack import steps
-from stack.faults.victims import Victims
+from stack.airflow_client import Airflow
 
 SETTLE_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
@@ -50,12 +50,36 @@ class Document:
         return f"When does racking take place at {self.place}?"
 
 
+class Target(Protocol):
+    """What is broken. `answers`: how many answers of a service, one after the other, come from all that run of it;
+    `follow_seconds`: until all know what one has acknowledged; `lost`: what could not be started again, and why."""
+
+    answers: int
+    follow_seconds: float
+    lost: list[str]
+
+    def client(self, service: str) -> httpx.Client:
+        """A client of api, rag or mlflow."""
+
+    def airflow(self) -> Airflow:
+        """Signed in."""
+
+    def wait_healthy(self, service: str) -> None:
+        """Returns once all that run of a service can answer. Raises ProgramFailed."""
+
+    def feedback(self) -> str:
+        """All lines of feedback in the prediction log."""
+
+
+T = TypeVar("T", bound=Target)
+
+
 @dataclass
-class Truth:
+class Truth(Generic[T]):
     """`versions`: what each version of the model answers for the row. `documents`: those that were acknowledged, by
     name; `unsure`: those of requests that got no answer; `deleted`: those whose deletion was acknowledged."""
 
-    victims: Victims
+    target: T
     model: str
     row: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, float] = field(default_factory=dict)
@@ -70,9 +94,7 @@ class Truth:
         self._faults: list[str] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self.api = steps.client(self.victims.settings.url("api"))
-        self.rag = steps.client(self.victims.settings.url("rag"))
-        self.mlflow = steps.client(self.victims.settings.url("mlflow"))
+        self.api, self.rag, self.mlflow = (self.target.client(name) for name in ("api", "rag", "mlflow"))
 
     # The traffic of users, which goes on all the time.
 
@@ -86,14 +108,14 @@ class Truth:
         self._ended.set()
 
     @contextmanager
-    def excused(self, *services: str) -> Iterator[None]:
+    def excused(self, *services: str, until_healthy: bool = True) -> Iterator[None]:
         """These services may fail for as long as the `with` lasts, and until they are healthy again."""
         with self._lock:
             self._excused |= set(services)
         try:
             yield
-            for service in services:
-                self.victims.wait_healthy(service)
+            for service in services if until_healthy else ():
+                self.target.wait_healthy(service)
         finally:
             time.sleep(PAUSE_SECONDS)  # what was sent while it was broken has its answer
             with self._lock:
@@ -161,6 +183,7 @@ class Truth:
         except httpx.TransportError:
             return
         if answer.is_success and answer.json()["documents"][0]["verdict"] in ("indexed", "unchanged"):
+            time.sleep(self.target.follow_seconds)
             self.documents[document.name] = self.unsure.pop(document.name)
 
     def forget(self, document: Document) -> None:
@@ -173,6 +196,7 @@ class Truth:
         except httpx.TransportError:
             return
         if answer.is_success:
+            time.sleep(self.target.follow_seconds)
             self.deleted[document.name] = self.unsure.pop(document.name)
 
     def listed(self) -> list[dict[str, Any]]:
@@ -197,7 +221,7 @@ class Truth:
     def check(self) -> None:
         """Raises Violation for the first promise that does not hold."""
         for service in ("mlflow", "api", "rag"):
-            self.victims.wait_healthy(service)
+            self.target.wait_healthy(service)
         self._check_model()
         self._check_feedback()
         self._check_documents()
@@ -205,34 +229,32 @@ class Truth:
         if self._faults:  # of users
             faults, self._faults = self._faults, []
             raise Violation(f"{len(faults)} requests failed: {faults[0]}")
-        if self.victims.lost:
-            raise Violation(self.victims.lost[0])
+        if self.target.lost:
+            raise Violation(self.target.lost[0])
 
     def _check_model(self) -> None:
         """The service serves what the alias names, and predicts as it always did."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
-            served = steps.served_model(self.api)
-            found, wanted = served and served["version"], self.alias()
-            if found == wanted:
+            wanted = self.alias()
+            served = [steps.served_model(self.api) for _ in range(self.target.answers)]
+            found = {one and one["version"] for one in served}
+            if found == {wanted}:
                 break
             if time.monotonic() > deadline:
                 raise Violation(f"version {found} is served, the registry names {wanted}")
             time.sleep(0.2)
         said = steps.content(self.api.post("/predict", json=self.row))["prediction"]
-        if said != self.versions.setdefault(str(found), said):
-            raise Violation(f"version {found} predicts {said}, and before {self.versions[str(found)]}")
+        if said != self.versions.setdefault(wanted, said):
+            raise Violation(f"version {wanted} predicts {said}, and before {self.versions[wanted]}")
 
     def _check_feedback(self) -> None:
         """Each feedback that was acknowledged is a line of the log, which is read as the monitor reads it."""
         kept = set()
         told = set(self.feedback)
-        for path in (self.victims.disk / "predictions").rglob("feedback-*.jsonl"):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    kept.add(json.loads(line)["id"])
-                except ValueError:
-                    continue  # the line at which it was killed
+        for line in self.target.feedback().splitlines():
+            with suppress(ValueError):  # the line at which it was killed
+                kept.add(json.loads(line)["id"])
         if told - kept:
             raise Violation(f"{len(told - kept)} of {len(told)} acknowledged feedbacks are not in the log")
 

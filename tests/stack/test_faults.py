@@ -7,10 +7,10 @@ from random import Random
 import httpx
 import pytest
 
-from stack.faults.bench import plan
-from stack.faults.kinds import KINDS, damage
+from stack.faults.bench import ALL, plan
 from stack.faults.network import Relay
-from stack.faults.victims import family
+from stack.faults.process_kinds import damage
+from stack.faults.process_stack import family
 
 PARENT = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'input()']).pid, flush=True); input()"
 
@@ -31,10 +31,10 @@ def test_a_connection_is_broken_and_restored(json_server, fault: str) -> None:
 
 
 def test_a_seed_decides_the_order_and_the_part_how_many() -> None:
-    assert plan("", 1, 7) == plan("", 1, 7) != plan("", 1, 8)
-    assert len(plan("", 1, 7)) == sum(one.times for one in KINDS) >= 320
-    assert {one.name for one in plan("", 0.01, 7)} == {one.name for one in KINDS}
-    assert {one.name for one in plan("disk,clock", 1, 7)} == {"disk full", "clock moved"}
+    assert plan(ALL, "", 1, 7) == plan(ALL, "", 1, 7) != plan(ALL, "", 1, 8)
+    assert len(plan(ALL, "", 1, 7)) == sum(one.times for one in ALL) >= 320
+    assert {one.name for one in plan(ALL, "", 0.01, 7)} == {one.name for one in ALL}
+    assert {one.name for one in plan(ALL, "disk,clock", 1, 7)} == {"disk full", "clock moved"}
 
 
 def test_finds_what_a_program_has_started() -> None:

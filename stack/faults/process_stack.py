@@ -1,5 +1,6 @@
-"""The programs to break: those of `make run`, with a state of their own, started again when they end."""
+"""The programs of `make run`, to be broken: with a state of their own, started again when they end."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,12 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+
 from stack import programs
+from stack.airflow_client import Airflow
 from stack.demo import START_SECONDS
+from stack.e2e import free_ports
 from stack.errors import ProgramFailed
 from stack.faults.network import Relay
+from stack.places import BY_HAND
 from stack.processes import POLL_SECONDS, Program, Running, answers, started_programs
 from stack.settings import Settings
+from stack.steps import client
 
 DISK_MEGABYTES = 300
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -28,10 +35,12 @@ MAKERS = {
 }
 
 
-class Victims:
-    """The four programs. `relay` is between MLflow and all others; `disk` is where api and rag write, a small file
+class Programs:
+    """`relay` is between MLflow and all others; `disk` is where api and rag write, a small file
     system of its own where this process may mount one; `clock` shifts the clock of api and rag, where libfaketime is
     installed."""
+
+    answers, follow_seconds = 1, 0.0
 
     def __init__(self, settings: Settings, running: list[Running], disk: Path, small_disk: bool) -> None:
         self.settings, self.disk, self.small_disk = settings, disk, small_disk
@@ -65,6 +74,19 @@ class Victims:
             environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock)}
             environment |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         return replace(made, environment=environment)
+
+    def client(self, service: str) -> httpx.Client:
+        """Not through the relay."""
+        return client(self.settings.url(service))
+
+    def airflow(self) -> Airflow:
+        """Signed in."""
+        passwords = json.loads((self.settings.var / "airflow" / "passwords.json").read_text())
+        return Airflow(self.settings.url("airflow"), passwords["admin"])
+
+    def feedback(self) -> str:
+        """All lines of feedback in the prediction log."""
+        return "".join(path.read_text() for path in (self.disk / "predictions").rglob("feedback-*.jsonl"))
 
     def of(self, name: str) -> Running:
         """The program with this name."""
@@ -161,17 +183,21 @@ class Victims:
 
 
 @contextmanager
-def victims(settings: Settings, state: Path) -> Iterator[Victims]:
-    """The programs, started from nothing and stopped at the end; their state and logs stay in `state`."""
-    settings = replace(settings, state=state)
+def programs_to_break(settings: Settings) -> Iterator[Programs]:
+    """Started from nothing and stopped at the end; their state and logs stay in var/faults."""
+    state = settings.root / "var" / "faults"
+    environment = {**settings.environment, **BY_HAND, "PIPELINES_DIR": "pipelines"}
+    settings = replace(settings, state=state, ports=free_ports(), environment=environment)
     shutil.rmtree(state, ignore_errors=True)
     disk = state / "disk"
     disk.mkdir(parents=True)
     mounted = os.geteuid() == 0 and mount(disk)
+    settings.var.mkdir()
+    (settings.var / "rag").symlink_to(disk / "rag")  # where a backup looks
     programs.check_ports(settings, programs.ALL)
     try:
         with started_programs() as running:
-            them = Victims(settings, running, disk, mounted)
+            them = Programs(settings, running, disk, mounted)
             them.start()
             try:
                 yield them
