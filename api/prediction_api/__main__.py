@@ -26,7 +26,7 @@ class DrainingServer(uvicorn.Server):
         self._seconds = seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig != signal.SIGTERM or not self._seconds:
+        if sig != signal.SIGTERM or not self._seconds or not self.started:
             super().handle_exit(sig, frame)
             return
         self.config.encoded_headers.append((b"connection", b"close"))

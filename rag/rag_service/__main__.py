@@ -42,18 +42,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
-    with closing(listening(settings.host, settings.port)) as listener:
+    with closing(bound(settings.host, settings.port)) as listener:
         from rag_service.app import create_app
         from rag_service.http.connection import DrainingServer, server_config
 
+        if not settings.drain_seconds:  # a proxy that cannot connect asks a replica that is ready
+            listener.listen(512)
         config = server_config(create_app(settings))
         logging.getLogger("rag_service").info("listening on %s port %d", *listener.getsockname()[:2])
         DrainingServer(config, settings.drain_seconds).run(sockets=[listener])
     return 0
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """The socket to serve on, bound before anything slow begins. Raises PortTaken."""
+def bound(host: str, port: int) -> socket.socket:
+    """The socket to serve on, before anything slow begins. Raises PortTaken."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -62,7 +64,6 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(512)
     except OSError as error:
         listener.close()
         raise PortTaken(host, port, error.strerror or str(error)) from error

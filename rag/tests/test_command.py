@@ -21,11 +21,13 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from rag_service.__main__ import listening, main
+from rag_service import service
+from rag_service.__main__ import bound, main
 from rag_service.app import create_app
 from rag_service.errors import BadSettings, ModelUnavailable, PortTaken
 from rag_service.http.connection import DrainingServer, server_config
 from rag_service.models.find import DEFAULT_EMBEDDER, embedder_folder, find_folder
+from rag_service.models.load import load_embedder
 from rag_service.settings import Settings, read_settings
 
 
@@ -92,7 +94,7 @@ def test_ask_prints_what_is_not_met_and_what_contradicts(folder: Path, capsys: p
 @contextmanager
 def served(settings: Settings) -> Iterator[int]:
     """The service on a port of its own, in a thread; gives the port."""
-    with closing(listening("127.0.0.1", 0)) as listener:
+    with closing(bound("127.0.0.1", 0)) as listener:
         app = create_app(settings)
         server = uvicorn.Server(server_config(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -128,7 +130,7 @@ def test_the_same_through_a_running_service(
 
 
 def test_told_to_end_it_answers_over_open_connections_and_closes_them(settings: Settings) -> None:
-    with closing(listening("127.0.0.1", 0)) as listener:
+    with closing(bound("127.0.0.1", 0)) as listener:
         server = DrainingServer(server_config(create_app(settings)), seconds=60)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -146,32 +148,27 @@ def test_told_to_end_it_answers_over_open_connections_and_closes_them(settings: 
     assert not thread.is_alive()
 
 
-def test_behind_a_proxy_it_takes_no_connection_before_its_models_are_loaded(settings: Settings) -> None:
-    with closing(listening("127.0.0.1", 0)) as listener:
-        server = DrainingServer(
-            server_config(create_app(settings.model_copy(update={"drain_seconds": 60}))), seconds=60
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+def test_behind_a_proxy_the_port_opens_when_the_models_are_loaded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(service, "load_embedder", lambda of: (found.wait(60), load_embedder(of))[1])
+    settings = settings.model_copy(update={"drain_seconds": 1.0})
+    with closing(bound("127.0.0.1", 0)) as listener:
+        server = DrainingServer(server_config(create_app(settings)), settings.drain_seconds)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        try:
-            with closing(HTTPConnection(*address_once_it_listens(listener), timeout=30)) as connection:
-                connection.request("GET", "/readyz")
-                assert connection.getresponse().status == 200
-        finally:
-            server.should_exit = True
-            thread.join(30)
-
-
-def address_once_it_listens(listener: socket.socket) -> tuple[str, int]:
-    """The address, once a connection to it is taken."""
-    host, port = listener.getsockname()[:2]
-    while True:
-        try:
-            socket.create_connection((host, port), timeout=30).close()
-        except ConnectionRefusedError:
-            time.sleep(0.01)
-        else:
-            return host, port
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(listener.getsockname()[:2], timeout=30)
+        found.set()
+        while not server.started:
+            time.sleep(0.02)
+        with closing(HTTPConnection(*listener.getsockname()[:2], timeout=30)) as connection:
+            connection.request("GET", "/readyz")
+            assert connection.getresponse().status == 200
+        server.handle_exit(signal.SIGTERM, None)
+        thread.join(30)
+    assert not thread.is_alive()
 
 
 def closing_after(connection: HTTPConnection) -> str | None:
@@ -205,13 +202,13 @@ def test_a_taken_port_is_one_line_with_its_variable(monkeypatch: pytest.MonkeyPa
             [sys.executable, "-m", "rag_service", "serve"], capture_output=True, text=True, env=environment, timeout=60
         )
         with pytest.raises(PortTaken):
-            listening("127.0.0.1", port)
+            bound("127.0.0.1", port)
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert f"port {port}" in line
     assert "RAG_PORT" in line
     with pytest.raises(PortTaken):
-        listening("no.such.host.invalid", 1)
+        bound("no.such.host.invalid", 1)
 
 
 def test_a_wrong_setting_names_its_variable(
