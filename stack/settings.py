@@ -101,7 +101,10 @@ def existing_file(value: str, variable: str) -> Path:
     """The absolute path of the file that `variable` names. Raises StepFailed when it is not there."""
     path = Path(value).expanduser().resolve()
     if not path.is_file():
-        raise StepFailed(f"{variable}={value}: there is no such file", "give the path of a file, seen from this folder")
+        hint = "give the path of a file, seen from this folder"
+        if "://" in value:
+            hint = "an address goes into a pipeline file, as data.source, which PIPELINE= or CONFIG= then names"
+        raise StepFailed(f"{variable}={value}: there is no such file", hint)
     return path
 
 

@@ -62,6 +62,12 @@ def test_a_file_that_is_not_there_is_named(root: Path, variable: str) -> None:
         read_settings({variable: str(root / "nowhere.csv")}, root)
 
 
+def test_an_address_belongs_into_a_pipeline_file(root: Path) -> None:
+    with pytest.raises(StepFailed) as refused:
+        read_settings({"DATA": "postgresql://db/wine?table=red"}, root)
+    assert "data.source" in refused.value.hint
+
+
 def test_a_folder_is_no_file(root: Path) -> None:
     with pytest.raises(StepFailed, match="there is no such file"):
         read_settings({"DATA": str(root)}, root)
