@@ -156,16 +156,19 @@ def test_what_is_wrong_on_an_executor_is_said(service: Service, folder: Path, em
     assert other.done() == set()
 
 
+class Killed(SqliteStore):
+    """Its process ends when the last document is loaded."""
+
+    def put_all(self, *arguments: Any) -> list[str]:
+        super().put_all(*arguments)
+        if self.find("towns@next", name="vinho-verde.pdf"):
+            raise KeyboardInterrupt
+        return []
+
+
 def test_users_see_the_old_state_until_all_is_loaded_and_a_killed_loader_leaves_it(
     service: Service, folder: Path, embedder: BertEmbedder
 ) -> None:
-    class Killed(SqliteStore):
-        def put_all(self, *arguments: Any) -> list[str]:
-            super().put_all(*arguments)
-            if self.find("towns@next", name="vinho-verde.pdf"):
-                raise KeyboardInterrupt
-            return []
-
     add(service, embedder, "tower.txt", TOWER.format("Ole Brandt").encode())
     add(service, embedder, "note.txt", b"The market of Vell is on Monday.")
     before = everything(service.store)
@@ -181,6 +184,20 @@ def test_users_see_the_old_state_until_all_is_loaded_and_a_killed_loader_leaves_
     names = [one.name for one in every_document(service.store, "towns")]
     assert {"note.txt", "late.txt", "acidity.md", "deep/again.md"} < set(names)
     assert service.store.collections() == {"towns": 8, "towns@previous": 3}
+
+
+def test_a_new_collection_is_not_there_until_all_is_loaded_and_holds_nothing_of_a_killed_run(
+    service: Service, folder: Path, embedder: BertEmbedder
+) -> None:
+    with closing(Killed(service.settings.store_path)) as store, pytest.raises(KeyboardInterrupt):
+        bulk(service, embedder, folder, store)
+    assert set(service.store.collections()) == {"towns@next"}
+    (folder / "tower.txt").unlink()
+
+    bulk(service, embedder, folder)
+
+    assert service.store.collections() == {"towns": 5}
+    assert service.store.find("towns", name="tower.txt") is None
 
 
 def test_what_is_stored_already_is_not_embedded_again(
