@@ -192,7 +192,8 @@ class NoDocuments(_Worded):
 
 class SparkStopped(_Worded):
     title = "Spark stopped"
-    words, advice = "Spark stopped: {0}", "What was done is kept: give the same command again."
+    words = "Spark stopped: {0}"
+    advice = "JAVA_HOME has to name a Java 17 or newer. What was done is kept: give the same command again."
 
 
 class SparkMissing(_Worded):

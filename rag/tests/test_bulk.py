@@ -22,7 +22,7 @@ from rag_service.__main__ import main
 from rag_service.app import create_app
 from rag_service.bulk.embed import embed, make_parts
 from rag_service.bulk.files import files_of, read
-from rag_service.bulk.load import Load
+from rag_service.bulk.load import Load, drop_next
 from rag_service.bulk.parts import Work
 from rag_service.errors import AlreadyReindexing, LoadFailed, NoDocuments, SparkStopped, Watched
 from rag_service.indexing.ingest import files_under
@@ -73,11 +73,12 @@ def work_of(service: Service, embedder: BertEmbedder, source: Path | str) -> Wor
 
 def bulk(service: Service, embedder: BertEmbedder, folder: Path, store: Store | None = None) -> dict[str, int]:
     """The whole of it without Spark, each file a part."""
+    drop_next(service.store, "towns")
     work = work_of(service, embedder, folder)
     parts = [part for file in files_of(str(folder)) for part in work.parts([file])]
     for part in parts:
         work.make(part)
-    failures = service.settings.data_dir / "failed.jsonl"
+    failures = service.settings.data_dir / "made" / "failed.jsonl"
     return dict(Load(store or service.store, "towns", work, failures, lambda line: None).run(parts))
 
 
@@ -269,7 +270,7 @@ def test_a_document_that_breaks_the_work_is_its_own_verdict(
 
     monkeypatch.setattr(BertEmbedder, "count", broken)
     assert bulk(service, embedder, folder) == {"indexed": 5, "unchanged": 0, "failed": 2}
-    failures = (service.settings.data_dir / "failed.jsonl").read_text()
+    failures = (service.settings.data_dir / "made" / "failed.jsonl").read_text()
     assert "The work on the file broke (ValueError: no such token)." in failures
 
 
@@ -287,11 +288,12 @@ def test_what_cannot_be_begun_is_refused(
     settings, nothing = service.settings, tmp_path / "nothing"
     nothing.mkdir()
 
-    def refused(error: type[Exception], source: Path, changed: Settings = settings) -> None:
+    def refused(error: type[Exception], source: Path | None, changed: Settings = settings) -> None:
         with pytest.raises(error):
-            embed(changed, str(source), "towns", MASTER, None, lambda line: None)
+            embed(changed, str(source or ""), "towns", MASTER, None, lambda line: None)
 
     refused(NoDocuments, nothing)
+    refused(NoDocuments, None)
     refused(NoDocuments, tmp_path / "no such folder")
     refused(Watched, folder, settings.model_copy(update={"watch": f"{folder}:towns"}))
     with service.store.alone("reindex"):

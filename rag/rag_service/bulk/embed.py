@@ -15,7 +15,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 
 from rag_service.bulk.files import files_of, place_of
-from rag_service.bulk.load import Load
+from rag_service.bulk.load import Load, drop_next
 from rag_service.bulk.parts import Part, Work
 from rag_service.bulk.progress import Say, progress
 from rag_service.errors import AlreadyReindexing, NoDocuments, SparkStopped
@@ -34,6 +34,7 @@ def embed(settings: Settings, source: str, collection: str, master: str, folder:
         if not alone:  # the edition must stay until all are loaded
             raise AlreadyReindexing
         service.refuse_watched(collection)
+        drop_next(service.store, collection)
         edition = service.library_over(service.store, load_embedder(settings)).edition()
         there = settings.model_copy(update={"models_dir": settings.models_dir.absolute()})  # executors start elsewhere
         folder = f"{place_of(folder or str(settings.data_dir))}/bulk-{collection}"

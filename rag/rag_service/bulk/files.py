@@ -45,7 +45,7 @@ def files_of(where: str) -> Iterator[File]:
     if where.startswith(S3):
         yield from _objects(where)
         return
-    if not Path(where).is_dir():
+    if not where or not Path(where).is_dir():
         raise NoDocuments(where, "there is no such folder")
     for name, path in files_under([Path(where)]):
         stat = path.stat()

@@ -15,6 +15,12 @@ _SHOWN = 10
 _GONE = {"code": "gone", "reason": "Its content was deleted from the store in the meantime. Give the command again."}
 
 
+def drop_next(store: Store, collection: str) -> None:
+    """Forgets what a run that was killed had loaded, before anybody counts on the contents that it brought."""
+    if collection + NEXT in store.collections():
+        store.drop(collection + NEXT)
+
+
 class Load:
     """`failures`: a file that gets a line for each document that failed; the first of them are said, too."""
 
@@ -26,6 +32,7 @@ class Load:
     def run(self, parts: Sequence[Part]) -> Counter[str]:
         """Counts what became of the files. The collection is the old one until all are loaded; where nothing is new, it
         stays so."""
+        self._failures.parent.mkdir(parents=True, exist_ok=True)
         self._failures.unlink(missing_ok=True)
         for part in parts:
             for rows in self._work.rows(part, ["name", "id", "verdict", "code", "reason"]):
@@ -52,11 +59,9 @@ class Load:
             print(json.dumps({key: row[key] for key in ("name", "code", "reason")}), file=file)
 
     def _fill(self, parts: Sequence[Part]) -> None:
-        following, known = self._collection + NEXT, self._store.collections()
-        if self._collection in known:
+        following = self._collection + NEXT
+        if self._collection in self._store.collections():
             self._store.begin_next(self._collection)
-        elif following in known:  # of a run that was killed
-            self._store.drop(following)
         total, done = sum(len(part.files) for part in parts), 0
         with progress("loaded", total, lambda: done, self._say):
             for part in parts:

@@ -171,7 +171,8 @@ class Store(Protocol):
         already. Returns the names whose content is not there any more."""
 
     def known(self, edition: Edition) -> NDArray[numpy.bytes_]:
-        """The ids of all contents, as today's readers read them, that have passages in this edition; in order."""
+        """The ids of all contents of collections, as today's readers read them, that have passages in this edition; in
+        order."""
 
     def add_name(
         self,

@@ -238,7 +238,8 @@ class SqlStore:
         with self.database.reading() as transaction:
             rows = transaction.execute(
                 "SELECT id FROM documents d WHERE reader = ? AND EXISTS "
-                "(SELECT 1 FROM chunks WHERE document = d.key AND edition = ?)",
+                "(SELECT 1 FROM chunks WHERE document = d.key AND edition = ?) AND EXISTS "
+                "(SELECT 1 FROM names n JOIN collections c ON c.state = n.state WHERE n.document = d.key)",
                 (READER_VERSION, edition.id),
             )
             return numpy.sort(numpy.fromiter((row[0] for row in rows), dtype="S64"))
