@@ -126,6 +126,8 @@ def test_a_bulk_stores_what_the_service_would_have_stored(
         settings.model_copy(update={"data_dir": tmp_path / name, "store": new_url()}) for name in ("bulk", "usual")
     )
     said: list[str] = []
+    with closing(Service(bulk)) as service:  # a run that was killed
+        service.library_over(service.store, embedder).add("left.txt", b"Nobody reads this.", "towns@next")
 
     counts = embed(bulk, str(folder), "towns", MASTER, None, said.append)
     with closing(Service(usual)) as service:
