@@ -139,13 +139,17 @@ def writing(program: Program) -> Iterator[list[int]]:
     thread.join()
 
 
+WHOLE = View("c", 1, Edition("e", (None, ""), 160, 32, 1))
+
+
 class InMemory:
     """The vectors as the index asks the store for them."""
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
 
-    view = View("c", 1, Edition("e", (None, ""), 160, 32, 1))
+    def view(self, collection: str) -> View:
+        return WHOLE
 
     def change(self) -> int:
         return 1
@@ -154,7 +158,7 @@ class InMemory:
         return "benchmark"
 
     def collections(self) -> dict[str, int]:
-        return {}
+        return {WHOLE.collection: 1}
 
     def passage_numbers(self, view: View) -> NDArray[numpy.int64]:
         return numpy.arange(len(self._vectors), dtype=numpy.int64)
@@ -177,14 +181,14 @@ def measure_index(real: Real, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         before, began = resident(), time.perf_counter()
         index = Index(source, dimension, Path(folder))
-        index.size(source.view)
+        index.size(WHOLE)
         built, grown = time.perf_counter() - began, resident() - before
         index.close()
         kept = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         print(f"built in {built:.0f} s on one core, {grown:,.0f} MB resident; kept: {kept:,.0f} MB; {LISTS} lists")
         began = time.perf_counter()
         index = Index(source, dimension, Path(folder))
-        index.size(source.view)
+        index.size(WHOLE)
         print(f"started from the kept index in {time.perf_counter() - began:.1f} s (digest checked)")
         print("\n| lists looked through | recall@10 | the same of 32 compared exactly | p50 ms | p95 | p99 |")
         print("| --- | --- | --- | --- | --- | --- |")
@@ -200,7 +204,7 @@ def compare(index: Index, source: InMemory, real: Real, expected: NDArray[numpy.
     spent, found, closer = [], 0, 0
     for vector, right in zip(real.asked, expected, strict=True):
         began = time.perf_counter()
-        numbers = [number for number, _ in index.search(source.view, vector, 32)]
+        numbers = [number for number, _ in index.search(WHOLE, vector, 32)]
         spent.append(time.perf_counter() - began)
         found += len(set(numbers[:10]) & set(right.tolist()))
         cosines = source._vectors[numbers] @ vector

@@ -31,7 +31,7 @@ from peers import material
 from peers.programs import ANSWER_TOKENS, resident
 
 from benchmarks.measured import options
-from benchmarks.search import InMemory, Real, fill
+from benchmarks.search import WHOLE, InMemory, Real, fill
 from rag_service.service import Service
 from rag_service.settings import read_settings
 from rag_service.store.faiss_index import Index
@@ -115,9 +115,9 @@ def index_cost(real: Real, count: int, limit: int) -> tuple[float, float]:
     source = InMemory(numpy.concatenate([real.multiplied(10_000, seed) for seed in range(count // 10_000)]))
     before = resident()
     with closing(Index(source, real.vectors.shape[1], flat_limit=limit)) as index:  # type: ignore[arg-type]
-        index.size(source.view)
+        index.size(WHOLE)
         grown = 1e6 * (resident() - before)
-        return grown, fmean(spent(partial(index.search, source.view, one, 32)) for one in real.asked)
+        return grown, fmean(spent(partial(index.search, WHOLE, one, 32)) for one in real.asked)
 
 
 def main() -> None:
