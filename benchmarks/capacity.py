@@ -208,6 +208,11 @@ def tables(kept: Figures) -> str:
 
 
 def write(kept: Figures) -> None:
+    """Raises SystemExit where a part is missing, or the machine was too busy for the queue."""
+    if missing := set(PARTS) - set(kept):
+        raise SystemExit(f"{KEPT} lacks {', '.join(sorted(missing))}: measure with --only")
+    if not (kept["api"]["queue"]["utilization"] and kept["rag"]["utilization"]):
+        raise SystemExit("even an idle replica missed its p99: other work keeps this machine busy; measure again")
     text = PAGE.read_text(encoding="utf-8")
     mark = "<!-- capacity.py -->"
     before, _, after = text.split(mark)
