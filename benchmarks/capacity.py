@@ -130,9 +130,9 @@ def rag(_: Path, __: argparse.Namespace) -> Figures:
 
 def training(folder: Path, options: argparse.Namespace) -> Figures:
     """CPU seconds of `check` and `train` with the Spark engine, at two sizes, and the line through them."""
-    environment = {"JAVA_HOME": (ROOT / "var" / "java_home").read_text(encoding="utf-8").strip()}
-    environment |= {"PYSPARK_PYTHON": sys.executable, "SPARK_DRIVER_HOST": "127.0.0.1"}
-    environment = os.environ | environment | {"SPARK_LOCAL_DIRS": str(folder / "spark")}
+    os.environ["JAVA_HOME"] = (ROOT / "var" / "java_home").read_text(encoding="utf-8").strip()
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # of the cluster's processes, too
+    environment = os.environ | {"SPARK_DRIVER_HOST": "127.0.0.1", "SPARK_LOCAL_DIRS": str(folder / "spark")}
     tables = [folder / str(rows) for rows in options.rows]
     for table in tables:
         grow = [sys.executable, scale.__file__, "--grow", table.name, str(table)]
