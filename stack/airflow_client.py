@@ -40,7 +40,7 @@ class Airflow:
         )
         self._http.headers["Authorization"] = f"Bearer {content(answer)['access_token']}"
 
-    def trigger(self, conf: Mapping[str, object], dag: str = DAG, seconds: float = 60.0) -> str:
+    def trigger(self, conf: Mapping[str, object], dag: str = DAG, seconds: float = 300.0) -> str:
         """Starts a run and gives its id; waits while the DAG is not parsed yet. Raises StepFailed."""
         deadline = time.monotonic() + seconds
         while True:

@@ -29,6 +29,7 @@ BASE_IMAGE = "python:3.11-slim-bookworm"
 SIZE_LIMITS = {"api": 400, "rag": 1500}  # megabytes beyond the base image
 MEMORY_LIMIT = 3072  # megabytes, the whole stack at rest
 TRIALS = 10
+RUN_SECONDS = 3600.0
 DOCUMENT = "The cellar book of Haldenberg says: racking takes place on the third Monday of February, never later.\n"
 QUESTION = "When does racking take place at Haldenberg?"
 
@@ -85,7 +86,7 @@ class EndToEnd:
     def up(self, name: str) -> None:
         """Starts what is not running, and waits until all is healthy."""
         with self.report.step(name) as step:
-            self.compose.run("up", "--detach", "--wait", "--wait-timeout", "300", "--no-build")
+            self.compose.run("up", "--detach", "--wait", "--no-build")
             step.result = f"healthy: {', '.join(sorted(self.compose.services()))}"
 
     def train(self) -> str:
@@ -93,7 +94,9 @@ class EndToEnd:
         airflow = sign_in(self.settings, self.compose)
         with self.report.step("trigger to served") as step:
             run_id = airflow.trigger({"trials": TRIALS})
-            airflow.follow(run_id, 900, lambda task: self.report.add(f"  {task.name}", task.seconds, task.state))
+            airflow.follow(
+                run_id, RUN_SECONDS, lambda task: self.report.add(f"  {task.name}", task.seconds, task.state)
+            )
             step.result = f"{run_id}; {airflow.waited(run_id):.0f} s from queued to end"
         return run_id
 
@@ -164,7 +167,7 @@ class EndToEnd:
             return len(steps.content(mlflow.post("/api/2.0/mlflow/runs/search", json=body)).get("runs", []))
 
 
-def wait_for_model(api: Any, seconds: float = 60.0) -> dict[str, Any]:
+def wait_for_model(api: Any, seconds: float = 300.0) -> dict[str, Any]:
     """What `/model` says once a model is served. Raises StepFailed when none is after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

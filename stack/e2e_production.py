@@ -1,5 +1,5 @@
-"""`make e2e PROFILE=production`: docs/production.md from its first line, in a copy of the project, and then what it
-promises: a worker is killed in the midst of a training, and replicas are replaced under traffic.
+"""`make e2e PROFILE=production`: from a default stack that was used to docs/production.md, in a copy of the project,
+and then what that page promises: a worker is killed in training, and replicas are replaced under traffic.
 """
 
 import os
@@ -18,9 +18,10 @@ from stack import readme, steps
 from stack.airflow_client import Airflow
 from stack.clients import service, sign_in
 from stack.compose import Compose, docker
-from stack.e2e import EndToEnd, free_ports, tell, wait_for_model
+from stack.e2e import RUN_SECONDS, EndToEnd, free_ports, tell, wait_for_model
 from stack.errors import StackError, StepFailed
 from stack.settings import Settings
+from stack.state.move import PRODUCTION
 from stack.traffic import SteadyTraffic
 
 PROJECT = "pipeline-production-e2e"
@@ -29,7 +30,6 @@ DOCUMENTED_PORTS = {"HTTP_PORT": "8081", "HTTPS_PORT": "8443"}
 NOT_COPIED = (".git", ".venvs", "var", "mlruns", "models", ".env")  # what is this machine's own
 NOT_INHERITED = ("COMPOSE_FILE", "PROFILE", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 TRIALS = 40  # long enough to be killed in
-RUN_SECONDS = 1800.0
 RATE = 20.0  # predictions a second, while replicas are replaced
 # All processes of a container but its init, which then ends, and the container with it.
 KILL_ALL = "kill -9 -1"
@@ -53,6 +53,26 @@ def copy_of(root: Path) -> Path:
 
 class Production(EndToEnd):
     """The chapters of the production stack."""
+
+    def begin_by_default(self) -> None:
+        """The default stack from nothing, with a model and a document."""
+        with self.report.step("make up"):
+            self.shell("make up")
+        self.train()
+        with self.client("rag") as rag, self.report.step("POST /documents") as step:
+            step.result = steps.give_documents(rag, [self.settings.root / "rag" / "documents" / "faults.md"])
+
+    def move(self) -> None:
+        """To the production stack, as docs/operations.md says, where users see the same."""
+        before = self.answers()
+        [commands] = [
+            one for _, one in readme.blocks(self.settings.root / "docs" / "operations.md") if "make move" in one
+        ]
+        for command in commands.splitlines():
+            with self.report.step(command) as step:
+                step.result = self.shell(command)
+        self.compose = of_production(self.compose)
+        self.expect_answers(before)
 
     def follow_docs(self, page: Path) -> None:
         """Runs the page's commands, block by block. Raises StepFailed with what the first failing one printed."""
@@ -93,30 +113,37 @@ class Production(EndToEnd):
         """Everything is backed up while it runs, destroyed, restored, and answers the same."""
         before = self.answers()
         with self.report.step("make backup") as step:
-            step.result = self.shell("make backup TO=var/backups")
+            step.result = self.shell("make backup TO=var/kept")
         with self.report.step("destroyed"):
             self.compose.run("down", "--volumes")
         with self.report.step("make restore") as step:
-            step.result = self.shell("make restore FROM=$(ls var/backups/*.gz)")
+            step.result = self.shell("make restore FROM=$(ls var/kept/*.gz)")
         with self.report.step("make up"):
             self.shell("make up")
+        self.expect_answers(before)
+
+    def expect_answers(self, before: dict[str, object]) -> None:
+        """Raises StepFailed where users see anything else than `before`."""
         with self.report.step("the same answers") as step:
             after = self.answers()
-            if after != before:
-                raise StepFailed(f"before {before}, after {after}", "see docs/operations.md")
-            step.result = str(after)[:160]
+            if changed := [name for name in before if after[name] != before[name]]:
+                differences = "; ".join(f"{name}: before {before[name]}, after {after[name]}" for name in changed)
+                raise StepFailed(differences, "see docs/operations.md")
+            step.result = ", ".join(f"{name} {value}" for name, value in after.items())
 
     def answers(self) -> dict[str, object]:
         """What users see of the stack's state."""
         with self.client("api") as api, self.client("rag") as rag:
             model = wait_for_model(api)
+            airflow = sign_in(self.settings, self.compose)
             return {
                 "version": model["version"],
                 "prediction": steps.predict(api, model)["prediction"],
-                "decisions": len(steps.content(api.get("/history"))["entries"]),
+                "decisions": [(one["action"], one["at"]) for one in steps.content(api.get("/history"))["entries"]],
                 "documents": sorted(one["name"] for one in steps.content(rag.get("/documents"))["documents"]),
                 "quote": steps.ask(rag)["citations"][0]["quote"],
                 "runs": self.tracked_runs(model["name"]),
+                "DAG runs": {one: [task.state for task in airflow.tasks(one)] for one in sorted(airflow.run_ids())},
             }
 
     def lose_a_worker(self) -> None:
@@ -164,24 +191,37 @@ class Production(EndToEnd):
 @contextmanager
 def production(settings: Settings, report: steps.Report, project: str = PROJECT) -> Iterator[Production]:
     """The copy of the project, and at the end nothing of it."""
-    copy = replace(settings, root=copy_of(settings.root), config=Path("pipeline.yaml"))
-    http, https, *_ = free_ports().values()
-    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-    ports = {"HTTP_PORT": str(http), "HTTPS_PORT": str(https)}
-    compose = Compose(copy.root, {**kept, **ports, "COMPOSE_PROJECT_NAME": project, "DOCKER_BUILDKIT": "1"}, project)
+    ports = free_ports()
+    copy = replace(settings, root=copy_of(settings.root), config=Path("pipeline.yaml"), ports=ports)
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    environment |= {f"{name.upper()}_PORT": str(port) for name, port in ports.items()}
+    # The proxy's, which runs when those do not.
+    environment |= {"HTTP_PORT": str(ports["airflow"]), "HTTPS_PORT": str(ports["mlflow"])}
+    # No training that the monitor asks for, between two looks at what users see.
+    environment |= {"COMPOSE_project_NAME": project, "DOCKER_BUILDKIT": "1", "MONITOR_SCHEDULE": "none"}
+    compose = Compose(copy.root, environment, project)
+    both = of_production(compose)
+    both.run("down", "--volumes", "--remove-orphans")
     try:
         yield Production(copy, compose, report)
     except StackError:
-        print(compose.run("logs", "--no-color", "--tail", "8"), file=sys.stderr)
+        print(both.run("logs", "--no-color", "--tail", "8"), file=sys.stderr)
         raise
     finally:
         with report.step("down"):
-            compose.run("down", "--volumes", "--remove-orphans")
+            both.run("down", "--volumes", "--remove-orphans")
         shutil.rmtree(copy.root, ignore_errors=True)
+
+
+def of_production(compose: Compose) -> Compose:
+    """The production stack of the same project."""
+    return replace(compose, environment={**compose.environment, "COMPOSE_FILE": PRODUCTION})
 
 
 def run_chapters(stack: Production) -> None:
     """The whole story in order."""
+    stack.begin_by_default()
+    stack.move()
     stack.follow_docs(stack.settings.root / "docs" / "production.md")
     stack.memory(MEMORY_LIMIT)
     stack.refuse_strangers()
