@@ -76,10 +76,10 @@ def _copy_table(old: Connection, new: Connection, there: Table, here: Table) -> 
 
 
 def _set_sequences(new: Connection, table: Table) -> None:
-    """The next number is after the highest."""
+    """The next number is after the highest; PostgreSQL's begin with 1, and MLflow's first experiment is 0."""
     for column in table.primary_key:
         sequence = new.scalar(select(func.pg_get_serial_sequence(f'"{table.name}"', column.name)))
-        if sequence and (highest := new.scalar(select(func.max(column)))) is not None:
+        if sequence and (highest := new.scalar(select(func.max(column)))):
             new.execute(select(func.setval(sequence, highest)))
 
 

@@ -75,6 +75,12 @@ def test_clients_see_the_same_and_go_on(
     client.create_run(client.create_experiment("later"))  # its number is after those that were copied
 
 
+def test_a_server_that_was_never_used_is_copied_too(program: ModuleType, tmp_path: Path, target: str) -> None:
+    MlflowClient(f"sqlite:///{tmp_path}/unused.db").search_experiments()
+    assert program.copy(f"{tmp_path}/unused.db", target, USED)["experiments"] == 1
+    assert MlflowClient(target).create_experiment("first") == "1"
+
+
 def test_what_clients_see_otherwise_is_named(
     program: ModuleType, source: Path, target: str, compare: Callable[[], None]
 ) -> None:
