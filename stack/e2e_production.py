@@ -198,7 +198,7 @@ def production(settings: Settings, report: steps.Report, project: str = PROJECT)
     # The proxy's, which runs when those do not.
     environment |= {"HTTP_PORT": str(ports["airflow"]), "HTTPS_PORT": str(ports["mlflow"])}
     # No training that the monitor asks for, between two looks at what users see.
-    environment |= {"COMPOSE_project_NAME": project, "DOCKER_BUILDKIT": "1", "MONITOR_SCHEDULE": "none"}
+    environment |= {"COMPOSE_PROJECT_NAME": project, "DOCKER_BUILDKIT": "1", "MONITOR_SCHEDULE": "none"}
     compose = Compose(copy.root, environment, project)
     both = of_production(compose)
     both.run("down", "--volumes", "--remove-orphans")

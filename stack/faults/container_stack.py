@@ -12,7 +12,7 @@ import httpx
 from stack import clients, steps
 from stack.airflow_client import Airflow
 from stack.compose import Compose, docker
-from stack.e2e_production import production
+from stack.e2e_production import of_production, production
 from stack.errors import ProgramFailed, StepFailed
 from stack.settings import Settings
 
@@ -108,5 +108,5 @@ class Containers:
 def containers_to_break(settings: Settings) -> Iterator[Containers]:
     """The production stack in a copy of the project, from nothing, and at the end nothing of it."""
     with production(settings, steps.Report(), "pipeline-faults") as stack:
-        stack.shell("cp .env.production.example .env && make secrets && make up")
-        yield Containers(stack.settings, stack.compose)
+        stack.shell("make secrets && make up PROFILE=production")
+        yield Containers(stack.settings, of_production(stack.compose))
