@@ -109,12 +109,12 @@ def queue(target: Target, pool: ProcessPoolExecutor, seconds: float) -> Figures:
         one = {"load": share, "predicted_p99": 1000 * float(np.percentile(predicted.times, 99) + passing)}
         one |= {"measured_p99": measured.good_p99, "predicted_refused": predicted.refused}
         compared.append(one | {"measured_refused": measured.refused / sent})
-    draw = partial_draw(services)
+    draw = drawn_from(services)
     limit = highest_utilization(draw, 1, MOST_SMALL, API_LIMIT - passing)
     return {"peak": peak, "compared": compared, "utilization": limit}
 
 
-def partial_draw(services: Any) -> Callable[[int], Any]:
+def drawn_from(services: Any) -> Callable[[int], Any]:
     return lambda count: np.random.default_rng(1).choice(services, count)
 
 
@@ -124,7 +124,7 @@ def rag(_: Path, __: argparse.Namespace) -> Figures:
     done = subprocess.run(command, cwd=ROOT / "rag", env=environment, check=True, stdout=subprocess.PIPE, text=True)
     found: Figures = json.loads(done.stdout)
     services = np.array(found.pop("generated_seconds"))
-    found["utilization"] = highest_utilization(partial_draw(services), 2, MOST_WAITING, RAG_LIMIT)
+    found["utilization"] = highest_utilization(drawn_from(services), 2, MOST_WAITING, RAG_LIMIT)
     return found
 
 

@@ -83,8 +83,8 @@ class Client:
 
 
 def drive(target: Target, connections: int, seconds: float, due: Sequence[float] | None, patience: float) -> Outcome:
-    """A closed loop, or an open one of requests that are due so many seconds after its start. Who was refused waits
-    `patience` seconds."""
+    """Sends requests when they are `due`, in seconds from the start; without that, each client sends its next one once
+    it has its answer. A client that was refused first waits `patience` seconds."""
     requests, times, sent_times = target.requests, {200: [], 429: []}, {200: [], 429: []}
     selector = selectors.EpollSelector()
     free: deque[Client] = deque()

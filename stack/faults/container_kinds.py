@@ -27,30 +27,34 @@ def killed(truth: Truth, choose: Random) -> None:
         time.sleep(choose.uniform(0, 3))
 
 
+def kill_replica(truth: Truth, choose: Random, service: str) -> None:
+    """The other one has to answer at once: only the requests that the killed one was at may fail."""
+    with truth.excused(service, until_healthy=False):
+        truth.target.kill(truth.target.one_of(service, choose))
+
+
 @kind(KINDS, "containers: a replica of api is killed", 8)
 def api_killed(truth: Truth, choose: Random) -> None:
-    with truth.excused("api", until_healthy=False):
-        truth.target.kill(truth.target.one_of("api", choose))
+    kill_replica(truth, choose, "api")
 
 
 @kind(KINDS, "containers: a replica of api is killed while the model changes", 6)
 def api_killed_while_swapping(truth: Truth, choose: Random) -> None:
     change_model(truth, choose)
     time.sleep(choose.uniform(0, 3))
-    api_killed(truth, choose)
+    kill_replica(truth, choose, "api")
 
 
 @kind(KINDS, "containers: a replica of rag is killed", 8)
 def rag_killed(truth: Truth, choose: Random) -> None:
-    with truth.excused("rag", until_healthy=False):
-        truth.target.kill(truth.target.one_of("rag", choose))
+    kill_replica(truth, choose, "rag")
 
 
 @kind(KINDS, "containers: a replica of rag is killed while a collection is exchanged", 4)
 def rag_killed_while_promoting(truth: Truth, choose: Random) -> None:
     with meanwhile(lambda: exchange(truth)):
         time.sleep(choose.uniform(0, 0.5))
-        rag_killed(truth, choose)
+        kill_replica(truth, choose, "rag")
 
 
 @kind(KINDS, "containers: the worker is killed while it adds a document", 8)

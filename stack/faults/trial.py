@@ -74,3 +74,5 @@ def run_ends_well(truth: Truth[Any], choose: Random, kill: Callable[[], bool], w
     if state != "success":
         log = truth.target.airflow().failed_log(run_id)
         raise Violation(f"{what} killed: the run {state or 'cannot be seen'} after {RUN_SECONDS:.0f} s at most\n{log}")
+    if not killed:  # the run was quicker: nothing was tried
+        run_ends_well(truth, choose, kill, what)
