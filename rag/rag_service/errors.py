@@ -193,7 +193,9 @@ class NoDocuments(_Worded):
 class SparkStopped(_Worded):
     title = "Spark stopped"
     words = "Spark stopped: {0}"
-    advice = "JAVA_HOME has to name a Java 17 or newer. What was done is kept: give the same command again."
+    advice = (
+        "The master has to answer, and JAVA_HOME to name a Java 17 or newer. The same command goes on with the rest."
+    )
 
 
 class SparkMissing(_Worded):

@@ -305,6 +305,8 @@ def test_what_cannot_be_begun_is_refused(
     assert main(["embed", str(folder), "--collection", "towns@next"]) == 2
     assert main(["embed", str(nothing)]) == 1
     assert "it holds no file of a type that is read" in capsys.readouterr().err
+    assert main(["embed", "s3://no bucket/manuals"]) == 1
+    assert capsys.readouterr().err.startswith("s3://no bucket/manuals: ")
 
 
 def test_a_bucket_is_read_as_a_folder_is(

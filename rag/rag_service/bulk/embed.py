@@ -91,6 +91,9 @@ def _spark(master: str) -> Iterator[SparkContext]:
 
 
 def _reason(error: Exception) -> str:
-    """The line that says it: of Python's traceback the last, where an executor had one."""
-    lines = str(error).partition("\n\tat ")[0].strip().splitlines()
-    return [line for line in lines if line and not line[0].isspace()][-1]
+    """The line that says it: of Python's traceback the last, where an executor had one, else Java's first."""
+    text = str(error).partition("\n\tat ")[0].strip()
+    lines = [line for line in text.splitlines() if line and not line[0].isspace()]
+    if "Traceback" in text:
+        return lines[-1]
+    return next((line.removeprefix(": ") for line in lines if line.startswith(": ")), lines[0])

@@ -32,12 +32,15 @@ def place_of(where: str) -> str:
 
 
 def opened(where: str) -> tuple[Any, str]:
-    """The file system of a folder or of s3://bucket/prefix, and the place in it."""
+    """The file system of a folder or of s3://bucket/prefix, and the place in it. Raises NoDocuments."""
     if not where.startswith(S3):
         return fs.LocalFileSystem(), where
     place = where.removeprefix(S3).strip("/")
     # By an address, as only then Arrow heeds AWS_ENDPOINT_URL; without the prefix, which may have any letters.
-    return fs.FileSystem.from_uri(S3 + place.partition("/")[0])[0], place
+    try:
+        return fs.FileSystem.from_uri(S3 + place.partition("/")[0])[0], place
+    except (OSError, ValueError) as error:  # the name is none, or the bucket's region cannot be asked for
+        raise NoDocuments(where, str(error).partition("; Details")[0]) from error
 
 
 def files_of(where: str) -> Iterator[File]:
@@ -60,7 +63,7 @@ def read(where: str, file: File, most: int) -> bytes:
         with opened(where)[0].open_input_stream(file.path) as stream:
             data: bytes = stream.read(most + 1)
             return data
-    except OSError as error:
+    except (OSError, NoDocuments) as error:
         raise LoadFailed("unreadable", f"The object cannot be opened ({error}).") from error
 
 

@@ -41,6 +41,8 @@ class Load:
         if self._counts["indexed"]:
             self._fill(parts)
             self._store.promote_next(self._collection)
+        if self._counts["failed"] > _SHOWN:
+            self._say(f"all that failed: {self._failures}")
         return self._counts
 
     def _count(self, row: Row) -> None:
