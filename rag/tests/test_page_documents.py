@@ -215,6 +215,22 @@ def test_a_copy_is_changed_put_in_use_and_taken_back(documents: Page) -> None:
     expect(table(documents).get_by_role("rowheader")).to_have_text(["river.md"])
 
 
+def test_what_somebody_chooses_is_not_taken_back_by_an_answer_that_was_asked_for_before(documents: Page) -> None:
+    send(documents, "chosen", ("river.md", RIVER.encode()))
+    choice = documents.get_by_label("Collection", exact=True)
+    expect(choice).to_have_value("chosen")
+    documents.route("**/collections", lambda route: None)  # no answer comes
+    documents.get_by_label("Into the collection").fill("other")
+    with documents.expect_request("**/collections"):
+        documents.get_by_label("Choose files").set_input_files(
+            {"name": "lake.md", "mimeType": "text/markdown", "buffer": b"The lake of Tarn is deep."}
+        )
+    choice.select_option("chosen")
+    documents.unroute("**/collections")  # lets go of what is held
+    expect(choice).to_contain_text("other (1)")
+    expect(choice).to_have_value("chosen")
+
+
 def test_vectors_can_be_made_anew(documents: Page) -> None:
     documents.get_by_role("button", name="Reindex").click()
     expect(documents.get_by_text("The vectors of")).to_contain_text("are new.")

@@ -1,24 +1,24 @@
 // A collection's versions: a copy that is changed beside it and then takes its place, and the way back.
 
-import { chosen, onCollection, showCollections } from "./collections.js";
+import { collectionChosen, onCollection, showCollections } from "./collections.js";
 import { confirmed } from "./confirm.js";
 import { button, byId, element, problemNote } from "./dom.js";
-import { getJson, postJson } from "./service.js";
+import { postJson } from "./service.js";
 import { count } from "./words.js";
+
+let shown = "";
 
 /** Lets a copy be made, put in place and taken back. */
 export function startVersions() {
   onCollection(showVersions);
 }
 
-async function showVersions() {
-  try {
-    const { collections } = await getJson("collections");
-    const found = collections.find(({ name }) => name === chosen());
-    byId("versions").replaceChildren(...(found ? views(found) : []));
-  } catch (problem) {
-    byId("versions-problem").replaceChildren(problemNote(problem));
-  }
+function showVersions() {
+  const found = collectionChosen();
+  const news = JSON.stringify(found ?? null);
+  if (news === shown) return; // what has not changed stays untouched: somebody may be on one of its buttons
+  shown = news;
+  byId("versions").replaceChildren(...(found ? views(found) : []));
 }
 
 function views({ name, documents, next, previous }) {
