@@ -6,7 +6,7 @@ million passages and 10 billion training rows.
 
 The first measures and keeps the figures in var/capacity.json, each part on its own. The second measures nothing: it
 writes the tables into docs/capacity.md. `api` also compares the simulated queue with measured open loops of Poisson
-arrivals; the simulation knows only how long requests take one after the other, and the peak.
+arrivals.
 """
 
 import argparse
@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,6 +45,7 @@ MOST_SMALL = 128  # prediction_api/http/admission.py
 MOST_WAITING = 16  # RAG_MAX_WAITING
 BATCH = 1000
 LOADS = (0.5, 0.8, 1.3)  # of the peak
+TOGETHER = (1, 2, 4, 8, 16, 32, 64)  # requests under way
 API_LIMIT, RAG_LIMIT = 0.05, 3.0  # seconds, for 99 % of the answers
 Figures = dict[str, Any]
 
@@ -61,7 +63,7 @@ def api(folder: Path, options: argparse.Namespace) -> Figures:
         found: Figures = {"prediction": direct.cpu["service"], "proxy": behind.cpu["proxy"]}
         rows = [json.loads(body) for body in service.bodies] * (BATCH // len(service.bodies))
         found["in_batch"] = batch_cost(http, f"{address}/predict/batch", rows, process, options.seconds)
-        found["queue"] = queue(target, pool, options.seconds)
+        found["queue"] = queue(target, process, pool, options.seconds)
         files = list((folder / replicas.servers.LOG).rglob("predictions-*.jsonl"))
         lines = sum(file.read_bytes().count(b"\n") for file in files)
         found["log_bytes"] = sum(file.stat().st_size for file in files) / lines
@@ -92,26 +94,66 @@ def batch_cost(http: httpx.Client, url: str, rows: list[Figures], process: int, 
     return (cpu_seconds(process) - before) / done
 
 
-def queue(target: Target, pool: ProcessPoolExecutor, seconds: float) -> Figures:
-    """What the simulation predicts for each of LOADS, and what was measured; milliseconds and shares."""
-    alone = np.array(pool.submit(load.times_alone, target, 2000).result())
-    peak = pool.submit(load.closed_loop, target, 32, seconds).result().per_second
-    services = alone / alone.mean() / peak
-    passing = max(0.0, alone.mean() - 1 / peak)  # what a request takes of others than the replica
-    compared = []
-    for share in LOADS:
-        random = np.random.default_rng(round(100 * share))
-        arrivals = poisson(share * peak, int(share * peak * seconds), random)
-        predicted = simulate(arrivals, random.choice(services, len(arrivals)), most=MOST_SMALL)
-        due = arrivals.tolist()
-        measured = pool.submit(overload.drive, target, 500, seconds, due, 0.3).result()
-        sent = measured.good + measured.refused
-        one = {"load": share, "predicted_p99": 1000 * float(np.percentile(predicted.times, 99) + passing)}
-        one |= {"measured_p99": measured.good_p99, "predicted_refused": predicted.refused}
-        compared.append(one | {"measured_refused": measured.refused / sent})
+def queue(target: Target, process: int, pool: ProcessPoolExecutor, seconds: float) -> Figures:
+    """What the simulation predicts for each of LOADS, and what was measured; milliseconds and shares.
+
+    The simulation knows how long requests take one after the other, and the CPU seconds of a request by how many are
+    under way, from closed loops of TOGETHER connections. Service and generator have a core each, where the system
+    can do that: as neighbours on one core each would be the other's queue."""
+    with on_cores({process: 0, pool.submit(os.getpid).result(): 1}):
+        costs = [cost_together(target, process, pool, count, seconds) for count in TOGETHER]
+        alone = np.array(pool.submit(load.times_alone, target, 2000).result())
+        peak = pool.submit(load.closed_loop, target, 32, seconds).result().per_second
+        services = alone / alone.mean() / peak
+        passing = max(0.0, alone.mean() - costs[0])  # what a request takes of others than the replica
+        together = cost_by_count(costs)
+        compared = []
+        for share in LOADS:
+            random = np.random.default_rng(round(100 * share))
+            arrivals = poisson(share * peak, int(share * peak * seconds), random)
+            predicted = simulate(arrivals, random.choice(services, len(arrivals)), most=MOST_SMALL, together=together)
+            measured = pool.submit(overload.drive, target, 500, seconds, arrivals.tolist(), 0.3).result()
+            sent = measured.good + measured.refused
+            one = {"load": share, "predicted_p99": 1000 * float(np.percentile(predicted.times, 99) + passing)}
+            one |= {"measured_p99": measured.good_p99, "predicted_refused": predicted.refused}
+            compared.append(one | {"measured_refused": measured.refused / sent, "generator": measured.busy})
     draw = drawn_from(services)
-    limit = highest_utilization(draw, 1, MOST_SMALL, API_LIMIT - passing)
-    return {"peak": peak, "compared": compared, "utilization": limit}
+    limit = highest_utilization(draw, 1, MOST_SMALL, API_LIMIT - passing, together=together)
+    return {"peak": peak, "cost_together": costs, "compared": compared, "utilization": limit}
+
+
+def cost_together(target: Target, process: int, pool: ProcessPoolExecutor, connections: int, seconds: float) -> float:
+    """CPU seconds of the service for a request while so many are under way."""
+    before = cpu_seconds(process)
+    found = pool.submit(load.closed_loop, target, connections, seconds).result()
+    return (cpu_seconds(process) - before) / (found.per_second * seconds)
+
+
+def cost_by_count(costs: list[float]) -> Callable[[int], float]:
+    """How many times as long as at best a request takes, by how many are answered together."""
+    known = np.interp(np.arange(MOST_SMALL + 1), TOGETHER, np.array(costs) / min(costs)).tolist()
+    return lambda there: float(known[min(there, MOST_SMALL)])
+
+
+@contextmanager
+def on_cores(places: dict[int, int]) -> Iterator[None]:
+    """Each process, with its threads, on the core of that number for as long as the block runs; nothing on a machine of
+    one core or without `sched_setaffinity` (macOS)."""
+    if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
+        yield
+        return
+    tasks = {
+        int(task.name): core for process, core in places.items() for task in Path(f"/proc/{process}/task").iterdir()
+    }
+    before = {task: os.sched_getaffinity(task) for task in tasks}
+    try:
+        for task, core in tasks.items():
+            os.sched_setaffinity(task, {core})
+        yield
+    finally:
+        for task, cores in before.items():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(task, cores)
 
 
 def drawn_from(services: Any) -> Callable[[int], Any]:

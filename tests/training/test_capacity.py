@@ -48,6 +48,18 @@ def test_a_full_replica_refuses_as_many_as_erlang_has_it(random: np.random.Gener
     assert len(found.times) == pytest.approx(COUNT * (1 - found.refused))
 
 
+def test_a_turn_for_all_that_wait_takes_what_follows_from_the_share_of_idle_arrivals(
+    random: np.random.Generator,
+) -> None:
+    """A turn takes SERVICE however many it answers. Who comes during a turn waits for half of it on average; that one
+    turn brings load such requests, and with exp(-load), when none came, the next one finds it idle."""
+    load = 1.5
+    arrivals = poisson(load / SERVICE, COUNT, random)
+    times = simulate(arrivals, np.full(COUNT, SERVICE), together=lambda count: 1 / count).times
+    waits = load / (load + math.exp(-load))
+    assert times.mean() == pytest.approx(SERVICE * (1 + waits / 2), rel=0.01)
+
+
 def test_replicas_in_turn_share_the_requests(random: np.random.Generator) -> None:
     arrivals = poisson(2 * 0.8 / SERVICE, COUNT, random)
     one, two = (simulate(arrivals, np.full(COUNT, SERVICE), replicas=count, most=50) for count in (1, 2))
