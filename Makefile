@@ -28,7 +28,7 @@ keys: setup  ## every key of pipeline.yaml, with its default and its meaning
 doctor:  ## what this machine has and lacks, line by line, each with what to do; for bug reports
 	@$(PYTHON) -m stack.doctor
 
-demo: setup  ## the whole way without containers, once: train, predict, index, ask  [CONFIG= DATA=]
+demo: setup  ## the whole way without containers: train, predict, index, ask; then it runs until Ctrl-C  [CONFIG= DATA= KEEP=0]
 	@$(DRIVE) stack.demo
 
 run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C  [CONFIG= DATA=]

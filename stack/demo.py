@@ -1,37 +1,27 @@
-"""`make demo`: the whole way without containers. Starts all, trains, predicts, indexes, asks, stops all."""
+"""`make demo`: the whole way without containers: starts all, trains, predicts, indexes, asks. In a terminal everything
+then runs until Ctrl-C, as with `make run`; elsewhere, and with KEEP=0, it is stopped."""
 
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from stack import programs, steps
 from stack.errors import ProgramFailed, StackError
-from stack.processes import Running, started_programs
+from stack.processes import START_SECONDS, Running, started_programs
+from stack.run import keep
 from stack.settings import Settings, read_settings
 
 TRIALS = 10
-START_SECONDS = 180.0
+LAST = "Airflow's pages"
 DAG_SECONDS = 1800.0
 HOOK_LINES = ("Tmp dir root location", "Running command:", "Output:", "Command exited with")
-TASK_LINE = re.compile(r"(?m)^(\S+) .*\[DAG TEST\] (starting|end task) task_id=(\w+)")
-
-
-def task_seconds(log: str) -> dict[str, float]:
-    """How long each task of a `dags test` run took, from its log."""
-    started: dict[str, datetime] = {}
-    seconds: dict[str, float] = {}
-    for stamp, event, task in TASK_LINE.findall(log):
-        moment = datetime.fromisoformat(stamp)
-        if event == "starting":
-            started[task] = moment
-        else:
-            seconds[task] = (moment - started[task]).total_seconds()
-    return seconds
+TASK_LINE = re.compile(r"(\S+) .*\[DAG TEST\] (starting|end task) task_id=(\w+)")
+TRIAL_LINE = re.compile(r".* (trial \d+ of \d+: [^\[]+)")
 
 
 def start_all(settings: Settings, running: list[Running]) -> str:
@@ -58,13 +48,26 @@ def train(settings: Settings, report: steps.Report, running: list[Running]) -> N
         dag_run = Running(programs.airflow_dag_run(settings, json.dumps(configuration(settings))))
         running.append(dag_run)
         try:
-            dag_run.wait_done(DAG_SECONDS)
+            follow(dag_run.lines(DAG_SECONDS), report)
         except ProgramFailed as error:
             error.tail = task_output(dag_run.program.log) or error.tail
             raise
         step.result = "success"
-    for task, seconds in task_seconds(dag_run.program.log.read_text(encoding="utf-8")).items():
-        report.add(f"  {task}", seconds, "")
+
+
+def follow(log: Iterable[str], report: steps.Report) -> None:
+    """Reports each trial, and each task with its time, as the log of `dags test` has it."""
+    started: dict[str, datetime] = {}
+    for line in log:
+        if found := TASK_LINE.match(line):
+            stamp, event, task = found.groups()
+            moment = datetime.fromisoformat(stamp)
+            if event == "starting":
+                started[task] = moment
+            else:
+                report.add(f"  {task}", (moment - started[task]).total_seconds(), "")
+        elif found := TRIAL_LINE.match(line):
+            report.say(f"    {found[1].strip()}")
 
 
 def task_output(log: Path) -> str:
@@ -95,14 +98,21 @@ def use(settings: Settings, report: steps.Report) -> None:
             step.result = f"{steps.QUESTION} — {steps.describe_answer(steps.ask(rag))}"
 
 
-def run_demo(settings: Settings, report: steps.Report) -> None:
-    """All steps in order. Raises StackError at the first that fails; everything is stopped either way."""
-    programs.check_ports(settings, ("mlflow", "api", "rag"))
+def run_demo(settings: Settings, report: steps.Report, stay: bool = False) -> None:
+    """All steps in order, and then, where it is to `stay`, everything until Ctrl-C. Raises StackError at the first step
+    that fails; everything is stopped either way."""
+    programs.check_ports(settings, programs.ALL if stay else ("mlflow", "api", "rag"))
     with started_programs() as running:
         with report.step("start") as step:
             step.result = start_all(settings, running)
+        services = running[:3]
         train(settings, report, running)
         use(settings, report)
+        if stay:
+            with report.step(LAST):
+                running.append(Running(programs.airflow_server(settings)))
+                running[-1].wait_healthy(START_SECONDS)
+            keep(settings, [*services, running[-1]])
 
 
 def run_command(environment: Mapping[str, str]) -> str:
@@ -112,19 +122,19 @@ def run_command(environment: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    """0 when every step did its work; otherwise 1 and what to do. 130 when interrupted."""
+    """0 when every step did its work; otherwise 1 and what to do. 130 when interrupted before the last one."""
     report = steps.Report()
+    stay = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("KEEP") != "0"
     try:
-        run_demo(read_settings(), report)
+        run_demo(read_settings(), report, stay)
     except StackError as error:
         if isinstance(error, ProgramFailed):
             print(error.tail, file=sys.stderr)
         print(f"demo: {error}\n  hint: {error.hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted; everything is stopped", file=sys.stderr)
-        return 130
-    report.print_table("What was done, and how long it took")
+        print("demo: everything is stopped", file=sys.stderr)
+        return 0 if report.steps[-1].name == LAST else 130
     print(f"Everything is stopped again. To keep it running, with its pages: {run_command(os.environ)}")
     return 0
 

@@ -14,9 +14,8 @@ from typing import Protocol
 
 from stack import programs
 from stack.compose import Compose, check_engine
-from stack.demo import START_SECONDS
 from stack.errors import StepFailed
-from stack.processes import Running, started_programs
+from stack.processes import START_SECONDS, Running, started_programs
 from stack.settings import Settings
 
 PROJECT = "pipeline-loop"

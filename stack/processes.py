@@ -16,6 +16,7 @@ import httpx
 from stack.errors import PortTaken, ProgramFailed
 
 POLL_SECONDS = 0.2
+START_SECONDS = 180.0  # until a program is healthy
 STOP_SECONDS = 15.0
 MOST_ENDS, ENDS_SECONDS = 5, 300.0  # a program that ends more often than this will end again
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that closes
@@ -107,6 +108,22 @@ class Running:
             raise self.failure(f"took longer than {seconds:.0f} s") from None
         if code != 0:
             raise self.failure(f"ended with code {code}")
+
+    def lines(self, seconds: float) -> Iterator[str]:
+        """The log's lines as they are written, until the program ends. Raises ProgramFailed as `wait_done` does."""
+        deadline = time.monotonic() + seconds
+        begun = ""
+        with self.program.log.open(encoding="utf-8", errors="replace") as log:
+            while True:
+                ended = self._process.poll() is not None  # before reading: what it wrote before its end is read, too
+                *whole, begun = (begun + log.read()).split("\n")
+                yield from whole
+                if ended:
+                    break
+                if time.monotonic() > deadline:
+                    raise self.failure(f"took longer than {seconds:.0f} s")
+                time.sleep(POLL_SECONDS)
+        self.wait_done(STOP_SECONDS)
 
     def stop(self) -> None:
         """Asks the whole group to end, and insists after 15 s. Safe to call twice."""

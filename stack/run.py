@@ -2,12 +2,13 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from stack import programs
-from stack.demo import START_SECONDS
 from stack.errors import ProgramFailed, StackError
-from stack.processes import POLL_SECONDS, Running, started_programs
+from stack.processes import POLL_SECONDS, START_SECONDS, Running, started_programs
 from stack.settings import Settings, read_settings
 
 
@@ -20,12 +21,18 @@ def run_stack(settings: Settings) -> None:
         running.extend(Running(service(settings)) for service in services)
         for service in running:
             service.wait_healthy(START_SECONDS)
-        print(pages(settings), flush=True)
-        while True:
-            for service in running:
-                if (code := service.keep_alive()) is not None:
-                    print(f"{service.program.name} ended with code {code} and was started again: {service.program.log}")
-            time.sleep(POLL_SECONDS)
+        keep(settings, running)
+
+
+def keep(settings: Settings, services: Sequence[Running]) -> NoReturn:
+    """Says where to look, and starts again what ends, until Ctrl-C. Raises ProgramFailed when a program ends again and
+    again."""
+    print(pages(settings), flush=True)
+    while True:
+        for service in services:
+            if (code := service.keep_alive()) is not None:
+                print(f"{service.program.name} ended with code {code} and was started again: {service.program.log}")
+        time.sleep(POLL_SECONDS)
 
 
 def pages(settings: Settings) -> str:

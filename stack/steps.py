@@ -54,9 +54,13 @@ class Report:
         self.steps.append(Step(name, seconds, result))
         self.print_step(self.steps[-1])
 
+    def say(self, line: str) -> None:
+        """A line about the step that is under way."""
+        self.console.print(line, markup=False)
+
     def print_step(self, step: Step) -> None:
         """One line, as soon as it is known."""
-        self.console.print(f"{step.name:<24} {step.seconds:7.1f} s   {step.result}", markup=False)
+        self.say(f"{step.name:<24} {step.seconds:7.1f} s   {step.result}")
 
     def print_table(self, title: str) -> None:
         """All steps with their times and results."""

@@ -9,7 +9,9 @@ tokens. Store and index are compared at two sizes: the slope is what a further p
 
 from __future__ import annotations
 
+import ctypes
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -113,6 +115,8 @@ def index_costs(real: Real, counts: list[int], limit: int) -> dict[str, float]:
 def index_cost(real: Real, count: int, limit: int) -> tuple[float, float]:
     faiss.omp_set_num_threads(1)
     source = InMemory(numpy.concatenate([real.multiplied(10_000, seed) for seed in range(count // 10_000)]))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # or the index fills what making the vectors has left behind
     before = resident()
     with closing(Index(source, real.vectors.shape[1], flat_limit=limit)) as index:  # type: ignore[arg-type]
         index.size(WHOLE)

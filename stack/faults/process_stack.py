@@ -16,12 +16,11 @@ import httpx
 
 from stack import programs
 from stack.airflow_client import Airflow
-from stack.demo import START_SECONDS
 from stack.e2e import free_ports
 from stack.errors import ProgramFailed
 from stack.faults.network import Relay
 from stack.places import BY_HAND
-from stack.processes import POLL_SECONDS, Program, Running, answers, started_programs
+from stack.processes import POLL_SECONDS, START_SECONDS, Program, Running, answers, started_programs
 from stack.settings import Settings
 from stack.steps import client
 

@@ -28,8 +28,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_times_each_task_that_ended() -> None:
-    assert demo.task_seconds(LOG) == {"check": 6.5}
+def test_each_trial_and_each_task_that_ended_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    report = steps.Report()
+    trial = "2026-01-01T09:00:05.000000Z [info     ] 09:00:05 trial 2 of 10: xgboost, mae 0.5358 [airflow.task] loc=1\n"
+    demo.follow((LOG + trial).splitlines(), report)
+    assert [(step.name, step.seconds) for step in report.steps] == [("  check", 6.5)]
+    assert "trial 2 of 10: xgboost, mae 0.5358\n" in capsys.readouterr().out
 
 
 def test_a_failure_shows_what_the_commands_said_and_not_what_airflow_says(tmp_path: Path) -> None:

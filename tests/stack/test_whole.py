@@ -1,6 +1,8 @@
 """`make demo` and `make run` from their start to their end, with stand-ins for the programs that they start."""
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -41,13 +43,14 @@ def home(tmp_path: Path) -> Path:
 def drive(home: Path, ports: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(name: str, **variables: str) -> subprocess.Popen[str]:
+    def start(name: str, terminal: int | None = None, **variables: str) -> subprocess.Popen[str]:
         code = DRIVER.format(root=str(ROOT), name=name, home=str(home))
         counting = {name: value for name, value in os.environ.items() if name.startswith("COV")}
         environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"} | counting | ports | variables
         process = subprocess.Popen(
             [sys.executable, "-u", "-c", code],
-            cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=home, env=environment, text=True,
+            stdin=terminal, stdout=terminal or subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         started.append(process)
         return process
@@ -72,6 +75,23 @@ def test_the_demo_does_every_step_and_leaves_nothing_running(drive, home: Path) 
         assert expected in said
     assert len(list(home.glob("pid-*"))) == 3
     assert still_running(home) == []
+
+
+def test_in_a_terminal_the_demo_stays_until_it_is_interrupted(drive, home: Path) -> None:
+    outside, terminal = pty.openpty()
+    process = drive("demo", terminal)
+    os.close(terminal)
+    said = ""
+    with os.fdopen(outside) as screen:
+        while "Ctrl-C" not in said:
+            said += screen.readline()
+        assert said.count("wine-quality version 1") == 1
+        address = re.search(r"predictions +(\S+)", said)[1]
+        assert httpx.get(f"{address}/livez", trust_env=False).status_code == 200
+        assert len(still_running(home)) == 4
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=200) == 0
+        assert still_running(home) == []
 
 
 def test_a_demo_whose_training_fails_says_so_and_leaves_nothing_running(drive, home: Path) -> None:
