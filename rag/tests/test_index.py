@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from storing import cut, edition, named
 
 from rag_service.store.faiss_index import Index
-from rag_service.store.protocol import Store
+from rag_service.store.protocol import Numbers, Store
 from rag_service.types import Span
 
 DIMENSION = 32
@@ -96,6 +99,30 @@ def test_an_index_that_grows_large_is_rebuilt_while_it_answers(store: Store) -> 
     assert kind(index, store) == "IndexIVFScalarQuantizer"
     assert found(index, store, vectors[450]) == [451]
     assert size(index, store) == 600
+
+
+def test_while_a_large_index_is_made_other_collections_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(store, "a", units(600, 1))
+    other = units(3, 2)
+    store.put("other", named("b", "b", "x x x "), edition(), cut("x x x ", [Span(0, 1), Span(2, 3), Span(4, 5)], other))
+    index, real = Index(store, DIMENSION, flat_limit=LIMIT), Index._lists
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(self: Index, numbers: Numbers) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return real(self, numbers)
+
+    monkeypatch.setattr(Index, "_lists", slow)
+    with ThreadPoolExecutor() as pool:
+        large = pool.submit(size, index, store)
+        assert begun.wait(60)
+        try:
+            small = pool.submit(index.search, store.view("other"), other[1], 1)
+            assert len(small.result(timeout=30)) == 1
+        finally:
+            go_on.set()
+        assert large.result(timeout=60) == 600
 
 
 def no_learning(monkeypatch: pytest.MonkeyPatch) -> None:

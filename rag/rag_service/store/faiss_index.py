@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,22 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Held:
-    """The index of one state, as it was after the store's change `change`. `kept`: the cache has it so."""
+    """The index of one state, as it was after the store's change `change`; None until it is made. `kept`: the cache has
+    it so. FAISS searches are safe beside each other but not beside a change: `lock` keeps both apart."""
 
     view: View
-    index: Any
-    change: int
+    index: Any = None
+    change: int = 0
     kept: bool = False
     rebuilding: threading.Thread | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Index:
     """Inner-product search, one FAISS index for each state: of all while it is small, by lists when it is large.
 
-    FAISS searches are safe beside each other but not beside a change; one lock keeps both apart. An index that has
-    grown large is rebuilt in the background, and the old one answers until the new one is there.
+    An index that has grown large is rebuilt in the background, and the old one answers until the new one is there.
+    While the first index of a large state is made, who asks that state waits, and nobody else.
     """
 
     def __init__(self, store: Store, dimension: int, cache: Path | None = None, flat_limit: int = FLAT_LIMIT) -> None:
@@ -54,52 +56,64 @@ class Index:
         self._dimension = dimension
         self._flat_limit = flat_limit
         self._cache = _Cache(cache, dimension, store.store_id()) if cache else None
-        self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}
+        self._lock = threading.Lock()  # of the table of states, never held for long
 
     def search(
         self, view: View, question: Vectors, count: int, only: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
         """See VectorIndex."""
-        with self._lock:
-            index = self._current(view).index
+        held = self._of(view)
+        with held.lock:
+            index = self._current(held)
             chosen = None if only is None else faiss.IDSelectorBatch(numpy.array(only, dtype=numpy.int64))
             scores, ids = index.search(question.reshape(1, -1), count, params=_parameters(index, chosen))
         return [(int(number), float(score)) for number, score in zip(ids[0], scores[0], strict=True) if number != -1]
 
     def size(self, view: View) -> int:
         """The number of passages after bringing the index up to date."""
-        with self._lock:
-            return int(self._current(view).index.ntotal)
+        held = self._of(view)
+        with held.lock:
+            return int(self._current(held).ntotal)
 
     def close(self) -> None:
         """Waits for a rebuilding, and keeps what changed of the large indexes for the next start."""
-        for rebuilding in [held.rebuilding for held in self._held.values()]:
-            if rebuilding is not None:  # it may end, and be None, at any moment
-                rebuilding.join()
         with self._lock:
-            for held in self._held.values():
-                if self._cache is not None and not held.kept and not _is_flat(held.index):
+            all_held = list(self._held.values())
+        for held in all_held:
+            if (rebuilding := held.rebuilding) is not None:  # it may end, and be None, at any moment
+                rebuilding.join()
+            with held.lock:
+                if self._cache is not None and not held.kept and held.index is not None and not _is_flat(held.index):
                     self._cache.write(held.view.state, held.index)
                     held.kept = True
-            if self._cache is not None:
-                self._cache.forget_all_but(self._named())
+        if self._cache is not None:
+            self._cache.forget_all_but(self._named())
 
-    def _current(self, view: View) -> _Held:
-        """The index of the view's state, after taking over what changed in the store, by whichever process."""
+    def _of(self, view: View) -> _Held:
+        """What is held of the view's state; for a new state, nothing yet, and states without a name are let go."""
+        with self._lock:
+            if view.state not in self._held:
+                for state in self._held.keys() - self._named():
+                    del self._held[state]
+                self._held[view.state] = _Held(view)
+            return self._held[view.state]
+
+    def _current(self, held: _Held) -> Any:
+        """The index of the state, after taking over what changed in the store, by whichever process."""
         change = self._store.change()  # read first: a change in between shows as a higher number at the next search
-        held = self._held.get(view.state)
-        changes = self._store.changes(view.state, held.change) if held and held.change != change else []
-        if held is None or changes is None:
-            held = self._held[view.state] = self._made(view, change)
-            self._forget_others()
-        if changes:
+        changes: Sequence[Change] | None = None
+        if held.index is not None:
+            changes = self._store.changes(held.view.state, held.change) if held.change != change else []
+        if changes is None:
+            self._make(held)
+        elif changes:
             self._follow(held, changes)
         held.change = change
         if _is_flat(held.index) and held.index.ntotal > self._flat_limit and held.rebuilding is None:
             held.rebuilding = threading.Thread(target=self._rebuild, args=(held,), name="rebuild-index", daemon=True)
             held.rebuilding.start()
-        return held
+        return held.index
 
     def _follow(self, held: _Held, changes: Sequence[Change]) -> None:
         """At once, as FAISS looks through the whole index for what is to be removed."""
@@ -108,18 +122,13 @@ class Index:
         self._fill(held.index, numpy.array([number for number in there if there[number]], dtype=numpy.int64))
         held.kept = False
 
-    def _forget_others(self) -> None:
-        """Lets go of the states that no name stands for any more."""
-        for state in self._held.keys() - self._named():
-            del self._held[state]
-
     def _named(self) -> set[int]:
         return {self._store.view(name).state for name in self._store.collections()}
 
-    def _made(self, view: View, change: int) -> _Held:
-        """The kept index of a large collection, brought up to date, else a new one."""
-        numbers = self._store.passage_numbers(view)
-        kept = self._cache.read(view.state) if self._cache and len(numbers) > self._flat_limit else None
+    def _make(self, held: _Held) -> None:
+        """Takes the kept index of a large collection, brought up to date, else a new one."""
+        numbers = self._store.passage_numbers(held.view)
+        kept = self._cache.read(held.view.state) if self._cache and len(numbers) > self._flat_limit else None
         if kept is not None:
             there = numpy.sort(_numbers_in(kept))
             gone = numpy.setdiff1d(there, numbers, assume_unique=True)
@@ -127,14 +136,15 @@ class Index:
                 kept.remove_ids(gone)
             new = numpy.setdiff1d(numbers, there, assume_unique=True)
             self._fill(kept, new)
-            return _Held(view, kept, change, kept=not len(gone) and not len(new))
+            held.index, held.kept = kept, not len(gone) and not len(new)
+            return
         if len(numbers) <= self._flat_limit:
             halves = faiss.ScalarQuantizer.QT_fp16
             index = faiss.IndexIDMap2(faiss.IndexScalarQuantizer(self._dimension, halves, faiss.METRIC_INNER_PRODUCT))
         else:
             index = self._lists(numbers)
         self._fill(index, numbers)
-        return _Held(view, index, change)
+        held.index, held.kept = index, False
 
     def _lists(self, numbers: Numbers) -> Any:
         """An empty index of lists that has learnt from a sample of the vectors where its lists belong."""
@@ -158,7 +168,7 @@ class Index:
             numbers = self._store.passage_numbers(held.view)
             index = self._lists(numbers)
             self._fill(index, numbers)
-            with self._lock:
+            with held.lock:
                 held.index, held.change, held.kept = index, change, False
             log.info("the index of %s compares by lists now: %d passages", held.view.collection, len(numbers))
         except Exception:  # the old index still answers; the next search tries again
