@@ -112,7 +112,7 @@ def queue(target: Target, process: int, pool: ProcessPoolExecutor, seconds: floa
             random = np.random.default_rng(round(100 * share))
             arrivals = poisson(share * peak, int(share * peak * seconds), random)
             predicted = simulate(arrivals, random.choice(services, len(arrivals)), most=MOST_SMALL, together=together)
-            measured = pool.submit(overload.drive, target, 500, seconds, arrivals.tolist(), 0.3).result()
+            measured = pool.submit(overload.drive, target, 500, seconds, arrivals.tolist(), 0.0).result()
             sent = measured.good + measured.refused
             one = {"load": share, "predicted_p99": 1000 * float(np.percentile(predicted.times, 99) + passing)}
             one |= {"measured_p99": measured.good_p99, "predicted_refused": predicted.refused}

@@ -90,8 +90,11 @@ def drive(target: Target, connections: int, seconds: float, due: Sequence[float]
     free: deque[Client] = deque()
     for _ in range(connections):
         stream = target.connected()
-        stream.setblocking(False)  # with a time limit, each call would ask the kernel first whether it may
         free.append(Client(stream))
+        stream.sendall(requests[0])
+        while not free[-1].status():  # the service has taken the connection: hundreds at once would hold it up
+            pass
+        stream.setblocking(False)  # with a time limit, each call would ask the kernel first whether it may
         selector.register(stream, selectors.EVENT_READ, free[-1])
     resting: deque[tuple[float, Client]] = deque()
     sent, started, cpu = 0, time.perf_counter(), time.process_time()
