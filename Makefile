@@ -5,7 +5,7 @@ DEV := .venvs/dev/bin
 DRIVE := .venvs/dev/bin/python -m
 LOCK = $(UV) pip compile -q --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
 COMPOSE := docker compose
-# `PROFILE=production` after any task that touches containers, or COMPOSE_FILE in .env (docs/production.md).
+# `PROFILE=production` after any task that touches containers, or COMPOSE_FILE in .env (docs/how-to/production.md).
 ifeq ($(PROFILE),production)
 export COMPOSE_FILE := docker-compose.yml:docker-compose.production.yml
 endif

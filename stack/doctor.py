@@ -162,7 +162,9 @@ def state(root: Path) -> Iterator[Line]:
                 with closing(sqlite3.connect(f"file:{root / path}?mode=ro", uri=True)) as database:
                     found = str(database.execute(query).fetchone()[0])
             except (sqlite3.Error, TypeError) as error:
-                yield Line(BAD, "state", f"{path} cannot be read: {error}", "make restore FROM=… (docs/operations.md)")
+                yield Line(
+                    BAD, "state", f"{path} cannot be read: {error}", "make restore FROM=… (docs/how-to/operations.md)"
+                )
             else:
                 yield Line(GOOD, "state", f"{path} has schema {found}")
     backups = sorted((root / "var" / "backups").glob("backup-*.tar.gz"))

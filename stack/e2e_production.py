@@ -1,5 +1,6 @@
-"""`make e2e PROFILE=production`: from a default stack that was used to docs/production.md, in a copy of the project,
-and then what that page promises: a worker is killed in training, and replicas are replaced under traffic.
+"""`make e2e PROFILE=production`: moves a used default stack to production in a copy of the project, runs the commands
+of docs/how-to/production.md, and checks what that page promises: a worker is killed in training, and replicas are
+replaced under traffic.
 """
 
 import os
@@ -63,10 +64,12 @@ class Production(EndToEnd):
             step.result = steps.give_documents(rag, [self.settings.root / "rag" / "documents" / "faults.md"])
 
     def move(self) -> None:
-        """To the production stack, as docs/operations.md says, where users see the same."""
+        """To the production stack, as docs/how-to/operations.md says, where users see the same."""
         before = self.answers()
         [commands] = [
-            one for _, one in readme.blocks(self.settings.root / "docs" / "operations.md") if "make move" in one
+            one
+            for _, one in readme.blocks(self.settings.root / "docs" / "how-to" / "operations.md")
+            if "make move" in one
         ]
         for command in commands.splitlines():
             with self.report.step(command) as step:
@@ -128,7 +131,7 @@ class Production(EndToEnd):
             after = self.answers()
             if changed := [name for name in before if after[name] != before[name]]:
                 differences = "; ".join(f"{name}: before {before[name]}, after {after[name]}" for name in changed)
-                raise StepFailed(differences, "see docs/operations.md")
+                raise StepFailed(differences, "see docs/how-to/operations.md")
             step.result = ", ".join(f"{name} {value}" for name, value in after.items())
 
     def answers(self) -> dict[str, object]:
@@ -222,7 +225,7 @@ def run_chapters(stack: Production) -> None:
     """The whole story in order."""
     stack.begin_by_default()
     stack.move()
-    stack.follow_docs(stack.settings.root / "docs" / "production.md")
+    stack.follow_docs(stack.settings.root / "docs" / "how-to" / "production.md")
     stack.memory(MEMORY_LIMIT)
     stack.refuse_strangers()
     stack.predict()

@@ -92,7 +92,7 @@ def script(settings: Settings, compose: Compose | None, name: str, options: list
 def embed(settings: Settings, compose: Compose | None, options: list[str]) -> int:
     """Adds documents in bulk to those of `make run`; the exit code. Raises StepFailed."""
     if compose:
-        hint = "docker compose run --rm rag-embed documents --collection NAME (rag/docs/bulk.md)"
+        hint = "docker compose run --rm rag-embed documents --collection NAME (rag/docs/how-to/bulk.md)"
         raise StepFailed("the documents are in containers, where another container embeds", hint)
     if not options[:1] or not options[0]:
         raise StepFailed("nothing says what to embed", "make embed FROM=folder, or FROM=s3://bucket/prefix")

@@ -11,7 +11,7 @@ from secrets import token_bytes, token_hex
 
 SHORTEST, FEWEST_DIFFERENT = 20, 8  # characters, as for the services' own keys
 WEAK = ("changeme", "change-me", "password", "secret", "example", "default", "letmein", "qwerty", "12345", "your-key")
-KEY_FILES = ("api_keys", "rag_keys")  # one key a line; the services read them themselves (docs/serving.md)
+KEY_FILES = ("api_keys", "rag_keys")  # one key a line; the services read them themselves (docs/how-to/access.md)
 
 
 def fernet_key() -> str:
@@ -37,7 +37,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "api_keys": token_hex,
     "rag_keys": token_hex,
 }
-# Empty until somebody writes them: the credentials of databases and buckets elsewhere (docs/production.md).
+# Empty until somebody writes them: the credentials of databases and buckets elsewhere (docs/how-to/production.md).
 OPTIONAL = ("data_password", "data_s3", "mlflow_s3")
 
 

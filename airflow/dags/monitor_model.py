@@ -22,7 +22,7 @@ ABOUT = """
 
 The asset starts the pipeline's training DAG. The reports are in MLflow, in the experiment whose name ends with
 `-monitor`: one run for each window, one for each request. What it takes is in the pipeline file under `monitor`, and in
-docs/monitoring.md.
+docs/reference/monitoring.md.
 
 A dry run measures and says what it would do, and writes nothing.
 """

@@ -30,7 +30,7 @@ The collection answers as before until `promote`, and what others change in it m
 `POST /collections/NAME/rollback`, or *Versions* on the service's page. A file that the service cannot read is reported
 in the log of `read` and stops nothing; hidden files, and links that lead out of the folder, are left out. Where the
 service is busy a task waits, and where it is away it tries again for a minute. The figures are explained in the
-service's own docs/answers.md.
+rag/docs/how-to/evaluate.md.
 """
 
 

@@ -53,7 +53,9 @@ def monitor_found(context: Context, answer: Any) -> None:
     found = _fields(answer)
     if (found.get("drifted") or found.get("error_worse")) and not found["dry_run"]:
         where = f"{context['params']['config']}, version {found['version']}"
-        action = "The report is in MLflow, in the experiment whose name ends with -monitor (docs/monitoring.md)."
+        action = (
+            "The report is in MLflow, in the experiment whose name ends with -monitor (docs/reference/monitoring.md)."
+        )
         tell(found["text"], where, found["since"], action)
 
 

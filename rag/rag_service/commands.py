@@ -234,7 +234,7 @@ def _collection(settings: Settings, options: argparse.Namespace) -> int:
 
 def _move(settings: Settings, options: argparse.Namespace) -> int:
     if settings.store is None:
-        raise BadSettings("RAG_STORE names no database to move to.", "Set it, as docs/postgresql.md says.")
+        raise BadSettings("RAG_STORE names no database to move to.", "Set it, as docs/how-to/postgresql.md says.")
     from rag_service.store.move import move
     from rag_service.store.postgres import PostgresStore
 
@@ -259,7 +259,7 @@ def _work(settings: Settings, options: argparse.Namespace) -> int:
     if settings.store is None:
         raise BadSettings(
             "`work` adds what is uploaded to replicas over PostgreSQL, and RAG_STORE is not set.",
-            "Set RAG_STORE (docs/postgresql.md). Over SQLite there is one service, which adds by itself.",
+            "Set RAG_STORE (docs/how-to/postgresql.md). Over SQLite there is one service, which adds by itself.",
         )
     stopped = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):

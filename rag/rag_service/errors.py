@@ -201,7 +201,7 @@ class SparkStopped(_Worded):
 class SparkMissing(_Worded):
     title = "Spark is not installed"
     words = "Embedding in bulk needs PySpark and PyArrow, and they cannot be imported ({0})."
-    advice = "Install requirements-bulk.lock (docs/bulk.md), and Java 17 or newer."
+    advice = "Install requirements-bulk.lock (docs/how-to/bulk.md), and Java 17 or newer."
 
 
 class LoadFailed(RagError):
@@ -316,7 +316,7 @@ class UnfitModel(_Worded):
 class EngineMissing(_Worded):
     status, title = 503, "The engine is not installed"
     words = "RAG_ENGINE is torch, and PyTorch cannot be imported ({0})."
-    advice = "Install it (docs/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2."
+    advice = "Install it (docs/how-to/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2."
 
 
 class GeneratorFailed(RagError):

@@ -171,7 +171,7 @@ class Part:
 @dataclass(frozen=True)
 class Weights:
     """What a passage's place among the found ones is made of, in shares; each kind of score is first brought to 0..1.
-    The numbers were chosen by measurement (docs/decisions.md)."""
+    The numbers were chosen by measurement (docs/decisions/search.md)."""
 
     late: float = 0.9
     dense: float = 0.0

@@ -1,6 +1,6 @@
 """Killed at any moment of ingestion: the store opens, and every document is there whole or not at all.
 
-`RAG_TEST_KILLS` sets how often it is killed; the figure in docs/documents.md is of 100 times.
+`RAG_TEST_KILLS` sets how often it is killed; the figure in docs/reference/documents.md is of 100 times.
 """
 
 from __future__ import annotations

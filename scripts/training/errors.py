@@ -133,7 +133,7 @@ class NewerFormat(PipelineError):
     def __init__(self, what: str, found: object, known: int) -> None:
         super().__init__(
             f"{what} has format {found}, of a newer version of this program; this one reads up to {known}",
-            "Use the version that wrote it, or a later one (docs/operations.md, Upgrade).",
+            "Use the version that wrote it, or a later one (docs/how-to/operations.md, Upgrade).",
         )
 
 
@@ -153,7 +153,7 @@ class SourceAway(Interruption):
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(
             f"{place}: cannot be reached: {reason}",
-            "Are host and port right, is it up, and may this machine reach it? (In containers: docs/production.md.)",
+            "Check host and port, and that this machine may reach it (in containers: docs/how-to/production.md).",
         )
 
 

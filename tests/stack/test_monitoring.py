@@ -30,7 +30,9 @@ def program(*names: str) -> str:
     """The path of a program, which goes by these names. Without it the test is skipped, but not in CI."""
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no {names[0]} on PATH (docs/alerts.md)")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            f"there is no {names[0]} on PATH (docs/how-to/alerts.md)"
+        )
     return found
 
 
@@ -43,14 +45,14 @@ def test_each_alert_has_its_tests_and_is_explained() -> None:
     tested = [
         one for path in TESTS for test in yaml.safe_load(path.read_text())["tests"] for one in test["promql_expr_test"]
     ]
-    explained = (ROOT / "docs" / "alerts.md").read_text()
+    explained = (ROOT / "docs" / "how-to" / "alerts.md").read_text()
     for rule in RULES:
         name = rule["alert"]
         expected = [bool(one["exp_samples"]) for one in tested if name in one["expr"]]
         assert {True, False} <= set(expected), f"{name} is not seen both firing and quiet"
         assert rule["labels"]["severity"] in ("warning", "critical"), name
         assert set(rule["annotations"]) == {"summary", "action"}, name
-        assert f"| `{name}` |" in explained, f"docs/alerts.md does not explain {name}"
+        assert f"| `{name}` |" in explained, f"docs/how-to/alerts.md does not explain {name}"
 
 
 def test_the_configurations_are_valid() -> None:

@@ -108,7 +108,7 @@ def test_coverage_where_the_noise_depends_on_the_row(share: float) -> None:
 
 @pytest.mark.parametrize("wine", ["red", "white"])
 def test_coverage_on_the_real_wines(wine: str) -> None:
-    """Within 2 points on average; a single split has the chance of its own few rows on top (see docs/evaluation.md)."""
+    """Within 2 points on average; a single split varies more by chance (docs/reference/evaluation.md)."""
     table = real(wine)
     features, quality = table.drop(columns="quality"), table["quality"].to_numpy(float)
     train = np.random.default_rng(7).random(len(table)) < 0.6

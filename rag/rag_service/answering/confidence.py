@@ -65,7 +65,7 @@ FEATURES = (
 # manuals. Fitting gives an absent name less weight; near misses are recognised as well with this one.
 BY_HAND = (-1.0, -3.0, -3.0, -10.0, -4.0, -8.0)
 # The constant, then a weight for each: by logistic regression on questions of SQuAD 2.0, of which half are near misses
-# (benchmarks/answerable.py; judged on other articles than fitted to: docs/answers.md).
+# (benchmarks/answerable.py; judged on other articles than fitted to: docs/decisions/answering.md).
 _WEIGHTS = (
     -4.42, 1.96, 0.06, 1.57, -1.18, -0.26, 0.08, -0.14, -0.40, -1.05, 1.49, 4.77, 1.58, -1.73, -3.66, -1.03, 0.77,
     -0.02, 0.12, 0.07, -0.01, -0.25, -1.75, -0.20, -0.58, *BY_HAND,

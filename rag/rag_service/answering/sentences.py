@@ -14,9 +14,8 @@ from rag_service.search.maxsim import Places, Vectors, signs, token_cosines, wid
 from rag_service.search.merge import contradictions
 from rag_service.types import Block, BlockKind, Hit, Part, TokenVectors
 
-# Measured on 612 questions (docs/answers.md): what a sentence's passage counts for beside the sentence itself, and what
-# the question's numbers in it do; how far behind the first sentence another one is still evidence, and how many there
-# are at most.
+# Measured on 612 questions (docs/decisions/answering.md): the weights of a sentence's passage and of the question's
+# numbers in it; how far behind the best sentence another one is still evidence, and how many there are at most.
 _BY_PASSAGE = 0.1
 _BY_NUMBERS = 0.07
 _BY_NAMES = 0.1  # of rows and items, which are like each other but for what they are about

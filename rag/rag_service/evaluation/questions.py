@@ -32,7 +32,7 @@ _FEWEST_WORDS, _MOST_WORDS = 8, 45
 # People ask in fewer and other words than the text's. A question has this many words on either side of its answer;
 # one share of those that carry the subject is left out, another gives way to words from elsewhere in the document.
 # Chosen so that on half of XQuAD's articles the words of a made question and of a real one meet the right passage
-# equally often; on the other half they then do too (docs/answers.md).
+# equally often; on the other half they then do too (docs/decisions/answering.md).
 _REACH, _DROPPED, _FOREIGN = 8, 0.2, 0.4
 # What stands so near to the answer, in characters, may belong to it.
 _AROUND = 250

@@ -26,7 +26,7 @@ _AROUND_NAMES = re.compile(
 _CONTAINERS = frozenset("article center div form main section table tbody td tr".split())
 _NOTES = re.compile(r"note|admonition|callout|aside|tip|hint|warning")  # asides that documentation is made of
 _GENERATED_ID = re.compile(r"section|sect\d|level\d")  # elements whose id is their heading's words
-# Letters are counted without spaces. How they were chosen: docs/decisions.md.
+# Letters are counted without spaces. How they were chosen: docs/decisions/reading.md.
 _SENTENCE = 60  # letters outside of links from which on a block is text
 _SMALL_PAGE = 1000  # letters up to which a page is read as a whole but for its menus
 _TOO_LITTLE = 250  # letters: were less to stay, the page is read as a whole

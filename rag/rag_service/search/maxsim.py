@@ -1,6 +1,6 @@
 """Late interaction: each token of a question looks for its like in a passage; how like they are on average is the
 passage's score (Khattab and Zaharia, ColBERT, 2020: MaxSim). Token vectors are kept as their signs, one bit a number:
-a vector of 384 numbers takes 48 bytes, and the right passage is found as often (docs/decisions.md)."""
+a vector of 384 numbers takes 48 bytes, and the right passage is found as often (docs/decisions/search.md)."""
 
 from __future__ import annotations
 

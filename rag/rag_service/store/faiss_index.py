@@ -19,7 +19,7 @@ from rag_service.store.protocol import Change, Numbers, Store, Vectors, View
 
 # Up to FLAT_LIMIT vectors are compared one by one, as half floats: a third of the time that whole ones take. Beyond,
 # they stand in LISTS lists, one byte a number, and those of the PROBES lists nearest to the question are compared. All
-# measured: docs/decisions.md.
+# measured: docs/decisions/indexes.md.
 FLAT_LIMIT = 100_000
 LISTS = 1024
 PROBES = 24

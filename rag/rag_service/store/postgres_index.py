@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # Collections of fewer passages are compared one by one: the index is of all collections together, and would go through
 # many passages of others to find those of a small one.
 EXACT_LIMIT = 10_000
-# How many neighbours the search in the index keeps at once (recall against FAISS: docs/postgresql.md), and how many it
-# goes through for as many as were asked for of one collection.
+# How many neighbours the search in the index keeps at once (recall against FAISS: docs/how-to/postgresql.md), and how
+# many it scans at most to find as many as were asked for in one collection.
 _EF_SEARCH, _MOST_EF_SEARCH, _MOST_SCANNED = 100, 1000, 100_000
 _MINE = "SELECT c.id FROM chunks c JOIN names n ON n.document = c.document WHERE n.state = ? AND c.edition = ?"
 _LEAST_PGVECTOR = (0, 8)  # which goes on searching where others' passages were found

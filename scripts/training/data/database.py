@@ -49,7 +49,7 @@ def copy(place: str, shown: str, folder: Path) -> str:
     """
     form = _FORM.fullmatch(place)
     if form is None:
-        hint = "For example postgresql://reader@db.example.org/shop?table=public.wine; docs/data.md has more."
+        hint = "As postgresql://me@db.example.org/shop?table=public.wine (docs/how-to/databases-and-buckets.md)."
         raise SourceError("postgresql://…: expected ?table= or ?query= at the end of the address", hint)
     server, text = _server(form), form["text"].strip()
     rows = f"({text.rstrip('; ')}\n)"  # a comment may end the query

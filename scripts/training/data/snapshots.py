@@ -39,7 +39,7 @@ def take(place: str, renew: bool) -> Path:
     if copy is None:
         raise SourceError(
             f"{shown(place)}: expected an address that begins with postgresql:// or s3://",
-            "docs/data.md has an example of each.",
+            "docs/how-to/databases-and-buckets.md has an example of each.",
         )
     root = Path(os.environ.get("SNAPSHOTS_DIR") or SNAPSHOTS_DIR)
     home = root / hashlib.sha256(place.encode()).hexdigest()[:16]

@@ -41,7 +41,7 @@ def check(name: str, version: str, digest: str, signature: str) -> None:
     """Returns when one of the public keys signed this digest under this name. Raises WrongSignature."""
     keys = _public_keys()
     if not keys:
-        hint = "Set SIGNING_PUBLIC_KEYS to the folder with the training side's public keys; docs/promotion.md, Keys."
+        hint = "Set SIGNING_PUBLIC_KEYS to the folder with training's public keys (docs/reference/model-checks.md)"
         raise WrongSignature(name, version, f"expected a public key (*.pem) in {public_folder()}, found none", hint)
     trust = f"If you know where it comes from, sign it: `make sign VERSION={version}`; else do not use it."
     if not signature:
