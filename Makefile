@@ -56,6 +56,7 @@ secrets:  ## (production) make the secrets that are missing in var/secrets
 	@$(PYTHON) -m stack.secret_files write var/secrets
 
 up:  ## the whole stack as containers  [PROFILE=production]
+	@$(COMPOSE) version > /dev/null 2>&1 || { echo "docker compose does not work: install Docker with its Compose plugin (2.26 or newer), or use make demo, which needs no containers" >&2; exit 1; }
 	$(if $(findstring production,$(COMPOSE_FILE)),@$(PYTHON) -m stack.secret_files check var/secrets)
 	$(if $(DEFAULT_MODEL)$(MODEL_OF_CONFIG),DEFAULT_MODEL="$(or $(DEFAULT_MODEL),$(MODEL_OF_CONFIG))") $(COMPOSE) up --build --wait
 

@@ -92,11 +92,16 @@ def docker(
 
 
 def check_engine(root: Path, environment: Mapping[str, str]) -> None:
-    """Raises EngineMissing when no engine answers."""
+    """Raises EngineMissing when no engine answers, or it has no Compose."""
     try:
         docker(["info"], root, environment, seconds=30)
     except StepFailed as error:
         raise EngineMissing(str(error).splitlines()[-1]) from error
+    try:
+        docker(["compose", "version"], root, environment, seconds=30)
+    except StepFailed as error:
+        said = str(error).splitlines()[-1]
+        raise EngineMissing(said, "Docker has no Compose", "install Docker's Compose plugin, 2.26 or newer") from error
 
 
 def megabytes(text: str) -> float:

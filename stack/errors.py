@@ -4,7 +4,7 @@ StackError
 ├── PortTaken          another program listens where one of ours should
 ├── ProgramFailed      a program ended, or did not become healthy in time
 ├── StepFailed         a program answered, but not with what the step needs
-└── EngineMissing      no container engine answers
+└── EngineMissing      no container engine answers, or it has no Compose
 """
 
 
@@ -39,10 +39,7 @@ class StepFailed(StackError):
 
 
 class EngineMissing(StackError):
-    """No container engine answers."""
+    """No container engine answers, or it has no Compose."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(
-            f"no container engine answers ({said})",
-            "start Docker, or use `make demo`, which needs no containers",
-        )
+    def __init__(self, said: str, what: str = "no container engine answers", remedy: str = "start Docker") -> None:
+        super().__init__(f"{what} ({said})", f"{remedy}, or use `make demo`, which needs no containers")

@@ -25,20 +25,24 @@ def running(compose: Compose) -> bool:
 
 
 def configuration(settings: Settings, compose: Compose | None) -> dict[str, object]:
-    """The DAG's parameters, as the trigger form would give them. `TRIALS` is a number; `DATA`, with containers, a path
-    inside data/. Raises ValueError otherwise, StepFailed where the container has another pipeline file."""
+    """The DAG's parameters, as the trigger form would give them. Raises StepFailed for a wrong `TRIALS` or `DATA`, and
+    if the container has another pipeline file."""
     conf: dict[str, object] = {}
-    if settings.environment.get("TRIALS"):
-        conf["trials"] = int(settings.environment["TRIALS"])
+    if trials := settings.environment.get("TRIALS"):
+        if not trials.isdecimal() or int(trials) == 0:
+            raise StepFailed(f"TRIALS={trials}: expected a number of trials from 1 on", "for example TRIALS=20")
+        conf["trials"] = int(trials)
     if compose is None:
         conf |= {"config": str(settings.config), "name": settings.model_name}
         return conf | ({"data": str(settings.data)} if settings.data else {})
     file = inside(settings)
     trainer = compose.trainer()
     if compose.run("exec", "-T", trainer, "cat", file) != settings.config.read_text(encoding="utf-8"):
-        raise StepFailed(f"Airflow still sees the {file} of before", f"docker compose restart {trainer}")
+        raise StepFailed(f"Airflow still has an earlier version of {file}", f"docker compose restart {trainer}")
     if settings.data:
-        # The container sees the folder data/ and nothing else of this machine.
+        if not settings.data.is_relative_to(settings.root / "data"):
+            hint = "copy it into data/ and name it there; the container can read no other folder"
+            raise StepFailed(f"DATA={settings.data}: expected a file in the folder data/", hint)
         conf["data"] = f"data/{settings.data.relative_to(settings.root / 'data')}"
     return conf
 
@@ -49,7 +53,8 @@ def inside(settings: Settings) -> str:
         return settings.config.relative_to(settings.root).as_posix()
     except ValueError:
         raise StepFailed(
-            f"{settings.config}: the container sees pipeline.yaml and the folder pipelines/", "put the file there"
+            f"{settings.config}: expected pipeline.yaml or a file in the folder pipelines/",
+            "copy it into pipelines/; the container can read no other folder",
         ) from None
 
 
@@ -93,15 +98,15 @@ def embed(settings: Settings, compose: Compose | None, options: list[str]) -> in
     """Adds documents in bulk to those of `make run`; the exit code. Raises StepFailed."""
     if compose:
         hint = "docker compose run --rm rag-embed documents --collection NAME (rag/docs/how-to/bulk.md)"
-        raise StepFailed("the documents are in containers, where another container embeds", hint)
+        raise StepFailed("`make embed` is for `make run`, but the documents are in containers", hint)
     if not options[:1] or not options[0]:
-        raise StepFailed("nothing says what to embed", "make embed FROM=folder, or FROM=s3://bucket/prefix")
+        raise StepFailed("FROM= is missing: which documents?", "make embed FROM=folder, or FROM=s3://bucket/prefix")
     command = [settings.python("rag"), "-m", "rag_service", "embed", *options]
     return subprocess.run(command, cwd=settings.root, env=programs.embedding(settings), check=False).returncode
 
 
 def operate(settings: Settings, task: str, options: list[str]) -> int:
-    """Does `task`; its exit code. Raises StackError, and ValueError for options that are none."""
+    """Does `task`; returns its exit code. Raises StackError, and httpx.TransportError if Airflow stops answering."""
     compose: Compose | None = Compose(settings.root, settings.environment)
     if compose and not running(compose):
         compose = None
@@ -127,14 +132,15 @@ def main() -> int:
     except StackError as error:
         print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
         return 1
-    except ValueError:
+    except httpx.TransportError as error:
         print(
-            "TRIALS takes a number; DATA takes a file in the folder data/, because the container sees no other",
+            f"Airflow stopped answering ({type(error).__name__}); the run may still be active\n"
+            "  hint: see Airflow's page, and its log: `make logs`, or var/ with `make run`",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print("no longer followed; the run goes on in Airflow", file=sys.stderr)
+        print("Stopped following; the run continues in Airflow.", file=sys.stderr)
         return 0
 
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -338,9 +340,21 @@ def _explain(path: Path, root: yaml.Node, error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"])) or "(file)"
         found = "" if problem["type"] in ("missing", "value_error") else f", found {problem['input']!r}"
-        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        if problem["type"] == "extra_forbidden":
+            near = get_close_matches(where, _keys(Config), n=1)
+            message, found = "unknown key", f"; did you mean {near[0]}?" if near else ""
         sentences.append(f"{path}:{_line(root, problem['loc'])}: {where}: {message}{found}")
     return "\n".join(sentences)
+
+
+def _keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Every key of a section and of those inside it, dotted."""
+    for name, field in section.model_fields.items():
+        yield before + name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _keys(kind, f"{before}{name}.")
 
 
 def _line(node: yaml.Node, location: tuple[int | str, ...]) -> int:

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from stack import operate
+from stack.airflow_client import Airflow
 from stack.settings import Settings, read_settings
 
 PS = '{"Service":"airflow","ID":"aaaaaaaaaaaa"}'
@@ -150,7 +152,24 @@ def test_a_table_that_the_container_cannot_see_is_refused(
 ) -> None:
     (tmp_path / "elsewhere.csv").write_text("a\n1\n")
     assert do("train", DATA=str(tmp_path / "elsewhere.csv")) == 1
-    assert "in the folder data/" in capsys.readouterr().err
+    assert "elsewhere.csv: expected a file in the folder data/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trials", ["abc", "0", "-3", "2.5"])
+def test_trials_that_are_no_number_are_refused(beside: None, do: Do, trials: str, capsys) -> None:
+    assert do("train", TRIALS=trials) == 1
+    assert capsys.readouterr().err.startswith(f"TRIALS={trials}: expected a number of trials")
+
+
+def test_airflow_that_stops_answering_is_reported(
+    beside: None, airflow, do: Do, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def silent(*_: object) -> None:
+        raise httpx.ReadTimeout("timed out")
+
+    monkeypatch.setattr(Airflow, "follow", silent)
+    assert do("train", AIRFLOW_PORT=airflow[0]) == 1
+    assert "Airflow stopped answering (ReadTimeout); the run may still be active" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("containers")

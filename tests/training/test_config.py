@@ -24,13 +24,15 @@ def test_the_projects_own_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("addition", "line", "told"),
     [
-        ("search:\n  trails: 3\n", 6, "search.trails: unknown key"),
+        ("search:\n  trails: 3\n", 6, "search.trails: unknown key; did you mean search.trials?"),
         ("checks:\n  min_rows: many\n", 6, "checks.min_rows"),
         ("gate:\n  mode: maybe\n", 6, "gate.mode"),
         ("colour: red\n", 5, "colour: unknown key"),
+        ("target: quality\n", 5, "target: unknown key; did you mean data.target?"),
+        ("serving: {threshold: {label: a, precison: 0.9}}\n", 5, "did you mean serving.threshold.precision?"),
         ("search:\n  candidates: [xgboost, oracle]\n", 6, "search.candidates.1"),
         ("search:\n  engine: spark\n", 5, "set candidates: [xgboost]"),
-        ("serving:\n  alias: v1\n", 6, "serving.alias: Value error, 'v1' is a name of MLflow's own"),
+        ("serving:\n  alias: v1\n", 6, "serving.alias: 'v1' is a name of MLflow's own"),
         ("serving:\n  alias: Latest\n", 6, "'Latest' is a name of MLflow's own"),
         ("serving:\n  alias: a.b\n", 6, "expected letters, digits, _ and -, found 'a.b'"),
         ("monitor: {windows: 4, of: 3}\n", 5, "4 of the last 3 windows can never be"),

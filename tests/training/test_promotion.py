@@ -74,9 +74,9 @@ def test_dry_run_says_what_it_would_do_and_off_always_promotes(model: Model) -> 
 def test_going_back_twice_goes_back_twice_and_bars_both(model: Model) -> None:
     model.serve(POOR, FAIR, GOOD)
     assert [model.rollback()["version"] for _ in range(2)] == ["2", "1"]
-    with pytest.raises(ConfigError, match="no version to go back to from version 1") as caught:
+    with pytest.raises(ConfigError, match="version 1 is in production, and none served before it") as caught:
         model.rollback()
-    assert caught.value.hint == "Name one (--to, make rollback VERSION=): 2, 3."
+    assert caught.value.hint == "Choose one with --to (make rollback VERSION=): 2, 3."
     for data in (2, 3):
         answer = model.promote(data, gate={"mode": "off"})
         assert (answer["action"], failed(answer)) == ("refused", {"rolled_back"})
@@ -90,7 +90,7 @@ def test_a_person_brings_a_version_back(model: Model) -> None:
     assert model.rollback("2") == {"action": "rolled_back", "version": "2", "previous": "1"}
     assert model.promote()["action"] == "unchanged"
     assert model.rollback("2")["action"] == "unchanged"
-    with pytest.raises(ConfigError, match="no version '99'"):
+    with pytest.raises(ConfigError, match="has no version 99"):
         model.rollback("99")
 
 
@@ -151,9 +151,9 @@ def test_the_version_in_production_was_deleted(model: Model) -> None:
     model.serve(FAIR, GOOD)
     model.client.delete_model_version(model.name, "2")
     assert overview.status(model.config())["production"] is None
-    with pytest.raises(ConfigError, match="no version to go back to") as raised:
+    with pytest.raises(ConfigError, match="no version is in production, and none served before it") as raised:
         model.rollback()
-    assert raised.value.hint == "Name one (--to, make rollback VERSION=): 1."
+    assert raised.value.hint == "Choose one with --to (make rollback VERSION=): 1."
     assert model.rollback("1")["version"] == "1"
 
 

@@ -72,12 +72,13 @@ def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
         if to is None and present is not None:
             to = course(ledger.entries()).before(known)
         if to not in known:
-            none = f"'{config.name}': no version to go back to from {_named(present)}"
             others = ", ".join(version for version in known if version != present)
-            name_one = f"Name one (--to, make rollback VERSION=): {others}."
+            none_before = f"'{config.name}': {_named(present)} is in production, and none served before it"
             raise ConfigError(
-                none if to is None else f"no version '{to}'",
-                name_one if others else "Train another first: `make train`.",
+                none_before if to is None else f"'{config.name}' has no version {to}",
+                f"Choose one with --to (make rollback VERSION=): {others}."
+                if others
+                else "There is no other version: train one with `make train`.",
             )
         if to == present:
             log.info("nothing to do: version %s is %s already", to, config.serving.alias)
