@@ -1,4 +1,4 @@
-"""The question-answering service as a task sees it: its calls over HTTP, and which of its refusals are final."""
+"""A client of the question-answering service for tasks: its calls over HTTP, and which refusals are final."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ NOT_THERE, TOO_LARGE, BUSY = 404, 413, 429
 
 
 class Refused(AirflowFailException):
-    """The service refuses for good: trying again would not help."""
+    """A final refusal: trying again would not help."""
 
     def __init__(self, status: int, what: str) -> None:
         super().__init__(what)
@@ -27,15 +27,15 @@ class Refused(AirflowFailException):
 
 
 class Library:
-    """One collection of the service at RAG_URL. Every call raises Refused, or httpx's errors where the service is away;
-    where it is busy the call waits, as long as the task may run."""
+    """One collection of the service at RAG_URL. Every call raises Refused, or httpx's errors if the service does not
+    answer. If it is busy, the call waits, as long as the task may run."""
 
     def __init__(self, collection: str) -> None:
         self.collection = collection
         self.address = os.environ.get("RAG_URL", "http://127.0.0.1:8001")
 
     def copy(self) -> "Library":
-        """A copy to change beside the collection, in place of an earlier one; where there is no document yet, empty."""
+        """Makes NAME@next, a copy to change, and replaces an earlier one. It is empty if there is no document yet."""
         try:
             self._call("POST", f"/collections/{self.collection}/next")
         except Refused as refused:
@@ -44,7 +44,7 @@ class Library:
         return Library(f"{self.collection}@next")
 
     def promote(self) -> None:
-        """Lets the collection be what its copy is; what others changed meanwhile stays."""
+        """Replaces the collection by its copy; changes that others made meanwhile are kept."""
         self._call("POST", f"/collections/{self.collection}/promote")
 
     def names(self) -> dict[str, str]:
@@ -58,8 +58,8 @@ class Library:
         return found
 
     def give(self, name: str, file: Path) -> dict[str, Any]:
-        """Adds a file, in place of one of the same name, and returns its verdict. One that cannot be opened, or is
-        larger than a request may be, has failed like any other that cannot be read."""
+        """Adds a file or replaces the one of the same name, and returns its verdict: `failed` also if it cannot be
+        opened or is too large for a request."""
         try:
             content = file.open("rb")
         except OSError as error:
@@ -79,8 +79,8 @@ class Library:
         self._call("DELETE", f"/documents/{document}", params={"collection": self.collection})
 
     def evaluate(self, questions: int, gate: Mapping[str, float]) -> dict[str, Any]:
-        """Has the service ask itself questions made from the collection, and returns its report. Raises
-        AirflowFailException where it cannot, and AirflowException where the service was restarted meanwhile."""
+        """Has the service evaluate itself with questions made from the collection, and returns the report. Raises
+        AirflowFailException if it fails, and AirflowException if the service was restarted meanwhile."""
         wanted = {"collection": self.collection, "count": questions, "gate": dict(gate)}
         job = self._call("POST", "/evaluations", json=wanted)
         logged = -1
@@ -101,12 +101,12 @@ class Library:
         except Refused as refused:
             if refused.status != NOT_THERE:
                 raise
-            raise AirflowException(f"The service does not know job {job} any more: it was restarted.") from refused
+            raise AirflowException(f"The service was restarted and has lost job {job}.") from refused
 
     def _call(self, method: str, path: str, **content: Any) -> Any:
         url, headers = self.address + path, _key()
         while (response := httpx.request(method, url, headers=headers, timeout=TIMEOUT, **content)).status_code == BUSY:
-            log.info("%s %s has to wait: %s", method, path, _reason(response))
+            log.info("%s %s waits: %s", method, path, _reason(response))
             time.sleep(_seconds(response))
         if response.is_client_error:
             what = f"{method} {path} was refused ({response.status_code}): {_reason(response)}"
@@ -116,7 +116,7 @@ class Library:
 
 
 def _key() -> dict[str, str]:
-    """The header with the first key of RAG_API_KEY_FILE, where the service asks for keys."""
+    """The header with the first key of RAG_API_KEY_FILE, if the service requires keys."""
     file = os.environ.get("RAG_API_KEY_FILE")
     lines = Path(file).read_text(encoding="utf-8").splitlines() if file else []
     key = next((line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
@@ -124,13 +124,13 @@ def _key() -> dict[str, str]:
 
 
 def _seconds(response: httpx.Response) -> float:
-    """How long to wait: what the service asks for. A proxy in front may say a date instead of seconds, or nothing."""
+    """How long to wait, by Retry-After. A proxy in front may send a date instead of seconds, or nothing."""
     asked = response.headers.get("Retry-After", "")
     return float(asked) if asked.isdigit() else POLL_SECONDS
 
 
 def _reason(response: httpx.Response) -> str:
-    """What the service says: its errors are `application/problem+json`, with a hint."""
+    """The service's sentence: its errors are `application/problem+json`, with a hint."""
     try:
         problem = response.json()
         return f"{problem['detail']} {problem.get('hint') or ''}".strip()

@@ -1,4 +1,4 @@
-"""Look at the live traffic every hour; ask for training where it drifted, predictions went wrong, or new data came."""
+"""The DAG `monitor_model`: measures the live traffic every hour, and requests training after drift or with new data."""
 
 import json
 import os
@@ -13,25 +13,25 @@ from webhook import monitor_found
 SCHEDULE = os.environ.get("MONITOR_SCHEDULE") or "@hourly"  # a cron expression or preset; none: only by hand
 
 ABOUT = """
-### Live traffic asks for training
+### Measure the live traffic, and request training if needed
 
-| task | command | ends with |
+| task | command | result |
 | --- | --- | --- |
-| `monitor` | `pipeline.py monitor`, through `spark-submit` | the newest window measured; a report in MLflow |
-| `request_training` | `pipeline.py retraining` | the asset `training-request` updated, or skipped |
+| `monitor` | `pipeline.py monitor`, through `spark-submit` | the newest window is measured, with a report in MLflow |
+| `request_training` | `pipeline.py retraining` | the asset `training-request` is updated, or the task is skipped |
 
 The asset starts the pipeline's training DAG. The reports are in MLflow, in the experiment whose name ends with
-`-monitor`: one run for each window, one for each request. What it takes is in the pipeline file under `monitor`, and in
+`-monitor`: one run for each window, one for each request. The rules are in the pipeline file under `monitor`, and in
 docs/reference/monitoring.md.
 
-A dry run measures and says what it would do, and writes nothing.
+A dry run measures and reports what it would do, and writes nothing.
 """
-DRY_RUN = Param(False, type="boolean", title="Dry run", description="Measure and decide, write nothing.")
+DRY_RUN = Param(False, type="boolean", title="Dry run", description="Measure and decide, but write nothing.")
 
 
 def describe(request: Asset, context: Context, answer: Any) -> None:
-    """The request says which model it is about, and on which table that is trained: its own, not another. Raises
-    ValueError where the command's last line, which says so, is no JSON."""
+    """Adds to the request which model to train, and on which table: its own. Raises ValueError if the command's last
+    line is not JSON."""
     params, source = context["params"], json.loads(answer or "{}").get("source", "")
     context["outlet_events"][request].extra = {"config": params["config"], "name": params["name"], "data": source}
 
@@ -56,4 +56,4 @@ for pipeline in pipelines():
             outlets=[request],
             post_execute=partial(describe, request),
         )
-        monitor >> asked  # it finds in the tracking server what the first decided, by the id of this run
+        monitor >> asked  # it reads the decision from the tracking server, by the id of this run

@@ -1,4 +1,4 @@
-"""The DAG `refresh_documents`: the documents folder read again beside the old, and used where the answers are good."""
+"""The DAG `refresh_documents`: reads the documents folder into a copy, and uses the copy if its answers are good."""
 
 import logging
 import os
@@ -17,20 +17,20 @@ log = logging.getLogger(__name__)
 SCHEDULE = os.environ.get("DOCUMENTS_SCHEDULE") or "none"  # a cron expression or preset; none: only by hand
 
 ABOUT = """
-### The documents, read again and measured
+### Read the documents again, evaluate, and switch if the answers are good
 
-| task | does | ends with |
+| task | does | result |
 | --- | --- | --- |
-| `copy` | a copy of the collection, NAME@next | the copy; it costs no embedding |
-| `read` | every file of the documents folder, given to the copy | a verdict for each file in the log |
-| `evaluate` | questions made from the copy's documents | its figures in the log, or failed |
-| `promote` | only where both went well | the collection is what the copy was |
+| `copy` | copies the collection to NAME@next | the copy; nothing is embedded |
+| `read` | adds every file of the documents folder to the copy | a verdict for each file in the log |
+| `evaluate` | asks questions made from the copy's documents | figures in the log; fails if one misses its threshold |
+| `promote` | runs only if the other tasks succeeded | the copy replaces the collection |
 
-The collection answers as before until `promote`, and what others change in it meanwhile stays. To undo a promotion:
-`POST /collections/NAME/rollback`, or *Versions* on the service's page. A file that the service cannot read is reported
-in the log of `read` and stops nothing; hidden files, and links that lead out of the folder, are left out. Where the
-service is busy a task waits, and where it is away it tries again for a minute. The figures are explained in the
-rag/docs/how-to/evaluate.md.
+The collection answers as before until `promote`, and changes that others make in it meanwhile are kept. To undo a
+promotion: `POST /collections/NAME/rollback`, or *Versions* on the service's page. A file that the service cannot read
+is reported in the log of `read` and does not stop the others. Hidden files, and links that lead out of the folder, are
+left out. If the service is busy, a task waits; if it does not answer, the task tries again for a minute.
+rag/docs/how-to/evaluate.md explains the figures.
 """
 
 
@@ -39,13 +39,13 @@ def folder() -> Path:
     home = os.environ.get("PIPELINE_HOME", "/opt/pipeline")
     found = Path(home, os.environ.get("DOCUMENTS_DIR", "rag/documents"))  # an absolute one stays as it is
     if not found.is_dir():
-        raise AirflowFailException(f"There is no folder {found}. DOCUMENTS_DIR names the one with the documents.")
+        raise AirflowFailException(f"There is no folder {found}. Set DOCUMENTS_DIR to the folder with the documents.")
     return found
 
 
 def files_in(home: Path) -> dict[str, Path]:
-    """Each file at any depth by its place in the folder, but for hidden ones, and for links that lead out of it: what
-    they show is this machine's, and anyone who asks could read it."""
+    """Each file at any depth by its place in the folder. Hidden files and links that lead out of the folder are left
+    out: they could show other files of this machine to everybody who asks."""
     paths = {path.relative_to(home).as_posix(): path for path in sorted(home.rglob("*")) if path.is_file()}
     inside = home.resolve()
     return {
@@ -54,7 +54,7 @@ def files_in(home: Path) -> dict[str, Path]:
 
 
 def asked() -> dict[str, Any]:
-    """What the form says."""
+    """The values of the form."""
     return dict(get_current_context()["params"])
 
 
@@ -64,18 +64,18 @@ def the_copy() -> Library:
 
 @task
 def copy() -> None:
-    """What `read` changes and `evaluate` asks."""
+    """Makes the copy that `read` changes and `evaluate` asks."""
     Library(asked()["collection"]).copy()
 
 
 @task
 def read() -> None:
-    """Gives every file to the copy. One that cannot be read is reported, and stops nothing."""
+    """Adds every file to the copy. A file that cannot be read is reported and does not stop the others."""
     form, home = asked(), folder()
     library = the_copy()
     files = files_in(home)
     if not files:
-        raise AirflowFailException(f"{home} holds no file.")
+        raise AirflowFailException(f"{home} has no files.")
     counts: Counter[str] = Counter()
     for number, (name, path) in enumerate(files.items(), start=1):
         verdict = library.give(name, path)
@@ -87,13 +87,13 @@ def read() -> None:
             if name not in files:
                 library.remove(document)
                 counts["removed"] += 1
-                log.info("%s removed: it is not in %s any more", name, home)
+                log.info("%s removed: it is no longer in %s", name, home)
     log.info("%s", ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 
 @task
 def evaluate() -> None:
-    """Fails where a figure is below its threshold, or could not be measured."""
+    """Fails if a figure misses its threshold or could not be measured."""
     form = asked()
     report = the_copy().evaluate(form["questions"], form["gate"])
     for name, figure in report["figures"].items():
@@ -127,20 +127,20 @@ def promote() -> None:
             False,
             type="boolean",
             title="Follow removals",
-            description="Remove from the collection what is not in the folder, also what was uploaded by hand.",
+            description="Remove documents that are not in the folder, including those uploaded by hand.",
         ),
         "questions": Param(150, type="integer", minimum=1, maximum=2000, title="Questions"),
         "gate": Param(
             {"recall@4": 0.8, "answer_containment": 0.7},
             type="object",
             title="Thresholds",
-            description="The least that each figure must reach (the most for ece and quotes).",
+            description="The minimum for each figure (for ece and quotes the maximum).",
             additionalProperties={"type": "number"},
         ),
     },
 )
 def refresh_documents() -> None:
-    """One after the other; a failure leaves the collection as it was."""
+    """One task after the other; a failure leaves the collection unchanged."""
     copy() >> read() >> evaluate() >> promote()
 
 

@@ -1,4 +1,4 @@
-"""The DAG `score_table`: one command, which predicts every row of a table."""
+"""The DAG `score_table`: one command that predicts every row of a table."""
 
 from datetime import timedelta
 
@@ -8,13 +8,13 @@ from tasks import SPARK_SUBMIT, command, pipelines
 ABOUT = """
 Predicts every row of a table with the model in production, or with another version of it.
 
-| task | runs | leaves |
+| task | command | result |
 | --- | --- | --- |
 | `score` | `pipeline.py score` | a folder of Parquet or CSV files: every column of the table, and the predictions |
 
-Put the table into the folder `data/` and press the triangle at the top. The rows that the model does not take are set
-aside in a folder beside the output, each with its reasons; the last line of the log says how many there are. Nothing is
-written before all of it is, and an earlier result stays unless you say that it may be replaced.
+Put the table into the folder `data/` and press the triangle at the top. Rows that the model does not accept go to a
+folder beside the result, each with its reasons; the last line of the log counts them. The result appears only when it
+is complete, and replaces an earlier one only if you allow it.
 """
 
 # Besides those of tasks.py.
@@ -38,14 +38,14 @@ FIELDS = {
         minLength=1,
         maxLength=500,
         title="Table",
-        description="A CSV or Parquet file or a glob, seen from the project's folder, or an address: s3://…",
+        description="A CSV or Parquet file or a glob, relative to the project's folder, or an address: s3://…",
     ),
     "output": Param(
         "scored/new",
         type="string",
         pattern="^scored/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         title="Result",
-        description="A folder in scored/, the one place where the tasks may write.",
+        description="A folder in scored/, the only one where this task may write.",
     ),
     "format": Param("parquet", type="string", enum=["parquet", "csv"], title="Format of the result"),
     "version": Param(
@@ -53,7 +53,7 @@ FIELDS = {
         type=["null", "integer"],
         minimum=1,
         title="Version",
-        description="Of the model. Empty: the one in production.",
+        description="The model's version. Empty: the one in production.",
     ),
     "overwrite": Param(False, type="boolean", title="Replace an earlier result"),
 }

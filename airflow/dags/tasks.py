@@ -1,6 +1,6 @@
-"""How a task runs one command of the project, and which pipeline files there are.
+"""Runs a command of the project as a task, and finds the pipeline files.
 
-Nothing of the training job is imported here; it lives in an environment of its own, `$TRAINING_HOME`.
+Nothing of the training job is imported here; it has its own environment, `$TRAINING_HOME`.
 """
 
 import os
@@ -21,7 +21,7 @@ from webhook import task_failed
 
 PIPELINE_HOME = os.environ.get("PIPELINE_HOME", "/opt/pipeline")
 TRAINING_HOME = os.environ.get("TRAINING_HOME", "/opt/training")
-FINAL = (1, 2)  # exit codes: refused, wrong use. The same input gets the same answer; other codes are accidents.
+FINAL = (1, 2)  # exit codes: refused, wrong use. Trying again would not help; other codes are temporary faults.
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 NAME = Param(
     None,
@@ -40,7 +40,7 @@ class Pipeline:
     name: str | None = None
 
     def settings(self, usual: str, fields: Mapping[str, Param]) -> dict[str, Any]:
-        """What all DAGs have in common, for `DAG` itself: Airflow shows the file that calls it as a DAG's source.
+        """The arguments that all DAGs share. The caller makes the `DAG`: Airflow shows its file as the DAG's source.
 
         `train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file.
         """
@@ -56,7 +56,7 @@ class Pipeline:
         }
 
     def asset(self, usual: str) -> Asset:
-        """`training-request` is updated when training is asked for, `production-model` when the alias moved."""
+        """`training-request` is updated when training is requested, `production-model` when the alias moved."""
         name = f"{usual}-{self.name}" if self.name else usual
         return Asset(name=name, uri=f"model://{name}")
 
@@ -64,8 +64,8 @@ class Pipeline:
 def pipelines() -> list[Pipeline]:
     """`pipeline.yaml`, and each file of the folder `pipelines/` (PIPELINES_DIR).
 
-    One that gives no name, or a name that is taken, goes by its file's name: its DAGs are there, and their `check` says
-    what is wrong with it.
+    A file without a name, or with a name that is taken, goes by its file's name: its DAGs exist, and their `check`
+    reports what is wrong.
     """
     home = Path(PIPELINE_HOME)
     found, taken = [Pipeline("pipeline.yaml")], {"model", "table"}
@@ -97,7 +97,7 @@ OPTIONS = (
     '--config "$PIPELINE_CONFIG" ${DATA_SOURCE:+--data "$DATA_SOURCE"} ${MODEL_NAME:+--name "$MODEL_NAME"} '
     '${TRIALS:+--trials "$TRIALS"} ${GATE:+--gate "$GATE"}'
 )
-# A run that a request started has no form: which model it is about, and on which table, comes with the request.
+# A run that a request started has no form: the request names the model and the table.
 REQUESTED = "(triggering_asset_events.values() | map('last') | map(attribute='extra') | list + [params])[0]"
 ENVIRONMENT = {
     # `get`, because not every DAG has all of these fields.
@@ -112,14 +112,14 @@ ENVIRONMENT = {
     "SPARK_SUBMIT_OPTS": f'"-Dlog4j2.configurationFile={PIPELINE_HOME}/scripts/conf/log4j2.properties" '
     f'"-XX:SharedArchiveFile={TRAINING_HOME}/spark-classes.jsa" -Xlog:cds*=off',
     "SPARK_MASTER": os.environ.get("SPARK_MASTER", "local[2]"),
-    "PYTHONUNBUFFERED": "1",  # or the result on stdout would come behind the reason on stderr
+    "PYTHONUNBUFFERED": "1",  # otherwise the result on stdout would come after the reason on stderr
 }
 PYTHON = '"$TRAINING_HOME/bin/python" scripts/pipeline.py'
 SPARK_SUBMIT = '"$TRAINING_HOME/bin/spark-submit" --master "$SPARK_MASTER" scripts/pipeline.py'
 
 
 class _Hook(SubprocessHook):
-    """Keeps exit code and last line, which the operator's exceptions do not have."""
+    """Keeps the exit code and the last line, which the operator's exceptions do not have."""
 
     result = SubprocessResult(exit_code=-1, output="")  # of a command that was not started
 
@@ -129,10 +129,10 @@ class _Hook(SubprocessHook):
 
 
 class Command(BashOperator):
-    """A command of the project: exit code 99 skips the task and what follows, 1 and 2 are never tried again.
+    """A command of the project: exit code 99 skips the task and those after it, 1 and 2 are never tried again.
 
-    Why it was skipped, the last line of its output, is `skipped` in the task state store (under Storage in its page):
-    Airflow's Task SDK has no call that writes a note.
+    The reason for skipping, the last line of its output, is `skipped` in the task state store (*Storage* on the task's
+    page), because Airflow's Task SDK has no call that writes a note.
     """
 
     @cached_property
@@ -149,14 +149,14 @@ class Command(BashOperator):
             raise
         except AirflowException as error:
             if self.subprocess_hook.result.exit_code in FINAL:
-                raise AirflowFailException("Refused, and not tried again: the message above says why.") from error
+                raise AirflowFailException("Refused and not tried again; the reason is above.") from error
             raise
 
 
 def command(task_id: str, bash_command: str, variables: Mapping[str, str] | None = None, **options: Any) -> Command:
     """A task that runs one command in the project's folder, stopped as a whole process group when the task is.
 
-    `variables` are in its environment besides the usual ones.
+    `variables` are added to its environment.
     """
     return Command(
         task_id=task_id,

@@ -1,4 +1,4 @@
-"""Check the data, train, promote, verify: each task is one command that can be pasted into a terminal."""
+"""The DAG `train_model`: check, train, promote, verify. Each task is one command that also runs in a terminal."""
 
 from datetime import timedelta
 
@@ -6,24 +6,24 @@ from airflow.sdk import DAG, Param
 from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, command, pipelines
 
 ABOUT = """
-### A CSV becomes a served model
+### Train a model on a table, and serve it if it is better
 
-| task | command | ends with |
+| task | command | result |
 | --- | --- | --- |
-| `check` | `pipeline.py check` | every row read and judged; a bad file fails here, by row and column |
-| `train` | `pipeline.py train`, through `spark-submit` | the winner, signed: a new version in the registry |
-| `promote` | `pipeline.py promote` | the alias moved; skipped where the gate refuses: its *Storage* says why |
-| `verify` | `pipeline.py verify` | the service serves that version, or refused it and the alias is back |
+| `check` | `pipeline.py check` | every row is checked; a bad file fails here, with rows and columns |
+| `train` | `pipeline.py train`, through `spark-submit` | the best candidate is a new, signed version in the registry |
+| `promote` | `pipeline.py promote` | the alias moves; skipped if the gate refuses: *Storage* shows the reasons |
+| `verify` | `pipeline.py verify` | the service serves the version; if it refused it, the alias moves back |
 
-The monitor starts it through the asset `training-request`, when live traffic or a changed data file calls for it.
-Press the triangle at the top to start it yourself. Each field may stay empty: then the pipeline file decides. A file of
-your own goes into the folder `data/`; write `data/your-file.csv` as the data source, and its columns into a pipeline
-file. Each file in `pipelines/` has DAGs of its own.
+The monitor starts this DAG through the asset `training-request` if live traffic or a changed data file requires it.
+To start it yourself, press the triangle at the top. An empty field means: as configured in the pipeline file. To train
+on your own file, put it into the folder `data/`, enter `data/your-file.csv` as the data source, and describe its
+columns in a pipeline file. Each file in `pipelines/` has its own DAGs.
 
-Running it again without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final and
-not tried again; anything else that goes wrong, such as a part that was killed, is tried up to three times more. The
-asset `production-model` is updated when a run moved the alias and the service took the version; where the alias was
-there already, `verify` checks and is skipped.
+Another run without new data, configuration or code changes nothing. A refusal (bad data, or the gate) is final; any
+other failure, such as a killed process, is tried up to three times more. The asset `production-model` is updated if a
+run moved the alias and the service accepted the version. If the alias named it before, `verify` checks the service and
+is skipped.
 """
 
 FIELDS = {
@@ -32,8 +32,8 @@ FIELDS = {
         type=["null", "string"],
         maxLength=500,
         title="Data source",
-        description="A CSV or Parquet file or a glob, seen from the project's folder, or an address: s3://… Empty: as "
-        "configured.",
+        description="A CSV or Parquet file or a glob, relative to the project's folder, or an address: s3://… Empty: "
+        "as configured.",
     ),
     "trials": Param(
         None,
@@ -41,14 +41,15 @@ FIELDS = {
         minimum=1,
         maximum=1000,
         title="Trials",
-        description="How many candidates the search tries. Empty: as configured.",
+        description="The number of candidates that the search tries. Empty: as configured.",
     ),
     "gate": Param(
         None,
         type=["null", "string"],
         enum=[None, "enforce", "dry_run", "off"],
         title="Gate",
-        description="What happens to a challenger that is not better. Empty: as configured.",
+        description="enforce: promote only a better model; dry_run: judge, move nothing; off: promote always. Empty: "
+        "as configured.",
     ),
 }
 
@@ -59,4 +60,4 @@ for pipeline in pipelines():
         train = command("train", f"{SPARK_SUBMIT} train {OPTIONS}", execution_timeout=timedelta(hours=2))
         promote = command("promote", f"{PYTHON} promote {OPTIONS} --skip")
         verify = command("verify", f"{PYTHON} verify {OPTIONS} --skip", outlets=[pipeline.asset("production-model")])
-        check >> train >> promote >> verify  # each finds what the one before left in the tracking server
+        check >> train >> promote >> verify  # each reads the results of the one before from the tracking server

@@ -1,11 +1,11 @@
-"""Everything that can go wrong in this service.
+"""All errors of this service.
 
 PredictionApiError
 ├── StartRefused     the process cannot start; one line, exit code 2
 ├── RequestRefused   one request is answered with application/problem+json; a subclass for each cause
 ├── RegistryAway     the registry did not answer, or not in its own protocol
 │   └── NotThere     the registry answers that it does not have what was asked for
-└── ModelRefused     a version is not served, and the live one goes on; a subclass for each cause
+└── ModelRefused     a version is not served, and the live one stays; a subclass for each cause
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 from pydantic import ValidationError
 
-MOST_COMPLAINTS = 20  # enough to see the pattern; a hostile body must not make a report larger than itself
+MOST_COMPLAINTS = 20  # enough to show a pattern; a hostile body must not cause a report larger than itself
 Place = tuple[str | int, ...]  # keys and row numbers from the outside in
 
 
@@ -30,14 +30,14 @@ class Complaint:
 
 
 def complaints_of(error: ValidationError, place: Place = (), depth: int = 4) -> list[Complaint]:
-    """What Pydantic found in the document at `place`, at most 20 times; of each inner place so many keys."""
+    """What Pydantic found in the document at `place`, at most 20 complaints, each with at most `depth` inner keys."""
     found = error.errors(include_url=False, include_input=False)[:MOST_COMPLAINTS]
     inner = [tuple(key[:100] if isinstance(key, str) else key for key in one["loc"][:depth]) for one in found]
     return [Complaint((*place, *keys), one["msg"]) for keys, one in zip(inner, found, strict=True)]
 
 
 class PredictionApiError(Exception):
-    """The root. `detail` says what happened this time, `title` and `hint` what this kind is and what to do about it."""
+    """The root. `detail` says what happened; `title` and `hint` describe the kind of error and what to do."""
 
     title: ClassVar[str]
     hint: ClassVar[str]
@@ -78,15 +78,15 @@ class RequestRefused(PredictionApiError):
 
 
 class MalformedRequest(RequestRefused, status=400, title="Malformed request"):
-    hint = "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it."
+    hint = "Send HTTP/1.1 as in RFC 9110 and RFC 9112."
 
 
 class WrongKey(RequestRefused, status=401, title="No valid key", headers={"WWW-Authenticate": "Bearer"}):
-    hint = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
+    hint = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; the operator of the service has it."
 
 
 class ForeignOrigin(RequestRefused, status=403, title="Calls from other sites' pages are refused"):
-    hint = "If that page may call this service, set API_ALLOWED_HOSTS on the server to its host name."
+    hint = "To allow that page, set API_ALLOWED_HOSTS on the server to its host name."
 
 
 class NotFound(RequestRefused, status=404, title="Not found"):
@@ -94,7 +94,7 @@ class NotFound(RequestRefused, status=404, title="Not found"):
 
 
 class UnknownModel(RequestRefused, status=404, title="This model is not served"):
-    hint = "GET /models lists what is served. Without a version in the path, whichever is live answers."
+    hint = "GET /models lists the served models. Without a version in the path, the live version answers."
 
 
 class MethodNotAllowed(RequestRefused, status=405, title="Method not allowed"):
@@ -102,7 +102,7 @@ class MethodNotAllowed(RequestRefused, status=405, title="Method not allowed"):
 
 
 class TooSlow(RequestRefused, status=408, title="The request took too long to arrive"):
-    hint = "Send it again over a better connection, in smaller parts, or raise API_REQUEST_SECONDS on the server."
+    hint = "Send it again in smaller parts or over a faster connection, or raise API_REQUEST_SECONDS on the server."
 
 
 class BodyTooLarge(RequestRefused, status=413, title="Body too large"):
@@ -111,7 +111,7 @@ class BodyTooLarge(RequestRefused, status=413, title="Body too large"):
 
 class WrongContentType(RequestRefused, status=415, title="Unsupported content type"):
     hint = (
-        "Send JSON in UTF-8, uncompressed, as 'application/json'; /predict/batch and /invocations take 'text/csv' too."
+        "Send uncompressed JSON in UTF-8 as 'application/json'; /predict/batch and /invocations also accept 'text/csv'."
     )
 
 
@@ -120,17 +120,17 @@ class UnknownHost(RequestRefused, status=421, title="Unknown host name"):
 
 
 class NotJson(RequestRefused, status=422, title="The body is not valid JSON"):
-    hint = "Send one JSON document in UTF-8, each name once in an object; /docs shows an example that fits the model."
+    hint = "Send one JSON document in UTF-8, with each name once per object; /docs shows an example for the model."
 
 
 class NotCsv(RequestRefused, status=422, title="The body is not valid CSV"):
-    hint = "Send UTF-8 text: a line with the names of the features, then a line per row; quote as RFC 4180 says."
+    hint = "Send UTF-8 text: a line with the names of the features, then a line per row, quoted as in RFC 4180."
 
 
 class WrongContent(RequestRefused, status=422, title="The input does not fit the model"):
     hint = (
-        "Give every feature of the model once, with its type; GET /model or /models/NAME/model lists them, /docs shows "
-        "an example."
+        "Give every feature of the model once, with its type. GET /model or /models/NAME/model lists the features, "
+        "/docs shows an example."
     )
 
     def __init__(self, complaints: Sequence[Complaint]) -> None:
@@ -145,11 +145,11 @@ class WrongContent(RequestRefused, status=422, title="The input does not fit the
 
 
 class WrongFeedback(RequestRefused, status=422, title="The feedback does not fit"):
-    hint = 'Send {"id": that of the answer, "actual": the true value}; row n of a batch has the id "<id>.<n>", from 0.'
+    hint = 'Send {"id": the id of the answer, "actual": the true value}; row n of a batch, from 0, has the id <id>.<n>.'
 
 
 class TooBusy(RequestRefused, status=429, title="Too busy", headers={"Retry-After": "1"}):
-    hint = "Wait for the seconds in Retry-After and send it again; for many rows use fewer, larger batches."
+    hint = "Wait the seconds in Retry-After and send it again; for many rows use fewer, larger batches."
 
 
 class TooManyConnections(RequestRefused, status=429, title="Too many connections", headers={"Retry-After": "1"}):
@@ -157,31 +157,31 @@ class TooManyConnections(RequestRefused, status=429, title="Too many connections
 
 
 class HeadTooLarge(RequestRefused, status=431, title="Request head too large"):
-    hint = "Send fewer or shorter headers; what is to be predicted belongs into the body."
+    hint = "Send fewer or shorter headers; the features belong in the body."
 
 
 class InternalError(RequestRefused, status=500, title="Internal error"):
     hint = "This is a fault of the service; its log has the details under this request id."
 
 
-class PredictionFailed(RequestRefused, status=500, title="The model gave no usable prediction"):
-    hint = "The input was accepted, so the model is at fault: roll back to an earlier version."
+class PredictionFailed(RequestRefused, status=500, title="The model returned no usable prediction"):
+    hint = "The input was accepted, so the fault is in the model: roll back to an earlier version."
 
 
 class NoModel(RequestRefused, status=503, title="No model is loaded"):
-    hint = "Train and promote a model; GET /readyz says what the registry answers and what was refused."
+    hint = "Train and promote a model. GET /readyz shows what the registry answers and which version was refused."
 
 
-class NoRoom(RequestRefused, status=503, title="No room to work on the table"):
-    hint = "Send it again later or in parts; on the server, see that the folder for temporary files (TMPDIR) has room."
+class NoRoom(RequestRefused, status=503, title="No room for the table"):
+    hint = "Send it again later or in parts; on the server, free space in the folder for temporary files (TMPDIR)."
 
 
-class FeedbackNotKept(RequestRefused, status=503, title="Feedback cannot be kept now"):
-    hint = "Send it again later; on the server, see that PREDICTION_LOG_DIR is set, is writable and has room."
+class FeedbackNotKept(RequestRefused, status=503, title="Feedback cannot be stored now"):
+    hint = "Send it again later; on the server, check that PREDICTION_LOG_DIR is set, is writable and has room."
 
 
 class HistoryUnavailable(RequestRefused, status=503, title="The model's history cannot be read"):
-    hint = "Predictions go on. Check that the tracking server runs and that MLFLOW_TRACKING_URI names it."
+    hint = "Predictions continue. Check that the tracking server runs and that MLFLOW_TRACKING_URI is its address."
 
 
 class ModelRefused(PredictionApiError):
@@ -189,12 +189,12 @@ class ModelRefused(PredictionApiError):
         cls.title = title
 
 
-class ArtifactUnavailable(ModelRefused, title="Its file cannot be fetched, or not be kept."):
-    hint = "Check that the version holds model.onnx, that the server proxies artifacts and that MODELS_DIR is writable."
+class ArtifactUnavailable(ModelRefused, title="Its file cannot be downloaded or stored."):
+    hint = "Check that the version has model.onnx, that the server proxies artifacts and that MODELS_DIR is writable."
 
 
 class DigestMissing(ModelRefused, title="It has no tag model_sha256."):
-    hint = "Register versions through the training job, which sets the tag model_sha256."
+    hint = "Register versions with the training job, which sets the tag model_sha256."
 
 
 class DigestMismatch(ModelRefused, title="The file's SHA-256 differs from the registry's tag."):
@@ -202,30 +202,30 @@ class DigestMismatch(ModelRefused, title="The file's SHA-256 differs from the re
 
 
 class SignatureMissing(ModelRefused, title="It has no tag model_signature."):
-    hint = "If you know where the version comes from, sign it (`make sign VERSION=`); training signs what it registers."
+    hint = "If you trust the version, sign it (`make sign VERSION=`); training signs what it registers."
 
 
-class SignatureWrong(ModelRefused, title="Its signature is of another file, another name, or a key that is not valid."):
-    hint = "Find out who changed the file or a tag, or retired the key; sign what you vouch for (`make sign VERSION=`)."
+class SignatureWrong(ModelRefused, title="Its signature is for another file or name, or by an invalid key."):
+    hint = "Find out who changed the file or a tag, or retired the key; sign what you trust (`make sign VERSION=`)."
 
 
 class NoPublicKey(ModelRefused, title="There is no public key, so no signature can be checked."):
-    hint = "Set SIGNING_PUBLIC_KEYS to the folder with the training side's public keys; it is read at each look."
+    hint = "Set SIGNING_PUBLIC_KEYS to the folder with training's public keys; the service reads it at each poll."
 
 
-class UnsafeGraph(ModelRefused, title="The file is no ONNX model, cannot run, or refers to other files."):
+class UnsafeGraph(ModelRefused, title="The file is not an ONNX model, cannot run, or refers to other files."):
     hint = "Export the model as one self-contained ONNX file."
 
 
-class WrongContract(ModelRefused, title="The contract in the file is missing, malformed or not of its graph."):
+class WrongContract(ModelRefused, title="The contract in the file is missing, malformed or does not fit the graph."):
     hint = "Export the model with the training job, which writes the contract."
 
 
-class GoldenMismatch(ModelRefused, title="Replaying the golden rows gave other predictions than training did."):
-    hint = "The graph and its contract are of different models, or this ONNX Runtime computes differently: train again."
+class GoldenMismatch(ModelRefused, title="Its predictions for the golden rows differ from those of training."):
+    hint = "Graph and contract belong to different models, or this ONNX Runtime computes differently: train again."
 
 
-class NoRoomForModel(ModelRefused, title="It would take more memory than there is for models."):
+class NoRoomForModel(ModelRefused, title="It needs more memory than is left for models."):
     hint = "Train a smaller model (fewer or shallower trees), serve fewer models, or raise API_MODELS_MB and the limit."
 
     @classmethod
@@ -233,9 +233,9 @@ class NoRoomForModel(ModelRefused, title="It would take more memory than there i
         return "no-room"
 
 
-class UnsafeName(ModelRefused, title="Its name cannot be a folder's."):
+class UnsafeName(ModelRefused, title="Its name cannot be used for a folder."):
     hint = "Register it under another name."
 
 
-class SandboxKilled(ModelRefused, title="The process that tried it was killed from outside; no verdict on the model."):
-    hint = "It is tried again by itself. If it happens again, give the service more memory."
+class SandboxKilled(ModelRefused, title="The process that checked it was killed from outside, so it was not judged."):
+    hint = "The service checks it again by itself. If this repeats, give the service more memory."

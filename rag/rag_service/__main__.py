@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rag_service", description="Answers from your documents.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="answer over HTTP on RAG_HOST and RAG_PORT")
+    serve = commands.add_parser("serve", help="serve over HTTP on RAG_HOST and RAG_PORT")
     serve.set_defaults(run=_serve)
     add_commands(commands)
     health = commands.add_parser("health", help="exit 0 if the service on RAG_PORT is ready")

@@ -71,7 +71,7 @@ def _traces(settings: Settings, metrics: Metrics) -> Traces | None:
     if not settings.traces:
         return None
     if not settings.mlflow_tracking_uri:
-        raise BadSettings("RAG_TRACES is on, and MLFLOW_TRACKING_URI is not set.", "Set both, or neither.")
+        raise BadSettings("RAG_TRACES is on, but MLFLOW_TRACKING_URI is not set.", "Set both, or neither.")
     from rag_service.telemetry.traces import Traces  # OpenTelemetry's packages, which nothing else needs
 
     return Traces(settings.mlflow_tracking_uri, metrics)

@@ -66,13 +66,13 @@ def add_commands(commands: Any) -> None:
     move = commands.add_parser("move", help="copy the SQLite store of RAG_DATA_DIR into the database of RAG_STORE")
     move.set_defaults(run=_move)
     _command(commands, "mcp", "tools for assistants on standard input and output (Model Context Protocol)", _mcp)
-    work = commands.add_parser("work", help="add what is uploaded to replicas over PostgreSQL, until it is stopped")
+    work = commands.add_parser("work", help="add uploads that wait in PostgreSQL, until it is stopped")
     work.set_defaults(run=_work)
     _add_eval(commands)
 
 
 def _add_eval(commands: Any) -> None:
-    command = commands.add_parser("eval", help="ask questions whose answers are known; prints how well it does")
+    command = commands.add_parser("eval", help="ask questions with known answers and print the figures")
     command.add_argument(
         "--questions",
         type=Path,
@@ -85,7 +85,7 @@ def _add_eval(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=7)
     command.add_argument("--calibrate", action="store_true", help="fit the confidence to the outcome and keep it")
     command.add_argument(
-        "--gate", nargs="+", default=[], metavar="FIGURE=NUMBER|FILE", help="exit 1 where a figure does not reach it"
+        "--gate", nargs="+", default=[], metavar="FIGURE=NUMBER|FILE", help="exit 1 if a figure misses its threshold"
     )
     command.add_argument(
         "--sweep",
@@ -160,7 +160,7 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
 
 def _embed(settings: Settings, options: argparse.Namespace) -> int:
     if not re.fullmatch(COLLECTION, options.collection):
-        raise BadSettings(f"{options.collection!r} is no name of a collection.", "Use letters, digits, '.', '_', '-'.")
+        raise BadSettings(f"{options.collection!r} is no valid collection name.", "Use letters, digits, '.', '_', '-'.")
     try:
         from rag_service.bulk.embed import embed
     except ImportError as error:
@@ -234,7 +234,7 @@ def _collection(settings: Settings, options: argparse.Namespace) -> int:
 
 def _move(settings: Settings, options: argparse.Namespace) -> int:
     if settings.store is None:
-        raise BadSettings("RAG_STORE names no database to move to.", "Set it, as docs/how-to/postgresql.md says.")
+        raise BadSettings("RAG_STORE is not set; it names the database to move to.", "See docs/how-to/postgresql.md.")
     from rag_service.store.move import move
     from rag_service.store.postgres import PostgresStore
 
@@ -243,7 +243,7 @@ def _move(settings: Settings, options: argparse.Namespace) -> int:
     for table, count in counts.items():
         print(f"{table:<12} {count:>9,}")
     if not counts:
-        print("All of it was moved before.")
+        print("Everything was moved before.")
     return 0
 
 
@@ -258,8 +258,8 @@ def _mcp(settings: Settings, options: argparse.Namespace) -> int:
 def _work(settings: Settings, options: argparse.Namespace) -> int:
     if settings.store is None:
         raise BadSettings(
-            "`work` adds what is uploaded to replicas over PostgreSQL, and RAG_STORE is not set.",
-            "Set RAG_STORE (docs/how-to/postgresql.md). Over SQLite there is one service, which adds by itself.",
+            "`work` adds uploads that wait in PostgreSQL, but RAG_STORE is not set.",
+            "Set RAG_STORE (docs/how-to/postgresql.md). With SQLite, the service adds uploads itself.",
         )
     stopped = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):

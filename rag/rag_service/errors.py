@@ -1,8 +1,7 @@
-"""Everything that can go wrong, and what to do about it.
+"""All errors of the service, each with what to do about it.
 
-Each is a RagError with the HTTP status that it becomes. What keeps the program from starting, or becomes one file's
-verdict, one sentence of an answer or the end of a command, has none of its own. A subclass that takes facts makes its
-sentences of them.
+Each is a RagError with its HTTP status. Errors that stop the start, end a command, or become the verdict of a file or
+a part of an answer have no status of their own. A subclass that takes facts makes its sentences of them.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ def counted(number: int, what: str) -> str:
 
 
 class RagError(Exception):
-    """The root: `detail` says what happened, `hint` what to do; `title`, `status` and `headers` are fixed by the
-    class."""
+    """The root: `detail` says what happened, `hint` what to do. The class fixes `title`, `status` and `headers`."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
@@ -31,7 +29,7 @@ class RagError(Exception):
 
 
 class _Worded(RagError):
-    """Both sentences are fixed by the class; `{0}`, `{1}` … stand for the facts."""
+    """The class fixes both sentences; `{0}`, `{1}` … are the facts."""
 
     words: ClassVar[str]
     advice: ClassVar[str] = ""
@@ -46,39 +44,39 @@ class _Worded(RagError):
 class NotReady(RagError):
     status, title, headers = 503, "Not ready yet", {"Retry-After": "5"}
 
-    def __init__(self, detail: str, hint: str = "Ask /readyz until it answers 200, then try again.") -> None:
+    def __init__(self, detail: str, hint: str = "Wait until /readyz answers 200, then try again.") -> None:
         super().__init__(detail, hint)
 
 
 class OtherEmbedder(NotReady):
-    title = "The stored vectors are another model's"
+    title = "The stored vectors are from another model"
 
     def __init__(self, stored: str, current: str) -> None:
         super().__init__(
             f"The store's vectors were made by {stored}, but the embedder is now {current}. They cannot be compared.",
-            "Run `python -m rag_service reindex`, or POST /reindex: it makes the vectors again from the stored text. "
+            "Run `python -m rag_service reindex`, or POST /reindex, to make the vectors again from the stored text. "
             "Or set RAG_EMBEDDER (and RAG_EMBEDDER_REVISION) back.",
         )
 
 
 class TooBusy(_Worded):
     status, title, headers = 429, "Too busy", {"Retry-After": "2"}
-    words, advice = "The service is at work on {0} already.", "Try again in a few seconds."
+    words, advice = "The service is already processing {0}.", "Try again in a few seconds."
 
 
 class TooManyUploads(_Worded):
     status, title, headers = 429, "Too many uploads", {"Retry-After": "5"}
-    words, advice = "The service reads {0} already.", "Send the files again in a few seconds."
+    words, advice = "The service is already reading {0}.", "Send the files again in a few seconds."
 
 
 class TooManyImages(_Worded):
     status, title, headers = 429, "Too many images", {"Retry-After": "1"}
-    words, advice = "The service draws {0} already.", "Ask for the page again in a second."
+    words, advice = "The service is already drawing {0}.", "Request the page again in a second."
 
 
 class TooManyJobs(_Worded):
     status, title, headers = 429, "Too many jobs", {"Retry-After": "10"}
-    words, advice = "The service runs {0} already.", "Wait until GET /jobs shows that one has ended."
+    words, advice = "The service is already running {0}.", "Wait until GET /jobs shows that one has ended."
 
 
 class TooManyConnections(_Worded):
@@ -92,19 +90,19 @@ class TooManyConnections(_Worded):
 
 class MalformedRequest(_Worded):
     status, title = 400, "Malformed request"
-    words, advice = "What was sent is not HTTP/1.1: {0}.", "Send HTTP/1.1 as RFC 9110 and RFC 9112 describe it."
+    words, advice = "The request is not HTTP/1.1: {0}.", "Send HTTP/1.1 as in RFC 9110 and RFC 9112."
 
 
 class TooSlow(_Worded):
     status, title = 408, "The request took too long to arrive"
     words = "The request was not complete in time."
-    advice = "Send it again over a better connection, in smaller parts, or raise RAG_REQUEST_SECONDS on the server."
+    advice = "Send it again in smaller parts or over a faster connection, or raise RAG_REQUEST_SECONDS on the server."
 
 
 class HeadTooLarge(_Worded):
     status, title = 431, "Request head too large"
     words = "The request's head has more than {0:,} bytes."
-    advice = "Send fewer or shorter headers; a question belongs into the body."
+    advice = "Send fewer or shorter headers; the question belongs in the body."
 
 
 class BodyTooLarge(_Worded):
@@ -115,7 +113,7 @@ class BodyTooLarge(_Worded):
 
 class TooManyFiles(_Worded):
     status, title = 413, "Too many files at once"
-    words, advice = "The request has {0}; it may have at most {1:,}.", "Send them in several parts."
+    words, advice = "The request has {0}; at most {1:,} are allowed.", "Send them in several requests."
 
 
 class UnknownHost(_Worded):
@@ -126,19 +124,19 @@ class UnknownHost(_Worded):
 
 class ForeignPage(_Worded):
     status, title = 403, "Calls from other sites' pages are refused"
-    words = "The request was sent by a page {0}. Only this service's own page may change anything."
-    advice = "If that page may call this service, set RAG_ALLOWED_HOSTS on the server to its host name."
+    words = "A page {0} sent the request. Only this service's own page may change anything."
+    advice = "To allow that page, set RAG_ALLOWED_HOSTS on the server to its host name."
 
 
 class WrongKey(_Worded):
     status, title, headers = 401, "No valid key", {"WWW-Authenticate": 'Bearer realm="question answering"'}
-    words = "The request carries no valid key."
-    advice = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; whoever runs the service gives it out."
+    words = "The request has no valid key."
+    advice = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; the operator of the service has it."
 
 
 class NotGranted(_Worded):
     status, title = 403, "The key does not allow this"
-    words, advice = "The key {0}.", "Use another key; whoever runs the service sets what each one allows."
+    words, advice = "The key {0}.", "Use another key; the operator of the service sets what each key allows."
 
 
 # ---- Documents, collections, jobs
@@ -164,48 +162,48 @@ class UnknownDocument(_Worded):
 
 class NoPageImage(_Worded):
     status, title = 404, "No image of this page"
-    words, advice = "{0}", "GET /documents/{{id}}/text reads the document's text, where every quote stands."
+    words, advice = "{0}", "GET /documents/{{id}}/text returns the document's text with all quotes."
 
 
 class UnknownJob(_Worded):
     status, title = 404, "No such job"
     words = "There is no job {0:.80}."
-    advice = "GET /jobs lists them; a restart forgets them. GET /documents lists what is there."
+    advice = "GET /jobs lists the jobs since the last restart. GET /documents lists the documents."
 
 
 class AlreadyReindexing(_Worded):
-    status, title = 409, "Reindexing already"
-    words = "The documents are being reindexed, or embedded in bulk, already."
-    advice = "GET /jobs shows how far a reindexing is; `python -m rag_service embed` says it itself."
+    status, title = 409, "Already reindexing"
+    words = "The documents are already being reindexed or embedded in bulk."
+    advice = "GET /jobs shows the progress of a reindexing; `python -m rag_service embed` shows its own."
 
 
 class Watched(_Worded):
     status, title = 409, "The collection follows a folder"
-    words = "The collection '{0}' follows the folder {1}, which says what is in it."
+    words = "The collection '{0}' follows the folder {1}, so it changes only with the folder."
     advice = "Change the files in the folder, or start the service without RAG_WATCH."
 
 
 class NoDocuments(_Worded):
     title = "There is nothing to embed"
-    words, advice = "{0}: {1}.", "Give a folder, or s3://bucket/prefix, with files of the types that are read."
+    words, advice = "{0}: {1}.", "Give a folder, or s3://bucket/prefix, with files of a supported type."
 
 
 class SparkStopped(_Worded):
     title = "Spark stopped"
     words = "Spark stopped: {0}"
     advice = (
-        "The master has to answer, and JAVA_HOME to name a Java 17 or newer. The same command goes on with the rest."
+        "Check that the master answers, and that JAVA_HOME is a Java 17 or newer. The same command continues the rest."
     )
 
 
 class SparkMissing(_Worded):
     title = "Spark is not installed"
-    words = "Embedding in bulk needs PySpark and PyArrow, and they cannot be imported ({0})."
+    words = "Embedding in bulk needs PySpark and PyArrow, which cannot be imported ({0})."
     advice = "Install requirements-bulk.lock (docs/how-to/bulk.md), and Java 17 or newer."
 
 
 class LoadFailed(RagError):
-    """One file could not be read. `code` is one of a few fixed words, `detail` the reason for people."""
+    """One file could not be read. `code` is one of a few fixed words; `detail` explains it to people."""
 
     title = "The file cannot be read"
 
@@ -220,43 +218,43 @@ class LoadFailed(RagError):
 class StoreFull(_Worded):
     status, title = 507, "The store cannot be written"
     words = "The store {0} cannot be written ({1}). Nothing was changed."
-    advice = "Free some disk space, or give the service the right to write there; then try again."
+    advice = "Free some disk space, or let the service write there; then try again."
 
 
 class RatingsFull(_Worded):
-    status, title = 507, "No more ratings are kept"
+    status, title = 507, "The file of ratings is full"
     words = "The file of rated questions {0} has reached {1:,} bytes."
-    advice = "Whoever runs the service can move it away: a new one is begun."
+    advice = "On the server, move the file away; the service then begins a new one."
 
 
 class StoreDamaged(_Worded):
     status, title = 503, "The store is damaged"
     words = "The store {0} cannot be read ({1})."
-    advice = "Put a backup in its place; or move the file away and add the documents again."
+    advice = "Restore a backup, or move the file away and add the documents again."
 
 
 class StoreAway(_Worded):
-    status, title = 503, "The store is away"
+    status, title = 503, "The store does not answer"
     words = "The store {0} does not answer ({1})."
-    advice = "Start the database, or correct RAG_STORE; what was acknowledged is there."
+    advice = "Start the database, or correct RAG_STORE. Acknowledged documents are not lost."
 
 
 class StoreTooNew(_Worded):
-    status, title = 503, "The store is a newer release's"
-    words = "The store {0} has the schema {1}; this release knows {2} at most."
-    advice = "Start the newer release again, or put a backup of before its first start in place."
+    status, title = 503, "The store is from a newer release"
+    words = "The store {0} has the schema {1}; this release reads up to {2}."
+    advice = "Start the newer release again, or restore a backup from before its first start."
 
 
 class StoreInUse(_Worded):
     title = "The store is not empty"
-    words = "The store {0} holds documents already, and not those of {1}."
+    words = "The store {0} already has documents, and not those of {1}."
     advice = "Give RAG_STORE an empty database."
 
 
 class StoreTooOld(_Worded):
     status, title = 503, "The database's pgvector is too old"
     words = "RAG_SEARCH=store needs pgvector {1} or newer, and the database has {0}."
-    advice = "Install a newer one and run ALTER EXTENSION vector UPDATE, or set RAG_SEARCH=memory."
+    advice = "Install a newer pgvector and run ALTER EXTENSION vector UPDATE, or set RAG_SEARCH=memory."
 
 
 # ---- Evaluations
@@ -264,17 +262,17 @@ class StoreTooOld(_Worded):
 
 class BadQuestions(_Worded):
     status, title = 422, "There is nothing to ask"
-    words = "No questions can be had from {0}: {1}."
+    words = "No questions can be made from {0}: {1}."
     advice = (
-        "A file must be in SQuAD's format (data, paragraphs, context, qas) or, named .jsonl, hold rated answers "
-        "as POST /ratings keeps them; a collection needs whole sentences."
+        "A file must be in SQuAD's format (data, paragraphs, context, qas), or a .jsonl with rated answers as "
+        "POST /ratings writes them; a collection needs whole sentences."
     )
 
 
 class BadGate(_Worded):
     status, title = 422, "A threshold is wrong"
     words = "{0:.80}: {1:.300}."
-    advice = "Give figure=number, such as auroc=0.9, or a JSON file with an object of such."
+    advice = "Give figure=number, such as auroc=0.9, or a JSON file with an object of figures and numbers."
 
 
 class BadSweep(_Worded):
@@ -287,8 +285,8 @@ class BadSweep(_Worded):
 
 
 class TrackingFailed(_Worded):
-    status, title = 502, "The tracking server did not take the figures"
-    words = "{0} did not take the figures ({1})."
+    status, title = 502, "The tracking server did not accept the figures"
+    words = "{0} did not accept the figures ({1})."
     advice = "Set MLFLOW_TRACKING_URI to a running MLflow server, or leave it empty."
 
 
@@ -296,12 +294,9 @@ class TrackingFailed(_Worded):
 
 
 class ModelUnavailable(_Worded):
-    status, title = 503, "A model cannot be had"
-    words = "The model {0} is neither on this machine nor to be had from its hub ({1})."
-    advice = (
-        "Set {2} to a folder that holds the model, or connect this machine to the hub once; "
-        "after that it works offline."
-    )
+    status, title = 503, "A model is missing"
+    words = "The model {0} is not on this machine, and its hub cannot provide it ({1})."
+    advice = "Set {2} to a folder with the model, or connect this machine to the hub once; after that it works offline."
 
 
 class UnfitModel(_Worded):
@@ -315,19 +310,19 @@ class UnfitModel(_Worded):
 
 class EngineMissing(_Worded):
     status, title = 503, "The engine is not installed"
-    words = "RAG_ENGINE is torch, and PyTorch cannot be imported ({0})."
+    words = "RAG_ENGINE is torch, but PyTorch cannot be imported ({0})."
     advice = "Install it (docs/how-to/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2."
 
 
 class GeneratorFailed(RagError):
-    """Neither the key nor a passage stands in `detail`: it is logged. Becomes a quotation."""
+    """The answer becomes a quotation. `detail` is logged, so it has neither the key nor a passage."""
 
     status, title = 502, "The generator's server did not answer"
 
 
 class RemoteAddress(_Worded, GeneratorFailed):
     words = "The model's server {0} has the address {1}, which is not in a private network."
-    advice = "Set RAG_LLM_ALLOW_REMOTE=true if questions and passages of your documents may be sent there."
+    advice = "To allow sending questions and passages of your documents there, set RAG_LLM_ALLOW_REMOTE=true."
 
 
 # ---- The program does not start

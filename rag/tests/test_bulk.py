@@ -304,7 +304,7 @@ def test_what_cannot_be_begun_is_refused(
         monkeypatch.setenv(name, str(value))
     assert main(["embed", str(folder), "--collection", "towns@next"]) == 2
     assert main(["embed", str(nothing)]) == 1
-    assert "it holds no file of a type that is read" in capsys.readouterr().err
+    assert "it has no file of a supported type" in capsys.readouterr().err
     assert main(["embed", "s3://no bucket/manuals"]) == 1
     assert capsys.readouterr().err.startswith("s3://no bucket/manuals: ")
 

@@ -92,7 +92,7 @@ def test_a_second_move_does_nothing_and_another_stores_documents_stay(
     assert move(path, target, "there") == {}
     with closing(SqliteStore(tmp_path / "other.db")) as other:
         put(other)
-    with pytest.raises(StoreInUse, match="there holds documents already, and not those of"):
+    with pytest.raises(StoreInUse, match="there already has documents, and not those of"):
         move(tmp_path / "other.db", target, "there")
 
 
@@ -122,7 +122,7 @@ def test_the_command(path: Path, url: str, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.chdir(path.parent)
     monkeypatch.setenv("RAG_DATA_DIR", str(path.parent))
     assert __main__.main(["move"]) == 2
-    assert "RAG_STORE names no database" in capsys.readouterr().err
+    assert "RAG_STORE is not set" in capsys.readouterr().err
     monkeypatch.setenv("RAG_STORE", url.replace("postgres:@", "postgres@"))
     assert __main__.main(["move"]) == 0
     assert "documents            2" in capsys.readouterr().out

@@ -251,12 +251,12 @@ def test_what_others_have_begun_is_shown(documents: Page, address: str, held: Ca
 def test_a_service_that_is_not_ready_says_why(settings: Settings, page: Page, tmp_path: Path) -> None:
     with served(settings.model_copy(update={"embedder": str(tmp_path / "none"), "data_dir": tmp_path})) as port:
         page.goto(f"http://127.0.0.1:{port}")
-        expect(page.locator("#not-ready")).to_contain_text("A model cannot be had")
+        expect(page.locator("#not-ready")).to_contain_text("A model is missing")
         expect(page.get_by_text("No documents yet.")).to_be_visible()
         page.get_by_role("link", name="add them here").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Documents")
         send(page, "default", ("river.md", RIVER.encode()))
-        expect(page.get_by_role("alert")).to_contain_text("A model cannot be had")
+        expect(page.get_by_role("alert")).to_contain_text("A model is missing")
     page.get_by_role("link", name="Ask").click()
     ask(page, "Is anybody there?")
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("The service does not answer.")

@@ -93,7 +93,7 @@ def test_the_last_rating_of_a_question_counts_and_lost_evidence_is_left_out(
     upload(rated, ("wine.md", b"Nothing of it is said any more."))
 
     assert main(["eval", "--questions", str(tmp_path / "questions.jsonl")]) == 1
-    assert "no question whose collection and evidence are still there" in capsys.readouterr().err
+    assert "no question whose collection and cited place still exist" in capsys.readouterr().err
 
 
 def test_a_kill_while_a_rating_was_written_loses_no_other_one(tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_a_mail_in_html_or_within_a_mail_is_read() -> None:
 
 
 def test_what_is_no_mail_or_encrypted_says_so() -> None:
-    with pytest.raises(LoadFailed, match="no mail"):
+    with pytest.raises(LoadFailed, match="not a mail"):
         mail.read(b"just words", LARGE)
     with pytest.raises(LoadFailed, match="encrypted"):
         mail.read(b"Subject: x\nContent-Type: application/pkcs7-mime\n\nMIIB", LARGE)

@@ -155,7 +155,7 @@ def test_a_killed_trial_is_repeated(
 
     async def killed_twice(content: bytes, _most_bytes: int) -> int:
         if next(kills, None) is not None:
-            raise SandboxKilled("the process that tried it was killed")
+            raise SandboxKilled("the process that checked it was killed")
         return len(content)
 
     monkeypatch.setattr(store, "try_out", killed_twice)

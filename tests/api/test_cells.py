@@ -148,7 +148,7 @@ def test_numbers_are_read_as_the_contract_says(reading: dict[str, Any], text: An
     ],
 )
 def test_a_name_given_twice_is_refused(body: bytes) -> None:
-    with pytest.raises(WrongContent, match="amount: this name is given twice in one object"):
+    with pytest.raises(WrongContent, match="amount: this name occurs twice in one object"):
         reader(typed_contract()).one(body)
 
 

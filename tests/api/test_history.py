@@ -48,7 +48,7 @@ def test_a_history_that_was_never_read_is_a_problem_with_what_to_do(registry: Fa
     registry.stop()
     answer = client.get("/history")
     assert (answer.status_code, answer.json()["type"]) == (503, "/docs#error-history-unavailable")
-    assert "Predictions go on" in answer.json()["hint"]
+    assert "Predictions continue" in answer.json()["hint"]
 
 
 def test_a_ledger_that_the_registry_does_not_search_is_away(registry: FakeRegistry, client: TestClient) -> None:

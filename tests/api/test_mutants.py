@@ -128,8 +128,8 @@ def test_a_model_that_fills_the_memory_is_refused_and_the_old_one_goes_on(
     [
         ("kill -KILL $$", SandboxKilled, None),  # by something else: no verdict
         ("exit 1", SandboxKilled, "did not start: exit code 1"),
-        ("echo started; kill -SEGV $$", UnsafeGraph, "ended that process: SIGSEGV"),
-        ("echo started; exit 3", UnsafeGraph, "ended that process: exit code 3"),
+        ("echo started; kill -SEGV $$", UnsafeGraph, "ended the separate process that loaded it: SIGSEGV"),
+        ("echo started; exit 3", UnsafeGraph, "ended the separate process that loaded it: exit code 3"),
     ],
 )
 def test_a_model_that_ends_its_process_is_refused_and_what_else_ends_it_is_no_verdict(

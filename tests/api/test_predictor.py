@@ -66,7 +66,7 @@ def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
     ("place", "says"),
     [
         *((place, "in other files") for place in ("initializer", "attribute", "sparse", "sparse attribute")),
-        ("subgraph", "holds another graph, in 'If'"),
+        ("subgraph", "contains another graph, in 'If'"),
         ("function", "functions"),
         ("training", "training graphs"),
     ],
@@ -86,7 +86,7 @@ def test_a_file_that_would_read_others_or_holds_more_than_one_graph_is_refused(p
         (lambda model: setattr(model.graph.node[0], "op_type", "NoSuchOperator"), UnsafeGraph, "cannot load"),
         (lambda model: model.ClearField("metadata_props"), WrongContract, "no entry 'contract'"),
         (_rename_output, WrongContract, "no output variable"),
-        (_predict_twice, GoldenMismatch, "the model gave 4 predictions for 2 rows"),
+        (_predict_twice, GoldenMismatch, "the model returned 4 predictions for 2 rows"),
     ],
 )
 def test_a_graph_that_cannot_be_trusted_is_refused(change: Change, refusal: type[Exception], says: str) -> None:
@@ -106,7 +106,7 @@ def _put(value: object, *keys: str | int) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_put(3, "version"), "version: .*3 is a newer training job's; this service reads up to 2"),
+        (_put(3, "version"), "version: .*3 is of a newer training job; this service reads up to 2"),
         (lambda contract: contract.pop("features"), "features"),
         (_put([], "features"), "features"),
         (_put("7.4", "features", 0, "example"), "example"),

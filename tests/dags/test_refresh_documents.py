@@ -175,7 +175,7 @@ def test_a_missing_folder_changes_nothing(
     states = refresh(collection="nothing")
     assert (states["run"], states["read"], states["evaluate"]) == ("failed", "failed", "upstream_failed")
     dag = parts("refresh_documents")
-    with pytest.raises(dag.AirflowFailException, match="DOCUMENTS_DIR names the one"):
+    with pytest.raises(dag.AirflowFailException, match="Set DOCUMENTS_DIR"):
         dag.folder()
 
 

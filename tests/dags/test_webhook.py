@@ -76,7 +76,7 @@ def test_a_failed_delivery_changes_nothing_and_keeps_the_secret(
         with caplog.at_level(logging.INFO):
             assert run(dags["monitor_model"])["run"] == "success"
     lines = [record.getMessage() for record in caplog.records]
-    [line] = [one for one in lines if "ALERT_WEBHOOK was not told" in one]
+    [line] = [one for one in lines if "ALERT_WEBHOOK got no message" in one]
     assert {"refused": "404", "away": "refused", "no address": "https://host/path"}[path] in line
     assert "hook/secret" not in caplog.text
 

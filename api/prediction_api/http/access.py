@@ -115,7 +115,7 @@ class AccessCheck:
             kind, detail = refused
             raise kind(detail)
         if self._keys is not None and not is_open(scope["path"]) and not self._keys.knows(_given(scope)):
-            raise WrongKey("the request gives no key that is valid")
+            raise WrongKey("the request has no valid key")
 
     def _refusal(self, host: bytes, origin: bytes) -> tuple[type[RequestRefused], str] | None:
         asked = host.decode("latin-1").lower()

@@ -70,7 +70,7 @@ class AdmissionControl:
             return whole.pop() if whole else await receive()
 
         if self.small >= MOST_SMALL:
-            raise self._too_busy(scope, "small", f"{MOST_SMALL} requests are under way already")
+            raise self._too_busy(scope, "small", f"{MOST_SMALL} requests are already in progress")
         self.small += 1
         try:
             await self._app(scope, receive_again, send)
@@ -82,7 +82,7 @@ class AdmissionControl:
         if len(self.large) >= MOST_LARGE:
             slow = _slowest(self.large, before=asyncio.get_running_loop().time() - SLOW_SECONDS)
             if slow is None:
-                raise self._too_busy(scope, "large", f"{MOST_LARGE} large bodies are under way already")
+                raise self._too_busy(scope, "large", f"{MOST_LARGE} large bodies are already in progress")
             self.large.remove(slow)
             slow.end(TooSlow("another request needed the place, and this one was slow to arrive"))
         self.large.append(connection)

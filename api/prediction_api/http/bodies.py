@@ -32,7 +32,7 @@ def announced_length(scope: Scope) -> int | None:
 async def read_json_body(request: Request, most_bytes: int) -> bytes:
     """The bytes of a body that is announced as JSON. Raises WrongContentType, BodyTooLarge or NotJson."""
     if content_kind(request) != "json":
-        raise WrongContentType("the content type is 'text/csv', and this call takes JSON only")
+        raise WrongContentType("the content type is 'text/csv', and this call accepts only JSON")
     return await read_body(request, most_bytes)
 
 
@@ -54,7 +54,7 @@ async def received(receive: Receive, most_bytes: int) -> bytes:
         blocks.append(message.get("body", b""))
         size, more = size + len(blocks[-1]), message.get("more_body", False)
         if size > most_bytes:
-            raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
+            raise BodyTooLarge(f"the body has more than the allowed {most_bytes} bytes")
     return b"".join(blocks)
 
 
@@ -64,13 +64,13 @@ async def copy_body(request: Request, most_bytes: int, file: IO[bytes]) -> None:
     async for block in request.stream():
         file.write(block)
         if file.tell() > most_bytes:
-            raise BodyTooLarge(f"the body has more than the {most_bytes} bytes that are taken")
+            raise BodyTooLarge(f"the body has more than the allowed {most_bytes} bytes")
 
 
 def _refuse_announced(request: Request, most_bytes: int) -> None:
     announced = announced_length(request.scope)
     if announced is not None and announced > most_bytes:
-        raise BodyTooLarge(f"the body has {announced} bytes; at most {most_bytes} are taken")
+        raise BodyTooLarge(f"the body has {announced} bytes; at most {most_bytes} are allowed")
 
 
 def content_kind(request: Request) -> Literal["json", "csv"]:

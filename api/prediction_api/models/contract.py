@@ -211,7 +211,7 @@ class Contract(Description):
     @classmethod
     def _is_known(cls, version: int) -> int:
         if version > VERSION:
-            raise ValueError(f"{version} is a newer training job's; this service reads up to {VERSION}: upgrade it")
+            raise ValueError(f"{version} is of a newer training job; this service reads up to {VERSION}: upgrade it")
         return version
 
     @model_validator(mode="after")

@@ -78,7 +78,7 @@ class Predictor:
                 for label, shares in zip(labels, numbers.tolist(), strict=True)
             ]
         if len(predictions) != rows:
-            raise PredictionFailed(f"the model gave {len(predictions)} predictions for {rows} rows")
+            raise PredictionFailed(f"the model returned {len(predictions)} predictions for {rows} rows")
         return predictions
 
     def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Predictor:
             [alone] = self._predict({name: values[number : number + 1] for name, values in feed.items()}, 1)
             if not _same(alone.value, got.value, golden.tolerance):  # one client's row would change another's answer
                 others = f"with the others {got.value!r}, alone {alone.value!r}"
-                raise GoldenMismatch(f"golden row {number} depends on what rows it is predicted with: {others}")
+                raise GoldenMismatch(f"golden row {number} depends on the other rows in the same call: {others}")
         for number, shares in enumerate(golden.probabilities or []):
             given = list((predictions[number].probabilities or {}).values())
             if len(given) != len(shares) or not np.allclose(given, shares, rtol=0, atol=golden.tolerance):
@@ -170,9 +170,9 @@ def _refuse_what_no_export_holds(model: onnx.ModelProto) -> None:
     if strange := sorted({node.domain for node in nodes} - _DOMAINS):
         raise UnsafeGraph(f"the graph uses operators of {strange[0][:40]!r}; only {sorted(_DOMAINS)} are known")
     if inner := next((node.op_type for node in nodes for one in node.attribute if one.graphs or one.HasField("g")), ""):
-        raise UnsafeGraph(f"the graph holds another graph, in {inner[:40]!r}: loops and branches are not taken")
+        raise UnsafeGraph(f"the graph contains another graph, in {inner[:40]!r}: loops and branches are not allowed")
     if model.functions or model.training_info:
-        raise UnsafeGraph("the file holds functions or training graphs of its own")
+        raise UnsafeGraph("the file contains functions or training graphs")
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

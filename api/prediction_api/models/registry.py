@@ -181,7 +181,7 @@ class Registry:
         answer = await self._ask("GET", "model-versions/get-download-uri", params=query)
         location = urlsplit(answer.artifact_uri)
         if location.scheme != "mlflow-artifacts":
-            raise ArtifactUnavailable(f"version {version} lies at {location.scheme}:, not behind the tracking server")
+            raise ArtifactUnavailable(f"version {version} is at {location.scheme}:, not behind the tracking server")
         url = f"{self._uri}/api/2.0/mlflow-artifacts/artifacts/{quote(location.path.strip('/'))}/{ARTIFACT}"
         size = 0
         try:

@@ -60,11 +60,11 @@ async def try_out(content: bytes, most_bytes: int) -> int:
             process.kill()
             await process.wait()
     if process.returncode == -signal.SIGKILL:
-        raise SandboxKilled("the process that tried it was killed from outside (SIGKILL)")
+        raise SandboxKilled("the process that checked it was killed from outside (SIGKILL)")
     if not answer.startswith(_STARTED):
-        raise SandboxKilled(f"the process that tries it did not start: {_ending(process.returncode or 0)}")
+        raise SandboxKilled(f"the process that checks it did not start: {_ending(process.returncode or 0)}")
     if process.returncode:
-        raise UnsafeGraph(f"loading it in a process of its own ended that process: {_ending(process.returncode)}")
+        raise UnsafeGraph(f"it ended the separate process that loaded it: {_ending(process.returncode)}")
     verdict = Verdict.model_validate_json(answer.splitlines()[-1])
     if verdict.refused:
         raise next(kind for kind in ModelRefused.__subclasses__() if kind.code() == verdict.refused)(verdict.detail)

@@ -57,7 +57,7 @@ class ForestSession:
         [rows] = self._features.run(None, feed)
         count, features = rows.shape
         if features <= self._last_feature:
-            raise ValueError(f"the forest asks for feature {self._last_feature} of {features}, counted from 0")
+            raise ValueError(f"the forest uses feature {self._last_feature} of {features}, counted from 0")
         sums = np.zeros(count, np.float32)
         self._add_leaves(self._first, self._trees, rows.ctypes.data, count, features, sums.ctypes.data)
         return [sums]

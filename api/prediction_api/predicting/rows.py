@@ -410,5 +410,5 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
     names = set[str]()
     for name, _ in pairs:
         if name in names:
-            raise WrongContent.at((name[:100],), "this name is given twice in one object")
+            raise WrongContent.at((name[:100],), "this name occurs twice in one object")
         names.add(name)

@@ -130,7 +130,7 @@ async def _answer_csv(request: Request, live: LiveModel, form_for: Callable[[boo
                 finally:
                     stopped.set()  # when the service stops, the thread goes on to the end of its chunk
     except OSError as error:
-        raise NoRoom(f"the table or its answer cannot be kept: {error.strerror}") from None
+        raise NoRoom(f"the table or its answer cannot be stored: {error.strerror}") from None
     headers = {"Content-Length": str(answer.tell())}
     answer.seek(0)
     return StreamingResponse(_blocks(answer), headers=headers, media_type=media_type)

@@ -86,7 +86,7 @@ def read_request(body: bytes, end: int) -> InferRequest:
     Raises NotJson or WrongContent.
     """
     if end > len(body):
-        raise WrongContent.at((), f"{JSON_LENGTH} is {end}, and the body has {len(body)} bytes")
+        raise WrongContent.at((), f"{JSON_LENGTH} is {end}, but the body has {len(body)} bytes")
     try:
         asked = InferRequest.model_validate(read_json(body[:end]))
     except ValidationError as error:
@@ -101,11 +101,11 @@ def read_request(body: bytes, end: int) -> InferRequest:
         if size is None:
             continue
         if tensor.data is not None or type(size) is not int or not 0 <= size <= len(body) - end:
-            raise _wrong(tensor, "expected `data`, or binary_data_size and that many bytes behind the JSON")
+            raise _wrong(tensor, "expected `data`, or binary_data_size and that many bytes after the JSON")
         tensor.data = list(_unpacked(tensor, body[end : end + size]))
         end += size
     if end != len(body):
-        raise WrongContent.at(("inputs",), f"{len(body) - end} bytes behind the JSON belong to no tensor")
+        raise WrongContent.at(("inputs",), f"{len(body) - end} bytes after the JSON belong to no tensor")
     return asked
 
 

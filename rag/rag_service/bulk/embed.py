@@ -41,7 +41,7 @@ def embed(settings: Settings, source: str, collection: str, master: str, folder:
         work = Work(source, folder, there, service.limits(), edition, service.store.known(edition))
         parts = list(work.parts(files_of(source)))
         if not parts:
-            raise NoDocuments(source, "it holds no file of a type that is read")
+            raise NoDocuments(source, "it has no file of a supported type")
         make_parts(work, parts, master, say)
         failures = settings.data_dir / f"bulk-{collection}.failed.jsonl"
         counts = Load(service.store, collection, work, failures, say).run(parts)

@@ -38,7 +38,7 @@ def check_gate(gate: Mapping[str, object]) -> dict[str, float]:
         if name not in FIGURES and not (name.startswith("recall@") and name[7:].isdigit()):
             raise BadGate(name, f"there is no such figure; there are recall@k and {', '.join(sorted(FIGURES))}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise BadGate(name, f"its threshold must be a number, not {value!r}")
+            raise BadGate(name, f"the threshold must be a number, not {value!r}")
         checked[name] = float(value)
     return checked
 

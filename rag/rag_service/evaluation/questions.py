@@ -210,5 +210,5 @@ def _nearest(context: str, answer: str, told: int) -> int:
     """Where the answer stands in the context, nearest to where the file says: tidying may have moved it."""
     places = [match.start() for match in re.finditer(re.escape(answer), context)]
     if not places:
-        raise ValueError(f"the answer {answer[:40]!r} does not stand in its context")
+        raise ValueError(f"the answer {answer[:40]!r} is not in its context")
     return min(places, key=lambda place: abs(place - told))

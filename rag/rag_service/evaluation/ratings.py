@@ -100,7 +100,7 @@ def rated_trials(store: Store, ratings: Iterable[Rating], source: str) -> list[T
     found = [_trial(store, rating) for rating in ratings if rating.collection in known]
     trials = [trial for trial in found if trial is not None]
     if not trials:
-        raise BadQuestions(source, "it has no question whose collection and evidence are still there")
+        raise BadQuestions(source, "it has no question whose collection and cited place still exist")
     return trials
 
 

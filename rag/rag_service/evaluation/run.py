@@ -124,7 +124,7 @@ def trials_of(store: Store, plan: Plan) -> list[Trial]:
     contents = [(one.id, store.content(plan.collection, one.id)) for one in spread]
     questions = make_questions(contents, plan.count, plan.seed)
     if not questions:
-        raise BadQuestions(plan.collection, "its documents hold no sentence that a question could be made of")
+        raise BadQuestions(plan.collection, "its documents have no sentence that a question could be made from")
     near_misses = make_near_misses(contents, questions, plan.seed)
     return trials(questions, near_misses, plan.collection, [one.id for one in summaries])
 

@@ -35,14 +35,14 @@ Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 TopK = Annotated[int, Field(ge=1, le=20, strict=True)]
 Documents = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...],
-    Field(max_length=100, description="Search in these alone, by name or id; none: in all."),
+    Field(max_length=100, description="Search only in these documents, by name or id; empty: in all."),
 ]
 Metadata = Annotated[
     dict[
         Annotated[str, StringConstraints(min_length=1, max_length=64)],
         Annotated[str, StringConstraints(max_length=500)],
     ],
-    Field(max_length=20, description='Search in documents alone that have these values, such as {"year": "2024"}.'),
+    Field(max_length=20, description='Search only in documents with these values, such as {"year": "2024"}.'),
 ]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -68,7 +68,7 @@ class Within(BaseModel):
 class Ask(Within):
     question: Question = Field(examples=["What does sulphur dioxide do in wine?"])
     conversation: list[EarlierTurn] = Field(
-        default=[], max_length=50, description="What was asked before, oldest first: a follow-up is completed from it."
+        default=[], max_length=50, description="The earlier turns, oldest first; they complete a follow-up."
     )
 
 
@@ -88,7 +88,7 @@ class Search(Within):
         default=SearchOptions.depth,
         ge=1,
         le=200,
-        description="Passages of either search that are compared more closely.",
+        description="Passages of each search that are compared token by token.",
     )
 
     def options(self) -> SearchOptions:

@@ -79,9 +79,9 @@ class KeyRing:
             raise WrongKey()
         [grant] = found
         if grant.allows == "read" and scope["method"] not in ("GET", "HEAD", "OPTIONS") and path not in _READING:
-            raise NotGranted("allows reading, and this call changes something")
+            raise NotGranted("allows reading only, but this call makes a change")
         if grant.collections is not None and not _BY_COLLECTION.fullmatch(path):
-            raise NotGranted("is for some collections, and this call is about all of them")
+            raise NotGranted("is for some collections only, but this call is about all of them")
         return grant
 
     def _look(self, file: Path) -> None:

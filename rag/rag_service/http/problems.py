@@ -44,7 +44,7 @@ def problem_of(request: Request, error: Exception) -> JSONResponse:
         title, hint = HTTPStatus(error.status_code).phrase, "GET /docs lists what can be asked."
         body = _document(error.status_code, title, str(error.detail), hint, _id(request))
         return _answer(request, body, error.headers or {})
-    log.error("request %s broke: %s", _id(request), type(error).__name__)
+    log.error("request %s failed: %s", _id(request), type(error).__name__)
     hint = "This is a fault of the service. Its log has the details under the request's id."
     return _answer(request, _document(500, "Internal error", "The request could not be answered.", hint, _id(request)))
 

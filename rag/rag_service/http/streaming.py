@@ -38,7 +38,7 @@ def event_stream(
             for event in chain([first], events):
                 yield from lines(event)
         except Exception as error:  # whatever it is: the reader has a 200 already, and would only see the stream end
-            log.exception("request %s broke while it was answered", request.scope["request_id"])
+            log.exception("request %s failed during its answer", request.scope["request_id"])
             yield event_line(json.loads(bytes(problem_of(request, error).body)), "error")
 
     return StreamingResponse(sent(), media_type="text/event-stream", headers=_HEADERS)

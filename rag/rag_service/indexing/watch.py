@@ -123,7 +123,7 @@ class Watcher:
 
     def _forget(self, document: DocumentSummary) -> None:
         self._store.remove_name(document.collection, document.name)
-        log.info("%s forgotten: it is no longer in the watched folder", document.name)
+        log.info("%s removed: it is no longer in the watched folder", document.name)
 
     def _ours(self) -> list[DocumentSummary]:
         """The documents that came from this folder; others in its collection are none of its business."""

@@ -94,7 +94,7 @@ class ChatServer:
                     retried = retried or wait > 0
                     await asyncio.sleep(wait)
         except TimeoutError:
-            raise self._failed(f"had not ended its answer after {whole:g} s") from None
+            raise self._failed(f"did not complete its answer within {whole:g} s") from None
         except httpx2.HTTPError as error:
             raise self._failed(f"broke the connection ({type(error).__name__})") from error
 
@@ -156,7 +156,7 @@ class ChatServer:
         except (OSError, UnicodeDecodeError) as error:
             raise GeneratorFailed(f"RAG_LLM_API_KEY_FILE cannot be read ({type(error).__name__}).") from None
         if not key.isprintable() or not key:
-            raise GeneratorFailed("RAG_LLM_API_KEY_FILE must hold one line, the key.")
+            raise GeneratorFailed("RAG_LLM_API_KEY_FILE must contain one line, the key.")
         return key
 
     async def _wait(self, response: httpx2.Response, retried: bool) -> float | None:
@@ -196,7 +196,7 @@ class ChatServer:
                 tell(text)
             if reason:
                 return reason == "stop"
-        raise self._failed("ended its answer in the middle")
+        raise self._failed("cut its answer off")
 
     async def _lines(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         rest = b""
@@ -221,7 +221,7 @@ class ChatServer:
             # Half a character is what no other program could be sent.
             return text.encode("utf-8", "replace").decode(), choices[0].get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise self._failed("sent what is no chunk of a chat completion", "Check RAG_LLM_BASE_URL.") from error
+            raise self._failed("sent no valid chunk of a chat completion", "Check RAG_LLM_BASE_URL.") from error
 
     def _failed(self, what: str, hint: str = "") -> GeneratorFailed:
         return GeneratorFailed(f"The model's server at {self.sent_to} {what}.", hint)

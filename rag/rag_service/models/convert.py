@@ -63,7 +63,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object's content; an empty one where there is no such file. Raises OSError, ValueError."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is no JSON object")
+        raise ValueError(f"{path.name} is not a JSON object")
     return content
 
 

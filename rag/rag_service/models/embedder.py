@@ -127,7 +127,7 @@ def read_recipe(folder: ModelFolder) -> Recipe:
             folder.name, f"its files cannot be read ({type(error).__name__}: {error})", _VARIABLE
         ) from error
     if any(prompts) and not pooling.get("include_prompt", True):
-        raise UnfitModel(folder.name, "it leaves its prompt out of the mean", _VARIABLE)
+        raise UnfitModel(folder.name, "it excludes its prompt from the mean", _VARIABLE)
     layers = tuple(str(config.get(key)) for key in ("num_attention_heads", "hidden_act", "layer_norm_eps"))
     return Recipe(_pooling(folder, pooling), *prompts, longest, tuple(modules), layers)
 

@@ -52,7 +52,7 @@ class TorchEmbedder:
         except Exception as error:  # the libraries raise anything
             raise UnfitModel(folder.name, first_line(error), "RAG_EMBEDDER") from error
         if not getattr(self._tokenizer, "is_fast", False):
-            raise UnfitModel(folder.name, "its tokenizer does not say where in a text its tokens stand", "RAG_EMBEDDER")
+            raise UnfitModel(folder.name, "its tokenizer does not report the offsets of its tokens", "RAG_EMBEDDER")
         self._query = self._model.prompts.get("query") or ""
         self._document = self._model.prompts.get("document") or ""
         self._longest = int(self._model.max_seq_length or 512)

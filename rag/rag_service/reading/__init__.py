@@ -103,7 +103,7 @@ def kind_of(name: str, data: bytes) -> str:
     kind = KINDS.get(PurePosixPath(name).suffix.lower())
     if kind is None:
         known = ", ".join(sorted(KINDS))
-        raise LoadFailed("unknown type", f"Files of this type are not read. Known types: {known}.")
+        raise LoadFailed("unknown type", f"Files of this type are not supported. Supported types: {known}.")
     if kind not in ("pdf", "office"):
         return kind
     # Rich Text may lack its beginning. Anything else is read as text; if it is no text either, that is its verdict.
@@ -164,7 +164,7 @@ def _run_child(kind: str, data: bytes, limits: Limits) -> dict[str, Any]:
             reason = f"Reading the file takes more than {limits.seconds:g} seconds of processor time. Split the file."
             raise LoadFailed("too slow", reason)
         if status != 0:
-            raise LoadFailed("damaged", "Reading the file broke its reader, or needed more memory than allowed.")
+            raise LoadFailed("damaged", "The reader crashed on this file, or needed more memory than allowed.")
         taken.seek(0)
         answer: dict[str, Any] = json.loads(taken.read())
         return answer

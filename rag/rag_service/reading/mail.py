@@ -25,7 +25,7 @@ def read(data: bytes, text_bytes: int) -> Reading:
     message = message_from_bytes(data.lstrip(b"\xef\xbb\xbf\r\n"), policy=policy.default)
     assert isinstance(message, EmailMessage)
     if not any(name in message for name in (*_HEAD, "mime-version")):
-        raise LoadFailed("damaged", "The file is no mail: it has no line such as 'From:' or 'Subject:'. Save it again.")
+        raise LoadFailed("damaged", "This is not a mail: it has no line such as 'From:' or 'Subject:'. Save it again.")
     if message.get_content_type() in ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"):
         raise LoadFailed("encrypted", "The mail is encrypted. Save it without encryption, then add it again.")
     facts = {name: words for name in _HEAD if (words := _header(message, name))}

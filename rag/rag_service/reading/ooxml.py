@@ -187,7 +187,7 @@ class Package:
             raise encrypted()
         # Other methods inflate without a bound, and the format does not know them.
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise LoadFailed("damaged", "The file is packed in a way that Office does not know. Save it again.")
+            raise LoadFailed("damaged", "The file uses a compression that Office does not know. Save it again.")
         with self._archive.open(entry) as stream:
             while piece := stream.read(65536):
                 self._left -= len(piece)

@@ -52,7 +52,7 @@ def read(data: bytes, text_bytes: int) -> Reading:
         raise _without_text(file, count)
     if attached := pdfium.FPDFDoc_GetAttachmentCount(document):
         files = counted(attached, "file")
-        file.warn("attachment", f"Attached to the PDF and not read: {files}. Add what is attached by itself.")
+        file.warn("attachment", f"Attached to the PDF and not read: {files}. Add attachments as separate files.")
     return Reading(pieces(file.lines, _bookmarks(document)), file.shown_warnings(), _metadata(document), count)
 
 
@@ -81,7 +81,7 @@ def _without_text(file: _File, count: int) -> LoadFailed:
     if file.drawings:
         reason = "The PDF holds a drawing but no text; its letters, if any, are drawn as lines. Run OCR on it."
         return LoadFailed("empty", reason)
-    return LoadFailed("empty", f"The PDF's pages ({count}) are empty, or what they hold is no text.")
+    return LoadFailed("empty", f"The PDF's pages ({count}) are empty or contain no text.")
 
 
 def _raise_if_placeholder(document: PdfDocument, file: _File) -> None:
@@ -210,7 +210,7 @@ class _File:
             reason = f"The page holds a picture and {also}; words in it are not read. Run text recognition (OCR)."
             self.warn("only pictures", reason, number)
         elif not has_words and not any(one.page == number for one in self.warnings):
-            self.warn("no text", "The page is empty, or what it holds could not be read as text.", number)
+            self.warn("no text", "The page is empty, or its content could not be read as text.", number)
 
 
 def _as_shown(word: Word, style: Style) -> Word:

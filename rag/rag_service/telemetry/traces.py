@@ -72,7 +72,7 @@ class _ToMlflow(SpanExporter):
                 self._inner = self._inner or self._exporter()
             result = self._inner.export(spans)
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError) as error:
-            log.warning("traces are lost: %s does not take them (%s)", self._address, type(error).__name__)
+            log.warning("traces are lost: %s does not accept them (%s)", self._address, type(error).__name__)
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
             self._metrics.traces_lost(sum(span.parent is None for span in spans))
