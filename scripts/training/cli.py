@@ -120,7 +120,7 @@ def keys(_: None, options: Options) -> Answer:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        _fail(ConfigError(message, f"{self.prog} --help prints what there is."))
+        _fail(ConfigError(message, f"See {self.prog} --help."))
 
 
 class _PrintSchema(argparse.Action):
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PipelineError as error:
         _fail(error)
     except Exception as error:  # Python's own exit code for it, 1, would say that the input was refused
-        log.exception("not foreseen:")
+        log.exception("unexpected error:")
         _fail(Unforeseen(error))
     print(json.dumps(result))
     if "skipped" in result:
@@ -173,31 +173,37 @@ def _parser() -> argparse.ArgumentParser:
     option = command(promote, about, run)
     option("--strict", action="store_true", help="exit 1 when the gate refuses")
     option("--skip", action="store_true", help="exit 99 when the gate refuses")
-    option = command(verify, "wait until the service serves the promoted version; move back when it refuses it", run)
-    option("--skip", action="store_true", help="exit 99 where it serves, and this DAG run did not move the alias")
+    option = command(
+        verify, "wait until the service serves the promoted version; move the alias back if it refuses it", run
+    )
+    option("--skip", action="store_true", help="exit 99 if it is served but this DAG run did not move the alias")
     option = command(rollback, "move the alias back to the version that served before", run)
     option("--to", metavar="VERSION", help="another version than the one before")
-    about = "measure the live traffic: drift, error, a changed data file; ask for training where the policy says so"
+    about = "measure the live traffic: drift, error, a changed data file; request training if the policy says so"
     option = command(monitor, about, run)
     option("--dry-run", action="store_true", help="measure and decide, write nothing")
-    command(retraining, "whether the monitor asked for training in this DAG run; exit 99 when not", run)
+    command(retraining, "report whether the monitor requested training in this DAG run; exit 99 if not", run)
     option = command(score, "predict every row of a table as the prediction service would", model)
     option("--input", metavar="SOURCE", required=True, help="a table, as data.source names one")
     option("--output", metavar="FOLDER", required=True, type=Path, help="the rows with their predictions")
     option("--rejected", metavar="FOLDER", type=Path, help="the other rows, with reasons; default: OUTPUT-rejected")
     option("--format", choices=["parquet", "csv"], default="parquet", help="default: %(default)s")
-    option("--safe", action="store_true", help="CSV: an apostrophe before what a spreadsheet program would run")
+    option(
+        "--safe", action="store_true", help="CSV: an apostrophe before cells that a spreadsheet would run as formulas"
+    )
     option("--version", metavar="N", help="default: the one in production")
     option("--overwrite", action="store_true", help="replace an earlier result")
     option = command(status, "what is in production, since when, and why", run)
-    option("--all", action="store_true", help="also of each file in the folder pipelines/ beside the pipeline file")
+    option("--all", action="store_true", help="also for each file in the folder pipelines/ beside the pipeline file")
     option = command(history, "every decision on the model, or what was in production at a time", run)
     option("--at", metavar="TIME", help="like 2026-11-24T10:00, in UTC")
-    about = "sign a version that you vouch for: one trained before there were signatures, or signed by a retired key"
+    about = "sign a version that you trust: one trained before signatures existed, or signed by a retired key"
     option = command(sign, about, model)
     option("--version", metavar="N", help="default: the one in production")
-    option = command(keys, "the key that signs models; rotate it, or retire an old one")
-    option("action", nargs="?", choices=["rotate", "retire"], help="default: make sure that there is a key")
+    option = command(keys, "show, rotate or retire the keys that sign models")
+    option(
+        "action", nargs="?", choices=["rotate", "retire"], help="default: list the keys, and make one if there is none"
+    )
     option("key", nargs="?", metavar="KEY", help="the one to retire")
     return parser
 

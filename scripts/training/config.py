@@ -36,7 +36,7 @@ class Data(_Section):
         "?query=SELECT ...), or a list of them"
     )
     sample: str | None = Field(
-        default=None, description="synthetic stand-in, used and said so while `source` does not exist"
+        default=None, description="synthetic sample, used (and reported) while `source` does not exist"
     )
     target: str = Field(description="the column to predict")
     task: Literal["regression", "classification"] = Field(default="regression", description="a number, or a label")
@@ -55,10 +55,10 @@ class Data(_Section):
         default="accept", description="what the service does with a category that the table does not have"
     )
     duplicates: Literal["drop", "keep"] = Field(
-        default="keep", description="what becomes of rows that repeat another exactly"
+        default="keep", description="what happens to rows that repeat another exactly"
     )
     feedback: bool = Field(
-        default=False, description="true: predictions whose truth arrived later (POST /feedback) are training rows too"
+        default=False, description="true: predictions with feedback (POST /feedback) become training rows too"
     )
 
     @field_validator("missing", mode="before")
@@ -100,7 +100,7 @@ class Split(_Section):
     seed: int = Field(default=7, description="another seed is another split")
     most_rows: PositiveInt = Field(
         default=50_000,
-        description="of test and of calibration, at most so many rows are used: those with the smallest hashes",
+        description="at most this many rows of test and of calibration are used: those with the smallest hashes",
     )
 
     @model_validator(mode="after")
@@ -121,7 +121,7 @@ class Search(_Section):
     candidates: list[Literal["extra_trees", "random_forest", "xgboost"]] = Field(
         default=["extra_trees", "random_forest", "xgboost"], min_length=1, description="kinds of model"
     )
-    trials: PositiveInt = Field(default=20, description="how many are tried in all")
+    trials: PositiveInt = Field(default=20, description="number of trials")
     metric: str | None = Field(
         default=None,
         description="mae, rmse; log_loss, accuracy, balanced_accuracy, f1, "
@@ -148,13 +148,13 @@ class Gate(_Section):
     """What a new model must show before it serves."""
 
     mode: Literal["enforce", "dry_run", "off"] = Field(
-        default="enforce", description="dry_run: judge and move nothing; off: promote whatever is judged"
+        default="enforce", description="dry_run: judge and move nothing; off: promote always"
     )
     metric: str | None = Field(default=None, description="default: the metric of the search")
     min_gain: float = Field(
-        default=0.0, ge=0, description="by how much the champion must be beaten, in the metric's unit"
+        default=0.0, ge=0, description="how much better than the champion it must be, in the metric's unit"
     )
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="how sure the gain has to be")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="confidence that the gain is real")
     max_segment_loss: float = Field(default=0.02, ge=0, description="largest loss allowed in any group of data.segment")
     limits: dict[str, float] = Field(default={}, description="metric: worst value allowed, whatever the champion does")
 
@@ -214,11 +214,13 @@ class Monitor(_Section):
     """When live data calls for training again."""
 
     psi: float = Field(default=0.2, gt=0, description="population stability index above which a column has drifted")
-    windows: PositiveInt = Field(default=3, description="as many alarming windows ...")
-    of: PositiveInt = Field(default=5, description="... of this many, the last among them, ask for training")
+    windows: PositiveInt = Field(default=3, description="this many alarming windows ...")
+    of: PositiveInt = Field(default=5, description="... of the last this many, including the last, request training")
     min_rows: PositiveInt = Field(default=200, description="predictions in a window; with fewer the monitor waits")
     max_error_growth: float = Field(
-        default=0.1, ge=0, description="share by which the live error may surely exceed that of the test rows"
+        default=0.1,
+        ge=0,
+        description="largest relative growth of the live error over the test error, by the lower end of its interval",
     )
     cooldown_hours: float = Field(
         default=24, ge=0, description="no request for training within this time of the last one, or of a promotion"

@@ -107,8 +107,8 @@ class RefusedByService(PipelineError):
         now = f"is version {back_to} again" if back_to else "names no version now: there was none before"
         super().__init__(
             f"{refusal}; {alias} {now}",
-            "The service goes on with the model that it had. Fix what it names and train again, or offer it the "
-            "version once more: pipeline.py rollback --to.",
+            "The service keeps its previous model. Fix the named fault and train again, or try the "
+            "version again: pipeline.py rollback --to.",
         )
 
 
@@ -169,7 +169,7 @@ class AliasMoved(Interruption):
     def __init__(self, alias: str, before: str | None, now: str | None) -> None:
         super().__init__(
             f"{alias} was moved from version {before or '(none)'} to {now or '(none)'} meanwhile; nothing was changed",
-            "Try again: the decision is then made on what is in production now.",
+            "Try again: the gate then compares with the version that is in production now.",
         )
 
 
@@ -189,8 +189,8 @@ class ClusterError(Interruption):
     def __init__(self, master: str) -> None:
         super().__init__(
             f"{master}: no executors, or one was lost during the training",
-            "Try again: the search goes on where it stopped. If it happens each time, see the master's page: are there "
-            "workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores?",
+            "Try again: the search continues where it stopped. If it fails each time, check on the master's page for "
+            "workers with enough free memory (SPARK_EXECUTOR_MEMORY) and cores.",
         )
 
 
@@ -201,5 +201,5 @@ class Unforeseen(Interruption):
     def __init__(self, error: Exception) -> None:
         super().__init__(
             f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
-            "The lines above say where. Try again; if it happens each time, it is a mistake in the program.",
+            "The traceback above says where. Try again; if it happens each time, please report it as a bug.",
         )

@@ -9,7 +9,7 @@ from conftest import run
 from servers import held_port, json_servers
 
 REFUSED = {"detail": "wine.csv, row 7: alcohol is 'abc'", "hint": "Give a number, or leave the cell empty."}
-FOUND = {"text": "Drift of alcohol, but training was not asked for: 1 of 3.", "version": "4", "window": "w"}
+FOUND = {"text": "Drift of alcohol, but training was not requested: 1 of 3.", "version": "4", "window": "w"}
 FOUND |= {"since": "2026-11-28T10:00:00+00:00", "drifted": ["alcohol"], "error_worse": False, "dry_run": False}
 
 

@@ -157,7 +157,7 @@ def test_drift_is_seen_and_training_asked_for_once(served: Config, traffic: Traf
     traffic("white", 1)
     quiet = look(due, 1)
     assert (quiet["action"], quiet["drifted"]) == ("keep", ())
-    assert quiet["text"].startswith("All quiet: 150 rows look as in training")
+    assert quiet["text"].startswith("No alarm: 150 rows look as in training")
 
     traffic("red", 2, hours(1))
     first = look(due, 2)
@@ -318,7 +318,7 @@ def test_by_hand_a_request_counts_until_a_version_came_of_it(
     registry.register(white.source, {}, "")
     assert watch.asked(served)["asked"]  # a DAG run asks about itself
     monkeypatch.delenv("AIRFLOW_CTX_DAG_RUN_ID")
-    assert watch.asked(served) == {"asked": False, "text": "training was not asked for", "source": ""}
+    assert watch.asked(served) == {"asked": False, "text": "training was not requested", "source": ""}
 
 
 def test_a_deleted_experiment_is_restored(served: Config) -> None:

@@ -168,4 +168,4 @@ def test_the_commands(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {path.stem for path in (keys / "public").iterdir()} == {first, second}
     with pytest.raises(SystemExit):
         cli.main(["keys", "retire"])
-    assert "which key?" in capsys.readouterr().err
+    assert "expected the name of a key" in capsys.readouterr().err

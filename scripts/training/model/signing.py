@@ -43,7 +43,7 @@ def check(name: str, version: str, digest: str, signature: str) -> None:
     if not keys:
         hint = "Set SIGNING_PUBLIC_KEYS to the folder with training's public keys (docs/reference/model-checks.md)"
         raise WrongSignature(name, version, f"expected a public key (*.pem) in {public_folder()}, found none", hint)
-    trust = f"If you know where it comes from, sign it: `make sign VERSION={version}`; else do not use it."
+    trust = f"If you trust it, sign it: `make sign VERSION={version}`; otherwise do not use it."
     if not signature:
         raise WrongSignature(name, version, "it is not signed (no tag model_signature)", trust)
     for key in keys.values():
@@ -80,7 +80,7 @@ def retire(key: str | None) -> dict[str, Any]:
     if key not in found["valid"]:
         others = [one for one in found["valid"] if one != found["current"]]
         raise ConfigError(
-            f"no public key {key}" if key else "which key? `retire` takes the name of one",
+            f"no public key {key}" if key else "retire: expected the name of a key, found none",
             f"One of: {', '.join(others)}." if others else "The only one is the key that signs.",
         )
     (public_folder() / f"{key}.pem").unlink()
@@ -103,7 +103,7 @@ def _private_key() -> Ed25519PrivateKey:
             raise TypeError("another kind of key")  # noqa: TRY301
         _publish(key.public_key())
     except OSError as error:
-        hint = "Give SIGNING_KEY and SIGNING_PUBLIC_KEYS places that the training side may write to."
+        hint = "Set SIGNING_KEY and SIGNING_PUBLIC_KEYS to places that the training job can write to."
         raise ConfigError(f"{error.filename or path}: {error.strerror}; it is for the signing key", hint) from None
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         hint = "Put the right file back, or remove it: a new key is made then, and the old public keys stay valid."

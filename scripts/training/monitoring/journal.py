@@ -81,7 +81,7 @@ class Journal:
         request = Request(decision.key, at, asker, decision.text[:2000], source)
         tags = {"monitor.kind": "request", "monitor.key": decision.key, "monitor.asked_by": _unquoted(asker)}
         tags[REQUEST_TAG] = _REQUEST.dump_json(request).decode()
-        name = f"training asked for, {at:%Y-%m-%d %H:%M}"
+        name = f"training requested, {at:%Y-%m-%d %H:%M}"
         self._client.set_terminated(self._registry.note(self._name, name, tags, as_list(decision.reasons)))
 
 

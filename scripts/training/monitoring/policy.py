@@ -72,10 +72,10 @@ def decide(
 
     found: tuple[Reason, ...] = ()
     if not evidence:
-        return keep("no_window", "no window of live rows to judge by yet")
+        return keep("no_window", "no window of live rows was measured yet")
     last, alarming = evidence[-1], [window for window in evidence if window.alarming]
     if not last.alarming:
-        return keep("last_is_quiet", "the last window is as training was")
+        return keep("last_is_quiet", "the last window shows no drift")
     counted = f"{len(alarming)} of the last {len(evidence)} windows alarming"
     code = "_and_".join((["drift"] if last.drifted else []) + (["error"] if last.error_worse else []))
     found = (Reason(code, False, f"the last window shows {last.summary}"),)
@@ -93,7 +93,7 @@ def decide(
 def nothing_new(decision: Decision) -> Decision:
     """What becomes of the decision to train again where training would see nothing that it has not seen yet."""
     *found, enough = decision.reasons
-    text = "there is nothing new to learn from: give new data, or labelled predictions with data.feedback: true"
+    text = "there is nothing new to learn from: provide new data, or labelled predictions with data.feedback: true"
     return Decision("keep", (*found, Reason("nothing_new", True, f"{enough.text}, but {text}")), decision.key)
 
 

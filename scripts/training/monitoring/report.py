@@ -38,12 +38,12 @@ class Report:
         """What was found and what was decided, in one sentence."""
         window, error = self.found.window, self.found.error
         if self.decision.action == "retrain":
-            return f"Training was asked for: {self.decision.text}."
+            return f"Training was requested: {self.decision.text}."
         if window.alarming:
             found = window.summary[:1].upper() + window.summary[1:]
-            return f"{found}, but training was not asked for: {self.decision.reasons[-1].text}."
+            return f"{found}, but training was not requested: {self.decision.reasons[-1].text}."
         known = f"; the error is {error.error:.3g}, where {error.promised:.3g} was promised" if error else ""
-        return f"All quiet: {window.rows:,} rows look as in training{known}."
+        return f"No alarm: {window.rows:,} rows look as in training{known}."
 
     @property
     def columns(self) -> list[Column]:

@@ -106,7 +106,7 @@ def asked(config: Config) -> dict[str, Any]:
         if request and RUN_VARIABLE not in os.environ and registry.versions(request.at):
             request = None
     if request is None:
-        return {"asked": False, "text": "training was not asked for", "source": ""}
+        return {"asked": False, "text": "training was not requested", "source": ""}
     return {"asked": True, "text": request.text, "source": request.source}
 
 
@@ -134,7 +134,7 @@ def _usable(data: Data, production: Production) -> Source | None:
         log.warning("%s (%s)", error.message, error.hint)
         return None
     if found.synthetic and not production.contract.data.synthetic:
-        log.warning("%s is not there, and its synthetic sample is nothing to train again on", data.place)
+        log.warning("%s does not exist, and the synthetic sample in its place requests no training", data.place)
         return None
     return found
 

@@ -57,7 +57,7 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
             # The synthetic sample stands in for a lost file: it says nothing of the champion.
             if contract["data"]["synthetic"] and not before["data"]["synthetic"]:
                 text = f"the test rows are the synthetic sample, and {name} was trained on real data"
-                findings.append(Reason("synthetic_data", False, f"{text}: give data.source back"))
+                findings.append(Reason("synthetic_data", False, f"{text}: restore data.source"))
     scored, served = _scored(challenger, contract, features, config, labels)
     truth, groups = actual.to_numpy(np.float64), test[segment].astype(str).to_numpy() if segment in test else None
     return Evidence(truth, scored, champion, name, groups, hashes, (champion_served, served), tuple(findings))
@@ -119,7 +119,7 @@ def _rows_seen(champion: str, before: dict[str, str], now: dict[str, str], other
         changes.append(f"other features ({', '.join(sorted({name for name, _ in others}))})")
     if not changes:
         return ""
-    return f"{champion} was split otherwise ({'; '.join(changes)}): it may have been trained on some of the test rows"
+    return f"{champion} was split differently ({'; '.join(changes)}): it may have been trained on some of the test rows"
 
 
 def _columns(contract: dict[str, Any]) -> set[tuple[str, str]]:

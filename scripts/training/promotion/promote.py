@@ -112,7 +112,7 @@ def settle(ledger: Ledger) -> Entry | None:
         if present == recorded:
             ledger.finish(last)
             return last
-        log.warning("%s version %s was cut short before the alias moved: abandoned", last.action, last.version)
+        log.warning("%s version %s was interrupted before the alias moved: abandoned", last.action, last.version)
         ledger.abandon(last)
         return settle(ledger)
     if present != recorded:
@@ -152,7 +152,7 @@ def _decide(
         taken, tags = verdict.passed or mode == "off", ledger.registry.run_of(version).data.tags
     reasons = verdict.reasons
     if taken and not verdict.passed:
-        reasons = (*reasons, Reason("gate_off", True, "gate.mode is off: promoted all the same"))
+        reasons = (*reasons, Reason("gate_off", True, "gate.mode is off: promoted anyway"))
     promoted, refused = ("would_promote", "would_refuse") if mode == "dry_run" else ("promoted", "refused")
     entry = Entry(
         action=promoted if taken else refused,

@@ -71,7 +71,7 @@ def _moment(text: str) -> datetime:
         raise ConfigError(f"--at: expected a time, found '{text}'", "Write it like 2026-11-24T10:00 (UTC).") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     if moment > datetime.now(UTC):
-        raise ConfigError(f"--at: {_time(moment)} has not come yet", "Leave --at out, or see `make status`.")
+        raise ConfigError(f"--at: {_time(moment)} is in the future", "Leave --at out, or see `make status`.")
     return moment
 
 

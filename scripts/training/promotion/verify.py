@@ -60,8 +60,8 @@ def verify(config: Config) -> dict[str, Any]:
             raise NotServed(
                 f"{url}: the service does not serve version {holder.version} after {VERIFY_SECONDS:.0f} s; "
                 f"it says: {told}",
-                f"The service goes on with the model that it had. It serves what has the alias "
-                f"MODEL_ALIAS; that must be {registry.alias}.",
+                f"The service keeps its previous model. It serves versions with the alias MODEL_ALIAS, which must be "
+                f"{registry.alias}.",
             )
         time.sleep(0.5)
     log.info("%s serves version %s", url, holder.version)

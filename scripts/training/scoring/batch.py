@@ -173,7 +173,7 @@ def _results(spark: SparkSession, task: Task, places: Places, scored_folder: Pat
     wrong = judged.select(F.explode(reasons).alias("one")).groupBy("one.column", "one.expected").count().collect()
     times = {(row["column"], row["expected"]): row["count"] for row in wrong}
     of_unknown: dict[str, int] = dict(judged.where(takes).select(F.explode(unknown)).groupBy("col").count().collect())
-    log.info("%s of %s rows are taken", f"{scored:,}", f"{rows:,}")
+    log.info("%s of %s rows were scored", f"{scored:,}", f"{rows:,}")
     shown = F.to_json(reasons) if places.format == "csv" else reasons
     _write(judged.where(~takes).select(*table, shown.alias(REASONS)), rejected_folder, places)
     answer = [F.col(f"{_JUDGED}.column_{i}").alias(name) for i, name in enumerate(predicted_columns(contract))]

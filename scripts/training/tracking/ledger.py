@@ -34,7 +34,7 @@ class Entry:
 
     promoted, rolled_back (by a person), reverted (the service refused it), found (moved by other means than these
     commands); refused, would_promote and would_refuse move nothing, and `version` is the one that was judged; nor did
-    abandoned, a move that was cut short before the alias moved.
+    abandoned, a move that was interrupted before the alias moved.
     `previous` is what the alias named before. `key` names the question that was decided.
     """
 
@@ -106,7 +106,7 @@ class Ledger:
 
     def abandon(self, entry: Entry) -> None:
         """Notes that the alias never moved: the entry counts as no move and as no answer any more."""
-        text = f"{entry.action} version {entry.version or '(none)'} was cut short before {entry.alias} moved"
+        text = f"{entry.action} version {entry.version or '(none)'} was interrupted before {entry.alias} moved"
         reasons = (Reason("abandoned", False, text), *entry.reasons)
         tags = _tags(replace(entry, action="abandoned", key="", reasons=reasons))
         for name, value in (tags | {"ledger.action": "abandoned", _KEY: "", "mlflow.runName": text}).items():

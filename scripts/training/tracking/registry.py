@@ -174,7 +174,9 @@ class Registry:
         version = self.numbered(number) if number else self.holder()
         if version is None:
             raise ConfigError(
-                f"'{self.name}' has no version {number}" if number else f"'{self.name}': nothing is {self.alias}",
+                f"'{self.name}' has no version {number}"
+                if number
+                else f"'{self.name}' has no version with the alias {self.alias}",
                 f"Name one with --version: {', '.join(self.versions()) or 'there is none yet'}.",
             )
         _, digest = self._registered_content(version)
