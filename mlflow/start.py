@@ -29,7 +29,7 @@ def prepare(url: str) -> None:
     address, scripts = sqlalchemy.engine.make_url(url), ScriptDirectory.from_config(_config())
     path = Path(address.database or "") if address.get_backend_name() == "sqlite" else None
     if path and (path.parent / MARK).exists():
-        raise Refused(f"a restore was cut short in {path.parent}: run `make restore` again")
+        raise Refused(f"an interrupted restore is in {path.parent}: run `make restore` again")
     if path and not path.exists():
         return  # the server makes it
     version, newest = _version(url), scripts.get_current_head()
@@ -39,8 +39,8 @@ def prepare(url: str) -> None:
         scripts.get_revision(version)
     except CommandError:
         raise Refused(
-            f"the database {address.render_as_string()} has schema {version}, of a newer MLflow than this one, which "
-            f"knows up to {newest}: start the version that made it, or restore a backup from before it"
+            f"the database {address.render_as_string()} has schema {version} of a newer MLflow; this one reads up "
+            f"to {newest}: start the newer version, or restore an earlier backup"
         ) from None
     sys.stderr.write(f"migrating the database from schema {version} to {newest}\n")
     if path:
@@ -86,7 +86,7 @@ def _config() -> Config:
     """MLflow's migrations, found without importing MLflow, which takes seconds."""
     found = importlib.util.find_spec("mlflow")
     if found is None or not found.submodule_search_locations:
-        raise Refused("there is no MLflow in this environment")
+        raise Refused("this environment has no MLflow")
     folder = Path(found.submodule_search_locations[0]) / "store" / "db_migrations"
     config = Config(str(folder / "alembic.ini"))
     config.set_main_option("script_location", str(folder))

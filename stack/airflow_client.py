@@ -59,7 +59,9 @@ class Airflow:
         deadline = time.monotonic() + seconds
         while not (new := self.run_ids(dag) - known):
             if time.monotonic() > deadline:
-                raise StepFailed(f"no run of {dag} was started within {seconds:.0f} s", "is the DAG's asset updated?")
+                raise StepFailed(
+                    f"no run of {dag} was started within {seconds:.0f} s", "check that the DAG's asset is updated"
+                )
             time.sleep(POLL_SECONDS)
         return min(new)
 

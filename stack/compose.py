@@ -87,7 +87,7 @@ def docker(
         raise StepFailed(f"{' '.join(command)} took longer than {seconds:.0f} s", "") from None
     if done.returncode != 0:
         last = "\n".join((done.stderr or done.stdout).splitlines()[-30:])
-        raise StepFailed(f"{' '.join(command)} ended with {done.returncode}\n{last}", "`docker compose logs` says more")
+        raise StepFailed(f"{' '.join(command)} ended with {done.returncode}\n{last}", "see `docker compose logs`")
     return done.stdout
 
 

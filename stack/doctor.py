@@ -59,7 +59,7 @@ def machine(root: Path) -> Iterator[Line]:
     yield Line(GOOD if free > DISK else DOUBTFUL, "disk", f"{free:.0f} GB free", remedy)
     if "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGABYTE
-        remedy = f"{MEMORY} GB: fewer lead to programs that are killed while they train"
+        remedy = f"{MEMORY} GB; with less, programs are killed while they train"
         yield Line(GOOD if memory > MEMORY else DOUBTFUL, "memory", f"{memory:.0f} GB", remedy)
     yield Line(GOOD, ".env", "read" if (root / ".env").exists() else "none, and none is needed")
 
@@ -73,7 +73,9 @@ def environments(root: Path) -> Iterator[Line]:
         elif stamp.read_text() == setup.fingerprint([root / lock for lock in locks]):
             yield Line(GOOD, f"environment {name}", "as its lock files say")
         else:
-            yield Line(DOUBTFUL, f"environment {name}", "made from other lock files or by another Python", "make setup")
+            yield Line(
+                DOUBTFUL, f"environment {name}", "made from other lock files, or with another Python", "make setup"
+            )
     note = root / "var" / "java_home"
     if not note.exists():
         found = setup.java_home_of("java")
@@ -81,7 +83,7 @@ def environments(root: Path) -> Iterator[Line]:
     elif setup.java_home_of(str(Path(note.read_text().strip(), "bin", "java"))):
         yield Line(GOOD, "Java", note.read_text().strip())
     else:
-        yield Line(BAD, "Java", f"{note.read_text().strip()} has none that runs", f"rm {note}; make setup")
+        yield Line(BAD, "Java", f"{note.read_text().strip()} has no Java that runs", f"rm {note}; make setup")
 
 
 def engine(root: Path, settings: Mapping[str, str]) -> Iterator[Line]:
@@ -143,9 +145,9 @@ def keys(root: Path) -> Iterator[Line]:
         name = path.relative_to(root)
         if mode & 0o077:
             remedy = f"chmod {'700' if path.is_dir() else '600'} {name}"
-            yield Line(BAD, "keys", f"others than its owner can read {name} ({mode:o})", remedy)
+            yield Line(BAD, "keys", f"other users can read {name} ({mode:o})", remedy)
         else:
-            yield Line(GOOD, "keys", f"{name} is its owner's alone")
+            yield Line(GOOD, "keys", f"only the owner can read {name}")
 
 
 def state(root: Path) -> Iterator[Line]:
@@ -199,7 +201,7 @@ def main(root: Path = setup.ROOT, environment: Mapping[str, str] = os.environ) -
                 print(f"{line.level:<5} {line.what:<22} {line.found}{remedy}", flush=True)
         except (OSError, ValueError, StackError, subprocess.SubprocessError) as error:
             bad = True
-            print(f"{BAD:<5} {what:<22} could not be looked at: {error}", flush=True)
+            print(f"{BAD:<5} {what:<22} could not be checked: {error}", flush=True)
     return 1 if bad else 0
 
 

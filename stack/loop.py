@@ -68,7 +68,7 @@ class Loop:
             if self.monitor():
                 break
         else:
-            raise StepFailed("the monitor did not ask for training", "see the log of monitor_model")
+            raise StepFailed("the monitor did not request training", "see the log of monitor_model")
         with self.report.step("retrained by drift") as step:
             self.follow(self.airflow.next_run(known, RUN_SECONDS), "train_model")
             step.result = self.verdict()
@@ -152,7 +152,7 @@ class Loop:
                 return
             if time.monotonic() > deadline:
                 found = model and model["version"]
-                raise StepFailed(f"version {version} should be served, it is {found}", "see `make history`")
+                raise StepFailed(f"version {version} should be served, but {found} is", "see `make history`")
             time.sleep(0.2)
 
 

@@ -45,7 +45,7 @@ def run(command: str, shown: Any, settings: Settings) -> str:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        raise StepFailed(f"{command}: no JSON came back: {done.stdout[:300]} {done.stderr[:300]}", "") from None
+        raise StepFailed(f"{command}: expected JSON, found: {done.stdout[:300]} {done.stderr[:300]}", "") from None
     if isinstance(answer.get("status"), int):
         raise StepFailed(f"{command}: {answer.get('title')}: {answer.get('detail')}", str(answer.get("hint", "")))
     if shown is not None and set(shown) != set(answer):

@@ -82,9 +82,9 @@ def problems(folder: Path) -> Iterator[str]:
 def weakness(name: str, value: str) -> str | None:
     """What is wrong with a value, or None."""
     if name == "airflow_fernet_key":
-        return None if re.fullmatch(r"[\w-]{43}=", value, re.A) else "is no Fernet key (32 bytes in URL-safe base64)"
+        return None if re.fullmatch(r"[\w-]{43}=", value, re.A) else "is not a Fernet key (32 bytes in URL-safe base64)"
     if not re.fullmatch(r"[\w.~-]*", value, re.A):
-        return "may hold letters, digits and . _ ~ - only, as it becomes a part of addresses"
+        return "may have only letters, digits and . _ ~ -, because it becomes a part of addresses"
     shortest = 64 if MAKERS[name] is long_key else SHORTEST
     if len(value) < shortest or len(set(value)) < FEWEST_DIFFERENT:
         return f"needs {shortest} characters or more, {FEWEST_DIFFERENT} of them different"
@@ -97,7 +97,7 @@ def main() -> int:
     task, folder = sys.argv[1], Path(sys.argv[2])
     if task == "write":
         made = write(folder)
-        print(f"{folder}: {', '.join(made)} made" if made else f"{folder}: all are there; none was changed")
+        print(f"{folder}: {', '.join(made)} made" if made else f"{folder}: all secrets exist; none was changed")
         return 0
     found = list(problems(folder))
     sys.stderr.writelines(f"{problem}\n" for problem in found)

@@ -84,7 +84,7 @@ def pipeline_file(root: Path, name: str) -> Path:
         except (StepFailed, OSError):
             continue  # asked for by its name, it would say what is wrong
     if name not in known:
-        raise StepFailed(f"PIPELINE={name}: there is no such pipeline", f"there are: {', '.join(known)}")
+        raise StepFailed(f"PIPELINE={name}: there is no such pipeline", f"choose one of: {', '.join(known)}")
     return known[name]
 
 
@@ -101,9 +101,9 @@ def existing_file(value: str, variable: str) -> Path:
     """The absolute path of the file that `variable` names. Raises StepFailed when it is not there."""
     path = Path(value).expanduser().resolve()
     if not path.is_file():
-        hint = "give the path of a file, seen from this folder"
+        hint = "give the path of a file, relative to this folder"
         if "://" in value:
-            hint = "an address goes into a pipeline file, as data.source, which PIPELINE= or CONFIG= then names"
+            hint = "write an address into a pipeline file, as data.source, and give that file with PIPELINE= or CONFIG="
         raise StepFailed(f"{variable}={value}: there is no such file", hint)
     return path
 

@@ -137,7 +137,7 @@ def last_decision(api: httpx.Client, model: dict[str, Any]) -> str:
         if entry["version"] == model["version"]:
             reasons = "; ".join(reason["text"] for reason in entry["reasons"])
             return f"version {entry['version']} {entry['action']} by {entry['by']}: {reasons}"
-    raise StepFailed(f"version {model['version']} is served, and the ledger does not say why", "see MLflow's page")
+    raise StepFailed(f"version {model['version']} is served, but the ledger has no entry for it", "see MLflow's page")
 
 
 def nothing_served(api: httpx.Client) -> StepFailed:
@@ -147,7 +147,7 @@ def nothing_served(api: httpx.Client) -> StepFailed:
             failed = "; ".join(reason["text"] for reason in entry["reasons"] if not reason["passed"])
             return StepFailed(
                 f"nothing is served: the gate refused version {entry['version']}, {failed}",
-                "give more rows or better columns; `gate` in the pipeline file says what it asks for (make keys)",
+                "give more rows or better columns; `gate` in the pipeline file has its rules (make keys)",
             )
     return StepFailed("no model is served after the DAG's success", "see var/log/api.log")
 
@@ -167,7 +167,7 @@ def ask(rag: httpx.Client, question: str = QUESTION) -> dict[str, Any]:
     """Asks one question. Raises StepFailed when it is not answered with at least one quote."""
     answer = dict(content(rag.post("/ask", json={"question": question})))
     if answer["abstained"] or not answer["citations"]:
-        raise StepFailed(f"the documents answer {question!r}, but the service says they do not", "see the log of rag")
+        raise StepFailed(f"the documents answer {question!r}, but the service abstained", "see the log of rag")
     return answer
 
 

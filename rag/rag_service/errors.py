@@ -124,7 +124,7 @@ class UnknownHost(_Worded):
 
 class ForeignPage(_Worded):
     status, title = 403, "Calls from other sites' pages are refused"
-    words = "A page {0} sent the request. Only this service's own page may change anything."
+    words = "The request was sent by a page {0}. Only this service's own page may change anything."
     advice = "To allow that page, set RAG_ALLOWED_HOSTS on the server to its host name."
 
 

@@ -74,7 +74,7 @@ def test_a_form_of_another_site_plants_nothing(origin: str, front: Front) -> Non
     """Over plain HTTP under a name a browser sends no Sec-Fetch-Site, and always an Origin."""
     refused = problem(front().post("/documents", files=PLANTED, headers={"Origin": origin}), 403)
 
-    assert refused["detail"].startswith("A page ")
+    assert refused["detail"].startswith("The request was sent by a page")
     assert origin == "null" or f"at {origin!r}, which is another site." in refused["detail"]
     assert "RAG_ALLOWED_HOSTS" in refused["hint"]
     problem(front().post("/reindex", headers={"Origin": origin}), 403)

@@ -70,7 +70,7 @@ def workplace(folder: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except BlockingIOError:
-        raise StepFailed(f"another backup is being written into {folder}", "wait until it has ended") from None
+        raise StepFailed(f"another backup is being written to {folder}", "wait until it has ended") from None
     finally:
         os.close(alone)
 
@@ -118,9 +118,9 @@ def check(path: Path, root: Path) -> Manifest:
             )
         manifest = Manifest(**raw | {"members": {name: (size, sha) for name, (size, sha) in raw["members"].items()}})
     except (OSError, EOFError, tarfile.TarError, ValueError, LookupError, TypeError) as error:
-        raise StepFailed(f"{path} is no whole backup: {error}", "take another file") from error
+        raise StepFailed(f"{path} is not a complete backup: {error}", "take another file") from error
     if different := [name for name in seen.keys() | manifest.members if seen.get(name) != manifest.members.get(name)]:
-        raise StepFailed(f"{path} is damaged: {sorted(different)[0]} is not as its manifest says", "take another file")
+        raise StepFailed(f"{path} is damaged: {sorted(different)[0]} does not match its manifest", "take another file")
     ours = versions(root)
     for name, version in manifest.versions.items():
         if name not in ours or _ordered(version) > _ordered(ours[name]):

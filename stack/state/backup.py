@@ -68,13 +68,15 @@ def restore(compose: Compose, path: Path) -> None:
     """Puts a backup back where it was taken from, once nothing runs and nothing is there. Raises StackError."""
     root = compose.root
     manifest = archive.check(path, root)
-    print(f"{path}: whole; made at {manifest.made_at}, of {manifest.profile}", flush=True)
+    print(f"{path}: complete; made at {manifest.made_at} from the profile {manifest.profile}", flush=True)
     place: Place = Processes(root, compose.environment) if manifest.profile == "processes" else Containers(compose)
     if manifest.profile != place.profile:
         hint = "set no COMPOSE_FILE" if manifest.profile == "containers" else "make restore PROFILE=production FROM=…"
-        raise StepFailed(f"it is a backup of {manifest.profile}, and this is {place.profile}", hint)
+        raise StepFailed(f"it is a backup of the profile {manifest.profile}, but this is {place.profile}", hint)
     if running := place.running():
-        raise StepFailed(f"these run: {', '.join(running)}", "stop them first: `make down`, or Ctrl-C in `make run`")
+        raise StepFailed(
+            f"still running: {', '.join(running)}", "stop them first: `make down`, or Ctrl-C in `make run`"
+        )
     put: Put | None = None
     with ExitStack() as stack:
         try:
@@ -91,14 +93,14 @@ def restore(compose: Compose, path: Path) -> None:
         except Unusable as error:
             raise StepFailed(str(error), f"to empty it: {place.emptied_by}") from error
         except OSError as error:
-            raise StepFailed(f"the restore failed: {error}", "give it what it lacks, and run it again") from error
-    print("restored; the settings of then (pipeline.yaml, pipelines/, .env) are in var/restored", flush=True)
+            raise StepFailed(f"the restore failed: {error}", "fix the cause and run the same command again") from error
+    print("restored; the earlier settings (pipeline.yaml, pipelines/, .env) are in var/restored", flush=True)
 
 
 def _put_secret(path: Path, content: bytes) -> None:
     """Raises StepFailed for a secret that is there and is another: databases and connections need the one of then."""
     if path.exists() and path.read_bytes() != content:
-        raise StepFailed(f"{path} is not the backup's", f"move {path.parent} away, and restore again")
+        raise StepFailed(f"{path} differs from the one in the backup", f"move {path.parent} away, and restore again")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     path.write_bytes(content)

@@ -44,7 +44,9 @@ def _copy(old: Connection, new: Connection, must_be_empty: Sequence[str]) -> dic
         theirs = old.scalars(sqlalchemy.text(f"SELECT version_num FROM {name}")).all()  # noqa: S608
         ours = new.scalars(select(here.tables[name].c.version_num)).all() if name in here.tables else []
         if sorted(theirs) != sorted(ours):
-            raise Refused(f"{name} is {theirs} in the file and {list(ours)} in PostgreSQL: start both with one version")
+            raise Refused(
+                f"{name} is {theirs} in the file but {list(ours)} in PostgreSQL: start both with the same version"
+            )
     if full := [name for name in must_be_empty if _count(new, here.tables[name])]:
         if all(_keys(old, there.tables[name]) == _keys(new, here.tables[name]) for name in must_be_empty):
             return {}
@@ -52,7 +54,7 @@ def _copy(old: Connection, new: Connection, must_be_empty: Sequence[str]) -> dic
     with warnings.catch_warnings(action="ignore", category=sqlalchemy.exc.SAWarning):  # of tables that name each other
         tables = [table for table in here.sorted_tables if table.name not in versions]
     if missing := [name for name in there.tables.keys() - here.tables if _count(old, there.tables[name])]:
-        raise Refused(f"PostgreSQL lacks the tables {', '.join(sorted(missing))}")
+        raise Refused(f"PostgreSQL does not have the tables {', '.join(sorted(missing))}")
     new.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))  # SQLite's moments have no zone, and are in UTC
     quoted = new.dialect.identifier_preparer.format_table
     new.execute(sqlalchemy.text(f"TRUNCATE {', '.join(quoted(table) for table in tables)}"))

@@ -44,7 +44,7 @@ def saved(folders: Mapping[str, Path], work: Path) -> Iterator[Member]:
     `work` is a folder with room for the largest database. Raises Unusable for a damaged one.
     """
     if half := [str(folder) for folder in folders.values() if (folder / MARK).exists()]:
-        raise Unusable(f"a restore was cut short in {', '.join(half)}: run it again")
+        raise Unusable(f"an interrupted restore is in {', '.join(half)}: run it again")
     databases = {path for name, folder in folders.items() for path in _walk(name, folder) if _is_database(path)}
     for name, folder in folders.items():
         for path in sorted(databases & set(_walk(name, folder))):
@@ -118,7 +118,7 @@ def _copy_database(path: Path, copy: Path) -> None:
     except sqlite3.DatabaseError as error:
         said = str(error)
     if said != "ok":
-        raise Unusable(f"{path}: expected a sound SQLite database, found: {said}")
+        raise Unusable(f"{path}: expected an intact SQLite database, found: {said}")
 
 
 def _member(name: str, status: os.stat_result, file: IO[bytes] | None = None) -> tarfile.TarInfo:

@@ -40,7 +40,7 @@ def move(compose: Compose) -> None:
     )
     running = production.services()
     if in_use := running - (STARTED if "postgres" in running else set()):
-        raise StepFailed(f"these run: {', '.join(sorted(in_use))}", "stop them first: make down PROFILE=production")
+        raise StepFailed(f"still running: {', '.join(sorted(in_use))}", "stop them first: make down PROFILE=production")
     file = backup(Containers(default), root, root / "var" / "backups")
     with archive.workplace(root / "var" / "move") as work:
         _unpack(file, work)
@@ -55,7 +55,9 @@ def move(compose: Compose) -> None:
         moved = production.run("run", "--rm", "--no-deps", "-T", "rag", "python", "-m", "rag_service", "move")
         print(f"documents:\n{moved}", flush=True)
     production.run("down")
-    print(f"moved; the default stack is as it was, and in {file}. Now: make up PROFILE=production", flush=True)
+    print(
+        f"moved; the default stack is unchanged, with a backup in {file}. Next: make up PROFILE=production", flush=True
+    )
 
 
 def _unpack(file: Path, work: Path) -> None:
@@ -81,7 +83,7 @@ def _write_secrets(folder: Path, keys: Path) -> None:
     if path.exists() and path.read_text(encoding="ascii").strip() != found[1]:
         raise StepFailed(
             f"{path} is not the default stack's key, so Airflow's connections could not be read",
-            f"remove {path}: the right one is written in its place",
+            f"remove {path}; the move then writes the right one",
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_text(f"{found[1]}\n", encoding="ascii")

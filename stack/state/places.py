@@ -81,7 +81,7 @@ class Processes:
     def saved(self, work: Path) -> Iterator[Member]:
         if not (self.home / "var" / "airflow").exists():
             hint = "the volumes of containers that are stopped: make backup STACK=containers"
-            raise StepFailed("neither containers run, nor did `make run` or `make demo` keep anything here", hint)
+            raise StepFailed("no containers run, and there is no state of `make run` or `make demo`", hint)
         for info, content in folders.saved(self.folders, work):
             info.name = FOLDERS + info.name
             yield info, content
@@ -133,7 +133,7 @@ class Containers:
                     _rename(info, FOLDERS + info.name)
                     yield info, content
         if not ended:
-            raise StepFailed("the volumes could not be read to their end", "`docker compose logs` says more")
+            raise StepFailed("the volumes could not be read completely", "`docker compose logs` says more")
 
     def note_backup(self) -> None:
         if "api" in self.compose.services():

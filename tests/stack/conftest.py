@@ -73,7 +73,7 @@ elif words[:2] == ["exec", "postgres"]:
 elif words[0] == "ps":
     for service in os.environ.get("RUNNING", "postgres").split():
         print('{{"Service": "%s", "ID": "a"}}' % service)
-elif words[0] not in ("info", "build", "up", "stop", "down", "run"):
+elif words[0] not in ("info", "version", "build", "up", "stop", "down", "run"):
     sys.exit("no " + " ".join(words))
 """
 

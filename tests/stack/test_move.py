@@ -84,7 +84,7 @@ def test_what_a_killed_move_left_running_is_used(default: Compose, tmp_path: Pat
     [("mlflow airflow api rag", "airflow, api, mlflow, rag"), ("postgres redis mlflow airflow proxy", "proxy")],
 )
 def test_a_stack_in_use_is_not_moved(default: Compose, services: str, named: str) -> None:
-    with pytest.raises(StepFailed, match=f"these run: {named}$"):
+    with pytest.raises(StepFailed, match=f"still running: {named}$"):
         move(running(default, services))
 
 

@@ -53,7 +53,7 @@ def test_a_pipeline_goes_by_its_name_or_its_files(root: Path, asked: str, file: 
     assert (settings.config, settings.dag("train")) == (root / file, dag)
     with pytest.raises(StepFailed, match="PIPELINE=nowhere: there is no such pipeline") as raised:
         read_settings({"PIPELINE": "nowhere"}, root)
-    assert raised.value.hint == "there are: wine-quality, house-prices"
+    assert raised.value.hint == "choose one of: wine-quality, house-prices"
 
 
 @pytest.mark.parametrize("variable", ["CONFIG", "DATA"])
