@@ -3,7 +3,8 @@ PYTHON ?= python3
 UV := .venvs/uv/bin/uv
 DEV := .venvs/dev/bin
 DRIVE := .venvs/dev/bin/python -m
-LOCK = $(UV) pip compile -q --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
+LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
+PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 COMPOSE := docker compose
 # `PROFILE=production` after any task that touches containers, or COMPOSE_FILE in .env (docs/how-to/production.md).
 ifeq ($(PROFILE),production)
@@ -14,7 +15,7 @@ endif
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench lock
+.PHONY: help setup keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench platforms lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -113,6 +114,15 @@ data:  ## fetch the real UCI wine set into data/WineQuality.csv, checked by SHA-
 
 bench: setup  ## the measurements of benchmarks/, each printing one table
 	@for program in benchmarks/*.py; do .venvs/training/bin/python "$$program" || exit 1; done
+
+# PySpark has no wheel anywhere; psutil none for tests/clients on Linux arm64, nor gevent there on macOS: they are built.
+platforms: setup  ## resolve every lock file for every platform, from wheels; needs the package index
+	@for lock in $$(git ls-files '*.lock'); do for platform in $(PLATFORMS); do \
+	  echo "$$lock $$platform"; \
+	  printf 'pyspark\npsutil\ngevent\n' | MACOSX_DEPLOYMENT_TARGET=14.0 $(UV) pip install --quiet --dry-run \
+	    --python .venvs/uv/bin/python --target var/platforms --python-platform $$platform \
+	    --only-binary :all: --excludes - --no-deps --require-hashes -r $$lock || exit 1; \
+	done; done
 
 lock: setup  ## write the lock files again  [UPGRADE=1]
 	$(LOCK) airflow/requirements.in -o airflow/requirements.lock

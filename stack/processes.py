@@ -137,7 +137,7 @@ class Running:
     def _signal(self, number: signal.Signals) -> bool:
         try:
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # the second is macOS's answer where all have ended
             return False
         return True
 

@@ -110,6 +110,7 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
         "JAVA_HOME": java_home(settings.root),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_LOCAL_DIRS": str(settings.var / "spark"),
+        "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS would kill the tasks, which Airflow forks
     }
     return Program(name, command, environment, settings.root, settings.var / "log" / f"{name}.log", health)
 

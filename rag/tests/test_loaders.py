@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pdf_files import pdf
 
 from rag_service.errors import LoadFailed
 from rag_service.reading import Limits, extract, kind_of, reader_processes
+from rag_service.reading.__main__ import answer
 from rag_service.reading.blocks import assemble
 from rag_service.types import Extracted
 
@@ -126,3 +129,14 @@ def test_files_are_read_where_whoever_started_the_service_ignores_ended_children
     finally:
         signal.signal(signal.SIGCHLD, before)
         reader_processes.end_all()
+
+
+def test_files_are_read_on_a_system_that_refuses_to_limit_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kind: int, _: tuple[int, int]) -> None:
+        if kind == resource.RLIMIT_AS:
+            raise ValueError("current limit exceeds maximum limit")  # as macOS does
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    monkeypatch.setattr(sys, "setrecursionlimit", lambda _: None)
+
+    assert answer(b"Red wine is dry.", "text", 2**29, 30, 1000).text == "Red wine is dry."

@@ -149,11 +149,21 @@ def test_the_trial_gives_the_refusal_that_happened_there() -> None:
         run(sandbox.try_out(tree_model(HOSTILE["another leaf"]), MOST))
 
 
-def test_a_machine_that_allows_less_memory_than_the_trial_would_is_no_refusal() -> None:
-    code = (
-        "import resource, runpy; resource.setrlimit(resource.RLIMIT_DATA, (10**9, 10**9));"
-        " runpy.run_module('prediction_api.models.sandbox', run_name='__main__')"
-    )
+LESS_MEMORY = "resource.setrlimit(resource.RLIMIT_DATA, (10**9, 10**9))"
+MACOS = """
+def refuse(kind, limits, set_limit=resource.setrlimit):
+    if kind == resource.RLIMIT_DATA: raise ValueError("current limit exceeds maximum limit")
+    set_limit(kind, limits)
+resource.setrlimit = refuse
+"""
+
+
+@pytest.mark.parametrize("machine", [LESS_MEMORY, MACOS])
+def test_a_machine_that_does_not_allow_the_limit_of_the_trial_is_no_refusal(machine: str) -> None:
+    code = f"""import resource, runpy
+{machine}
+runpy.run_module("prediction_api.models.sandbox", run_name="__main__")
+"""
     environment = {"PATH": os.defpath, "PYTHONPATH": str(HERE.parents[1] / "api"), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, str(MOST)]
     ended = subprocess.run(command, env=environment, input=regression_model(), capture_output=True, check=False)

@@ -75,8 +75,8 @@ def resident_bytes() -> int:
     """Of this process."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    except OSError:  # not Linux
-        return 0
+    except OSError:  # macOS: the most that it ever was, in bytes there
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def release_memory() -> None:
@@ -98,7 +98,8 @@ def main() -> int:
     limit = _BYTES_OF_ITS_OWN + most
     allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]  # nobody may go beyond
     limit = limit if allowed == resource.RLIM_INFINITY else min(limit, allowed)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    with suppress(ValueError):  # macOS refuses this limit: there the memory is measured and not held
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # if memory runs out, this process goes and not the service; not every system has that
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

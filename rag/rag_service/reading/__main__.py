@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 from rag_service.errors import LoadFailed
@@ -53,7 +54,8 @@ def _read_as_child(arguments: list[Any], given: int, taken: int) -> None:
 def answer(data: bytes, kind: str, memory: int, seconds: int, text_bytes: int, *options: str) -> Any:
     """The fields of `Extracted`, or code and reason. Limits the process: to `memory` bytes of address space and
     `seconds` of processor time."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    with suppress(ValueError):  # macOS refuses this limit: there the others alone hold
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # SIGXCPU: the first limit was reached
     # JSON may write a character with six bytes, and a block takes about a hundred; the kernel holds the output file to
     # this whatever a parser does.

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,8 @@ class ReaderProcess:
     def __init__(self) -> None:
         # Nothing of the service's environment reaches it: it needs no setting and must see no secret.
         environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath, "LANG": "C.UTF-8"}
-        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A stream, because macOS has no SOCK_SEQPACKET here. One short message at a time needs no other boundary.
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with other:
             self._process = subprocess.Popen(
                 [sys.executable, "-B", "-P", "-m", "rag_service.reading"],
@@ -44,7 +46,8 @@ class ReaderProcess:
     def end(self) -> None:
         """Ends it, with the child that may still read."""
         self._socket.close()
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(PermissionError):  # macOS's answer where all have ended
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 
