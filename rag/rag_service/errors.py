@@ -311,7 +311,10 @@ class UnfitModel(_Worded):
 class EngineMissing(_Worded):
     status, title = 503, "The engine is not installed"
     words = "RAG_ENGINE is torch, but PyTorch cannot be imported ({0})."
-    advice = "Install it (docs/how-to/engines.md), build the image's target torch, or set RAG_ENGINE=ctranslate2."
+    advice = (
+        "Install it (docs/how-to/engines.md; in the whole stack: make setup WITH=torch), build the image's target "
+        "torch, or set RAG_ENGINE=ctranslate2."
+    )
 
 
 class GeneratorFailed(RagError):

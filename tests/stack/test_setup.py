@@ -1,5 +1,7 @@
 """Making the environments: what can be tried without installing anything."""
 
+import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +10,14 @@ import pytest
 
 from stack import setup
 
-REQUIREMENTS = {"dev": ("dev.lock",)}
-
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own, with one empty lock file and a stand-in for uv that writes down its calls."""
+    """A project of its own, with two lock files and a stand-in for uv that writes down its calls."""
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "VENVS", tmp_path / ".venvs")
-    monkeypatch.setattr(setup, "LOCKS", REQUIREMENTS)
     (tmp_path / "dev.lock").write_text("one==1\n")
+    (tmp_path / "tests.lock").write_text("one==1\ntwo==1\n")
     uv = tmp_path / "uv"
     uv.write_text(
         f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" = venv ] && mkdir -p {tmp_path}/.venvs/dev\nexit 0\n'
@@ -33,15 +33,54 @@ def fake_java(folder: Path, version: str) -> str:
     return str(java)
 
 
+def installs(project: Path, locks: list[str]) -> list[str]:
+    """The lock files that uv is asked to install."""
+    calls = project / "calls"
+    calls.write_text("")
+    setup.provide_environment("dev", project / "uv", locks)
+    lines = [line for line in calls.read_text().splitlines() if line.startswith("pip install")]
+    assert all("--require-hashes" in line for line in lines)
+    return [Path(line.split()[-1]).name for line in lines]
+
+
 def test_installs_by_hash_and_only_when_the_lock_changed(project: Path) -> None:
-    uv = project / "uv"
-    assert setup.provide_environment("dev", uv)
-    install = (project / "calls").read_text().splitlines()[1]
-    assert "--require-hashes" in install
-    assert install.endswith(f"-r {project / 'dev.lock'}")
-    assert not setup.provide_environment("dev", uv)
+    assert installs(project, ["dev.lock"]) == ["dev.lock"]
+    assert installs(project, ["dev.lock"]) == []
     (project / "dev.lock").write_text("one==2\n")
-    assert setup.provide_environment("dev", uv)
+    assert installs(project, ["dev.lock"]) == ["dev.lock"]
+
+
+def test_what_was_added_once_is_kept_up_to_date(project: Path) -> None:
+    installs(project, ["dev.lock"])
+    assert installs(project, ["dev.lock", "tests.lock"]) == ["dev.lock", "tests.lock"]
+    assert installs(project, ["dev.lock"]) == []
+    (project / "tests.lock").write_text("one==1\ntwo==2\n")
+    assert installs(project, ["dev.lock"]) == ["dev.lock", "tests.lock"]
+
+
+def test_a_word_that_adds_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert setup.main(["test"]) == 1
+    assert "WITH=test: what can be added is tests, bulk, torch" in capsys.readouterr().err
+
+
+def test_each_test_lock_has_the_versions_that_run() -> None:
+    pin = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.M)
+    for word, locks in setup.ADDED.items():
+        for name, lock in locks.items():
+            runs, added = (dict(pin.findall((setup.ROOT / one).read_text())) for one in (setup.LOCKS[name][0], lock))
+            assert {one: added.get(one) for one in runs} == runs, f"{word}: {lock}; write it again: make lock"
+
+
+def test_only_a_terminal_sees_the_seconds_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with setup.progress("rag", 0.001):
+        while "\r" not in sys.stdout.getvalue():
+            pass
+    assert re.fullmatch(r"(setup: rag +\d\.\d s\r)+setup: rag +\d\.\d s\n", sys.stdout.getvalue())
 
 
 def test_an_environment_that_failed_is_tried_again(project: Path) -> None:
@@ -49,7 +88,7 @@ def test_an_environment_that_failed_is_tried_again(project: Path) -> None:
     uv.write_text("#!/bin/sh\necho no route to the index\nexit 1\n")
     for _ in range(2):
         with pytest.raises(setup.SetupError, match="no route to the index"):
-            setup.provide_environment("dev", uv)
+            setup.provide_environment("dev", uv, ["dev.lock"])
 
 
 def test_without_a_c_compiler_setup_goes_on_and_with_one_it_compiles_once(
@@ -76,7 +115,7 @@ def test_without_a_c_compiler_setup_goes_on_and_with_one_it_compiles_once(
 
 def test_another_python_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(setup.sys, "version_info", (3, 9, 2))
-    assert setup.main() == 1
+    assert setup.main([]) == 1
     said = capsys.readouterr().err
     assert "Python 3.11 is needed" in said
     assert "is 3.9.2" in said
@@ -128,29 +167,34 @@ def test_a_whole_setup_is_silent_the_second_time(
     commands: list[list[str]] = []
 
     monkeypatch.setattr(setup, "run", lambda command, *_: commands.append(command))
-    monkeypatch.setattr(
-        setup, "LOCKS", dict.fromkeys(("dev", "api", "airflow", "training", "rag", "clients"), ("dev.lock",))
-    )
+    monkeypatch.setattr(setup, "LOCKS", dict.fromkeys(("dev", "api", "airflow", "training", "rag"), ("dev.lock",)))
+    monkeypatch.setattr(setup, "ADDED", {"torch": {"rag": "tests.lock"}, "tests": {}})
+    monkeypatch.setattr(setup, "NEEDS_TORCH", {"tests.lock"})
+    monkeypatch.setattr(setup, "CLIENTS_LOCK", "dev.lock")
     monkeypatch.setenv("TORCH_INDEX", "https://example.org/cpu")
     monkeypatch.setenv("JAVA_HOME", str(project))
     (project / "bin").mkdir()
     fake_java(project / "bin", "21")
     for name in ("uv", "dev", "api", "airflow", "training", "rag", "clients"):
         (project / ".venvs" / name / "bin").mkdir(parents=True)
-    assert setup.main() == 0
+    assert setup.main([]) == 0
+    assert not any(setup.TORCH in command or ".venvs/clients" in " ".join(command) for command in commands)
+    assert setup.main(["torch", "tests"]) == 0
     torch = next(command for command in commands if setup.TORCH in command)
     assert torch[-1] == "https://example.org/cpu"
     assert commands.index(torch) < commands.index(
-        next(c for c in commands if ".venvs/rag/" in " ".join(c) and "-r" in c)
+        next(command for command in commands if command[-1].endswith("tests.lock"))
     )
     assert (project / "var" / "java_home").read_text() == f"{project / 'bin'}\n"
-    assert "setup: rag" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("setup: once, the environments: ")
+    assert said.count("setup: rag") == 2
     (project / ".venvs" / "uv" / "bin" / "uv").touch()
     (project / "api" / "prediction_api" / "models").mkdir(parents=True)
     (project / "api" / "prediction_api" / "models" / "forest.c").touch()
     (project / ".venvs" / "api" / "lib").mkdir()
     (project / ".venvs" / "api" / "lib" / "prediction_api_forest.so").touch()
     commands.clear()
-    assert setup.main() == 0
+    assert setup.main(["tests"]) == 0
     assert commands == []
     assert capsys.readouterr().out == ""
