@@ -11,9 +11,6 @@ ifeq ($(PROFILE),production)
 export COMPOSE_FILE := docker-compose.yml:docker-compose.production.yml
 endif
 
-# The model of the calls that name none: DEFAULT_MODEL in .env, which Compose reads itself, else that of pipeline.yaml.
-MODEL_OF_CONFIG = $(shell grep -qs '^DEFAULT_MODEL=.' .env || sed -n 's/^name:[[:space:]]*\([^[:space:]\#]*\).*/\1/p' pipeline.yaml)
-
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench platforms lock
 
@@ -60,9 +57,7 @@ secrets:  ## (production) make the secrets that are missing in var/secrets
 	@$(PYTHON) -m stack.secret_files write var/secrets
 
 up:  ## the whole stack as containers  [PROFILE=production]
-	@$(COMPOSE) version > /dev/null 2>&1 || { echo "docker compose does not work: install Docker with its Compose plugin (2.26 or newer), or use make demo, which needs no containers" >&2; exit 1; }
-	$(if $(findstring production,$(COMPOSE_FILE)),@$(PYTHON) -m stack.secret_files check var/secrets)
-	$(if $(DEFAULT_MODEL)$(MODEL_OF_CONFIG),DEFAULT_MODEL="$(or $(DEFAULT_MODEL),$(MODEL_OF_CONFIG))") $(COMPOSE) up --build --wait
+	@$(PYTHON) -m stack.up
 
 down:  ## stop the containers; the volumes stay
 	$(COMPOSE) down

@@ -110,6 +110,8 @@ def airflow(settings: Settings, name: str, command: list[str], health: str | Non
         "JAVA_HOME": java_home(settings.root),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_LOCAL_DIRS": str(settings.var / "spark"),
+        # refresh_documents asks the question-answering service, as its clients do.
+        **{name: value for name, value in settings.environment.items() if name == "RAG_API_KEY_FILE"},
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS would kill the tasks, which Airflow forks
     }
     return Program(name, command, environment, settings.root, settings.var / "log" / f"{name}.log", health)

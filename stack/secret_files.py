@@ -92,6 +92,13 @@ def weakness(name: str, value: str) -> str | None:
     return f"contains {found!r}, so it could be guessed" if found else None
 
 
+def check(folder: Path) -> int:
+    """1 where a secret is missing or weak, and says which; else 0."""
+    found = list(problems(folder))
+    sys.stderr.writelines(f"{problem}\n" for problem in found)
+    return 1 if found else 0
+
+
 def main() -> int:
     """0, or 1 where `check` found something."""
     task, folder = sys.argv[1], Path(sys.argv[2])
@@ -99,9 +106,7 @@ def main() -> int:
         made = write(folder)
         print(f"{folder}: {', '.join(made)} made" if made else f"{folder}: all secrets exist; none was changed")
         return 0
-    found = list(problems(folder))
-    sys.stderr.writelines(f"{problem}\n" for problem in found)
-    return 1 if found else 0
+    return check(folder)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,12 +54,32 @@ def test_the_commands_of_the_readme_work_in_a_copy(alone: Path) -> None:
     ] == []  # models are where .env says
 
 
-def test_compose_needs_nothing_outside_a_copy(alone: Path) -> None:
+def composed(folder: Path) -> dict[str, Any]:
+    """The service as Compose would start it there."""
     if shutil.which("docker") is None:
         pytest.skip("there is no docker here")
-    config = json.loads(run(["docker", "compose", "config", "--format", "json"], alone))
+    service: dict[str, Any] = json.loads(run(["docker", "compose", "config", "--format", "json"], folder))["services"][
+        "rag"
+    ]
+    return service
 
-    service = config["services"]["rag"]
+
+def test_every_variable_of_the_example_reaches_the_container(alone: Path) -> None:
+    names = set(re.findall(r"^#(RAG_\w+)=", (alone / ".env.example").read_text(), re.M))
+    names -= {"RAG_HOST", "RAG_PORT", "RAG_DATA_DIR", "RAG_MODELS_DIR"}  # the container's own
+    mine = {name: f"my {name}" for name in names} | {"RAG_MLFLOW_TRACKING_URI": "http://mlflow:5001"}
+    lines = [f"{name}='{value}'\n" for name, value in mine.items()]
+    (alone / ".env").write_text("".join([*lines, "BIND_ADDRESS=127.0.0.9\n", "API_KEY=of another service\n"]))
+    service = composed(alone)
+    mine["MLFLOW_TRACKING_URI"] = mine.pop("RAG_MLFLOW_TRACKING_URI")
+    found = {name: value for name, value in service["environment"].items() if name in mine}
+    assert found == mine
+    assert "API_KEY" not in service["environment"]
+    assert [port["host_ip"] for port in service["ports"]] == ["127.0.0.9"]
+
+
+def test_compose_needs_nothing_outside_a_copy(alone: Path) -> None:
+    service = composed(alone)
     assert service["build"]["context"] == str(alone)
     mounted = [Path(volume["source"]) for volume in service["volumes"] if volume["type"] == "bind"]
     assert mounted == [alone / "documents"]
