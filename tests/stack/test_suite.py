@@ -1,11 +1,12 @@
 """Running the suites, with a stand-in for the interpreters: it writes down what it was started with."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from stack import suite
-from stack.settings import Settings, read_settings
+from stack.settings import ROOT, Settings, read_settings
 
 STAND_IN = """#!/bin/sh
 echo "$(basename $PWD) $@" >> {calls}
@@ -59,3 +60,9 @@ def test_one_failure_fails_the_whole_after_all_have_run(
     assert suite.main([]) == 1
     assert len(calls.read_text().splitlines()) == 8
     assert ("dags       FAILED (1)" in capsys.readouterr().out) == (failing == "tests/dags")
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "rag"])
+def test_only_the_suites_count_branches_so_one_file_alone_passes(folder: Path) -> None:
+    settings = tomllib.loads((folder / "pyproject.toml").read_text())
+    assert "--cov" not in settings["tool"]["pytest"]["ini_options"]["addopts"]
