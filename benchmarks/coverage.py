@@ -1,6 +1,6 @@
 """Do interval and probabilities hold? Over many draws of calibration and test rows, for every kind of model.
 
-    PYTHONPATH=scripts .venvs/training/bin/python benchmarks/coverage.py [--wine ../shared/data] [--draws 100]
+    PYTHONPATH=scripts .venvs/training/bin/python benchmarks/coverage.py [--wine FOLDER] [--draws 100]
 
 Each model is fitted once, at the search's starting point, on 7 of 10 rows, without repeated ones; the others are drawn
 as calibration (1 of 10) and test (2 of 10). Prints the coverage of the interval at 90 %, and log loss and expected
@@ -64,7 +64,7 @@ def held_back(table: Table, kind: str, classes: int) -> tuple[np.ndarray, np.nda
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wine", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER")
+    parser.add_argument("--wine", type=Path, default=Path(os.environ.get("EXTRAS") or ROOT, "data"), metavar="FOLDER")
     parser.add_argument("--draws", type=int, default=100)
     options = parser.parse_args()
     started = time.perf_counter()

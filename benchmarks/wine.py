@@ -55,7 +55,7 @@ PAPER = {"red": Figures(0.46, 0.624, 0.387), "white": Figures(0.45, 0.646, 0.439
 
 
 def read(folder: Path, colour: str) -> pd.DataFrame:
-    """The file of one colour as UCI or `../shared/data` has it, or its rows in the file that `make data` writes."""
+    """The file of one colour as UCI has it, or its rows in the file that `make data` writes."""
     single = folder / f"winequality-{colour}.csv"
     if single.is_file():
         return pd.read_csv(single, sep=None, engine="python")
@@ -121,7 +121,7 @@ def mean(runs: Sequence[Figures]) -> Figures:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("EXTRAS") or ROOT, "data"), metavar="FOLDER")
     parser.add_argument("--candidates", nargs="+", choices=sorted(STARTING_POINTS), default=["extra_trees"])
     options = parser.parse_args()
     folder = next((one for one in (options.data, ROOT / "data") if [*one.glob("[wW]ine*uality*.csv")]), None)
