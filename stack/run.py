@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from stack import programs, setup
+from stack import programs
 from stack.errors import ProgramFailed, StackError
 from stack.processes import POLL_SECONDS, START_SECONDS, Running, started_programs
 from stack.settings import Settings, read_settings
@@ -16,7 +16,6 @@ def run_stack(settings: Settings) -> None:
     """Starts everything, and starts again what ends. Raises StackError, with all stopped, when a port is taken or a
     program ends again and again."""
     programs.check_ports(settings, programs.ALL)
-    setup.provide_class_archive(programs.java_home(settings.root))
     with started_programs() as running:
         services = (programs.mlflow, programs.api, programs.rag, programs.airflow_server)
         running.extend(Running(service(settings)) for service in services)

@@ -1,6 +1,6 @@
 """Makes the virtual environments from the lock files, and finds or provides Java. Quick when nothing changed.
 
-    python -m stack.setup [tests] [bulk] [torch]
+    python -m stack.setup [tests] [bulk] [torch] [classes]
 
 Without a word it installs what serves and trains; the words add to that, and what was added once is kept up to date.
 Needs Python 3.11 and nothing else: only the standard library is imported, in a syntax that an older Python understands,
@@ -46,6 +46,7 @@ ADDED = {
     },
     "bulk": {"rag": "rag/requirements-bulk.lock"},
     "torch": {"rag": "rag/requirements-torch.lock"},
+    "classes": {},
 }
 NEEDS_TORCH = {"rag/requirements-test.lock", "rag/requirements-torch.lock"}
 JAVA_LOCK = "stack/requirements-java.lock"
@@ -284,6 +285,8 @@ def main(words: Sequence[str]) -> int:
         if not (note.exists() and Path(note.read_text().strip(), "bin", "java").exists()):
             note.parent.mkdir(exist_ok=True)
             note.write_text(f"{provide_java(uv)}\n")
+        if "classes" in words:
+            provide_class_archive(note.read_text().strip())
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

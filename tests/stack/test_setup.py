@@ -60,7 +60,7 @@ def test_what_was_added_once_is_kept_up_to_date(project: Path) -> None:
 
 def test_a_word_that_adds_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert setup.main(["test"]) == 1
-    assert "WITH=test: what can be added is tests, bulk, torch" in capsys.readouterr().err
+    assert "WITH=test: what can be added is tests, bulk, torch, classes" in capsys.readouterr().err
 
 
 def test_each_test_lock_has_the_versions_that_run() -> None:
@@ -168,7 +168,7 @@ def test_a_whole_setup_is_silent_the_second_time(
 
     monkeypatch.setattr(setup, "run", lambda command, *_: commands.append(command))
     monkeypatch.setattr(setup, "LOCKS", dict.fromkeys(("dev", "api", "airflow", "training", "rag"), ("dev.lock",)))
-    monkeypatch.setattr(setup, "ADDED", {"torch": {"rag": "tests.lock"}, "tests": {}})
+    monkeypatch.setattr(setup, "ADDED", {"torch": {"rag": "tests.lock"}, "tests": {}, "classes": {}})
     monkeypatch.setattr(setup, "NEEDS_TORCH", {"tests.lock"})
     monkeypatch.setattr(setup, "CLIENTS_LOCK", "dev.lock")
     monkeypatch.setenv("TORCH_INDEX", "https://example.org/cpu")
@@ -179,7 +179,7 @@ def test_a_whole_setup_is_silent_the_second_time(
         (project / ".venvs" / name / "bin").mkdir(parents=True)
     assert setup.main([]) == 0
     assert not any(setup.TORCH in command or ".venvs/clients" in " ".join(command) for command in commands)
-    assert setup.main(["torch", "tests"]) == 0
+    assert setup.main(["torch", "tests", "classes"]) == 0
     torch = next(command for command in commands if setup.TORCH in command)
     assert torch[-1] == "https://example.org/cpu"
     assert commands.index(torch) < commands.index(
@@ -195,6 +195,6 @@ def test_a_whole_setup_is_silent_the_second_time(
     (project / ".venvs" / "api" / "lib").mkdir()
     (project / ".venvs" / "api" / "lib" / "prediction_api_forest.so").touch()
     commands.clear()
-    assert setup.main(["tests"]) == 0
+    assert setup.main(["tests", "classes"]) == 0
     assert commands == []
     assert capsys.readouterr().out == ""
