@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV := .venvs/uv/bin/uv
 DEV := .venvs/dev/bin
 DRIVE := .venvs/dev/bin/python -m
+# Containers are operated by any Python 3.9, `make run` by the environment that it made.
+OPERATE = $(if $(wildcard $(DEV)/python),$(DRIVE),$(PYTHON) -m) stack.operate
 LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate $(if $(UPGRADE),--upgrade)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 COMPOSE := docker compose
@@ -17,7 +19,7 @@ endif
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup:  ## environments from the pinned requirements, and Java; quick when nothing changed  [WITH="tests bulk torch"]
+setup:  ## environments from the pinned requirements, and Java; quick when nothing changed  [WITH="tests bulk torch classes"]
 	@$(PYTHON) -m stack.setup $(WITH)
 
 setup-tests:
@@ -32,7 +34,8 @@ doctor:  ## what this machine has and lacks, line by line, each with what to do;
 demo: setup  ## the whole way without containers: train, predict, index, ask; then it runs until Ctrl-C  [CONFIG= DATA= KEEP=0]
 	@$(DRIVE) stack.demo
 
-run: setup  ## the same programs with Airflow's scheduler and page, until Ctrl-C  [CONFIG= DATA=]
+run:  ## the same programs with Airflow's scheduler and page, until Ctrl-C  [CONFIG= DATA=]
+	@$(PYTHON) -m stack.setup classes
 	@$(DRIVE) stack.run
 
 test: setup-tests  ## all tests that need no containers, with branch coverage  [ONLY="api rag"]
@@ -80,30 +83,30 @@ loop: setup  ## the closed loop in one go: drift, retraining, a refusal, a swap 
 faults: setup-tests  ## break the running programs on purpose, hundreds of times, and count what did not hold  [SEED= ONLY= PART=]
 	@$(DRIVE) stack.faults.bench
 
-train: setup  ## train a model and follow it  [PIPELINE= TRIALS= DATA=data/your.csv]
-	@$(DRIVE) stack.operate train
+train:  ## train a model and follow it  [PIPELINE= TRIALS= DATA=data/your.csv]
+	@$(OPERATE) train
 
-status: setup  ## what is in production of each pipeline, and since when  [PIPELINE=]
-	@$(DRIVE) stack.operate status
+status:  ## what is in production of each pipeline, and since when  [PIPELINE=]
+	@$(OPERATE) status
 
-history: setup  ## every decision on the model, or what served at a time  [PIPELINE= AT=2026-11-24T10:00]
-	@$(DRIVE) stack.operate history $(if $(AT),--at "$(AT)")
+history:  ## every decision on the model, or what served at a time  [PIPELINE= AT=2026-11-24T10:00]
+	@$(OPERATE) history $(if $(AT),--at "$(AT)")
 
-rollback: setup  ## move the alias back  [PIPELINE= VERSION=]
-	@$(DRIVE) stack.operate rollback $(if $(VERSION),--to "$(VERSION)")
+rollback:  ## move the alias back  [PIPELINE= VERSION=]
+	@$(OPERATE) rollback $(if $(VERSION),--to "$(VERSION)")
 
-sign: setup  ## sign a version that you vouch for, trained before there were signatures  [PIPELINE= VERSION=]
-	@$(DRIVE) stack.operate sign $(if $(VERSION),--version "$(VERSION)")
+sign:  ## sign a version that you vouch for, trained before there were signatures  [PIPELINE= VERSION=]
+	@$(OPERATE) sign $(if $(VERSION),--version "$(VERSION)")
 
-rotate-key: setup  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid
-	@$(DRIVE) stack.operate keys $(if $(RETIRE),retire "$(RETIRE)",rotate)
+rotate-key:  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid
+	@$(OPERATE) keys $(if $(RETIRE),retire "$(RETIRE)",rotate)
 
 embed:  ## (processes) a large folder or s3://bucket/prefix into the documents, on Spark  FROM= [COLLECTION= MASTER=]
 	@$(PYTHON) -m stack.setup bulk
 	@$(DRIVE) stack.operate embed "$(FROM)" $(if $(COLLECTION),--collection "$(COLLECTION)") $(if $(MASTER),--master "$(MASTER)")
 
-password: setup  ## Airflow's password; the user is admin
-	@$(DRIVE) stack.operate password
+password:  ## Airflow's password; the user is admin
+	@$(OPERATE) password
 
 logs:  ## (containers) follow the logs
 	$(COMPOSE) logs --follow --tail 100

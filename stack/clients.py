@@ -30,7 +30,7 @@ def sign_in(settings: Settings, compose: Compose | None) -> Airflow:
     if compose is None or not compose.has_proxy():
         return Airflow(settings.url("airflow"), password(settings, compose))
     login, authority = compose.proxy()
-    return Airflow(f"{site(compose)}/airflow", password(settings, compose), ("admin", login), trusting(authority))
+    return Airflow(f"{compose.site()}/airflow", password(settings, compose), ("admin", login), trusting(authority))
 
 
 def service(settings: Settings, compose: Compose, name: str) -> httpx.Client:
@@ -38,19 +38,13 @@ def service(settings: Settings, compose: Compose, name: str) -> httpx.Client:
     if not compose.has_proxy():
         return client(settings.url(name))
     login, authority = compose.proxy()
-    found = client(f"{site(compose)}/{name}", trusting(authority))
+    found = client(f"{compose.site()}/{name}", trusting(authority))
     if name == "mlflow":
         found.auth = ("admin", login)
     else:
         keys = compose.run("exec", "-T", name, "cat", f"/run/secrets/{name}_keys")
         found.headers["Authorization"] = f"Bearer {keys.split()[0]}"
     return found
-
-
-def site(compose: Compose) -> str:
-    """Where the proxy answers."""
-    name = compose.environment.get("SITE_NAME") or "localhost"
-    return f"https://{name}:{compose.environment.get('HTTPS_PORT') or 8443}"
 
 
 def trusting(authority: str) -> ssl.SSLContext:

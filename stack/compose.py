@@ -1,5 +1,7 @@
 """`docker compose` for one project: the calls that the drivers need."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 from collections.abc import Mapping
@@ -36,6 +38,11 @@ class Compose:
         """Of the production stack's proxy: its login's password, and the certificate (PEM) of its own authority."""
         password = self.run("exec", "-T", "proxy", "cat", "/run/secrets/proxy_password")
         return password.strip(), self.run("exec", "-T", "proxy", "cat", AUTHORITY)
+
+    def site(self) -> str:
+        """Where the production stack's proxy answers."""
+        name = self.environment.get("SITE_NAME") or "localhost"
+        return f"https://{name}:{self.environment.get('HTTPS_PORT') or 8443}"
 
     def has_proxy(self) -> bool:
         """Whether this is the production stack, as it runs."""

@@ -2,6 +2,8 @@
 with 1 and a sentence for each that is missing or could be guessed. Standard library only: it also runs in a container.
 """
 
+from __future__ import annotations
+
 import base64
 import re
 import sys

@@ -1,4 +1,9 @@
-"""Where things are and which ports they use; the only module of the drivers that reads the environment."""
+"""Where things are and which ports they use; the only module of the drivers that reads the environment.
+
+Standard library only: what operates containers needs no environment.
+"""
+
+from __future__ import annotations
 
 import os
 import re
@@ -6,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from stack.env_file import with_env_file
 from stack.errors import StepFailed
 from stack.ports import HOST, PORTS
 
 ROOT = Path(__file__).resolve().parent.parent
+_NAME = re.compile(r"""^name:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([\w.-]+))[ \t]*(?:#.*)?$""", re.M)
 
 
 @dataclass(frozen=True)
@@ -111,14 +115,14 @@ def existing_file(value: str, variable: str) -> Path:
 def configured_name(config: Path) -> str:
     """The model's name in the pipeline file. Raises StepFailed when the file does not give one."""
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StepFailed(f"{config}: {error}", "fix the file; README shows one that works") from error
-    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+        found = _NAME.search(config.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise StepFailed(f"{config}: {error}", "save the file as UTF-8") from error
+    if found is None:
         raise StepFailed(
             f"{config} gives no name", "its first line is `name: …`, the name of the model in the registry"
         )
-    return str(content["name"])
+    return next(name for name in found.groups() if name)
 
 
 def slug(text: str) -> str:

@@ -20,8 +20,9 @@ import yaml
 from stack.airflow_client import Airflow
 from stack.clients import sign_in
 from stack.compose import Compose
-from stack.operate import print_task, running
+from stack.operate import running
 from stack.settings import ROOT, read_settings
+from stack.train import print_task
 
 PRODUCTION = "docker-compose.yml:docker-compose.production.yml"
 ONE_TASK = {"AIRFLOW_WORKER_TASKS": "1", "SPARK_MASTER": "local[1]"}

@@ -1,5 +1,6 @@
 """Operating the stack that runs, as containers (against a stand-in for `docker`) or beside `make run`."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,12 +9,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack import operate
+from stack import clients, operate, train
 from stack.airflow_client import Airflow
-from stack.settings import Settings, read_settings
+from stack.compose import Compose
+from stack.settings import ROOT, Settings, read_settings
 
 PS = '{"Service":"airflow","ID":"aaaaaaaaaaaa"}'
 RUNS = "/api/v2/dags/train_model/dagRuns"
+TASKS = [{"task_id": "check", "state": "success", "start_date": "2026-01-01T00:00:01Z", "duration": 6.5}]
+ANSWERS = {
+    ("POST", "/auth/token"): (201, {"access_token": "abc"}),
+    ("POST", RUNS): (200, {"dag_run_id": "one"}),
+    ("GET", f"{RUNS}/one"): (200, {"state": "success"}),
+    ("GET", f"{RUNS}/one/taskInstances"): (200, {"task_instances": TASKS}),
+}
 Do = Callable[..., int]
 
 
@@ -49,16 +58,7 @@ def do(root: Path, monkeypatch: pytest.MonkeyPatch) -> Do:
 def airflow(json_server) -> tuple[str, list[tuple[str, str]]]:
     """The port of an Airflow whose run ends at once, and what it was asked."""
     asked: list[tuple[str, str]] = []
-    tasks = [{"task_id": "check", "state": "success", "start_date": "2026-01-01T00:00:01Z", "duration": 6.5}]
-    url = json_server(
-        {
-            "POST /auth/token": (201, {"access_token": "abc"}),
-            f"POST {RUNS}": (200, {"dag_run_id": "one"}),
-            f"GET {RUNS}/one": (200, {"state": "success"}),
-            f"GET {RUNS}/one/taskInstances": (200, {"task_instances": tasks}),
-        },
-        asked,
-    )
+    url = json_server({" ".join(call): answer for call, answer in ANSWERS.items()}, asked)
     return url.rpartition(":")[2], asked
 
 
@@ -79,55 +79,85 @@ def beside(root: Path, docker) -> None:
     (root / "var" / "airflow" / "passwords.json").write_text('{"admin": "one-of-here"}')
 
 
-def test_trains_with_the_password_made_at_the_first_start(
-    containers: Path, airflow, root: Path, do: Do, capsys: pytest.CaptureFixture[str]
-) -> None:
-    port, asked = airflow
-    assert do("train", AIRFLOW_PORT=port, TRIALS="3", DATA=str(root / "data" / "mine.csv")) == 0
-    assert '"password":"the-password"' in asked[0][1].replace(" ", "")
-    assert '"conf":{"trials":3,"data":"data/mine.csv"}' in asked[1][1].replace(" ", "")
-    assert "check      success       6.5 s" in capsys.readouterr().out
-    assert (
-        containers.read_text().splitlines()[-1].endswith("scripts/pipeline.py status --config pipeline.yaml")
-    )  # the gate may have refused
+def test_trains_inside_the_container(containers: Path, root: Path, do: Do, capfd: pytest.CaptureFixture[str]) -> None:
+    assert do("train", AIRFLOW_PORT="9000", TRIALS="3", DATA=str(root / "data" / "mine.csv")) == 0
+    training, _, status = containers.read_text().splitlines()[-3:]
+    conf = '{"trials": 3, "data": "data/mine.csv"}'
+    assert training == f"compose exec -T airflow python -m stack.train train_model {conf} http://127.0.0.1:9000"
+    assert status.endswith("scripts/pipeline.py status --config pipeline.yaml")  # the gate may have refused
+    assert capfd.readouterr().out == "{}\n"
 
 
-def test_trains_through_the_proxy_of_the_production_stack(
-    json_server, docker, root: Path, do: Do, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_training_of_containers_that_fails_is_an_error(docker, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
+    docker({"never ps": PS, "cat pipeline.yaml": "name: wine-quality"})
+    assert do("train") == 1
+    assert "did not succeed" in capsys.readouterr().err
+
+
+def test_production_trains_on_a_worker_and_shows_the_proxys_page(docker, root: Path, do: Do) -> None:
+    ps = "\n".join(f'{{"Service":"{name}","ID":"a"}}' for name in ("airflow", "airflow-worker", "proxy"))
+    calls = docker({"never ps": ps, "cat pipeline.yaml": "name: wine-quality", "compose exec": "{}"})
+    assert do("train", SITE_NAME="wines.example.org", HTTPS_PORT="9443") == 0
+    asked = calls.read_text()
+    assert "exec -T airflow-worker cat pipeline.yaml" in asked
+    assert "stack.train train_model {} https://wines.example.org:9443/airflow\n" in asked
+    assert "exec -T airflow-worker /opt/training/bin/python scripts/pipeline.py status" in asked
+
+
+def test_drivers_sign_in_through_the_proxy_of_the_production_stack(
+    json_server, docker, root: Path, tmp_path: Path
 ) -> None:
-    made = tmp_path / "made.pem"
+    made, certificate = tmp_path / "made.pem", tmp_path / "authority.pem"
     options = ["-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost"]
-    options += [
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        str(made),
-        "-out",
-        str(tmp_path / "authority.pem"),
-    ]
+    options += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(made), "-out", str(certificate)]
     subprocess.run(["openssl", "req", *options], check=True, capture_output=True)
-    authority = (tmp_path / "authority.pem").read_text()
-    made.write_text(made.read_text() + authority)
+    made.write_text(made.read_text() + certificate.read_text())
     asked: list[tuple[str, str]] = []
-    answers = {
-        "POST /airflow/auth/token": (201, {"access_token": "abc"}),
-        f"POST /airflow{RUNS}": (200, {"dag_run_id": "one"}),
-        f"GET /airflow{RUNS}/one": (200, {"state": "success"}),
-        f"GET /airflow{RUNS}/one/taskInstances": (200, {"task_instances": []}),
-    }
+    answers = {f"{method} /airflow{path}": answer for (method, path), answer in ANSWERS.items()}
     port = json_server(answers, asked, made).rpartition(":")[2]
-    ps = "\n".join(f'{{"Service":"{name}","ID":"aaaaaaaaaaaa"}}' for name in ("airflow", "airflow-worker", "proxy"))
-    said = {
-        "never ps": ps,
-        "cat pipeline.yaml": "name: wine-quality",
-        "root.crt": authority,
-        "never exec": "a-password",
-    }
-    calls = docker({**said, "compose exec": "{}"})
-    assert do("train", HTTPS_PORT=port) == 0
-    assert f"one: https://localhost:{port}/airflow/dags/train_model/runs" in capsys.readouterr().out
+    said = {"never ps": '{"Service":"proxy","ID":"a"}', "root.crt": certificate.read_text(), "never exec": "a-password"}
+    docker(said)
+    settings = read_settings({"PATH": f"{tmp_path}:/usr/bin:/bin", "HTTPS_PORT": port}, root)
+    airflow = clients.sign_in(settings, Compose(root, settings.environment))
+    airflow.follow(airflow.trigger({}), 10, lambda _: None)
     assert [call for call, _ in asked] == list(answers)
-    assert "exec -T airflow-worker cat pipeline.yaml" in calls.read_text()
+
+
+@pytest.mark.parametrize("below", ["", "/airflow"])
+def test_inside_the_container_the_run_is_started_and_followed(
+    json_server, tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
+) -> None:
+    asked: list[tuple[str, str]] = []
+    url = json_server({f"{call[0]} {below}{call[1]}": answer for call, answer in ANSWERS.items()}, asked)
+    (tmp_path / "passwords.json").write_text('{"admin": "made-at-first-start"}')
+    environment = {
+        "AIRFLOW__API__PORT": url.rpartition(":")[2],
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(tmp_path / "passwords.json"),
+        "AIRFLOW__API__BASE_URL": f"https://wines.example.org{below}",
+    }
+    assert train.main(["train_model", '{"trials": 3}', "https://wines.example.org/airflow"], environment) == 0
+    assert "made-at-first-start" in asked[0][1]
+    assert '"conf":{"trials":3}' in asked[1][1].replace(" ", "")
+    said = capsys.readouterr().out
+    assert said == "one: https://wines.example.org/airflow/dags/train_model/runs\ncheck      success       6.5 s\n"
+
+
+def test_the_airflow_image_has_what_a_training_imports(tmp_path: Path) -> None:
+    """Its own interpreter imports the copied files, and nothing else of this folder."""
+    recipe = (ROOT / "airflow" / "Dockerfile").read_text()
+    copied = next(line for line in recipe.splitlines() if line.startswith("COPY stack/")).split()[1:-1]
+    sent = (ROOT / "airflow" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {f"!{file}" for file in copied} <= {*sent}
+    (tmp_path / "stack").mkdir()
+    for file in copied:
+        shutil.copy(ROOT / file, tmp_path / "stack")
+    python = ROOT / ".venvs" / "airflow" / "bin" / "python"
+    subprocess.run([python, "-B", "-c", "import stack.train"], cwd=tmp_path, env={}, check=True)
+
+
+def test_containers_are_operated_with_nothing_but_the_standard_library() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stack import operate, up"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=30)
 
 
 def test_trains_beside_make_run_what_is_served_there(
