@@ -50,10 +50,8 @@ class Line:
 def machine(root: Path) -> Iterator[Line]:
     yield Line(GOOD, "system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] == (3, 11):
-        yield Line(GOOD, "Python", version)
-    else:
-        yield Line(BAD, "Python", f"{version}; 3.11 is needed", "make PYTHON=/path/to/python3.11 …")
+    recent = sys.version_info >= setup.OLDEST_PYTHON
+    yield Line(GOOD if recent else BAD, "Python", version, "3.9 or newer is needed: make PYTHON=/path/to/python3 …")
     free = shutil.disk_usage(root).free / GIGABYTE
     remedy = f"{DISK} GB are enough for environments, images and a first model"
     yield Line(GOOD if free > DISK else DOUBTFUL, "disk", f"{free:.0f} GB free", remedy)

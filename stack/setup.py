@@ -3,8 +3,7 @@
     python -m stack.setup [tests] [bulk] [torch] [classes]
 
 Without a word it installs what serves and trains; the words add to that, and what was added once is kept up to date.
-Needs Python 3.11 and nothing else: only the standard library is imported, in a syntax that an older Python understands,
-so that the wrong version gets a sentence and not a traceback.
+Any Python from 3.9 on runs it, with the standard library alone; the environments have 3.11, which uv finds or fetches.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from stack.env_file import with_env_file
 
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".venvs"
+PYTHON = "3.11"  # every lock file is made for it
+OLDEST_PYTHON = (3, 9)
 UV_VERSION = "0.13.9"
 TORCH = "torch==2.13.0"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # the default wheel for Linux brings gigabytes of CUDA
@@ -75,12 +76,12 @@ def run(command: list[str], hint: str, variables: Mapping[str, str] | None = Non
 
 
 def check_python() -> None:
-    """Raises SetupError unless this is Python 3.11, which every lock file is made for."""
-    if sys.version_info[:2] != (3, 11):
+    """Raises SetupError where this Python is too old to go on with."""
+    if sys.version_info < OLDEST_PYTHON:
         found = ".".join(str(part) for part in sys.version_info[:3])
         raise SetupError(
-            f"Python 3.11 is needed; {sys.executable} is {found}. "
-            "Install it and say where it is: make PYTHON=/path/to/python3.11 setup"
+            f"Python 3.9 or newer is needed; {sys.executable} is {found}. "
+            "Install one and say where it is: make PYTHON=/path/to/python3 setup"
         )
 
 
@@ -96,11 +97,11 @@ def provide_uv() -> Path:
     stamp = VENVS / "uv" / ".stamp"
     if uv.exists() and stamp.exists() and stamp.read_text() == UV_VERSION:
         return uv
-    hint = "On Debian and Ubuntu, the package python3.11-venv brings what is missing."
+    hint = "On Debian and Ubuntu, the package python3-venv brings what is missing."
     with progress("uv"):
         run([sys.executable, "-m", "venv", str(VENVS / "uv")], hint)
         pip = [str(VENVS / "uv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*pip, f"uv=={UV_VERSION}"], "Is the package index reachable?")
+        run([*pip, f"uv=={UV_VERSION}", "pip>=23"], "Is the package index reachable?")
     stamp.write_text(UV_VERSION)
     return uv
 
@@ -113,7 +114,7 @@ def installed(name: str) -> dict[str, str]:
 
 def fingerprints(locks: Sequence[str]) -> dict[str, str]:
     """The same of the lock files as they are now: of their content and the tools' versions."""
-    tools = f"{sys.version} {UV_VERSION} {TORCH}".encode()
+    tools = f"{PYTHON} {UV_VERSION} {TORCH}".encode()
     return {lock: hashlib.sha256(tools + (ROOT / lock).read_bytes()).hexdigest() for lock in locks}
 
 
@@ -122,15 +123,17 @@ def provide_environment(name: str, uv: Path, locks: Sequence[str]) -> None:
     home, found = VENVS / name, installed(name)
     added = [lock for lock in found if lock not in locks and (ROOT / lock).exists()]
     wanted = fingerprints([*locks, *added])
-    if wanted == found:
-        return
     python = home / "bin" / "python"
+    if wanted == found and python.exists():
+        return
     # A lock file is complete; what it leaves out (torch, which has no one hash) is left out on purpose.
     install = [str(uv), "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "--no-deps"]
     hint = f"Is the package index reachable? To start afresh: rm -r .venvs/{name}"
     with progress(name):
         if not python.exists():
-            run([str(uv), "venv", "--quiet", "--python", sys.executable, str(home)], "")
+            own = sys.executable if sys.version_info[:2] == (3, 11) else PYTHON
+            hint = "Python 3.11 is neither here nor could uv fetch it. Where is it? make PYTHON=/path/to/python3.11"
+            run([str(uv), "venv", "--quiet", "--clear", "--python", own, str(home)], hint)
         if NEEDS_TORCH & wanted.keys():
             install_torch(python)
         for lock in wanted:

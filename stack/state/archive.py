@@ -11,10 +11,10 @@ import os
 import re
 import shutil
 import tarfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -39,7 +39,7 @@ class Manifest:
 
     profile: str
     versions: dict[str, str]
-    made_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    made_at: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()))
     format: int = FORMAT
     members: dict[str, tuple[int, str]] = field(default_factory=dict)
 

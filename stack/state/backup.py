@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 from stack.compose import Compose
@@ -38,7 +38,7 @@ def place_of(compose: Compose) -> Place:
 
 def backup(place: Place, root: Path, folder: Path) -> Path:
     """Writes a backup into `folder` and returns its path. Raises StackError."""
-    path = folder / f"backup-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+    path = folder / time.strftime("backup-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime())
     manifest = Manifest(place.profile, archive.versions(root))
     try:
         with archive.workplace(folder) as work:

@@ -197,13 +197,12 @@ def main() -> int:
     """`save` to standard output, `begin [DATABASE THAT IS NOT EMPTY…]`, or `load` from standard input."""
     folders = {name: STATE / name for name in NAMES if (STATE / name).is_dir()}
     try:
-        match sys.argv[1]:
-            case "save":
-                save(folders, sys.stdout.buffer)
-            case "begin":
-                begin(folders, sys.argv[2:])
-            case "load":
-                load(folders, sys.stdin.buffer)
+        if sys.argv[1] == "save":
+            save(folders, sys.stdout.buffer)
+        elif sys.argv[1] == "begin":
+            begin(folders, sys.argv[2:])
+        elif sys.argv[1] == "load":
+            load(folders, sys.stdin.buffer)
     except (Unusable, OSError, tarfile.TarError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

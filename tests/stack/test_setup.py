@@ -1,5 +1,6 @@
 """Making the environments: what can be tried without installing anything."""
 
+import ast
 import io
 import re
 import subprocess
@@ -19,8 +20,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dev.lock").write_text("one==1\n")
     (tmp_path / "tests.lock").write_text("one==1\ntwo==1\n")
     uv = tmp_path / "uv"
+    made = tmp_path / ".venvs" / "dev" / "bin"
     uv.write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" = venv ] && mkdir -p {tmp_path}/.venvs/dev\nexit 0\n'
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nif [ "$1" = venv ]; then mkdir -p {made}; touch {made}/python; fi\n'
     )
     uv.chmod(0o755)
     return tmp_path
@@ -113,13 +115,45 @@ def test_without_a_c_compiler_setup_goes_on_and_with_one_it_compiles_once(
     assert capsys.readouterr().out.count("setup: forest") == 1
 
 
-def test_another_python_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(setup.sys, "version_info", (3, 9, 2))
+def test_an_old_python_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(setup.sys, "version_info", (3, 8, 2))
     assert setup.main([]) == 1
     said = capsys.readouterr().err
-    assert "Python 3.11 is needed" in said
-    assert "is 3.9.2" in said
+    assert "Python 3.9 or newer is needed" in said
+    assert "is 3.8.2" in said
     assert "make PYTHON=" in said
+
+
+def test_the_environments_have_the_python_of_the_locks_whichever_starts_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version, wanted in (((3, 11, 2), sys.executable), ((3, 9, 6), "3.11"), ((3, 14, 0), "3.11")):
+        monkeypatch.setattr(setup.sys, "version_info", version)
+        setup.provide_environment("dev", project / "uv", ["dev.lock"])
+        (project / ".venvs" / "dev" / "bin" / "python").unlink()  # so that it is made again
+        made = (project / "calls").read_text().splitlines()[-2]
+        assert f"--python {wanted} " in made
+
+
+@pytest.mark.parametrize("module", ["setup", "up", "operate", "doctor", "secret_files", "state/backup", "state/move"])
+def test_what_runs_without_an_environment_keeps_to_the_grammar_of_python_3_9(module: str) -> None:
+    for file in reached(setup.ROOT / "stack" / f"{module}.py"):
+        ast.parse(file.read_text(), feature_version=setup.OLDEST_PYTHON)
+
+
+def reached(file: Path) -> set[Path]:
+    """The file, and those of `stack` that it imports when it is imported itself."""
+    found, left = set(), {file}
+    while left:
+        found |= left
+        code = "\n".join(one.read_text() for one in left)
+        names = re.findall(r"^from (stack[.\w]*) import (.+)", code, re.M)
+        paths = {
+            setup.ROOT / where.replace(".", "/") / f"{name}.py" for where, many in names for name in many.split(", ")
+        }
+        paths |= {setup.ROOT / f"{where.replace('.', '/')}.py" for where, _ in names}
+        left = {path for path in paths if path.exists()} - found
+    return found
 
 
 @pytest.mark.parametrize(
@@ -177,6 +211,7 @@ def test_a_whole_setup_is_silent_the_second_time(
     fake_java(project / "bin", "21")
     for name in ("uv", "dev", "api", "airflow", "training", "rag", "clients"):
         (project / ".venvs" / name / "bin").mkdir(parents=True)
+        (project / ".venvs" / name / "bin" / "python").touch()
     assert setup.main([]) == 0
     assert not any(setup.TORCH in command or ".venvs/clients" in " ".join(command) for command in commands)
     assert setup.main(["torch", "tests", "classes"]) == 0
