@@ -132,8 +132,8 @@ def provide_environment(name: str, uv: Path, locks: Sequence[str]) -> None:
     with progress(name):
         if not python.exists():
             own = sys.executable if sys.version_info[:2] == (3, 11) else PYTHON
-            hint = "Python 3.11 is neither here nor could uv fetch it. Where is it? make PYTHON=/path/to/python3.11"
-            run([str(uv), "venv", "--quiet", "--clear", "--python", own, str(home)], hint)
+            where = "Python 3.11 is neither here nor could uv fetch it. Where is it? make PYTHON=/path/to/python3.11"
+            run([str(uv), "venv", "--quiet", "--clear", "--python", own, str(home)], where)
         if NEEDS_TORCH & wanted.keys():
             install_torch(python)
         for lock in wanted:
