@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stack import secret_files
+from stack.compose import check_engine
 from stack.env_file import with_env_file
 from stack.errors import StackError
 from stack.settings import ROOT, configured_name
@@ -24,12 +25,11 @@ def up(root: Path, environment: Mapping[str, str]) -> int:
         return 1
     command = ["docker", "compose", "up", "--build", "--wait"]
     try:
+        check_engine(root, environment)
         default = settings.get("DEFAULT_MODEL") or configured_name(root / "pipeline.yaml")
         return subprocess.run(command, cwd=root, env={**environment, "DEFAULT_MODEL": default}, check=False).returncode
     except StackError as error:
         print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
-    except FileNotFoundError:
-        print("there is no command `docker`: install Docker with Compose 2.26, or use `make run`", file=sys.stderr)
     return 1
 
 

@@ -1,6 +1,5 @@
 """The calls to the container engine, against a stand-in for `docker` that answers as the real one does."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,17 +45,6 @@ def test_an_engine_without_compose_is_named(root: Path, docker) -> None:
     docker({"info": "{}"})
     with pytest.raises(EngineMissing, match="Docker has no Compose"):
         compose.check_engine(root, environment(root))
-
-
-def test_make_up_says_that_compose_is_missing(root: Path, docker) -> None:
-    docker({"info": "{}"})
-    makefile = str(Path(__file__).parents[2] / "Makefile")
-    done = subprocess.run(
-        ["make", "-f", makefile, "up"], cwd=root, env=environment(root), capture_output=True, text=True, check=False
-    )
-    assert done.returncode != 0
-    assert "Compose plugin" in done.stderr
-    assert "unknown flag" not in done.stderr
 
 
 def test_a_failed_command_shows_its_last_lines(root: Path, docker) -> None:

@@ -222,7 +222,7 @@ def test_what_the_monitor_found_is_delivered(watching: tuple[str, list[tuple[str
         return {name: message for name, message in reversed(posted) if "Drift" in json.dumps(message)}
 
     found = wait_for(drift, lambda found: found.keys() == set(RECEIVERS))
-    summary = "2 columns of the traffic of wine-quality are not as in training."
+    summary = "2 columns of the traffic of wine-quality differ from training."
     [alert] = found["webhook"]["alerts"]
     assert (alert["status"], alert["labels"]["severity"]) == ("firing", "warning")
     assert alert["annotations"]["summary"] == summary

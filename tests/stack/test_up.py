@@ -12,7 +12,9 @@ from stack.up import up
 def root(tmp_path: Path) -> Path:
     (tmp_path / "pipeline.yaml").write_text("# mine\nname: 'wine-quality'  # the model\ndata: {name: x}\n")
     docker = tmp_path / "docker"
-    docker.write_text('#!/bin/sh\necho "$*, $DEFAULT_MODEL, $API_KEY"\nexit 3\n')
+    docker.write_text(
+        '#!/bin/sh\n[ "$1" = info ] || [ "$2" = version ] && exit 0\necho "$*, $DEFAULT_MODEL, $API_KEY"\nexit 3\n'
+    )
     docker.chmod(0o755)
     return tmp_path
 
@@ -47,3 +49,9 @@ def test_a_weak_secret_stops_production_before_anything_starts(root: Path, capfd
 def test_without_docker_it_says_so(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert up(root, {"PATH": str(root / "nothing")}) == 1
     assert "no command `docker`" in capfd.readouterr().err
+
+
+def test_without_compose_it_says_so(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (root / "docker").write_text('#!/bin/sh\n[ "$1" = info ] || { echo "unknown flag: --build" >&2; exit 1; }\n')
+    assert up(root, {"PATH": f"{root}:/bin"}) == 1
+    assert "install Docker's Compose plugin" in capfd.readouterr().err
