@@ -18,9 +18,9 @@ from prediction_api.telemetry.events import log_event, send_events_to_stderr
 
 
 class DrainingServer(uvicorn.Server):
-    """Told to end, it takes no new connections, and for `seconds` goes on answering over those that are open, closing
-    each with its answer. A proxy that cannot connect tries the next replica; what it sends over a connection that it
-    has kept, and that is closed at this moment, would be lost."""
+    """After the signal to stop, it accepts no new connections, but keeps answering over open ones for `seconds`, and
+    closes each with its answer. A proxy that cannot connect tries the next replica; a request on a kept connection that
+    is closed at that moment would be lost."""
 
     def __init__(self, config: uvicorn.Config, seconds: float) -> None:
         super().__init__(config)

@@ -86,8 +86,8 @@ _SAMPLE = 20_000
 
 
 def language_of(text: str, default: str = "en") -> str:
-    """The language of most of a text's opening, by its script or its function words; `default` where they do not
-    tell."""
+    """The language of most of the beginning of a text, by its script or its function words; `default` if they do not
+    decide."""
     sample = text[:_SAMPLE]
     letters = max(sum(map(str.isalpha, sample)), 1)
     for language, script in _SCRIPTS.items():

@@ -49,7 +49,7 @@ class Client:
 
 
 def content_of(response: httpx2.Response) -> dict[str, Any]:
-    """What an answer says; nothing where it is empty. Raises RagError with the words of a refusal, ValueError."""
+    """The content of an answer; empty if it has none. Raises RagError with the sentence of a refusal, ValueError."""
     answer: dict[str, Any] = response.json() if response.content else {}
     if response.status_code >= 400:
         raise RagError(str(answer.get("detail")), str(answer.get("hint", "")))

@@ -109,11 +109,9 @@ class Service:
                 self.uploads.start(self.loaded)
 
     def load(self) -> Parts:
-        """Loads the models now. Raises ModelUnavailable, UnfitModel, OtherEmbedder.
-
-        Where the settings name another embedder than the one that made the stored vectors, that one goes on serving
-        until the documents are reindexed, if it can still be found.
-        """
+        """Loads the models now. Raises ModelUnavailable, UnfitModel, OtherEmbedder. If the settings name another
+        embedder than that of the stored vectors, the stored one keeps serving until the documents are reindexed, if it
+        can still be found."""
         embedder = load_embedder(self.settings)
         stored = self.store.edition()
         self.needs_reindex = self._why_reindex(stored, embedder)
@@ -269,7 +267,7 @@ class Service:
         return PostgresIndex(self.store.database, dimension)
 
     def _stored_embedder(self, stored: Edition, refused: OtherEmbedder) -> Embedder:
-        """The embedder that made the stored vectors. Raises `refused` where it cannot be had any more."""
+        """The embedder that made the stored vectors. Raises `refused` if it no longer exists."""
         name, revision = stored.found
         by = stored.embedder.partition(":")[0]
         how = {"engine": "torch"} if by == "torch" else {"engine": "ctranslate2", "compute": by}

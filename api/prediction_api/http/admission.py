@@ -1,9 +1,9 @@
-"""What keeps one client from stopping another: admission control, and limits on connections that no middleware can set.
+"""Admission control, and limits on connections that no middleware can set, so that one client cannot stop another.
 
-A request that could only be answered late is refused at once, with 429 and Retry-After. A small body is read before its
-request is counted, so a client that sends slowly takes a connection and nothing else. A large body takes a place while
-it is received, too, because it is memory or disk; if all places are taken, the client that has been sending for longest
-loses its place. Everything but POST (health, metrics, the page) is always admitted.
+A request that could not be answered in time is refused at once, with 429 and Retry-After. A small body is read before
+its request is counted, so a slow sender occupies only a connection. A large body occupies a place while it is received,
+because it needs memory or disk; if all places are taken, the client that has been sending for longest loses its place.
+Everything but POST (health, metrics, the page) is always admitted.
 """
 
 import asyncio

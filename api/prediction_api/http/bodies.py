@@ -12,7 +12,7 @@ _MOST_LENGTH_DIGITS = 19
 
 
 def header_of(scope: Scope, name: bytes) -> bytes:
-    """Its value, empty where there is none. Starlette's own mapping takes several times as long."""
+    """The value of a header, empty if it is missing. Starlette's own mapping is several times slower."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value)

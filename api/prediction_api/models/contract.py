@@ -180,7 +180,7 @@ class DataOrigin(Part):
 
 
 def _reading_of(version: int | None) -> Reading:
-    """What a contract says that says nothing about it: version 1 took "none" for a missing value too."""
+    """The reading rules of a contract of version 1, which has none: "none" was a missing value too."""
     return Reading(missing=[*Reading().missing, "none"]) if version == 1 else Reading()
 
 

@@ -1,7 +1,8 @@
-"""Tries a model in a process of its own before the service loads it: a model that hangs or ends it is refused.
+"""Checks a model in a separate process before the service loads it: a model that hangs or crashes the process is
+refused.
 
-ONNX Runtime refuses most of what is wrong with a graph by itself (of 6,000 damaged files none killed it), but a graph
-can also compute for ever or fill the memory, and neither can be stopped in a thread.
+ONNX Runtime itself refuses most damaged graphs (of 6,000 none crashed it), but a graph can also compute without end or
+fill the memory, and a thread cannot stop either.
 """
 
 import asyncio
@@ -37,11 +38,9 @@ class Verdict(BaseModel):
 
 
 async def try_out(content: bytes, most_bytes: int) -> int:
-    """Loads the model and replays its golden rows elsewhere; returns the bytes that it takes once it is loaded.
-
-    Raises the ModelRefused that happened there, NoRoomForModel where loading it takes more than `most_bytes`, and
-    SandboxKilled, which is no verdict on the model.
-    """
+    """Loads the model and replays its golden rows in another process; returns the bytes that it needs once it is
+    loaded. Raises the ModelRefused that occurred there, NoRoomForModel if loading needs more than `most_bytes`, and
+    SandboxKilled, which does not judge the model."""
     # No secret goes along. numpy starts a thread for each core by default, and none of them is needed here.
     environment = {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/nonexistent"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}

@@ -126,8 +126,8 @@ class ServedModel:
                 self._note_refusal(record.version, refused)
 
     async def follow(self, promoted: Promoted) -> None:
-        """Takes note of what the alias names now. Adopts it in a task of its own, where it is not live: a large model
-        takes minutes to come and to be tried, and neither another model nor a rollback waits for that."""
+        """Follows the alias. A version that is not live is adopted in a separate task: a large model takes minutes to
+        download and check, and neither another model nor a rollback should wait for it."""
         self.registered = promoted.created
         self.detail = f"version {promoted.version} is {self._registry.alias}"
         if self._adoption is not None and not self._adoption.done():

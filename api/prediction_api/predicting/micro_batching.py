@@ -1,8 +1,8 @@
 """Single rows that arrive at the same time share a call of the graph.
 
-A call of the graph has a price of its own, and a forest's nodes are fetched from memory faster for several rows at a
-time; so the requests of neighbouring turns of the event loop share a call. It comes with the first turn that brings no
-further row, which takes microseconds and not a timer: a row on its own is not kept waiting for company.
+A call has a fixed cost, and the nodes of a forest are read from memory faster for several rows at a time. So the
+requests of neighbouring turns of the event loop share a call, which starts with the first turn that brings no further
+row. That takes microseconds and needs no timer: a single row does not wait for others.
 """
 
 import asyncio

@@ -81,7 +81,7 @@ def reader_of(feature: Feature, reading: Reading) -> Reader:
 
 
 def _is_missing(value: Any, missing_numbers: set[float]) -> bool:
-    """NaN is how pandas, NumPy and the clients that use them say that there is no value."""
+    """NaN is the missing value of pandas, NumPy and their clients."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value is None
     return value != value or (bool(missing_numbers) and value in missing_numbers)  # noqa: PLR0124

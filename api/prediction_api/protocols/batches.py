@@ -98,11 +98,9 @@ async def answer_batch(
     form_for: Callable[[bool], Form],
     in_json: Callable[[Sequence[Row], Sequence[Prediction], str], Response] | None = None,
 ) -> Response:
-    """The predictions for the rows in a CSV, or in a body of JSON, which `read` takes.
-
-    `form_for` says how, for rows with an unknown category or without one; where `in_json` is given, it answers JSON.
-    Raises WrongContentType, BodyTooLarge, NoRoom, NotJson, NotCsv, WrongContent or PredictionFailed.
-    """
+    """The predictions for the rows of a CSV, or of a JSON body, which `read` parses. `form_for` returns the form of the
+    answer, for rows with or without an unknown category; with `in_json`, the answer is JSON. Raises WrongContentType,
+    BodyTooLarge, NoRoom, NotJson, NotCsv, WrongContent or PredictionFailed."""
     if content_kind(request) == "csv":
         return await _answer_csv(request, live, form_for)
     body = await read_body(request, catalog_of(request).settings.api_max_body_bytes)

@@ -1,7 +1,7 @@
-"""MLflow's scoring protocol: the four ways in which the body of POST /invocations may hold its rows.
+"""MLflow's scoring protocol: the four forms of the body of POST /invocations.
 
-What they mean is taken from mlflow.pyfunc.scoring_server (3.17). Stricter than there: a column that is no feature is
-refused rather than dropped, and a feature that may be missing is null and not left out.
+They are those of mlflow.pyfunc.scoring_server (3.17), with two stricter rules: an unknown column is refused rather than
+dropped, and a missing value has to be null.
 """
 
 from collections.abc import Callable

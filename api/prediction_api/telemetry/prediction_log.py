@@ -1,8 +1,8 @@
-"""The prediction log: what was predicted, and what turned out to be true, as lines of JSON in files by day.
+"""The prediction log: predictions and feedback, as lines of JSON in files by day.
 
 A request puts its rows in a queue; one thread writes them. The queue is bounded: a batch waits for room, a single row
-never does. Feedback, of which admission control lets in little at a time, is acknowledged once it is on the disk. If
-the disk fails, rows are dropped and counted, and predictions go on.
+never does. Feedback, of which admission control admits little at a time, is acknowledged once it is on the disk. If the
+disk fails, rows are dropped and counted, and predictions continue.
 """
 
 import asyncio

@@ -46,7 +46,7 @@ def _whole(question: str, word: Word) -> tuple[int, int]:
 
 
 def _names(question: str, word: Word, number: Word) -> bool:
-    """Whether the word before a number says what it is the number of, as in "valve 17"."""
+    """Whether the word before a number names what it counts or labels, as in "valve 17"."""
     return number.figure is not None and not question[word.end : _whole(question, number)[0]].strip()
 
 

@@ -99,7 +99,7 @@ class Answerer:
         options: SearchOptions | None = None,
         conversation: Sequence[Turn] = (),
     ) -> Answer:
-        """The answer with its quotes, or an abstention; `tell` hears of the way there. A question that leans on the
+        """The answer with its quotes, or an abstention; `tell` receives the steps. A question that depends on the
         conversation is completed first. Raises EmptyCollection, UnknownDocument."""
         started = time.perf_counter()
         if conversation:

@@ -80,7 +80,7 @@ def complete(question: str, conversation: Sequence[Turn], generator: Generator |
 
 
 def _rewritten(question: str, turns: Sequence[Turn], generator: ChatGenerator) -> str | None:
-    """What the model makes of the question; None where that is no question, or another one."""
+    """The model's version of the question; None if that is not a question, or another one."""
     said = "\n".join(f"User: {one.question}\nAnswer: {one.answer[:_MOST_ANSWER]}" for one in turns)
     messages = Message("system", _REWRITE), Message("user", f"{said}\n\nThe last question: {question}")
     written: list[str] = []
@@ -94,7 +94,7 @@ def _rewritten(question: str, turns: Sequence[Turn], generator: ChatGenerator) -
 
 
 def _is_the_question(found: str, question: str, turns: Sequence[Turn]) -> bool:
-    """Whether it still asks, keeps what the question says, and brings no name or number that nobody has said."""
+    """Whether it is still a question, keeps what the question says, and adds no new name or number."""
     asks = "?" in found[-1:] or "?" not in question
     known = set(words(" ".join([question, *(f"{one.question} {one.answer}" for one in turns)])))
     new = [word for word in _names(found) if word not in known]

@@ -123,8 +123,8 @@ def ranked_sentences(asked: Asked, hits: Sequence[Hit], embedder: Embedder) -> l
 
 
 def _contradicting(one: Evidence, others: Sequence[Evidence], question: str) -> tuple[str, ...]:
-    """The documents of which a sentence says the same with another number, name or negation; what differs in a word of
-    the question is about something else."""
+    """The documents with a sentence that says the same with another number, name or negation. A difference in a word of
+    the question is no contradiction: that sentence is about something else."""
     documents = [
         other.hit.passage.document
         for other in others

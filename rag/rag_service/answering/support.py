@@ -41,8 +41,8 @@ def _supporting(said: str, question: str, evidence: Sequence[Evidence]) -> Evide
 
 
 def _verbatim(said: str, quote: str, question: str) -> str | None:
-    """The words as they stand in the quote one after the other, or None. Not where the word before denies them: "do not
-    open the valve" does not say "open the valve", except to who asks what not to do."""
+    """The words as they occur in the quote one after the other, or None. If the word before negates them, they do not
+    count: "do not open the valve" does not say "open the valve", unless the question asks what not to do."""
     wanted, spans = words(said), word_spans(quote)
     denied = not NEGATIONS & set(words(question))
     for first in range(len(spans) - len(wanted) + 1):

@@ -40,8 +40,8 @@ _AROUND = 250
 
 @dataclass(frozen=True)
 class Question:
-    """A question and its answers, any of which will do. They stand in the document's text from `start` to `end`; no
-    answer: the documents do not hold one."""
+    """A question and its answers, any of which is right. They are in the document's text from `start` to `end`; without
+    an answer, the documents do not contain one."""
 
     text: str
     answers: tuple[str, ...]
@@ -207,7 +207,7 @@ def _article(article: dict[str, Any], number: int) -> Article:
 
 
 def _nearest(context: str, answer: str, told: int) -> int:
-    """Where the answer stands in the context, nearest to where the file says: tidying may have moved it."""
+    """The place of the answer in the context, nearest to the place in the file: tidying may have moved it."""
     places = [match.start() for match in re.finditer(re.escape(answer), context)]
     if not places:
         raise ValueError(f"the answer {answer[:40]!r} is not in its context")

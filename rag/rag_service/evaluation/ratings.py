@@ -94,8 +94,8 @@ def read_ratings(path: Path) -> list[Rating]:
 
 
 def rated_trials(store: Store, ratings: Iterable[Rating], source: str) -> list[Trial]:
-    """Each rated question, to be asked of its collection as that is now. Left out are those whose collection, or whose
-    evidence, is no longer there. Raises BadQuestions where none is left."""
+    """Each rated question, to be asked of its collection in its current state. Questions whose collection or cited
+    place no longer exists are left out. Raises BadQuestions if none is left."""
     known = store.collections()
     found = [_trial(store, rating) for rating in ratings if rating.collection in known]
     trials = [trial for trial in found if trial is not None]

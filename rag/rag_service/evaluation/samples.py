@@ -47,7 +47,7 @@ class Samples:
         self._made: dict[str, tuple[int, list[str]]] = {}
 
     def of(self, service: Service, collection: str) -> list[str]:
-        """At most three, each of which is answered; fewer or none where the documents hold nothing that is easily asked
+        """At most three questions, each of which is answered; fewer if the documents have nothing that is easily asked
         for. Raises EmptyCollection, NotReady, TooBusy."""
         change = service.store.change()
         made = self._made.get(collection)
@@ -92,8 +92,8 @@ def questions_in(text: str) -> Iterator[str]:
 
 
 def _within(subject: str, text: str, language: str) -> str:
-    """The subject as it stands within a sentence: with a small letter where its first word is no name, which the text
-    elsewhere shows."""
+    """The subject as written within a sentence: with a small letter if its first word is not a name, as the other text
+    shows."""
     first, small = subject.partition(" ")[0], subject[0].lower() + subject[1:]
     written = re.search(rf"\b{re.escape(small.partition(' ')[0])}\b", text)
     return small if written or not content_stems(first, language) else subject

@@ -45,11 +45,8 @@ def event_stream(
 
 
 def follow(work: Callable[[Tell], Answer]) -> Iterator[Event]:
-    """What `work` reports, each at once, and at the end the answer; raises what it raises.
-
-    The work has a thread of its own and always comes to its end there: whatever it holds is given back, also when the
-    reader has gone away.
-    """
+    """Yields what `work` reports, at once, and at the end its answer; raises what it raises. The work runs in a
+    separate thread and always completes there, so it releases its resources even if the client disconnects."""
     reported: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
 
     def run() -> None:

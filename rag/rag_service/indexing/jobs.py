@@ -61,7 +61,7 @@ class Cancelled(Exception):
 
 
 class Postponed(Exception):
-    """The work cannot go on here and now; somebody takes it up again."""
+    """The work cannot continue here and now; another process takes it up later."""
 
 
 class Job:
@@ -146,7 +146,7 @@ class Jobs:
     def upload(
         self, collection: str, metadata: Mapping[str, str] | None, files: Iterable[tuple[str, bytes]], count: int
     ) -> Progress:
-        """Keeps `count` files on the board for whoever takes them, of whichever replica. Raises TooManyJobs."""
+        """Stores `count` files in the database for the next free worker of any replica. Raises TooManyJobs."""
         assert self._board is not None
         progress = replace(Job("ingest").seen(), total=count)
         self._board.upload(progress.job, _PROGRESS.dump_json(progress).decode(), collection, metadata, files)

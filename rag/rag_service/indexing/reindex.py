@@ -1,4 +1,4 @@
-"""The stored text cut and embedded again, in an edition beside the one that answers, until it takes its place."""
+"""The stored text is cut and embedded again, in an edition beside the current one, which it then replaces."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _ROUNDS = 3
 
 
 def reindex(store: Store, library: Library, wanted: Edition, job: Job) -> None:
-    """Makes all passages again in the wanted edition, then lets every collection answer with it. A reindexing that was
-    killed goes on where it was. `library` knows the edition's embedder."""
+    """Makes all passages again in the wanted edition, then switches every collection to it. A killed reindexing
+    continues where it stopped. `library` knows the edition's embedder."""
     edition = store.begin_edition(wanted)
     done = 0
     for rounds in count(1):

@@ -1,5 +1,5 @@
-"""Files that were acknowledged before they were added: they wait in the database, and whichever replica or worker takes
-them first adds them. What a killed one had begun, another goes on with."""
+"""Uploads that were acknowledged before they were added: they wait in the database, and the first free replica or
+worker adds them. If it is killed, another continues."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Lane(Generic[Job, Result]):
                 self._changed.notify_all()
 
     def _take(self) -> list[tuple[bool, int, Job, Future[Result]]]:
-        """The next batch; where there is none, the thread has ended for whoever submits next."""
+        """The next batch; if there is none, the thread has ended, and the next submission starts one."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) >= self._share() or not self._waiting, self._linger)
             if not self._waiting:

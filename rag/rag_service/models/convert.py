@@ -60,7 +60,7 @@ def converted(folder: ModelFolder, compute: str, models_dir: Path, variable: str
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object's content; an empty one where there is no such file. Raises OSError, ValueError."""
+    """The content of a JSON object; empty if there is no such file. Raises OSError, ValueError."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is not a JSON object")

@@ -82,8 +82,8 @@ class BertEmbedder:
 
 
 def own_tokens(offsets: Any, special: Any, prompt: int) -> tuple[NDArray[numpy.bool_], Places]:
-    """Which tokens are the text's own, `(n_tokens,)`, and where those stand in it; `prompt` is the length of what
-    stands before it."""
+    """Which tokens belong to the text itself, `(n_tokens,)`, and their places in it; `prompt` is the length of the text
+    before it."""
     places = numpy.array(offsets, dtype=numpy.int32).reshape(-1, 2)
     own = (numpy.array(special, dtype=bool) == 0) & (places[:, 0] >= prompt)
     return own, places[own] - prompt
@@ -96,9 +96,9 @@ def unit(rows: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an encoder's folder says beside its weights. `pooling`: mean or cls. `query` and `document` are put before a
-    text. `longest`: tokens, special ones counted. `modules` in their order. `layers`: what the weights alone do not
-    say of them."""
+    """How an encoder is run, from its folder's files. `pooling`: mean or cls. `query` and `document` are put before a
+    text. `longest`: tokens, special ones counted. `modules` in their order. `layers`: settings of the layers that the
+    weights do not contain."""
 
     pooling: str
     query: str
@@ -153,7 +153,7 @@ def _prompts(config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _pooling(folder: ModelFolder, config: dict[str, Any]) -> str:
-    """`mean` or `cls`, as the folder says; sentence-transformers takes the mean where it says nothing."""
+    """`mean` or `cls`, as the folder says; the mean, as in sentence-transformers, if it says nothing."""
     older = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     ways = [older.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
     way = config.get("pooling_mode") or ("mean" if not ways else " and ".join(ways))

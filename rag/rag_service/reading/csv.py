@@ -1,4 +1,4 @@
-"""Tables as text (.csv, .tsv): each row a line of its own that says its header's names with the values."""
+"""Tables as text (.csv, .tsv): each row is one line that names its columns with the values."""
 
 from __future__ import annotations
 

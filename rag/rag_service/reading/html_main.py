@@ -92,7 +92,7 @@ def boilerplate(tree: LexborHTMLParser) -> set[int]:
 
 
 def _elements(tree: LexborHTMLParser) -> list[_Element]:
-    """The elements that are shown, each after the one that holds it, with the letters directly in them."""
+    """The elements that are shown, each after its parent, with the letters directly in them."""
     names = hidden_names(tree)
     elements: list[_Element] = []
     # A node, what holds it, whether it is in a link and whether in code.
@@ -182,7 +182,7 @@ def _leave_out_cards(elements: Sequence[_Element], most: float) -> None:
 
 
 def _main(elements: Sequence[_Element]) -> _Element:
-    """The innermost element that holds nearly all of the text, and most of what is no text, such as code."""
+    """The innermost element with nearly all of the text, and most of the other content, such as code."""
     fullest: dict[_Element, _Element] = {}  # the part of an element with the most text
     for one in elements[1:]:
         if one.above and one.tag in _CONTAINERS and not one.is_left_out:

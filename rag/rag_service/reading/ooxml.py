@@ -63,7 +63,7 @@ class Element:
         return found
 
     def value(self, *path: str) -> str | None:
-        """The attribute `val` of what `child` finds; "" where it has none, None where there is no such child."""
+        """The attribute `val` of the element that `child` finds; "" if it has none, None if there is no such child."""
         found = self.child(*path)
         return found.get("val") if found else None
 
@@ -130,7 +130,7 @@ class Package:
                 yield self.tree(relation.part)
 
     def main(self) -> str:
-        """The part that the file is about, as the file says; "" where it says none that exists."""
+        """The main part of the file, as the file says; "" if it names none that exists."""
         for relation in self.relations().values():
             if relation.kind == "officeDocument" and relation.part in self:
                 return relation.part

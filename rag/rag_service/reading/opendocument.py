@@ -269,7 +269,7 @@ def _rows(table: Element, is_head: bool = False) -> Iterator[tuple[Element, bool
 
 
 def _number(element: Element, name: str) -> int:
-    """The number that an attribute says; 1 where it says none."""
+    """The number in an attribute; 1 if it has none."""
     said = element.get(name)
     return int(said) if said.isdigit() and len(said) < 9 else 1
 

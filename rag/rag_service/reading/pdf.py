@@ -85,7 +85,7 @@ def _without_text(file: _File, count: int) -> LoadFailed:
 
 
 def _raise_if_placeholder(document: PdfDocument, file: _File) -> None:
-    """A dynamic XFA form holds one page that asks to wait; what it stands for is drawn by Adobe's program alone."""
+    """A dynamic XFA form has one page that asks to wait; only Adobe's program draws its content."""
     form = pdfium.FPDF_GetFormType(document)
     if form not in (pdfium.FORMTYPE_XFA_FULL, pdfium.FORMTYPE_XFA_FOREGROUND) or len(document) > 1:
         return

@@ -22,7 +22,7 @@ _HEADING_STYLE = re.compile(
 
 
 class Styles:
-    """Looks up what a style says; one that says nothing of a matter takes it from the style it is based on."""
+    """Looks up a property of a style, or of the style that it is based on."""
 
     def __init__(self, root: Element) -> None:
         self._styles = {one.get("styleId"): one for one in root.all("style")}
@@ -58,7 +58,7 @@ class Styles:
         return number[0], int(level) if level and level.isdigit() else None, number[1]
 
     def value(self, style: str, *path: str) -> str | None:
-        """What a style says of a property such as ("rPr", "vertAlign"); None where it says nothing."""
+        """The value of a style's property such as ("rPr", "vertAlign"); None if the style does not set it."""
         said = (one.value(*path) for _, one in self._line(style))
         return next((value for value in said if value is not None), None)
 

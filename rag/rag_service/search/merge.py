@@ -132,7 +132,7 @@ def _join(kept: list[Hit], hit: Hit, text_between: TextBetween) -> bool:
 
 
 def _joined(better: Hit, other: Hit, text_between: TextBetween) -> Hit | None:
-    """Both as one hit, or None where they are no neighbours or too long together."""
+    """Both as one hit, or None if they are not neighbours or are too long together."""
     first, second = sorted((better.passage, other.passage), key=lambda passage: (passage.start, passage.end))
     end = max(first.end, second.end)
     if first.document_id != second.document_id or end - first.start > LONGEST:

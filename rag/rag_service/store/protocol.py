@@ -135,7 +135,7 @@ class Store(Protocol):
         """The edition that answers; None in an empty store."""
 
     def begin_edition(self, edition: Edition) -> Edition:
-        """Begins another edition beside the one that answers, or goes on with one that was begun."""
+        """Begins another edition beside the current one, or continues one that was begun."""
 
     def lacking(self, edition: Edition) -> list[tuple[int, str]]:
         """The documents without passages in this edition: the store's own key and a name of each."""
@@ -182,8 +182,8 @@ class Store(Protocol):
         origin: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> DocumentSummary | None:
-        """Lets a name stand for a content that is stored already, in whichever collection; None where it is not.
-        Without `metadata`, those of a name that stands for it already stay."""
+        """Adds a name for a content that is already stored in any collection; None if it is not. Without `metadata`,
+        those of an existing name stay."""
 
     def delete(self, collection: str, document_id: str) -> None:
         """Removes a document with all its names from a collection. Raises UnknownDocument."""
@@ -237,7 +237,7 @@ class Store(Protocol):
         """These passages with their words and blocks. What was deleted meanwhile is left out."""
 
     def text_between(self, number: int, start: int, end: int) -> str:
-        """`text[start:end]` of the document that the passage is of; empty where it is no longer there."""
+        """`text[start:end]` of the passage's document; empty if the document no longer exists."""
 
     # What is remembered of a state. It is copied, promoted and deleted with it; an edition of another embedder begins
     # without.

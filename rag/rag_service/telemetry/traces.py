@@ -1,6 +1,7 @@
-"""What became of each question, as traces of OpenTelemetry; MLflow shows them. Off unless RAG_TRACES is set.
+"""A trace of each question, sent by OpenTelemetry, which MLflow shows. Off unless RAG_TRACES is set.
 
-A trace holds the question, the passages' places and the answer: whoever reads the tracking server reads them too.
+A trace has the question, the passages' places and the answer, so everybody who can read the tracking server can read
+them.
 """
 
 from __future__ import annotations
