@@ -52,7 +52,7 @@ ADDED = {
 NEEDS_TORCH = {"rag/requirements-test.lock", "rag/requirements-torch.lock"}
 JAVA_LOCK = "stack/requirements-java.lock"
 CLIENTS_LOCK = "tests/clients/requirements.lock"
-SIZES = "about 2.0 GB in .venvs, of which 0.9 GB are downloaded"
+SIZES = "about 2.0 GB in .venvs, 1.1 GB to download"
 OLDEST_JAVA = 17
 
 
