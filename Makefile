@@ -86,7 +86,7 @@ faults: setup-tests  ## break the running programs on purpose, hundreds of times
 train:  ## train a model and follow it  [PIPELINE= TRIALS= DATA=data/your.csv]
 	@$(OPERATE) train
 
-status:  ## what is in production of each pipeline, and since when  [PIPELINE=]
+status:  ## what the overview shows: what serves, drift, documents, DAGs, alerts; or one pipeline's model  [PIPELINE= FORMAT=json]
 	@$(OPERATE) status
 
 history:  ## every decision on the model, or what served at a time  [PIPELINE= AT=2026-11-24T10:00]

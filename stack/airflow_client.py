@@ -49,6 +49,12 @@ class Airflow:
                 return str(content(answer)["dag_run_id"])
             time.sleep(POLL_SECONDS)
 
+    def last_runs(self) -> list[dict[str, Any]]:
+        """The newest run of each DAG, of the last 100 runs. Raises StepFailed."""
+        options: dict[str, str | int] = {"limit": 100, "order_by": "-run_after"}
+        found = content(self._http.get("/api/v2/dags/~/dagRuns", params=options))["dag_runs"]
+        return sorted({run["dag_id"]: run for run in reversed(found)}.values(), key=lambda run: str(run["dag_id"]))
+
     def run_ids(self, dag: str = DAG) -> set[str]:
         """The ids of all runs so far."""
         found = content(self._http.get(f"/api/v2/dags/{dag}/dagRuns", params={"limit": 100}))["dag_runs"]

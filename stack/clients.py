@@ -33,10 +33,13 @@ def sign_in(settings: Settings, compose: Compose | None) -> Airflow:
     return Airflow(f"{compose.site()}/airflow", password(settings, compose), ("admin", login), trusting(authority))
 
 
-def service(settings: Settings, compose: Compose, name: str) -> httpx.Client:
+def service(settings: Settings, compose: Compose | None, name: str) -> httpx.Client:
     """The service `name` (api, rag or mlflow), in production through the proxy and with its key."""
-    if not compose.has_proxy():
-        return client(settings.url(name))
+    if compose is None or not compose.has_proxy():
+        found = client(settings.url(name))
+        if name == "api" and (key := settings.environment.get("API_KEY")):
+            found.headers["X-API-Key"] = key
+        return found
     login, authority = compose.proxy()
     found = client(f"{compose.site()}/{name}", trusting(authority))
     if name == "mlflow":

@@ -9,8 +9,9 @@ import importlib
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stack import status
 from stack.compose import Compose
 from stack.errors import StackError, StepFailed
 from stack.settings import Settings, read_settings
@@ -18,6 +19,14 @@ from stack.settings import Settings, read_settings
 if TYPE_CHECKING:
     from stack.beside import Processes
 
+# Asked inside, where the service's key is.
+OVERVIEW = """
+import os, urllib.request
+file = os.environ.get("API_KEY_FILE")
+key = os.environ.get("API_KEY") or (open(file).read().split() or [""])[0] if file else os.environ.get("API_KEY", "")
+address = f"http://127.0.0.1:{os.environ.get('API_PORT', '8000')}/overview"
+print(urllib.request.urlopen(urllib.request.Request(address, headers={"X-API-Key": key}), timeout=30).read().decode())
+"""
 SCRIPTS = ("status", "history", "rollback", "sign", "keys")
 
 
@@ -60,6 +69,17 @@ class Containers:
         model = [] if name == "keys" else ["--config", self._pipeline()]
         command = ["/opt/training/bin/python", "scripts/pipeline.py", name, *model, *options]
         return self._exec(self.compose.trainer(), command, subprocess.DEVNULL)
+
+    def overview(self) -> dict[str, Any]:
+        """What the prediction service answers. Raises StepFailed."""
+        answer: dict[str, Any] = json.loads(self.compose.run("exec", "-T", "api", "python", "-c", OVERVIEW))
+        return answer
+
+    def last_runs(self) -> list[dict[str, Any]]:
+        """Airflow's newest run of each DAG. Raises StepFailed."""
+        command = ["python", "-m", "stack.train", "last-runs"]
+        runs: list[dict[str, Any]] = json.loads(self.compose.run("exec", "-T", "airflow", *command))
+        return runs
 
     def embed(self, _: list[str]) -> int:
         """Raises StepFailed."""
@@ -110,6 +130,12 @@ def operate(settings: Settings, task: str, options: list[str]) -> int:
     """Does `task`; returns its exit code. Raises StackError."""
     stack = found(settings)
     if task == "status" and not any(settings.environment.get(name) for name in ("PIPELINE", "CONFIG", "DATA")):
+        try:
+            status.show(stack, settings.environment.get("FORMAT") == "json")
+        except StackError as error:  # the tracking server still knows what is in production
+            print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
+        else:
+            return 0
         options = ["--all", *options]
     if task in SCRIPTS:
         return stack.script(task, options)

@@ -46,7 +46,8 @@ def api(settings: Settings) -> Program:
     extra = {"PYTHONPATH": "api", "API_HOST": HOST, "API_PORT": str(settings.ports["api"])}
     default = settings.environment.get("DEFAULT_MODEL") or settings.model_name
     extra |= {"DEFAULT_MODEL": default, "MODELS_DIR": str(settings.home / "models")}
-    extra |= {"PREDICTION_LOG_DIR": prediction_log(settings)}
+    extra |= {"PREDICTION_LOG_DIR": prediction_log(settings), "API_PAGES": site_pages(settings)}
+    extra |= {"AIRFLOW_URL": settings.url("airflow"), "RAG_URL": settings.url("rag")}
     extra |= {"SIGNING_PUBLIC_KEYS": str(settings.var / "signing" / "public")}
     extra |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=2"}  # as in its image
     return program(settings, "api", [settings.python("api"), "-m", "prediction_api"], extra, "/livez")
@@ -55,8 +56,17 @@ def api(settings: Settings) -> Program:
 def rag(settings: Settings) -> Program:
     """The question-answering service; healthy once its models are loaded."""
     extra = {"PYTHONPATH": "rag", "RAG_HOST": HOST, "RAG_PORT": str(settings.ports["rag"])}
-    extra |= {"RAG_DATA_DIR": str(settings.var / "rag")}
+    extra |= {"RAG_DATA_DIR": str(settings.var / "rag"), "RAG_PAGES": site_pages(settings)}
     return program(settings, "rag", [settings.python("rag"), "-m", "rag_service", "serve"], extra, "/readyz")
+
+
+def site_pages(settings: Settings) -> str:
+    """The links on top of every page, by their ports: a browser may know this machine by another name."""
+    if given := settings.environment.get("SITE_PAGES"):
+        return given
+    pages = {"Overview": "api", "Predict": "api", "Ask": "rag", "Airflow": "airflow", "MLflow": "mlflow"}
+    paths = {"Predict": "predict-form"}
+    return " ".join(f"{name}=:{settings.ports[one]}/{paths.get(name, '')}" for name, one in pages.items())
 
 
 def embedding(settings: Settings) -> dict[str, str]:

@@ -42,7 +42,7 @@ def pages(settings: Settings) -> str:
         [
             f"Airflow      {settings.url('airflow')}   user and password: {passwords}",
             f"MLflow       {settings.url('mlflow')}",
-            f"predictions  {settings.url('api')}",
+            f"overview     {settings.url('api')}",
             f"documents    {settings.url('rag')}",
             "Ctrl-C stops everything; what was made stays in var/, mlruns/ and models/.",
         ]

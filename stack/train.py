@@ -1,7 +1,7 @@
 """Starts a training and follows it.
 
 `python -m stack.train DAG PARAMETERS PAGE` does so inside Airflow's container, whose image has this module: there it
-needs no port, proxy or certificate.
+needs no port, proxy or certificate. `python -m stack.train last-runs` prints the newest run of each DAG as JSON.
 """
 
 import json
@@ -38,15 +38,24 @@ def print_task(task: TaskState) -> None:
     print(f"{task.name:<10} {task.state:<10} {task.seconds:6.1f} s", flush=True)
 
 
-def main(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """0, or 1 with what to do."""
-    dag, conf, page = arguments
+def own_airflow(environment: Mapping[str, str]) -> Airflow:
+    """The Airflow of this container. Raises StepFailed."""
     passwords = Path(environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     below = urlsplit(environment.get("AIRFLOW__API__BASE_URL", "")).path
     port = environment.get("AIRFLOW__API__PORT", "8080")
+    password = json.loads(passwords.read_text(encoding="utf-8"))["admin"]
+    return Airflow(f"http://127.0.0.1:{port}{below}", password)
+
+
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """0, or 1 with what to do."""
     try:
-        password = json.loads(passwords.read_text(encoding="utf-8"))["admin"]
-        followed(Airflow(f"http://127.0.0.1:{port}{below}", password), dag, json.loads(conf), page)
+        airflow = own_airflow(environment)
+        if arguments == ["last-runs"]:
+            print(json.dumps(airflow.last_runs()))
+        else:
+            dag, conf, page = arguments
+            followed(airflow, dag, json.loads(conf), page)
     except StackError as error:
         print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
         return 1

@@ -46,7 +46,7 @@ for pipeline in pipelines():
         monitor = command(
             "monitor",
             f"{SPARK_SUBMIT} monitor {OPTIONS} ${{DRY_RUN:+--dry-run}}",
-            {"DRY_RUN": "{{ params.dry_run or '' }}"},
+            {"DRY_RUN": "{{ params.dry_run or '' }}", "MONITOR_SCHEDULE": SCHEDULE},
             execution_timeout=timedelta(hours=1),
             post_execute=monitor_found,
         )

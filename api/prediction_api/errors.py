@@ -5,6 +5,7 @@ PredictionApiError
 ├── RequestRefused   one request is answered with application/problem+json; a subclass for each cause
 ├── RegistryAway     the registry did not answer, or not in its own protocol
 │   └── NotThere     the registry answers that it does not have what was asked for
+├── SourceAway       a part of the stack did not answer the overview; its sentence says what to do
 └── ModelRefused     a version is not served, and the live one stays; a subclass for each cause
 """
 
@@ -61,6 +62,10 @@ class RegistryAway(PredictionApiError):
 
 
 class NotThere(RegistryAway):
+    pass
+
+
+class SourceAway(PredictionApiError):
     pass
 
 

@@ -20,6 +20,8 @@ from prediction_api.settings import Settings
 from prediction_api.telemetry.metrics import Metrics
 from prediction_api.web.docs import TITLE, openapi_schema, page_router
 from prediction_api.web.files import PageFiles
+from prediction_api.web.neighbours import Neighbours
+from prediction_api.web.overview import Overview
 
 BATCHES_AT_ONCE = 2  # large batches hold memory; the next ones wait
 
@@ -33,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     metrics.watch_folders(settings.models_dir, settings.prediction_log_dir)
     catalog = Catalog(settings, metrics)
     admission = AdmissionControl(metrics)
+    overview = Overview(catalog, metrics, Neighbours(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await overview.close()
         await catalog.close()
 
     # FastAPI's own documentation pages fetch their scripts from the internet; its telemetry costs time on each request
@@ -55,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title=TITLE, lifespan=lifespan, routes=routes, telemetry=quiet, **bare)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, answer_framework)  # type: ignore[arg-type]  # of this kind only
     app.mount("/pages", PageFiles())
-    app.state.catalog, app.state.admission = catalog, admission
+    app.state.catalog, app.state.admission, app.state.overview = catalog, admission, overview
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     keys = KeyRing(settings.api_key, settings.api_key_file) if settings.api_key or settings.api_key_file else None
     app.add_middleware(admission.around)

@@ -11,6 +11,7 @@ from prediction_api.errors import StartRefused
 NAME = r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}"  # of a registered model and of an alias; the model's is also a folder's
 RegistryName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
 _empty_is_none = BeforeValidator(lambda given: given or None)
+_Address = Annotated[Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None, _empty_is_none]
 
 
 class Settings(BaseSettings):
@@ -29,6 +30,12 @@ class Settings(BaseSettings):
     api_max_body_bytes: int = Field(default=8_000_000, ge=1_000)
     api_max_csv_bytes: int = Field(default=32_000_000, ge=1_000)
     mlflow_tracking_uri: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://\S+$")
+    # What the overview asks; empty: nothing. The key is one of the question-answering service's that allows reading.
+    airflow_url: _Address = None
+    rag_url: _Address = None
+    prometheus_url: _Address = None
+    api_rag_key_file: Annotated[Path | None, _empty_is_none] = None
+    api_pages: str = "Overview=./ Predict=predict-form"  # the links on top of every page, see web/files.py
     default_model: Annotated[RegistryName | None, _empty_is_none] = None  # of the calls that name none
     model_alias: RegistryName = "production"
     api_key: Annotated[SecretStr | None, _empty_is_none] = None

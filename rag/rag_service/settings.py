@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
     allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, rag and RAG_HOST
     api_key_file: Path | None = None
+    pages: str = ""  # the links on top of every page, where this service is a part of a stack, see http/page_files.py
     load_seconds: float = Field(default=30.0, gt=0)
     load_bytes: int = Field(default=512 * MEGABYTE, ge=128 * MEGABYTE)
     max_text_bytes: int = Field(default=16 * MEGABYTE, gt=0)

@@ -369,3 +369,13 @@ def test_metadata_of_an_unchanged_file_are_changed_without_reading_it_again(
     upload(filled, ("wine.md", WINE))
     assert shown() == {"year": "2024"}
     assert filled.post("/search", json={"query": "wine", "metadata": {"year": "2024"}}).json()["hits"]
+
+
+def test_as_a_part_of_a_stack_its_pages_link_to_the_others(settings: Settings) -> None:
+    alone = TestClient(create_app(settings))  # the pages need no model, so nothing is started
+    stack = TestClient(create_app(settings.model_copy(update={"pages": "Overview=:8000/ Ask=:8001/"})))
+    address = {"headers": {"Host": "127.0.0.1:8001"}}
+    for path, current in (("/", ' aria-current="page"'), ("/docs", "")):
+        links = f'<a href="http://127.0.0.1:8000/">Overview</a><a href="http://127.0.0.1:8001/"{current}>Ask</a></nav>'
+        assert links in stack.get(path, **address).text
+        assert 'class="site"' not in alone.get(path, **address).text

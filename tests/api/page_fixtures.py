@@ -56,7 +56,7 @@ def own_wine(registry: FakeRegistry, address: str, page: Page) -> Page:
 
 
 def with_form(page: Page, address: str) -> Page:
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
     return page
 

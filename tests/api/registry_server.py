@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -53,6 +54,7 @@ class FakeRegistry:
     models: dict[str, StoredModel] = field(default_factory=dict)
     ledger: list[dict[str, object]] | None = None  # newest first; None where nothing was ever decided
     downloads: list[str] = field(default_factory=list)
+    runs: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # of other experiments, newest first
     unsearchable: bool = False  # as MLflow answers for an experiment that was deleted meanwhile
     looks: int = 0
     details: int = 0  # how often a version was asked for
@@ -100,8 +102,8 @@ class FakeRegistry:
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, kind, content, announced = registry.answer(self.path)
+            def do_GET(self, asked: dict[str, Any] | None = None) -> None:
+                status, kind, content, announced = registry.answer(self.path, asked or {})
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(announced))
@@ -110,9 +112,8 @@ class FakeRegistry:
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                newest_first = {"max_results": 100, "order_by": ["attributes.start_time DESC"]}
-                assert asked == {"experiment_ids": ["5"]} | newest_first
-                self.do_GET()
+                assert asked["order_by"] == ["attributes.start_time DESC"]
+                self.do_GET(asked)
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -127,7 +128,7 @@ class FakeRegistry:
             self.server.server_close()
             self.server = None
 
-    def answer(self, target: str) -> tuple[int, str, bytes, int]:
+    def answer(self, target: str, asked: dict[str, Any]) -> tuple[int, str, bytes, int]:
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if self.broken is not None:
@@ -137,8 +138,8 @@ class FakeRegistry:
             return self._search(query)
         if parts.path.startswith("/api/2.0/mlflow/model-versions/"):
             return self._version(parts.path.rpartition("/")[2], query)
-        if (found := self._ledger(parts.path, query)) is not None:
-            return found
+        if (runs := self._notes(parts.path, query, asked)) is not None:
+            return runs
         artifact = parts.path.replace("/api/2.0/mlflow-artifacts/artifacts", "mlflow-artifacts:")
         for version, stored in [one for model in self.models.values() for one in model.versions.items()]:
             if artifact == f"{stored.artifact_uri}/model.onnx" and stored.content:
@@ -147,11 +148,21 @@ class FakeRegistry:
                 return 200, "application/octet-stream", sent, len(stored.content)
         return _missing("no such artifact")
 
-    def _ledger(self, path: str, query: dict[str, str]) -> tuple[int, str, bytes, int] | None:
+    def _notes(  # noqa: PLR0911  # one for each answer
+        self, path: str, query: dict[str, str], asked: dict[str, Any]
+    ) -> tuple[int, str, bytes, int] | None:
+        if path == "/api/2.0/mlflow/registered-models/get" and query["name"] in self.models:
+            known = self.models[query["name"]].tags.items()
+            return _json(200, {"registered_model": {"name": "", "tags": [{"key": k, "value": v} for k, v in known]}})
+        if (name := query.get("experiment_name")) in self.runs:
+            return _json(200, {"experiment": {"experiment_id": name, "name": name}})
+        if (other := self.runs.get(*asked.get("experiment_ids", [""]))) is not None:
+            return _json(200, {"runs": other[: asked["max_results"]]})
         ours = query == {"experiment_name": f"{self.name}-ledger"}
         if path == "/api/2.0/mlflow/experiments/get-by-name" and self.ledger is not None and ours:
             return _json(200, {"experiment": {"experiment_id": "5", "name": f"{self.name}-ledger"}})
         if path == "/api/2.0/mlflow/runs/search":
+            assert (asked["experiment_ids"], asked["max_results"]) == (["5"], 100)
             self.ledger_looks += 1
             if self.unsearchable:
                 return _missing("No Experiment with id=5 exists")

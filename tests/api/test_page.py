@@ -1,4 +1,6 @@
-"""The page at /, used in a real browser as a person would."""
+"""The page for predicting, used in a real browser as a person would."""
+
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ EVIL = "<img src=x onerror=\"console.error('script ran')\">"
 
 def answer_of(page: Page, path: str) -> httpx.Response:
     """What the service itself answers now."""
-    return httpx.get(page.url + path, trust_env=False, timeout=60)
+    return httpx.get(urljoin(page.url, path), trust_env=False, timeout=60)
 
 
 def test_a_prediction_needs_only_the_keyboard(wine: Page) -> None:
@@ -65,7 +67,7 @@ def test_each_type_has_its_control_and_several_models_a_selector(
     registry.add(typed_model(), name="typed")
     registry.add(classification_model(), name="tumour")
     wait_until(lambda: httpx.get(f"{address}/models/tumour/readyz", trust_env=False, timeout=60).status_code == 200)
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     expect(page.get_by_role("heading", name="Predict worth")).to_be_visible()
     expect(page.get_by_label("sold")).to_have_attribute("type", "date")
     expect(page.get_by_label("paid")).to_have_accessible_description("as 03.06.2024 · may stay empty")
@@ -136,7 +138,7 @@ def test_the_model_and_its_history_are_shown_with_reasons(registry: FakeRegistry
         entry | {"action": "looked_at"},
     ]
     registry.add(regression_model())
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     model = page.get_by_role("region", name="The model in production")
     for text in ("wine-quality, version 1 (production)", "7 rows of data/sample.csv, synthetic", "sha256:00"):
         expect(model.get_by_text(text)).to_be_visible()
@@ -186,7 +188,7 @@ def test_without_a_history_predictions_go_on_and_it_is_said(
         wait_until(lambda: list(settings.models_dir.glob("*/*.json")))  # a copy of the model is kept
     registry.stop()
     with serving(settings) as url:
-        page.goto(url)
+        page.goto(f"{url}/predict-form")
         expect(page.get_by_role("region", name="Its history")).to_contain_text("history cannot be read")
         page.get_by_role("button", name="Predict").click()
         expect(page.locator(".headline")).to_be_visible()
@@ -221,7 +223,7 @@ def test_the_truth_can_be_told_later(wine: Page) -> None:
 
 def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, address: str, page: Page) -> None:
     registry.add(classification_model())
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     page.get_by_label("size").fill("2")
     page.get_by_label("size").press("Enter")
     expect(page.locator(".headline")).to_have_text("kind malign")
@@ -238,7 +240,7 @@ def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, 
 
 
 def test_without_a_model_the_page_says_so_and_then_finds_one(registry: FakeRegistry, address: str, page: Page) -> None:
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     waiting = page.get_by_role("region", name="No model is served yet")
     expect(waiting).to_contain_text("Train and promote a model")
     look_again(page)
@@ -271,7 +273,7 @@ def test_a_service_that_is_away_is_said_and_its_restart_is_no_news(
     with held_port() as port:
         settings = settings.model_copy(update={"api_port": port})
         with serving(settings) as url:
-            page.goto(url)
+            page.goto(f"{url}/predict-form")
             expect(page.get_by_label("fixed acidity")).to_be_visible()
             page.get_by_label("fixed acidity").fill("6")
         look_again(page)
@@ -289,7 +291,7 @@ def test_a_key_is_asked_for_where_the_service_wants_one(registry: FakeRegistry, 
     right = "0f9a6c1e5d7b48e2a3c0"
     with serving(settings.model_copy(update={"api_key": SecretStr(right)})) as url:
         wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False, timeout=60).is_success)
-        page.goto(url)
+        page.goto(f"{url}/predict-form")
         key = page.get_by_label("API key")
         expect(key).to_be_focused()
         key.fill("another key, not the right one")
@@ -313,7 +315,7 @@ def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str,
     contract["target"] = f"quality{EVIL}"
     contract["data"] |= {"source": EVIL}
     registry.add(regression_model(contract=contract))
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     expect(page.get_by_label(f"acid{EVIL}")).to_be_visible()
     page.get_by_role("button", name="Predict").click()
     expect(page.locator(".headline")).to_contain_text(EVIL)
@@ -325,7 +327,7 @@ def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str,
 
 def test_the_content_policy_refuses_markup_and_more(registry: FakeRegistry, address: str, browser: Browser) -> None:
     with watched(browser) as (tab, errors):
-        tab.goto(address)
+        tab.goto(f"{address}/predict-form")
         markup = "try { document.body.innerHTML = '<p>'; 'taken' } catch (error) { error.name }"
         assert tab.evaluate(markup) == "TypeError"
         elsewhere = (
@@ -350,7 +352,7 @@ def test_every_text_can_be_read_and_every_field_has_a_label(wine: Page, scheme: 
     nameless = "[...document.querySelectorAll('input, select')].filter((field) => !field.labels.length).length"
     assert wine.evaluate(nameless) == 0
     assert wine.evaluate("document.querySelectorAll('h1').length") == 1
-    wine.goto(f"{wine.url}docs")
+    wine.goto(urljoin(wine.url, "docs"))
     assert contrasts_too_low(wine) == []
 
 
@@ -358,7 +360,7 @@ def test_a_phone_needs_no_sideways_scrolling(wine: Page) -> None:
     wine.set_viewport_size(PHONE)
     wine.get_by_role("button", name="Predict").click()
     expect(wine.locator(".headline")).to_be_in_viewport()
-    for path in ("", "docs"):
-        wine.goto(f"{wine.url}{path}")
+    for path in ("predict-form", "docs"):
+        wine.goto(urljoin(wine.url, path))
         expect(wine.get_by_role("heading", level=1)).to_be_visible()
         assert wine.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

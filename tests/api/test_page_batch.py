@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -25,7 +26,11 @@ def csv(tmp_path: Path) -> Path:
 def answered(page: Page, text: str) -> list[list[str]]:
     """The service's own answer, without the ids, which are another for each call."""
     answer = httpx.post(
-        f"{page.url}predict/batch", content=text, headers={"Content-Type": "text/csv"}, trust_env=False, timeout=60
+        urljoin(page.url, "predict/batch"),
+        content=text,
+        headers={"Content-Type": "text/csv"},
+        trust_env=False,
+        timeout=60,
     )
     assert answer.status_code == 200
     return without_ids(answer.text)
@@ -118,7 +123,7 @@ def test_an_empty_file_is_said(wine: Page) -> None:
 
 def test_probabilities_are_in_the_answer_for_classes(registry: FakeRegistry, address: str, page: Page) -> None:
     registry.add(classification_model())
-    page.goto(address)
+    page.goto(f"{address}/predict-form")
     expect(page.get_by_label("size")).to_be_visible()
     drop(page, "sizes.csv", "size\n-2\n2\n")
     page.get_by_role("button", name="Predict all rows").click()

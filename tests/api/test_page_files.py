@@ -4,13 +4,14 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from prediction_api.web.files import FOLDER
+from prediction_api.web.files import FOLDER, site_links
+from starlette.datastructures import URL
 
 FILES = sorted(path.name for path in FOLDER.iterdir())
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", *(f"/pages/{name}" for name in FILES)])
+@pytest.mark.parametrize("path", ["/", "/predict-form", "/docs", *(f"/pages/{name}" for name in FILES)])
 def test_every_file_comes_with_its_type_and_a_strict_policy(shared: TestClient, path: str) -> None:
     answer = shared.get(path)
     suffix = "." + path.rpartition(".")[2] if "." in path else ".html"
@@ -42,9 +43,28 @@ def test_nothing_else_is_served(shared: TestClient, path: str) -> None:
     assert shared.get(path).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("url", "links"),
+    [
+        ("http://wine.local:8000/x?y", {"A": "./", "B": "http://wine.local:8001/b", "C": "/c/", "D": "https://d.org/"}),
+        ("http://[::1]:8000/", {"A": "./", "B": "http://[::1]:8001/b", "C": "/c/", "D": "https://d.org/"}),
+        ("https://wine.local/", {"A": "./", "B": "https://wine.local:8001/b", "C": "/c/", "D": "https://d.org/"}),
+    ],
+)
+def test_links_lead_to_ports_paths_and_addresses(url: str, links: dict[str, str]) -> None:
+    made = site_links("A=./ B=:8001/b C=/c/ D=https://d.org/", URL(url), "C")
+    assert dict(re.findall(r'<a href="([^"]*)"[^>]*>(\w+)</a>', made)) == {place: name for name, place in links.items()}
+    assert re.findall(r'aria-current="page">(\w+)', made) == ["C"]
+
+
+def test_links_are_escaped_and_one_page_needs_none() -> None:
+    assert "<b>" not in site_links('<b>=<b>"&x B=/', URL("http://a/"))
+    assert (site_links("", URL("http://a/")), site_links("A=/", URL("http://a/"))) == ("", "")
+
+
 def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
-    html = (FOLDER / "index.html").read_text()
-    assert re.findall(r"<style|<script(?![^>]* src=)|\son\w+=|\sstyle=", html) == []
+    for page in FOLDER.glob("*.html"):
+        assert re.findall(r"<style|<script(?![^>]* src=)|\son\w+=|\sstyle=", page.read_text()) == [], page
     for name in FILES:
         text = (FOLDER / name).read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert re.findall(r"https?:|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text) == [], name

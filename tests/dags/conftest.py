@@ -19,7 +19,7 @@ here = Path({here!r})
 script = sys.argv[sys.argv.index("scripts/pipeline.py") + 1]
 line = {{"program": Path(sys.argv[0]).name, "argv": sys.argv[1:], "script": script, "folder": os.getcwd(),
         "environment": {{name: os.environ.get(name) for name in ("PYSPARK_PYTHON", "MLFLOW_TRACKING_URI",
-        "AIRFLOW_CTX_DAG_RUN_ID")}}}}
+        "AIRFLOW_CTX_DAG_RUN_ID", "MONITOR_SCHEDULE")}}}}
 with (here / "calls.jsonl").open("a") as calls:
     calls.write(json.dumps(line) + "\\n")
 

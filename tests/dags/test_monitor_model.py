@@ -18,6 +18,7 @@ def test_asks_for_training_with_the_model_named(dags, programs) -> None:
     assert [call["argv"][-4:] for call in calls()] == [wanted] * 2
     [run_id] = {call["environment"]["AIRFLOW_CTX_DAG_RUN_ID"] for call in calls()}  # both commands know it
     assert run_id is not None
+    assert calls()[0]["environment"]["MONITOR_SCHEDULE"] == "@hourly"  # the monitor notes when the next look is due
     assert updates("training-request")[before:] == [{"config": "other.yaml", "name": "mine", "data": ""}]
 
 

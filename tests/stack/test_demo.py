@@ -93,6 +93,9 @@ def test_every_program_listens_on_this_machine_only_and_uses_the_chosen_ports(ro
     )
     api, rag, airflow = programs.api(settings), programs.rag(settings), programs.airflow_server(settings)
     assert (api.environment["API_HOST"], api.environment["API_PORT"]) == ("127.0.0.1", "9000")
+    pages = "Overview=:9000/ Predict=:9000/predict-form Ask=:9002/ Airflow=:9003/ MLflow=:9001/"
+    assert (api.environment["API_PAGES"], rag.environment["RAG_PAGES"]) == (pages, pages)
+    assert (api.environment["RAG_URL"], api.environment["AIRFLOW_URL"]) == tuple(map(settings.url, ("rag", "airflow")))
     assert (rag.environment["RAG_HOST"], rag.environment["RAG_PORT"]) == ("127.0.0.1", "9002")
     assert airflow.environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert airflow.environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:9003/execution/"

@@ -250,6 +250,59 @@ def test_scripts_run_beside_make_run_on_its_tracking_server(
     assert capfd.readouterr() == ("", f"http://127.0.0.1:7777 {given}\n")
 
 
+TILES = [
+    {
+        "title": "wine: live traffic",
+        "facts": [{"name": "Drift", "text": "1 column: pH", "bad": True}],
+        "trends": [{"name": "Drift: PSI", "limit": 0.2, "points": [{"value": 0.05}, {"value": 0.4}]}],
+        "away": None,
+    },
+    {"title": "Alerts", "facts": [], "trends": [], "away": "Not asked: set PROMETHEUS_URL."},
+]
+SHOWN = """Needs attention: wine: live traffic.
+
+wine: live traffic
+! Drift                    1 column: pH
+  Drift                    of the last windows 0.05 0.4; limit 0.2
+
+Alerts
+  Not asked: set PROMETHEUS_URL.
+
+Last run of each DAG
+"""
+
+
+def test_status_prints_the_overview_and_each_dags_last_run(
+    beside: None, json_server, do: Do, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [{"dag_id": dag, "state": state, "dag_run_id": run} for dag, state, run in (
+        ("train_model", "failed", "second"), ("monitor_model", "success", "only"), ("train_model", "success", "first"),
+    )]  # fmt: skip
+    overview = {"attention": ["wine: live traffic"], "tiles": TILES}
+    answers = {
+        "GET /overview": (200, overview),
+        "POST /auth/token": (201, {"access_token": "abc"}),
+        "GET /api/v2/dags/~/dagRuns": (200, {"dag_runs": runs}),
+    }
+    port = json_server(answers).rpartition(":")[2]
+    assert do("status", API_PORT=port, AIRFLOW_PORT=port) == 0
+    dags = "  monitor_model            success, only\n  train_model              failed, second\n"
+    assert capsys.readouterr() == (SHOWN + dags, "")
+    assert do("status", API_PORT=port, AIRFLOW_PORT="9") == 0
+    assert capsys.readouterr().out.startswith(f"{SHOWN}  Airflow does not tell: ")
+
+
+def test_status_of_one_pipeline_and_without_the_service_comes_from_the_tracking_server(
+    beside: None, root: Path, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert do("status", API_PORT="9") == 3
+    said = capfd.readouterr().err
+    assert "the prediction service does not answer (ConnectError)" in said
+    assert f"scripts/pipeline.py status --config {root}/pipeline.yaml --name wine-quality --all" in said
+    assert do("status", API_PORT="9", CONFIG=str(root / "pipeline.yaml")) == 3
+    assert "--all" not in capfd.readouterr().err
+
+
 def test_documents_are_embedded_by_the_services_environment(
     root: Path, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:

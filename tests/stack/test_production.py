@@ -170,6 +170,14 @@ def test_the_service_of_backups_reaches_every_volume_and_nothing_else(production
     assert (state["network_mode"], state["cap_drop"], state["read_only"]) == ("none", ["ALL"], True)
 
 
+def test_both_services_have_the_same_links_on_top(services: Services) -> None:
+    default = composed("docker-compose.yml", RAG_PORT="9001")["services"]
+    for found, ask in ((services, "Ask=/rag/"), (default, "Ask=:9001/")):
+        pages = found["api"]["environment"]["API_PAGES"]
+        assert pages == found["rag"]["environment"]["RAG_PAGES"]
+        assert ask in pages.split()
+
+
 def test_the_numbers_follow_their_variables() -> None:
     services = composed(*FILES, API_REPLICAS="5", RAG_REPLICAS="4", RAG_WORKERS="2", AIRFLOW_WORKERS="3")["services"]
     replicas = [services[name]["deploy"]["replicas"] for name in ("api", "rag", "rag-worker", "airflow-worker")]

@@ -86,7 +86,7 @@ def test_in_a_terminal_the_demo_stays_until_it_is_interrupted(drive, home: Path)
         while "Ctrl-C" not in said:
             said += screen.readline()
         assert said.count("wine-quality version 1") == 1
-        address = re.search(r"predictions +(\S+)", said)[1]
+        address = re.search(r"overview +(\S+)", said)[1]
         assert httpx.get(f"{address}/livez", trust_env=False).status_code == 200
         assert len(still_running(home)) == 4
         process.send_signal(signal.SIGINT)
@@ -108,7 +108,7 @@ def test_the_stack_runs_until_it_is_told_to_end(drive, home: Path, number: signa
     process = drive("run")
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(5)]
-    assert [line.split()[0] for line in said[:4]] == ["Airflow", "MLflow", "predictions", "documents"]
+    assert [line.split()[0] for line in said[:4]] == ["Airflow", "MLflow", "overview", "documents"]
     assert httpx.get(f"{said[0].split()[1]}/api/v2/version", trust_env=False).status_code == 200
     assert len(still_running(home)) == 4
     process.send_signal(number)

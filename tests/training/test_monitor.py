@@ -21,7 +21,7 @@ from training.fit import profile
 from training.model import contract as contracts
 from training.model import onnx_runtime
 from training.monitoring import policy, watch, window
-from training.monitoring.journal import VERDICT_TAG, Journal
+from training.monitoring.journal import CHECK_TAG, VERDICT_TAG, Journal
 from training.monitoring.policy import Window
 from training.monitoring.report import metric_key
 from training.promotion import status
@@ -152,7 +152,9 @@ def page_of(run: Any, folder: Path) -> str:
     return Path(MlflowClient().download_artifacts(run.info.run_id, "report.html", str(folder))).read_text()
 
 
-def test_drift_is_seen_and_training_asked_for_once(served: Config, traffic: Traffic, tmp_path: Path) -> None:
+def test_drift_is_seen_and_training_asked_for_once(
+    served: Config, traffic: Traffic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     due = changed(served, split={"seed": 8})
     traffic("white", 1)
     quiet = look(due, 1)
@@ -172,8 +174,11 @@ def test_drift_is_seen_and_training_asked_for_once(served: Config, traffic: Traf
     request = watch.asked(due)
     assert (request["asked"], request["source"]) == (True, "")
 
+    monkeypatch.setenv("MONITOR_SCHEDULE", "@hourly")
     again = look(due, 3)
     assert (again["action"], again["window"]) == ("keep", None)
+    check = json.loads(MlflowClient().get_registered_model(due.name).tags[CHECK_TAG])  # the overview shows it
+    assert (check["text"], check["schedule"]) == (again["text"], "@hourly")
     assert (len(runs(due)), len(runs(due, "monitor.request"))) == (3, 1)
 
     later = datetime.now(UTC) + timedelta(hours=3)
@@ -186,6 +191,7 @@ def test_drift_is_seen_and_training_asked_for_once(served: Config, traffic: Traf
     run = run_of(due, second["window"])
     assert run.data.metrics["psi/chlorides"] > 0.2 > run_of(due, quiet["window"]).data.metrics["psi/chlorides"]
     assert run.data.metrics["out_of_range/chlorides"] > 0
+    assert run.data.metrics["drift/worst"] >= run.data.metrics["psi/chlorides"] > run.data.metrics["drift/limit"] == 0.2
     files = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "plots")}
     assert {"plots/chlorides.svg", "plots/predictions.svg"} <= files
     page = page_of(run, tmp_path)
@@ -236,6 +242,7 @@ def test_an_error_worse_than_promised_asks_too(served: Config, traffic: Traffic,
     metrics = runs(served)[0].data.metrics
     assert metrics["live/promised"] == pytest.approx(tested)
     assert metrics["live/lower"] > tested * 1.1
+    assert metrics["live/limit"] == pytest.approx(tested * 1.1)
 
 
 def test_a_new_model_counts_anew_and_cools_down(served: Config, traffic: Traffic, white: White) -> None:

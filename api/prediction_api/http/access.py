@@ -32,7 +32,8 @@ _MAKE = "make one with: openssl rand -hex 16"
 _LOOK_AGAIN_SECONDS = 1.0
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
 _OPEN = re.compile(
-    r"/|/livez|/readyz|/health|/healthz|/ping|/v2/health/(live|ready)|/pages/.*|/models/[^/]+/readyz", re.S
+    r"/|/predict-form|/livez|/readyz|/health|/healthz|/ping|/v2/health/(live|ready)|/pages/.*|/models/[^/]+/readyz",
+    re.S,
 )
 
 

@@ -5,19 +5,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import AliasPath, BaseModel, Field, ValidationError
+from pydantic import AliasPath, AwareDatetime, BaseModel, Field, ValidationError
 
 from prediction_api.errors import ArtifactUnavailable, HistoryUnavailable, NotThere, RegistryAway, complaints_of
 from prediction_api.models.copies import VersionRecord, now
 from prediction_api.telemetry.metrics import Verdict
 
 ARTIFACT = "model.onnx"
-VERDICT_TAG = "monitor.verdict"  # of the registered model; the monitor writes it
+VERDICT_TAG, CHECK_TAG = "monitor.verdict", "monitor.check"  # of the registered model; the monitor writes them
 LARGEST_ARTIFACT = 1_000_000_000  # bytes; a guard against filling the disk
 MOST_ENTRIES = 20  # of the history
 KEPT_SECONDS = 10.0  # the history, between two requests to the registry, however many people look at the page
@@ -41,6 +42,7 @@ class Reason(BaseModel):
 
     text: str
     passed: bool | None = None
+    code: Annotated[str, Field(exclude=True)] = ""
 
 
 class LedgerEntry(BaseModel):
@@ -64,9 +66,22 @@ class HistoryAnswer:
     away: str | None
 
 
+class MonitorCheck(BaseModel):
+    """The monitor's last look at a model's traffic, and when it looks by itself: a cron expression or preset."""
+
+    at: AwareDatetime
+    text: str
+    schedule: str = ""
+
+
 class _Tag(BaseModel):
     key: str
     value: str = ""
+
+
+class _Figure(BaseModel):
+    key: str
+    value: float
 
 
 class _Alias(BaseModel):
@@ -90,8 +105,24 @@ class _Model(BaseModel):
         return None
 
 
-class _Run(BaseModel):
+class Run(BaseModel):
+    """A run in MLflow; its moments are in ms."""
+
+    id: str = Field("", validation_alias=AliasPath("info", "run_id"))
+    experiment: str = Field("", validation_alias=AliasPath("info", "experiment_id"))
+    status: str = Field("", validation_alias=AliasPath("info", "status"))
+    start: int = Field(0, validation_alias=AliasPath("info", "start_time"))
+    end: int = Field(0, validation_alias=AliasPath("info", "end_time"))
     tags: list[_Tag] = Field([], validation_alias=AliasPath("data", "tags"))
+    metrics: list[_Figure] = Field([], validation_alias=AliasPath("data", "metrics"))
+
+    def tag(self, name: str) -> str:
+        """A text that the training job wrote as `name`, `name.1`, `name.2` and so on; empty where there is none."""
+        tags = {tag.key: tag.value for tag in self.tags}
+        return "".join(takewhile(bool, (tags.get(f"{name}.{i}" if i else name, "") for i in count())))
+
+    def figures(self) -> dict[str, float]:
+        return {one.key: one.value for one in self.metrics}
 
 
 class _Answer(BaseModel):
@@ -101,9 +132,10 @@ class _Answer(BaseModel):
     next_page_token: str = ""
     run_id: str | None = Field(None, validation_alias=AliasPath("model_version", "run_id"))
     tags: list[_Tag] = Field([], validation_alias=AliasPath("model_version", "tags"))
+    model: _Model | None = Field(None, validation_alias="registered_model")
     artifact_uri: str = ""
     experiment_id: str = Field("", validation_alias=AliasPath("experiment", "experiment_id"))
-    runs: list[_Run] = []
+    runs: list[Run] = []
     error_code: str = ""
     message: str = ""
 
@@ -163,17 +195,28 @@ class Registry:
 
     async def _decisions(self, model: str) -> list[LedgerEntry]:
         """The ledger's last entries, newest first; none where nothing was ever decided. Raises RegistryAway."""
-        query = {"experiment_name": f"{model}-ledger"}
+        runs = await self.runs(f"{model}-ledger", 5 * MOST_ENTRIES)  # other aliases' are among them
+        entries = [_entry(text) for run in runs if (text := run.tag("ledger.entry"))]
+        return [entry for entry in entries if entry.alias in ("", self.alias)][:MOST_ENTRIES]
+
+    async def runs(self, experiment: str, most: int, where: str = "") -> list[Run]:
+        """The newest runs of an experiment that fit, newest first; none where it is not there. Raises RegistryAway."""
         try:
-            found = await self._ask("GET", "experiments/get-by-name", params=query)
+            found = await self._ask("GET", "experiments/get-by-name", params={"experiment_name": experiment})
         except NotThere:
             return []
-        search: dict[str, Any] = {"experiment_ids": [found.experiment_id], "order_by": ["attributes.start_time DESC"]}
-        search["max_results"] = 5 * MOST_ENTRIES  # other aliases' are among them
-        answer = await self._ask("POST", "runs/search", json=search)
-        texts = [tag.value for run in answer.runs for tag in run.tags if tag.key == "ledger.entry"]
-        entries = [_entry(text) for text in texts]
-        return [entry for entry in entries if entry.alias in ("", self.alias)][:MOST_ENTRIES]
+        search: dict[str, Any] = {"experiment_ids": [found.experiment_id], "max_results": most}
+        search |= {"order_by": ["attributes.start_time DESC"]} | ({"filter": where} if where else {})
+        return (await self._ask("POST", "runs/search", json=search)).runs
+
+    async def last_check(self, model: str) -> MonitorCheck | None:
+        """The monitor's last look at this model's traffic; None before the first. Raises RegistryAway."""
+        found = (await self._ask("GET", "registered-models/get", params={"name": model})).model
+        for tag in found.tags if found else ():
+            if tag.key == CHECK_TAG:
+                with suppress(ValidationError):  # as with the verdict
+                    return MonitorCheck.model_validate_json(tag.value)
+        return None
 
     async def download(self, record: VersionRecord, target: Path) -> None:
         """Writes the version's file to `target`. Raises ArtifactUnavailable, also on a full disk, or RegistryAway."""

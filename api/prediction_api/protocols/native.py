@@ -24,6 +24,7 @@ from prediction_api.predicting.rows import shown
 from prediction_api.protocols import routing
 from prediction_api.protocols.batches import answer_batch, bounds, csv_form
 from prediction_api.telemetry.prediction_log import ID_PATTERN, new_id
+from prediction_api.web.overview import OverviewAnswer
 
 Json = dict[str, Any]
 router = APIRouter(route_class=routing.PlainRoute)  # of the service
@@ -266,6 +267,16 @@ async def readyz(request: Request) -> Response:
     """The model is loaded. Says also what the registry last answered, which version was refused, and why."""
     name = routing.live_model_of(request).name
     return json_response(routing.readiness_answer(routing.catalog_of(request), routing.model_of(request), name))
+
+
+@router.get("/overview", response_model=OverviewAnswer, tags=["health"])
+async def overview(request: Request) -> Response:
+    """What serves and how it does: models, drift, live error, documents, Airflow, alerts; at most 5 s old.
+
+    The page at `/` shows it and `make status` prints it. A source that is away is named in the tile's `away`.
+    """
+    found: OverviewAnswer = await request.app.state.overview.read()
+    return json_response(found)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["health"])

@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -30,6 +31,16 @@ class Verdict(BaseModel):
     end: float  # of the window, in seconds since 1970
     drifted: int = Field(ge=0)  # columns
     error_worse: bool
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Rows predicted, reports of feedback, requests refused by their status, lines that the prediction log lost."""
+
+    predictions: float
+    feedback: float
+    refused: dict[str, float]
+    lost: float
 
 
 class Metrics:
@@ -108,6 +119,18 @@ class Metrics:
         if predictions:
             self._disk_free.labels("predictions").set_function(partial(_free_ratio, predictions))
             self._backup.set_function(partial(_changed_at, predictions / "last-backup"))
+
+    def traffic(self) -> Traffic:
+        """What was counted since the process started."""
+        samples = [one for family in self._registry.collect() for one in family.samples]
+
+        def total(name: str, **labels: str) -> float:
+            return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
+
+        statuses = {one.labels["status"] for one in samples if one.name == "api_requests_total"}
+        refused = {status: total("api_requests_total", status=status) for status in statuses if status.startswith("4")}
+        feedback = total("api_log_lines_total", kind="feedback")
+        return Traffic(total("api_predictions_total"), feedback, refused, total("api_log_dropped_total"))
 
     def page(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -26,9 +26,9 @@ from prediction_api.models.contract import Contract, Feature, Reading
 from prediction_api.models.store import Catalog
 from prediction_api.predicting.rows import FLOAT32_MAX, MOST_ROWS, describe
 from prediction_api.protocols.native import Feedback
-from prediction_api.protocols.routing import PlainRoute, problems
+from prediction_api.protocols.routing import PlainRoute, catalog_of, problems
 from prediction_api.protocols.v2 import DATATYPES, InferRequest
-from prediction_api.web.files import PAGE_HEADERS, front_page
+from prediction_api.web.files import PAGE_HEADERS, page, site_links
 
 Json = dict[str, Any]
 TITLE = "Prediction service"
@@ -204,19 +204,28 @@ def _values(feature: Feature, reading: Reading) -> list[Json]:
     return [*values, {"type": "null"}, no_value] if feature.nullable else values
 
 
+def _links(request: Request, here: str = "") -> str:
+    return site_links(catalog_of(request).settings.api_pages, request.url, here)
+
+
 @page_router.get("/")
-async def page(_: Request) -> Response:
-    return front_page()
+async def overview_page(request: Request) -> Response:
+    return page("overview.html", _links(request, "Overview"))
+
+
+@page_router.get("/predict-form")
+async def predict_page(request: Request) -> Response:
+    return page("predict.html", _links(request, "Predict"))
 
 
 @page_router.get("/docs")
 async def docs(request: Request) -> Response:
-    html = docs_page(request.app.openapi(), str(request.base_url).rstrip("/"))
+    html = docs_page(request.app.openapi(), str(request.base_url).rstrip("/"), _links(request))
     return Response(html, headers=PAGE_HEADERS, media_type="text/html")
 
 
-def docs_page(schema: dict[str, Any], address: str) -> str:
-    """A whole HTML document for the OpenAPI schema of the service that is reached at `address`."""
+def docs_page(schema: dict[str, Any], address: str, links: str) -> str:
+    """A whole HTML document for the OpenAPI schema of the service that is reached at `address`, under these links."""
     calls = [
         _call(method.upper(), path, call, address)
         for path, calls_here in schema["paths"].items()
@@ -231,6 +240,7 @@ def docs_page(schema: dict[str, Any], address: str) -> str:
     errors = [(f"error-{one.code()}", one.status, one.title, one.hint) for one in RequestRefused.__subclasses__()]
     refusals = [(f"refused-{one.code()}", one.code(), one.title, one.hint) for one in ModelRefused.__subclasses__()]
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        links=links,
         title=escape(schema["info"]["title"]),
         description=_text(schema["info"]["description"]),
         calls="".join(calls),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
 from rag_service.errors import StoreAway
 from rag_service.http.keys import granted
-from rag_service.http.page_files import PAGE_HEADERS, front_page
+from rag_service.http.page_files import PAGE_HEADERS, page, site_links
 from rag_service.http.reference import reference_page
 from rag_service.http.streaming import Event, event_line, event_stream
 from rag_service.service import Parts, Service
@@ -201,14 +201,18 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-def page() -> Response:
+def front_page(request: Request) -> Response:
     """The page for people."""
-    return front_page()
+    return page("index.html", _links(request, "Ask"))
 
 
 @router.get("/docs", include_in_schema=False)
 def docs(request: Request) -> HTMLResponse:
-    return HTMLResponse(reference_page(request.app.openapi()), headers=PAGE_HEADERS)
+    return HTMLResponse(reference_page(request.app.openapi(), _links(request)), headers=PAGE_HEADERS)
+
+
+def _links(request: Request, here: str = "") -> str:
+    return site_links(request.app.state.settings.pages, request.url, here)
 
 
 def _models(parts: Parts) -> dict[str, str | None]:

@@ -1,12 +1,14 @@
-"""The page at /, the files that it fetches, and the headers under which a browser shows them: nothing but these files.
+"""The pages, the files that they fetch, and the headers under which a browser shows them: nothing but these files.
 
 Both services of the project have this module as it stands here; neither imports from the other.
 """
 
+from html import escape
 from os import PathLike, stat_result
 from pathlib import Path
 
-from starlette.responses import FileResponse, Response
+from starlette.datastructures import URL
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -45,6 +47,22 @@ class PageFiles(StaticFiles):
         return response
 
 
-def front_page() -> Response:
-    """The page for people; it fetches the rest itself."""
-    return FileResponse(FOLDER / "index.html", headers=PAGE_HEADERS)
+def site_links(pages: str, url: URL, here: str = "") -> str:
+    """The navigation that all pages of the stack have on top; nothing where there is one page only.
+
+    `pages` is `Name=place Name=place …`; a place is a port of the host that was called (`:8001/`), a path or an
+    address. `here` is the name of this page, which was called as `url`.
+    """
+    host = url.netloc if url.port is None else url.netloc.rpartition(":")[0]
+    links = []
+    for name, _, place in (pair.partition("=") for pair in pages.split()):
+        href = escape(f"{url.scheme}://{host}{place}" if place.startswith(":") else place)
+        current = ' aria-current="page"' if name == here else ""
+        links.append(f'<a href="{href}"{current}>{escape(name)}</a>')
+    return f'<nav class="site" aria-label="Services">{"".join(links)}</nav>' if len(links) > 1 else ""
+
+
+def page(file: str, links: str) -> Response:
+    """A page for people under its navigation; it fetches the rest itself."""
+    html = (FOLDER / file).read_text(encoding="utf-8").replace("<!-- links -->", links)
+    return HTMLResponse(html, headers=PAGE_HEADERS)

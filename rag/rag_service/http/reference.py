@@ -14,8 +14,8 @@ _HEAD = (
 )
 
 
-def reference_page(schema: dict[str, Any]) -> str:
-    """HTML that lists each call with its purpose and the shape of its body."""
+def reference_page(schema: dict[str, Any], links: str) -> str:
+    """HTML that lists each call with its purpose and the shape of its body, under these links."""
     calls = "".join(
         _call(method, path, call, schema)
         for path, methods in schema["paths"].items()
@@ -23,7 +23,7 @@ def reference_page(schema: dict[str, Any]) -> str:
     )
     title = escape(schema["info"]["title"])
     return (
-        f'<!doctype html><html lang="en"><head>{_HEAD}<title>{title}: calls</title></head><body>'
+        f'<!doctype html><html lang="en"><head>{_HEAD}<title>{title}: calls</title></head><body>{links}'
         f'<header class="top"><p class="brand">{title}</p>'
         '<nav aria-label="Pages"><a href=".">Back to the page</a></nav></header>'
         '<main class="calls"><h1>Calls</h1><p class="subtitle">'

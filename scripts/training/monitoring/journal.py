@@ -4,6 +4,7 @@ A window's run gets its tags last, in one call, so an interrupted task leaves no
 """
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from training.tracking.registry import Registry, as_tags, from_tags
 WINDOW_TAG = "monitor.window"
 REQUEST_TAG = "monitor.request"
 VERSION_TAG = "monitor.version"
-VERDICT_TAG = "monitor.verdict"  # of the registered model: the prediction service shows it to Prometheus
+# Of the registered model: the prediction service shows the first to Prometheus, the second on its overview.
+VERDICT_TAG, CHECK_TAG = "monitor.verdict", "monitor.check"
+SCHEDULE_VARIABLE = "MONITOR_SCHEDULE"
 METRICS_A_CALL = 1000  # MLflow takes no more
 
 
@@ -74,6 +77,12 @@ class Journal:
         verdict = {"version": window.version, "end": window.end.timestamp()}
         verdict |= {"drifted": len(window.drifted), "error_worse": window.error_worse}
         self._client.set_registered_model_tag(self._registry.name, VERDICT_TAG, json.dumps(verdict))
+
+    def record_check(self, text: str) -> None:
+        """Writes that somebody looked, and what came of it: most looks find too few rows for a window."""
+        check = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "text": text[:1000]}
+        check["schedule"] = os.environ.get(SCHEDULE_VARIABLE, "")
+        self._client.set_registered_model_tag(self._registry.name, CHECK_TAG, json.dumps(check))
 
     def record_request(self, decision: Decision, asker: str, source: str = "") -> None:
         """Writes that training was asked for, on the table `source` (empty: the configured one)."""

@@ -59,10 +59,13 @@ class Report:
             figures |= {f"psi/{key}": column.psi, f"missing/{key}": column.share(column.missing)}
             kind = "unseen" if column.histogram.categories else "out_of_range"
             figures[f"{kind}/{key}"] = column.share(column.outside)
+        judged = [column for column in self.found.columns if column.histogram.kind != "date"]
+        figures["drift/worst"] = max(column.psi for column in judged)  # the predictions are always among them
+        figures["drift/limit"] = judged[0].limit
         figures["labelled_rows"] = self.found.feedback.rows
         if error := self.found.error:
             figures |= {"live/error": error.error, "live/lower": error.lower, "live/upper": error.upper}
-            figures["live/promised"] = error.promised
+            figures |= {"live/promised": error.promised, "live/limit": error.limit}
             if self.found.feedback.coverage is not None:
                 figures["live/interval_coverage"] = self.found.feedback.coverage
         return {name: float(value) for name, value in figures.items()}

@@ -78,8 +78,10 @@ def watch(config: Config, dry_run: bool = False, now: datetime | None = None) ->
                     text = "another monitor measured the same traffic at the same time; the next window begins after it"
                     return _result("wait", text) | {"window": None}
                 journal.record_window(found.window, report.metrics(), report.files(), report.headline)
-        if decision.action == "retrain" and not dry_run:
-            journal.record_request(decision, author(), source)
+        if not dry_run:
+            journal.record_check(result["text"])
+            if decision.action == "retrain":
+                journal.record_request(decision, author(), source)
     return result | {"version": version, "dry_run": dry_run, "source": source}
 
 

@@ -19,6 +19,12 @@ export function measured(made, properties) {
   return made;
 }
 
+/** A link into a page that the navigation has; where it does not, the words alone. */
+export function pageLink(page, path, text) {
+  const anchor = [...document.querySelectorAll(".site a")].find((one) => one.textContent === page);
+  return anchor ? element("a", { href: new URL(path, anchor.href).href }, text) : text;
+}
+
 /** A problem of the service as it says it, with the way to what it means. */
 export function problemNote(problem) {
   const note = element("div", { class: "problem", role: "alert" }, element("strong", {}, problem.title));

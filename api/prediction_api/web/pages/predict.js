@@ -53,7 +53,8 @@ async function listModels() {
   byId("models-label").hidden = names.length < 2;
   const offered = [...byId("models").options].map((option) => option.value);
   if (JSON.stringify(names) === JSON.stringify(offered)) return;
-  const chosen = names.includes(byId("models").value) ? byId("models").value : first;
+  const wanted = byId("models").value || new URLSearchParams(location.search).get("model");
+  const chosen = names.includes(wanted) ? wanted : first;
   byId("models").replaceChildren(...names.map((name) => element("option", { value: name, selected: name === chosen }, name)));
   useModel(chosen === first ? "" : chosen);
 }
