@@ -13,9 +13,11 @@ from model_files import (
     classification_model,
     regression_contract,
     regression_model,
+    typed_contract,
     with_external_tensor,
 )
 from prediction_api.errors import GoldenMismatch, UnsafeGraph, WrongContract
+from prediction_api.models.contract import Contract
 from prediction_api.models.predictor import Predictor
 
 
@@ -171,3 +173,18 @@ def test_labels_that_do_not_match_the_graphs_width_are_refused() -> None:
 def test_a_later_contract_may_say_more() -> None:
     contract = regression_contract() | {"something_new": {"a": 1}}
     assert Predictor.from_bytes(regression_model(contract=contract)).contract.target == "quality"
+
+
+def test_the_golden_rows_can_be_read_as_rows_of_the_table() -> None:
+    contract = typed_contract()
+    contract["features"][3]["parts"] = [{"input": f"sold_{part}", "part": part} for part in ("days", "seconds")]
+    contract["features"][4]["parts"] = [{"input": f"paid_{part}", "part": part} for part in ("days", "weekday")]
+    moments = {"sold_days": 19877.0, "sold_seconds": 34200.0, "paid_days": 19877.0, "paid_weekday": 0.0}
+    row = {"amount": 5.0, "garage": "attached", "is_active": 0.0}
+    contract["golden"]["rows"] = [row | moments, dict.fromkeys(row | moments)]
+    full, empty = Contract.model_validate(contract).rows()
+    assert full == {
+        "amount": 5.0, "garage": "attached", "is active": False, "sold": "2024-06-03T09:30:00", "paid": "03.06.2024"
+    }  # fmt: skip
+    assert empty == dict.fromkeys(full)
+    assert Contract.model_validate(typed_contract()).rows()[0]["sold"] == "2024-06-03"  # no day is known: the usual one

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -48,6 +48,10 @@ class _Feature(Part):
         """The graph's inputs that this feature fills."""
         return (self.input,)
 
+    def cell(self, row: dict[str, "Value"]) -> "Value":
+        """What a row of the graph's inputs has here, as a row of the table has it."""
+        return row[self.input]
+
 
 class NumberFeature(_Feature):
     """A column of finite numbers; `low` and `high` are the range seen in training, not a limit."""
@@ -74,6 +78,10 @@ class BooleanFeature(_Feature):
     true: list[str] = Field(min_length=1)
     false: list[str] = Field(min_length=1)
     example: bool | None = None
+
+    def cell(self, row: dict[str, "Value"]) -> "Value":
+        value = row[self.input]
+        return None if value is None else bool(value)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
@@ -121,6 +129,19 @@ class DateFeature(_Feature):
         if not _shape(self.format).fullmatch(text):  # strptime takes fewer digits and those of other scripts, too
             raise ValueError(f"not of the form {self.format}")
         return _in_utc(datetime.strptime(text, self.format))
+
+    def cell(self, row: dict[str, "Value"]) -> "Value":
+        """The usual date where the graph takes no day."""
+        found = {part.part: row[part.input] for part in self.parts}
+        if None in found.values():
+            return None
+        if "days" not in found:
+            return self.example
+        days, seconds = (float(found.get(part) or 0) for part in ("days", "seconds"))
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days, seconds=seconds)
+        if self.format != "iso":
+            return at.strftime(self.format)
+        return f"{at:%Y-%m-%dT%H:%M:%S}" if "seconds" in found else f"{at:%Y-%m-%d}"
 
     def numbers(self, text: Any) -> list[float]:
         """The parts' values for the graph; NaN where there is no date."""
@@ -206,6 +227,10 @@ class Contract(Description):
     version: int = Field(ge=1)
     reading: Reading = Field(default_factory=lambda known: _reading_of(known.get("version")))
     golden: Golden
+
+    def rows(self) -> list[dict[str, Value]]:
+        """The golden rows, which training takes from the test set, as rows of the table."""
+        return [{feature.name: feature.cell(row) for feature in self.features} for row in self.golden.rows]
 
     @field_validator("version")
     @classmethod

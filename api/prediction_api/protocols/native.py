@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from prediction_api.errors import Complaint, FeedbackNotKept, WrongFeedback, complaints_of
 from prediction_api.http.bodies import read_json_body
 from prediction_api.http.middleware import json_response
-from prediction_api.models.contract import Description, Interval
+from prediction_api.models.contract import Description, Interval, Value
 from prediction_api.models.predictor import Prediction, Row
 from prediction_api.models.registry import HistoryAnswer
 from prediction_api.models.store import LiveModel, Refusal
@@ -114,6 +114,7 @@ class ModelAnswer(Description):
     run_id: str | None
     loaded_at: datetime
     sha256: str
+    rows: list[dict[str, Value]]  # a few of the test set, for whoever wants to try the model
 
 
 async def read_row(request: Request, live: LiveModel) -> Row:
@@ -214,7 +215,7 @@ async def model(request: Request) -> Response:
     live = routing.live_model_of(request)
     trained = live.predictor.contract.model_dump(mode="json", include=set(Description.model_fields))
     own = live.record.model_dump(include={"name", "version", "alias", "run_id", "sha256"})
-    return json_response(trained | own | {"loaded_at": live.loaded_at})
+    return json_response(trained | own | {"loaded_at": live.loaded_at, "rows": live.predictor.contract.rows()})
 
 
 @model_router.post("/explain", response_model=ExplanationAnswer, responses=routing.PROBLEM_STATUSES, tags=["predict"])

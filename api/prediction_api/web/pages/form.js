@@ -2,14 +2,14 @@
 
 import { byId, element } from "./dom.js";
 
-/** Fills `fields` with a field per feature; values typed before stay where the feature is still there. */
-export function buildForm(features) {
+/** Fills `fields` with a field per feature, with this row's values; those typed before stay where the feature does. */
+export function buildForm(features, row) {
   const typed = new Map([...byId("fields").querySelectorAll("[name]")].map((field) => [field.name, field.value]));
   byId("fields").replaceChildren(...features.map(fieldFor));
   forEachField(features, (feature, field) => {
     const before = typed.get(feature.name);
     const offered = !field.options || [...field.options].some((option) => option.value === before);
-    if (before !== undefined && offered) field.value = before;
+    field.value = before !== undefined && offered ? before : cell(row[feature.name]);
     noteRange(feature, field);
   });
 }
@@ -40,11 +40,16 @@ export function markErrors(features, errors) {
   wrong[0]?.focus();
 }
 
-/** The defaults again, and no marks. */
-export function resetForm(features) {
+/** Another row, and no marks. */
+export function fillForm(features, row) {
   markErrors(features, []);
-  forEachField(features, noteRange);
+  forEachField(features, (feature, field) => {
+    field.value = cell(row[feature.name]);
+    noteRange(feature, field);
+  });
 }
+
+const cell = (value) => (value === null ? "" : String(value));
 
 function forEachField(features, action) {
   features.forEach((feature, place) => action(feature, byId(`feature-${place}`)));
@@ -75,16 +80,14 @@ function controlsFor(feature, shared) {
 
 function input(feature, attributes) {
   // a text field for numbers: a number field would silently empty itself of what it cannot read
-  const field = element("input", { ...attributes, value: feature.example ?? "" });
+  const field = element("input", attributes);
   field.required = !feature.nullable;
   field.addEventListener("input", () => noteRange(feature, field));
   return field;
 }
 
 function choice(feature, shared, values) {
-  const options = values.map((name) =>
-    element("option", { value: name, selected: name === String(feature.example) }, name),
-  );
+  const options = values.map((name) => element("option", { value: name }, name));
   if (feature.nullable) options.unshift(element("option", { value: "" }, "not known"));
   return element("select", shared, ...options);
 }

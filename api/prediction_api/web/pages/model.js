@@ -1,7 +1,7 @@
 // The model in production: what it is, what it was trained on, how well it did, and what was decided before.
 
 import { element, problemNote } from "./dom.js";
-import { figure, moment } from "./numbers.js";
+import { figure, metricName, moment } from "./numbers.js";
 
 // what became of a version, and of the one before it
 const ACTIONS = {
@@ -20,14 +20,17 @@ export function modelView(model) {
     ["Predicts", `${model.target}, by ${model.task}`],
     ["Trained", model.trained_at && moment(model.trained_at)],
     ["Data", data && `${data.rows.toLocaleString("en")} rows of ${data.source}${data.synthetic ? ", synthetic" : ""}`],
+    ["Live here since", moment(model.loaded_at)],
+  ].filter(([, text]) => text);
+  const identifiers = [
     ["Data digest", data?.digest],
     ["Code", model.code_version],
     ["Run", model.run_id],
-    ["Live here since", moment(model.loaded_at)],
     ["SHA-256", model.sha256],
   ].filter(([, text]) => text);
-  const metrics = Object.entries(model.metrics).map(([name, value]) => [name.replaceAll("_", " "), figure(value)]);
-  const made = [terms("facts", facts)];
+  const metrics = Object.entries(model.metrics).map(([name, value]) => [metricName(name), figure(value)]);
+  const fold = element("details", {}, element("summary", {}, "Identifiers"), terms("facts", identifiers));
+  const made = [terms("facts", facts), fold];
   if (metrics.length) made.push(element("h3", {}, "Measured on rows that it was not trained on"), terms("metrics", metrics));
   return made;
 }

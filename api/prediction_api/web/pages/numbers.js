@@ -20,6 +20,15 @@ export function figure(value, signDisplay = "auto") {
   return new Intl.NumberFormat("en", shown).format(value).replace("-", "−");
 }
 
+const METRICS = { mae: "MAE", rmse: "RMSE", r2: "R²", roc_auc: "ROC AUC", f1: "F1" };
+
+/** "baseline_mae" -> "MAE without a model". */
+export function metricName(name) {
+  const base = name.replace(/^baseline_/, "");
+  const shown = METRICS[base] ?? base.replaceAll("_", " ");
+  return base === name ? shown : `${shown} without a model`;
+}
+
 /** A value of the input as given: nothing rounded away, an empty one named. */
 export function given(value) {
   return value === null || value === "" ? "empty" : String(value);

@@ -2,17 +2,20 @@
 
 import { answerView } from "./answer.js";
 import { startBatch } from "./batch.js";
-import { byId, element, problemNote } from "./dom.js";
+import { byId, element, pageLink, problemNote } from "./dom.js";
 import { explanationView } from "./explanation.js";
 import { feedbackForm } from "./feedback.js";
-import { buildForm, markErrors, readRow, resetForm } from "./form.js";
+import { buildForm, fillForm, markErrors, readRow } from "./form.js";
 import { historyProblem, historyView, modelView, troubleView } from "./model.js";
 import { moment } from "./numbers.js";
 import { getJson, getModels, keepKey, postJson, useModel } from "./service.js";
 
 const LOOK_EVERY_MS = 3000;
 const HISTORY_EVERY_LOOKS = 10; // a refusal changes the history and not the model
+const HINT = "A row that the model has not learned from is filled in. Change what you like, then press Predict.";
 let model = null;
+let rowShown = 0;
+let asking = 0; // counts what was asked and what was changed: an answer to an earlier row is not shown
 let away = false;
 let trouble = "";
 let history = "";
@@ -65,12 +68,19 @@ function follow(served) {
   document.title = `Predict ${model.target}`;
   byId("title").textContent = `Predict ${model.target}`;
   byId("subtitle").textContent = summary(model);
-  buildForm(model.features);
+  buildForm(model.features, model.rows[rowShown % model.rows.length]);
   byId("model").replaceChildren(...modelView(model));
   showState("with-model");
   showHistory();
   const changed = before && before.name === model.name && before.sha256 !== model.sha256;
   say(changed ? `The model changed: version ${model.version} is served now, and the form follows it.` : "");
+}
+
+/** An answer belongs to the row that was asked about: it goes when the row changes. */
+function clearAnswer() {
+  asking += 1;
+  byId("answer-body").replaceChildren(element("p", { class: "hint" }, HINT));
+  for (const id of ["explanation", "feedback"]) byId(id).replaceChildren();
 }
 
 function say(text) {
@@ -95,7 +105,6 @@ function summary({ name, version, trained_at: trained, data }) {
 function showNoModel(problem) {
   byId("title").textContent = "Prediction service";
   byId("subtitle").textContent = "It runs, and waits for its first model.";
-  byId("no-model-hint").textContent = problem.hint;
   byId("no-model-detail").textContent = problem.detail;
   showState("no-model");
 }
@@ -110,17 +119,21 @@ function askForKey() {
 async function predict() {
   const asked = model;
   const row = readRow(asked.features);
+  const mine = ++asking;
   say("");
   byId("predict").disabled = true;
   try {
     const answer = await postJson("predict", row);
+    if (mine !== asking) return;
     markErrors(asked.features, []);
     byId("answer-body").replaceChildren(...answerView(asked, answer));
     byId("answer").scrollIntoView({ block: "nearest" });
     if (answer.model.version !== asked.version) await look();
     byId("feedback").replaceChildren(feedbackForm(asked, answer.id));
-    byId("explanation").replaceChildren(...(await explain(asked, row)));
+    const explanation = await explain(asked, row);
+    if (mine === asking) byId("explanation").replaceChildren(...explanation);
   } catch (problem) {
+    if (mine !== asking) return;
     byId("answer-body").replaceChildren(problemNote(problem));
     for (const id of ["explanation", "feedback"]) byId(id).replaceChildren();
     markErrors(asked.features, problem.errors ?? []);
@@ -148,11 +161,15 @@ byId("form").addEventListener("submit", (event) => {
 byId("models").addEventListener("change", async () => {
   useModel(byId("models").value);
   model = null;
-  byId("answer-body").replaceChildren();
-  for (const id of ["explanation", "feedback"]) byId(id).replaceChildren();
+  clearAnswer();
   await look();
 });
-byId("form").addEventListener("reset", () => setTimeout(() => resetForm(model.features)));
+byId("form").addEventListener("input", clearAnswer);
+byId("another").addEventListener("click", () => {
+  rowShown += 1;
+  fillForm(model.features, model.rows[rowShown % model.rows.length]);
+  clearAnswer();
+});
 byId("key").addEventListener("submit", async (event) => {
   event.preventDefault();
   keepKey(byId("key-field").value);
@@ -161,4 +178,6 @@ byId("key").addEventListener("submit", async (event) => {
   if (!byId("key").hidden) say("The service did not take this key.");
 });
 startBatch(() => model.features);
+clearAnswer();
+byId("airflow").replaceChildren(pageLink("Airflow", "dags/train_model", "Airflow's page"));
 lookForEver();
