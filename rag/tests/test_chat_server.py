@@ -107,7 +107,7 @@ def only_pings(reply: Reply) -> None:
         (stalls, Patience(2, 0.2, 9, 9), "nothing for too long", ""),
         (only_pings, Patience(2, 0.2, 9, 9), "nothing for too long", ""),
         (stalls_later, Patience(2, 9, 0.2, 9), "nothing for too long", "The lid"),
-        (trickles, Patience(2, 9, 9, 0.4), "after 0.4 s", None),
+        (trickles, Patience(2, 9, 9, 0.4), "within 0.4 s", None),
     ],
 )
 def test_no_server_keeps_a_question_waiting(script: Script, patience: Patience, says: str, told: str | None) -> None:

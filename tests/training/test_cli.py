@@ -133,7 +133,7 @@ def test_wrong_use_is_a_sentence_and_exit_code_2(arguments: tuple[str, ...], sen
     assert done.code == 2
     assert sentence in done.answer["detail"]
     assert sentence in done.said
-    assert "hint: pipeline.py" in done.said
+    assert "hint: See pipeline.py" in done.said
 
 
 def test_scoring_refuses_a_place_that_is_taken(tmp_path: Path, run: Run) -> None:

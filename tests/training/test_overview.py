@@ -91,7 +91,7 @@ def test_what_is_no_time_is_told(text: str, config: Config) -> None:
 
 
 def test_a_time_to_come_is_told(config: Config) -> None:
-    with pytest.raises(ConfigError, match="has not come yet"):
+    with pytest.raises(ConfigError, match="is in the future"):
         status.past(config, (datetime.now(UTC) + timedelta(days=1)).isoformat())
 
 
