@@ -1,5 +1,6 @@
 """Operating the stack that runs, as containers (against a stand-in for `docker`) or beside `make run`."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -289,7 +290,29 @@ def test_status_prints_the_overview_and_each_dags_last_run(
     dags = "  monitor_model            success, only\n  train_model              failed, second\n"
     assert capsys.readouterr() == (SHOWN + dags, "")
     assert do("status", API_PORT=port, AIRFLOW_PORT="9") == 0
-    assert capsys.readouterr().out.startswith(f"{SHOWN}  Airflow does not tell: ")
+    assert capsys.readouterr().out.startswith(f"{SHOWN}  Airflow does not answer: ")
+    assert do("status", API_PORT=port, AIRFLOW_PORT=port, FORMAT="json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["attention"], said["dag_runs"][0]["dag_id"]) == (["wine: live traffic"], "monitor_model")
+
+
+def test_status_of_containers_is_asked_inside(docker, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
+    overview = json.dumps({"attention": [], "tiles": TILES[1:]})
+    runs = json.dumps([{"dag_id": "train_model", "state": "running", "dag_run_id": "one"}])
+    docker({"never ps": PS, "exec -T api python": overview, "stack.train last-runs": runs})
+    assert do("status") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Nothing needs attention.\n\nAlerts")
+    assert said.endswith("  train_model              running, one\n")
+
+
+def test_what_is_asked_inside_the_container_sends_the_services_key(json_server, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("the-first-key read\nanother\n")
+    asked: list[tuple[str, str]] = []
+    port = json_server({"GET /overview": (200, {"tiles": []})}, asked).rpartition(":")[2]
+    environment = {"API_PORT": port, "API_KEY_FILE": str(tmp_path / "keys")}
+    done = subprocess.run([sys.executable, "-c", operate.OVERVIEW], env=environment, capture_output=True, check=True)
+    assert json.loads(done.stdout) == {"tiles": []}
 
 
 def test_status_of_one_pipeline_and_without_the_service_comes_from_the_tracking_server(

@@ -102,7 +102,7 @@ class Neighbours:
 
     async def alerts(self, tile: Tile) -> None:
         """What Prometheus' rules say now. Raises SourceAway."""
-        how = "start it with COMPOSE_PROFILES=monitoring (docs/alerts.md)"
+        how = "start it with COMPOSE_PROFILES=monitoring (docs/how-to/alerts.md)"
         address = _configured(self._settings.prometheus_url, "PROMETHEUS_URL", f", and {how}")
         found = await self._read(_Alerts, "Prometheus", f"{address}/api/v1/alerts", how)
         for one in found.alerts:
