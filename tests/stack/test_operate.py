@@ -147,8 +147,6 @@ def test_the_airflow_image_has_what_a_training_imports(tmp_path: Path) -> None:
     """Its own interpreter imports the copied files, and nothing else of this folder."""
     recipe = (ROOT / "airflow" / "Dockerfile").read_text()
     copied = next(line for line in recipe.splitlines() if line.startswith("COPY stack/")).split()[1:-1]
-    sent = (ROOT / "airflow" / "Dockerfile.dockerignore").read_text().splitlines()
-    assert {f"!{file}" for file in copied} <= {*sent}
     (tmp_path / "stack").mkdir()
     for file in copied:
         shutil.copy(ROOT / file, tmp_path / "stack")
