@@ -235,8 +235,9 @@ def tables(kept: Figures) -> str:
         f"| a training row; a training of no rows | {1e6 * costs.row:,.0f} µs; {rows['fixed']:,.0f} s | |",
         "",
         f"The simulated queue keeps 99 % of the predictions within {1000 * API_LIMIT:.0f} ms up to a utilization of"
-        f" {costs.prediction_utilization:.0%}, and 99 % of the generated answers within {RAG_LIMIT:.0f} s up to"
-        f" {costs.question_utilization:.0%} of two cores; the table counts with {growth.MOST_UTILIZATION:.0%} at most.",
+        f" {costs.prediction_utilization:.0%}, and 99 % of the",
+        f"generated answers within {RAG_LIMIT:.0f} s up to {costs.question_utilization:.0%} of two cores; the table"
+        f" calculates with at most {growth.MOST_UTILIZATION:.0%}.",
         "",
         growth.table(costs),
         "",

@@ -85,15 +85,15 @@ COSTS = UnitCosts(
 
 def test_replicas_have_headroom_and_one_to_spare() -> None:
     assert growth.replicas(1000, 0.001, utilization=0.5) == 2 + 1
-    assert growth.replicas(1000, 0.001, utilization=0.99) == 2 + 1  # at most 0.7
+    assert growth.replicas(1000, 0.001, utilization=0.99) == 2 + 1  # at most 0.5
     assert growth.replicas(1001, 0.002, utilization=0.5, cores=4) == 2 + 1
 
 
 def test_predictions_in_batches_take_fewer_cores_and_as_much_log() -> None:
     single, batch = growth.predictions(COSTS, 100_000)
-    assert single.cores == (29 + 1) + 20
-    assert single.memory == pytest.approx(30 * 0.22)
-    assert batch.cores == 3 + 1
+    assert single.cores == (40 + 1) + 20
+    assert single.memory == pytest.approx(41 * 0.22)
+    assert batch.cores == 4 + 1
     assert single.disk == batch.disk == "4,320 GB of prediction log a day"
 
 
