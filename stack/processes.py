@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import httpx
+import psutil
 
 from stack.errors import PortTaken, ProgramFailed
 
@@ -126,13 +127,27 @@ class Running:
         self.wait_done(STOP_SECONDS)
 
     def stop(self) -> None:
-        """Asks the whole group to end, and insists after 15 s. Safe to call twice."""
+        """Asks everything that the program started to end, and insists after 15 s. Safe to call twice."""
+        started = self._started()
         if not self._signal(signal.SIGTERM):
             return
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=STOP_SECONDS)
         self._signal(signal.SIGKILL)
         self._process.wait()
+        for process in started:  # Airflow's tasks have sessions of their own, which no signal to the group reaches
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, left = psutil.wait_procs(started, STOP_SECONDS)
+        for process in left:
+            process.kill()
+
+    def _started(self) -> list[psutil.Process]:
+        """All that came of the program so far."""
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def _signal(self, number: signal.Signals) -> bool:
         try:

@@ -18,10 +18,11 @@ server.serve_forever()
 """
 PARENT_OF_ONE = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session={apart})
 print(child.pid, flush=True)
 time.sleep(600)
 """
+PARENT_OF_ONE, PARENT_OF_ONE_APART = (PARENT_OF_ONE.format(apart=apart) for apart in (False, True))
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
 TELLS_ITS_PARENT = """
@@ -100,9 +101,10 @@ def test_a_program_that_takes_too_long_is_named(program) -> None:
             running[0].wait_done(0.1)
 
 
-def test_stops_a_program_with_everything_it_started(program) -> None:
+@pytest.mark.parametrize("code", [PARENT_OF_ONE, PARENT_OF_ONE_APART], ids=["in its session", "in another session"])
+def test_stops_a_program_with_everything_it_started(program, code: str) -> None:
     with started_programs() as running:
-        running.append(Running(program(PARENT_OF_ONE)))
+        running.append(Running(program(code)))
         child = int(wait_for_log(running[0].program.log))
     assert gone(child)
 
