@@ -209,6 +209,15 @@ def test_what_a_source_answers_instead_is_said(
     assert texts(found) == {"Answers by": "google/flan-t5-small, on this machine"}
 
 
+def test_counts_that_are_none_cost_only_their_own_line(registry: FakeRegistry, whole: Settings) -> None:
+    with json_servers() as start:
+        broken = SOURCES | {"GET /metrics": (200, '{"rag_answers_total": many}')}
+        with started(whole, rag_url=start(broken)) as client:
+            found = tiles(client)["Documents and answers"]
+    assert "another protocol" in found["away"]
+    assert "Documents" in found["facts"]
+
+
 def test_the_key_for_documents_is_the_files_first(registry: FakeRegistry, whole: Settings, tmp_path: Path) -> None:
     key, file = "0f9a6c1e5d7b48e2a3c0", tmp_path / "rag_keys"
     fill(registry)

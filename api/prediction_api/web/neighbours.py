@@ -16,6 +16,7 @@ from prediction_api.web.tiles import Link, Tile, counted
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _KEY_ASKED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 _HOW = "start it (make up, make run), or see its log"
+_OTHER_PROTOCOL = "{} answers in another protocol: is its address right?"
 _TIMEOUT = httpx.Timeout(2.0)  # below that of the whole tile, so that it says which source it was
 
 
@@ -128,7 +129,11 @@ class Neighbours:
         names = ", ".join(f"{one.documents:,} in {one.name}" for one in held.collections)
         tile.add("Documents", names or "none yet: add some on the page Ask")
         _add_work((await self._read(_Jobs, what, f"{address}/jobs?limit=1000", headers=headers)).jobs, tile)
-        _add_answers((await self._get(what, f"{address}/metrics", headers=headers)).text, tile)
+        metrics = await self._get(what, f"{address}/metrics", headers=headers)
+        try:
+            _add_answers(metrics.text, tile)
+        except ValueError:
+            raise SourceAway(_OTHER_PROTOCOL.format(what)) from None
 
     async def _read(
         self, kind: type[_Answer], what: str, url: str, how: str = _HOW, headers: Mapping[str, str] | None = None
@@ -137,7 +142,7 @@ class Neighbours:
         try:
             return kind.model_validate_json(response.content)
         except ValidationError:
-            raise SourceAway(f"{what} answers in another protocol: is its address right?") from None
+            raise SourceAway(_OTHER_PROTOCOL.format(what)) from None
 
     async def _get(
         self, what: str, url: str, how: str = _HOW, headers: Mapping[str, str] | None = None
