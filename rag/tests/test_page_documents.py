@@ -72,6 +72,15 @@ def test_every_file_gets_its_verdict_and_a_bad_one_stops_no_other(documents: Pag
     expect(verdicts(documents)).to_contain_text(["The same bytes are there already."])
 
 
+def test_what_could_not_be_read_is_listed_after_the_page_is_loaded_again(documents: Page) -> None:
+    send(documents, "unread", ("broken.pdf", b"%PDF-1.4 cut"))
+    expect(verdicts(documents)).to_contain_text(["failed"])
+    documents.reload()
+    listed = documents.get_by_role("region", name="Files that could not be read").get_by_role("listitem")
+    expect(listed.first).to_contain_text("broken.pdf")
+    expect(listed.first).to_contain_text("PDF")
+
+
 def test_progress_is_shown_while_files_are_read(documents: Page, held: Callable[[], None]) -> None:
     send(documents, "progress", ("first.md", RIVER.encode()), ("slow.md", b"The lake of Tarn is deep."))
     expect(documents.get_by_text("1 of 2 files: 1 indexed. Reading slow.md… 128 of 512 passages")).to_be_visible()

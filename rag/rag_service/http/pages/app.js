@@ -4,7 +4,7 @@ import { askFromAddress, startAsking } from "./ask.js";
 import { showCollections } from "./collections.js";
 import { startConfirming } from "./confirm.js";
 import { startDocuments } from "./documents.js";
-import { byId } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { lookForOthers } from "./jobs.js";
 import { startReader } from "./reader.js";
 import { startReindexing } from "./reindexing.js";
@@ -45,9 +45,10 @@ async function isReady() {
     byId("not-ready").hidden = true;
     byId("needs-reindex").hidden = !stale;
     byId("needs-reindex").textContent = stale ?? "";
-    byId("models").textContent = `Embedder: ${embedder}. Generator: ${generator ?? `none. ${why}`}${
-      host ? `. Questions and passages are sent to ${host}.` : ""
-    }`;
+    const written = generator ?? "none, so answers are quotations";
+    const sent = host ? ` Questions and passages are sent to ${host}.` : "";
+    byId("models").replaceChildren(element("p", {}, `Embedder: ${embedder}. Generator: ${written}.${sent}`));
+    if (why) byId("models").append(element("details", {}, element("summary", {}, "Why there is no generator"), why));
     return true;
   } catch (problem) {
     byId("not-ready").hidden = false;

@@ -3,13 +3,16 @@
 import { showCollections } from "./collections.js";
 import { button, byId, element } from "./dom.js";
 import { getJson, remove } from "./service.js";
+import { moment } from "./words.js";
 
 const LOOK_AGAIN_MS = 400;
 const LOOK_FOR_OTHERS_MS = 3000;
+const FAILING_JOBS = 10;
 const KINDS = { ingest: "Files are taken in", watch: "The watched folder is followed", reindex: "The vectors are made again", evaluate: "Questions are asked to evaluate" };
 const own = new Set();
 const shown = new Map(); // job -> what is shown of it
 let ended = "";
+let failed = ""; // the jobs whose failures are listed
 
 /** Follows a job; `tell` hears of every look at it. Gives the job as it ended. Throws Problem. */
 export async function followed(job, tell) {
@@ -32,9 +35,26 @@ async function showOthers() {
   const { jobs } = await getJson("jobs");
   const others = jobs.filter(({ job }) => !own.has(job));
   for (const one of others) showOne(one);
+  await showFailures(jobs);
   const over = others.filter(({ state }) => state !== "running").map(({ job }) => job).join();
   if (over !== ended) await showCollections();
   ended = over;
+}
+
+/** The files that ended jobs could not read, the newest first: they are here after the page was loaded again, too. */
+async function showFailures(jobs) {
+  const failing = jobs.filter(({ state, counts }) => state !== "running" && counts.failed).slice(0, FAILING_JOBS);
+  const news = failing.map(({ job }) => job).join();
+  if (news === failed) return;
+  const read = await Promise.all(failing.map(({ job }) => getJson(`jobs/${encodeURIComponent(job)}`)));
+  const views = read.flatMap(({ ended_at: at, documents }) =>
+    documents.filter(({ verdict }) => verdict === "failed").map(({ name, reason }) =>
+      element("li", {}, element("strong", {}, name), element("span", { class: "hint" }, `${reason} ${moment(at)}.`)),
+    ),
+  );
+  byId("failures").hidden = !views.length;
+  byId("failures-list").replaceChildren(...views);
+  failed = news;
 }
 
 /** What is shown already stays: somebody may be on its button. */
