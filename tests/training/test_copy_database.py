@@ -121,5 +121,5 @@ def test_a_copy_that_is_killed_leaves_the_target_empty(
 def test_another_schema_is_refused(program: ModuleType, source: Path, target: str) -> None:
     with closing(sqlite3.connect(source)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = 'older'")
-    with pytest.raises(program.Refused, match=r"alembic_version is \['older'\] in the file and \['.*'\] in PostgreSQL"):
+    with pytest.raises(program.Refused, match=r"alembic_version is \['older'\] in the file but \['.*'\] in PostgreSQL"):
         program.copy(str(source), target, USED)
