@@ -64,11 +64,11 @@ def machine(root: Path) -> Iterator[Line]:
 
 def environments(root: Path) -> Iterator[Line]:
     for name in (*setup.LOCKS, "clients", "java"):
-        made_from = setup.installed(name)
+        made_from = setup.installed(name, root / ".venvs")
         if not made_from:
             if name in setup.LOCKS:
                 yield Line(DOUBTFUL, f"environment {name}", "not made yet", "make setup; containers need none")
-        elif made_from == setup.fingerprints(list(made_from)):
+        elif made_from == setup.fingerprints(made_from, root):
             yield Line(GOOD, f"environment {name}", "as its lock files say")
         else:
             yield Line(

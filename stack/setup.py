@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,16 +106,19 @@ def provide_uv() -> Path:
     return uv
 
 
-def installed(name: str) -> dict[str, str]:
+def installed(name: str, venvs: Path | None = None) -> dict[str, str]:
     """What `.venvs/NAME` was made from: the fingerprint of each lock file, by its path."""
-    note = VENVS / name / ".installed"
+    note = (venvs or VENVS) / name / ".installed"
     return dict(line.split() for line in note.read_text().splitlines()) if note.exists() else {}
 
 
-def fingerprints(locks: Sequence[str]) -> dict[str, str]:
+def fingerprints(locks: Iterable[str], root: Path | None = None) -> dict[str, str]:
     """The same of the lock files as they are now: of their content and the tools' versions."""
     tools = f"{PYTHON} {UV_VERSION} {TORCH}".encode()
-    return {lock: hashlib.sha256(tools + (ROOT / lock).read_bytes()).hexdigest() for lock in locks}
+    files = {lock: (root or ROOT) / lock for lock in locks}
+    return {
+        lock: hashlib.sha256(tools + file.read_bytes()).hexdigest() for lock, file in files.items() if file.exists()
+    }
 
 
 def provide_environment(name: str, uv: Path, locks: Sequence[str]) -> None:

@@ -43,6 +43,14 @@ def test_a_fresh_clone_is_good_and_says_what_comes_next(root: Path, capsys: pyte
     assert line(lines, "rag store").endswith("2")
 
 
+def test_an_environment_of_a_lock_file_that_is_gone_is_to_be_made_again(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / ".venvs" / "api").mkdir(parents=True)
+    (root / ".venvs" / "api" / ".installed").write_text("api/old.lock abc\n")
+    assert line(told(root, capsys)[1], "environment api").endswith("-> make setup")
+
+
 def test_keys_that_others_can_read_are_bad_and_never_printed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "var/airflow").mkdir()
     passwords = root / "var/airflow/passwords.json"
