@@ -180,6 +180,12 @@ def save(folders: Mapping[str, Path], stream: IO[bytes]) -> None:
         tar.addfile(tarfile.TarInfo(DONE))
 
 
+def drain(stream: IO[bytes] | None) -> None:
+    """Reads what follows a tar's first empty block: who writes to a pipe that nobody reads ends with an error."""
+    while stream and stream.read(1024 * 1024):
+        pass
+
+
 def load(folders: Mapping[str, Path], stream: IO[bytes]) -> None:
     """Puts what such a tar holds. Raises Unusable where its end is missing."""
     complete = False
@@ -188,6 +194,7 @@ def load(folders: Mapping[str, Path], stream: IO[bytes]) -> None:
             complete = info.name == DONE
             if not complete:
                 put(folders, info, tar.extractfile(info))
+    drain(stream)
     if not complete:
         raise Unusable("the end of the backup is missing")
     finish(folders)

@@ -132,6 +132,7 @@ class Containers:
                     content = tar.extractfile(info)
                     _rename(info, FOLDERS + info.name)
                     yield info, content
+            folders.drain(helper.stdout)
         if not ended:
             raise StepFailed("the volumes could not be read completely", "`docker compose logs` says more")
 

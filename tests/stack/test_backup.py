@@ -385,3 +385,18 @@ def test_a_backup_goes_back_to_where_it_was_taken(engine, compose: Compose, home
     file = taken(compose, tmp_path / "backups")
     with pytest.raises(StepFailed, match="it is a backup of the profile production, but this is containers"):
         backup.restore(engine(home), rewritten(file, lambda one: one.update(profile="production")))
+
+
+@pytest.mark.parametrize("blocks", range(20))
+def test_a_stream_is_read_to_its_end_wherever_its_blocks_fall(tmp_path: Path, blocks: int) -> None:
+    """A tar's end is two empty blocks, of which a reader needs one; the other may be the first of 20 that are written
+    at once, to a pipe that must not be closed by then."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "file").write_bytes(b"x" * 512 * blocks)
+    stream = io.BytesIO()
+    folders.save({"mlflow": tmp_path / "old"}, stream)
+    stream.seek(0)
+    new = {"mlflow": tmp_path / "new"}
+    folders.begin(new)
+    folders.load(new, stream)
+    assert stream.read() == b""
