@@ -72,7 +72,11 @@ class Containers:
 
     def overview(self) -> dict[str, Any]:
         """What the prediction service answers. Raises StepFailed."""
-        answer: dict[str, Any] = json.loads(self.compose.run("exec", "-T", "api", "python", "-c", OVERVIEW))
+        try:
+            answer: dict[str, Any] = json.loads(self.compose.run("exec", "-T", "api", "python", "-c", OVERVIEW))
+        except StepFailed as error:
+            said = str(error).splitlines()[-1]
+            raise StepFailed(f"the prediction service does not answer ({said})", "`make logs` says more") from None
         return answer
 
     def last_runs(self) -> list[dict[str, Any]]:

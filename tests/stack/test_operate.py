@@ -304,6 +304,15 @@ def test_status_of_containers_is_asked_inside(docker, do: Do, capsys: pytest.Cap
     assert said.endswith("  train_model              running, one\n")
 
 
+def test_containers_whose_service_does_not_answer_show_what_the_registry_knows(
+    docker, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls = docker({"never ps": PS, "pipeline.py status": "{}"})
+    assert do("status") == 0
+    assert calls.read_text().endswith("scripts/pipeline.py status --config pipeline.yaml --all\n")
+    assert capfd.readouterr().err.splitlines()[0] == "the prediction service does not answer (no compose)"
+
+
 def test_what_is_asked_inside_the_container_sends_the_services_key(json_server, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("the-first-key read\nanother\n")
     asked: list[tuple[str, str]] = []
