@@ -11,7 +11,7 @@ from stack.clients import password, service, sign_in
 from stack.errors import StepFailed
 from stack.settings import Settings
 from stack.steps import content
-from stack.train import followed
+from stack.train import answering, followed
 
 
 class Processes:
@@ -35,7 +35,8 @@ class Processes:
 
     def last_runs(self) -> list[dict[str, Any]]:
         """Airflow's newest run of each DAG. Raises StepFailed."""
-        return self._airflow().last_runs()
+        with answering():
+            return self._airflow().last_runs()
 
     def _airflow(self) -> Airflow:
         """Raises StepFailed."""

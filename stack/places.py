@@ -3,7 +3,6 @@
 Either way nothing of a stack that is in use is touched, and each run starts from nothing.
 """
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stack import programs
+from stack.clients import password
 from stack.compose import Compose, check_engine
 from stack.errors import StepFailed
 from stack.processes import START_SECONDS, Running, started_programs
@@ -45,8 +45,7 @@ class Processes:
         self.settings, self.config = settings, str(config)
 
     def password(self) -> str:
-        passwords = json.loads((self.settings.var / "airflow" / "passwords.json").read_text(encoding="utf-8"))
-        return str(passwords["admin"])
+        return password(self.settings, None)
 
     def script(self, name: str, *arguments: str) -> str:
         command = [self.settings.python("training"), "scripts/pipeline.py", name, "--config", self.config, *arguments]

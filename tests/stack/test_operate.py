@@ -198,7 +198,35 @@ def test_airflow_that_stops_answering_is_reported(
 
     monkeypatch.setattr(Airflow, "follow", silent)
     assert do("train", AIRFLOW_PORT=airflow[0]) == 1
-    assert "Airflow stopped answering (ReadTimeout); the run may still be active" in capsys.readouterr().err
+    assert "Airflow stopped answering (ReadTimeout); a run may still be active" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stops_at", ["last_runs", "__init__"])
+def test_airflow_that_stops_answering_costs_status_its_own_lines(
+    beside: None, json_server, do: Do, monkeypatch: pytest.MonkeyPatch, capsys, stops_at: str
+) -> None:
+    def silent(*_: object) -> None:
+        raise httpx.ReadTimeout("timed out")
+
+    port = json_server(
+        {" ".join(call): answer for call, answer in ANSWERS.items()}
+        | {"GET /overview": (200, {"attention": [], "tiles": []})}
+    ).rpartition(":")[2]
+    monkeypatch.setattr(Airflow, stops_at, silent)
+    assert do("status", API_PORT=port, AIRFLOW_PORT=port) == 0
+    assert "Airflow does not answer: Airflow" in capsys.readouterr().out
+
+
+def test_inside_a_container_airflow_that_does_not_answer_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "passwords.json").write_text('{"admin": "one"}')
+    environment = {
+        "AIRFLOW__API__PORT": "9",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(tmp_path / "passwords.json"),
+    }
+    assert train.main(["last-runs"], environment) == 1
+    assert capsys.readouterr().err.startswith("Airflow stopped answering (ConnectError)")
 
 
 @pytest.mark.usefixtures("containers")
