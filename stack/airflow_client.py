@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from stack.errors import StepFailed
-from stack.steps import client, content
+from stack.http_client import client, content
 
 POLL_SECONDS = 1.0
 DAG = "train_model"

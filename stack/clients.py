@@ -8,8 +8,8 @@ import httpx
 from stack.airflow_client import Airflow
 from stack.compose import Compose
 from stack.errors import StepFailed
+from stack.http_client import client
 from stack.settings import Settings
-from stack.steps import client
 
 
 def password(settings: Settings, compose: Compose | None) -> str:

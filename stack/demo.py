@@ -7,15 +7,20 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from stack import programs, steps
-from stack.errors import ProgramFailed, StackError
-from stack.processes import START_SECONDS, Running, started_programs
+from stack import programs
+from stack.beside import Processes
+from stack.chapters import Story
+from stack.errors import INTERRUPTED, ProgramFailed, guarded
+from stack.processes import START_SECONDS, Running
+from stack.report import Report
 from stack.run import keep
 from stack.settings import Settings, read_settings
 
+PAGES = ("mlflow", "api", "rag")
 TRIALS = 10
 LAST = "Airflow's pages"
 DAG_SECONDS = 1800.0
@@ -24,25 +29,13 @@ TASK_LINE = re.compile(r"(\S+) .*\[DAG TEST\] (starting|end task) task_id=(\w+)"
 TRIAL_LINE = re.compile(r".* (trial \d+ of \d+: [^\[]+)")
 
 
-def start_all(settings: Settings, running: list[Running]) -> str:
-    """Starts the three services and prepares Airflow, all at once; returns when all are ready."""
-    for program in (programs.mlflow(settings), programs.api(settings), programs.rag(settings)):
-        running.append(Running(program))
-    prepare = Running(programs.airflow_prepare(settings))
-    running.append(prepare)
-    prepare.wait_done(START_SECONDS)
-    for service in running[:3]:
-        service.wait_healthy(START_SECONDS)
-    return ", ".join(f"{name} :{settings.ports[name]}" for name in ("mlflow", "api", "rag"))
-
-
 def configuration(settings: Settings) -> dict[str, object]:
     """The DAG's parameters, as the trigger form would give them."""
     conf: dict[str, object] = {"config": str(settings.config), "name": settings.model_name, "trials": TRIALS}
     return conf | ({"data": str(settings.data)} if settings.data else {})
 
 
-def train(settings: Settings, report: steps.Report, running: list[Running]) -> None:
+def train(settings: Settings, report: Report, running: list[Running]) -> None:
     """Runs the real DAG once, as the scheduler would. Raises ProgramFailed with what the failed task printed."""
     with report.step("train_model") as step:
         dag_run = Running(programs.airflow_dag_run(settings, json.dumps(configuration(settings))))
@@ -55,7 +48,7 @@ def train(settings: Settings, report: steps.Report, running: list[Running]) -> N
         step.result = "success"
 
 
-def follow(log: Iterable[str], report: steps.Report) -> None:
+def follow(log: Iterable[str], report: Report) -> None:
     """Reports each trial, and each task with its time, as the log of `dags test` has it."""
     started: dict[str, datetime] = {}
     for line in log:
@@ -78,41 +71,26 @@ def task_output(log: Path) -> str:
     return "\n".join([line for line in text if not line.startswith(HOOK_LINES)][-25:])
 
 
-def use(settings: Settings, report: steps.Report) -> None:
-    """Predicts with the promoted model, and asks the documents. Raises StepFailed."""
-    with steps.client(settings.url("api")) as api:
-        with report.step("served model") as step:
-            model = steps.served_model(api)
-            if model is None:
-                raise steps.nothing_served(api)
-            step.result = steps.describe_model(model)
-        with report.step("POST /predict") as step:
-            step.result = steps.describe_prediction(steps.predict(api, model))
-        with report.step("GET /history") as step:
-            step.result = steps.last_decision(api, model)
-    with steps.client(settings.url("rag")) as rag:
-        with report.step("POST /documents") as step:
-            documents = sorted(path for path in (settings.root / "rag" / "documents").iterdir() if path.is_file())
-            step.result = steps.give_documents(rag, documents)
-        with report.step("POST /ask") as step:
-            step.result = f"{steps.QUESTION} — {steps.describe_answer(steps.ask(rag))}"
-
-
-def run_demo(settings: Settings, report: steps.Report, stay: bool = False) -> None:
+def run_demo(settings: Settings, report: Report, stay: bool = False) -> None:
     """All steps in order, and then, where it is to `stay`, everything until Ctrl-C. Raises StackError at the first step
     that fails; everything is stopped either way."""
-    programs.check_ports(settings, programs.ALL if stay else ("mlflow", "api", "rag"))
-    with started_programs() as running:
+    programs.check_ports(settings, list(programs.SERVICES) if stay else PAGES)
+    with ExitStack() as stack:
         with report.step("start") as step:
-            step.result = start_all(settings, running)
-        services = running[:3]
+            first = [programs.airflow_prepare(settings)]
+            running = stack.enter_context(programs.started(settings, PAGES, first))
+            step.result = ", ".join(f"{name} :{settings.ports[name]}" for name in PAGES)
         train(settings, report, running)
-        use(settings, report)
+        story = Story(Processes(settings), report)
+        story.predict(seconds=0)
+        documents = settings.root / "rag" / "documents"
+        story.give_documents(sorted(path for path in documents.iterdir() if path.is_file()))
+        story.ask()
         if stay:
             with report.step(LAST):
                 running.append(Running(programs.airflow_server(settings)))
                 running[-1].wait_healthy(START_SECONDS)
-            keep(settings, [*services, running[-1]])
+            keep(settings, [one for one in running if one.program.health])
 
 
 def run_command(environment: Mapping[str, str]) -> str:
@@ -123,20 +101,16 @@ def run_command(environment: Mapping[str, str]) -> str:
 
 def main() -> int:
     """0 when every step did its work; otherwise 1 and what to do. 130 when interrupted before the last one."""
-    report = steps.Report()
+    report = Report()
     stay = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("KEEP") != "0"
-    try:
+
+    def work() -> int:
         run_demo(read_settings(), report, stay)
-    except StackError as error:
-        if isinstance(error, ProgramFailed):
-            print(error.tail, file=sys.stderr)
-        print(f"demo: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: everything is stopped", file=sys.stderr)
-        return 0 if report.steps[-1].name == LAST else 130
-    print(f"Everything is stopped again. To keep it running, with its pages: {run_command(os.environ)}")
-    return 0
+        print(f"Everything is stopped again. To keep it running, with its pages: {run_command(os.environ)}")
+        return 0
+
+    code = guarded(work, "demo", "everything is stopped")
+    return 0 if code == INTERRUPTED and report.steps[-1].name == LAST else code
 
 
 if __name__ == "__main__":

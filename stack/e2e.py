@@ -4,62 +4,58 @@ taken down again.
 It runs under a project name, ports and volumes of its own, so it never touches a stack that is in use.
 """
 
+import json
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
-
-from stack import clients, readme, steps
-from stack.clients import sign_in
-from stack.compose import Compose, check_engine, docker
-from stack.errors import StackError, StepFailed
+from stack import readme
+from stack.chapters import Story
+from stack.compose import Compose, docker
+from stack.containers import Containers, own_project
+from stack.errors import StepFailed, guarded
+from stack.http_client import content
 from stack.ports import HOST, PORTS
+from stack.report import Report
 from stack.settings import Settings, read_settings
-from stack.spark import train_on_spark
 
 PROJECT = "pipeline-e2e"
 BASE_IMAGE = "python:3.11-slim-bookworm"
 SIZE_LIMITS = {"api": 400, "rag": 1500}  # megabytes beyond the base image
 MEMORY_LIMIT = 3072  # megabytes, the whole stack at rest
 TRIALS = 10
-RUN_SECONDS = 3600.0
 DOCUMENT = "The cellar book of Haldenberg says: racking takes place on the third Monday of February, never later.\n"
 QUESTION = "When does racking take place at Haldenberg?"
+SPARK = {
+    "COMPOSE_PROFILES": "spark",
+    "SPARK_MASTER": "spark://spark-master:7077",
+    "MONITOR_SCHEDULE": "none",  # at the full hour it would wait for the cores, or hold them
+}
+SPARK_PIPELINE = """
+name: {name}
+data: {{source: /opt/pipeline/data/wine-sample.csv, target: quality}}
+search: {{engine: spark, candidates: [xgboost], trials: 1, folds: 2}}
+"""
+SPARK_FILE = "/opt/airflow/spark.yaml"
+WRITE_FILE = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+SHOW_CLUSTER = (
+    "import urllib.request as r; print(r.urlopen('http://spark-master:8080/json/', timeout=10).read().decode())"
+)
 
 
-Story = TypeVar("Story", bound="EndToEnd")
-Stack = Callable[[Settings, steps.Report], AbstractContextManager[Story]]
+class EndToEnd(Story):
+    """The chapters of containers."""
 
+    stack: Containers
 
-def free_ports() -> dict[str, int]:
-    """A free port for each program; all are held until all are found, so that no two are the same."""
-    probes = [socket.socket() for _ in PORTS]
-    for probe in probes:
-        probe.bind((HOST, 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return dict(zip(PORTS, ports, strict=True))
-
-
-class EndToEnd:
-    """One pass over the stack. Every method is one chapter, and raises StackError when it does not end well."""
-
-    def __init__(self, settings: Settings, compose: Compose, report: steps.Report) -> None:
-        self.settings = settings
-        self.compose = compose
-        self.report = report
-
-    def client(self, service: str) -> httpx.Client:
-        """A client of api, rag or mlflow, as users have it."""
-        return clients.service(self.settings, self.compose, service)
+    @property
+    def compose(self) -> Compose:
+        return self.stack.compose
 
     def build(self) -> None:
         """All images, with their sizes beyond the base image."""
@@ -89,41 +85,16 @@ class EndToEnd:
             self.compose.run("up", "--detach", "--wait", "--no-build")
             step.result = f"healthy: {', '.join(sorted(self.compose.services()))}"
 
-    def train(self) -> str:
-        """Triggers the DAG as the page's button does, and follows it. Gives the run's id."""
-        airflow = sign_in(self.settings, self.compose)
-        with self.report.step("trigger to served") as step:
-            run_id = airflow.trigger({"trials": TRIALS})
-            airflow.follow(
-                run_id, RUN_SECONDS, lambda task: self.report.add(f"  {task.name}", task.seconds, task.state)
-            )
-            step.result = f"{run_id}; {airflow.waited(run_id):.0f} s from queued to end"
-        return run_id
-
-    def predict(self, name: str = "POST /predict") -> dict[str, Any]:
-        """One prediction by the promoted model; gives what `/model` says."""
-        with self.client("api") as api, self.report.step(name) as step:
-            model = wait_for_model(api)
-            step.result = f"{steps.describe_prediction(steps.predict(api, model))}, {steps.describe_model(model)}"
-            self.report.add("  GET /history", 0, steps.last_decision(api, model))
-        return model
-
     def give_document(self) -> None:
         """Uploads one file that says what no other document does."""
-        with tempfile.TemporaryDirectory() as folder, self.client("rag") as rag:
+        with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "cellar-book.txt"
             path.write_text(DOCUMENT, encoding="utf-8")
-            with self.report.step("POST /documents") as step:
-                step.result = steps.give_documents(rag, [path])
+            self.give_documents([path])
 
-    def ask(self, name: str = "POST /ask") -> None:
+    def ask_it(self, name: str = "POST /ask") -> None:
         """Asks what that file says."""
-        with self.client("rag") as rag, self.report.step(name) as step:
-            answer = steps.ask(rag, QUESTION)
-            quote = answer["citations"][0]["quote"]
-            if "third Monday" not in quote:
-                raise StepFailed(f"the quote is not from the document: {quote!r}", "see the log of rag")
-            step.result = steps.describe_answer(answer)
+        self.ask(name, QUESTION, "third Monday")
 
     def readme(self) -> None:
         """Every `curl` of the README, as it is written; each answer has the keys that the README shows."""
@@ -152,94 +123,76 @@ class EndToEnd:
             raise StepFailed(f"version {again['version']} is served, before the restart it was {model['version']}", "")
         with self.report.step("runs after restart") as step:
             after = self.tracked_runs(model["name"])
-            airflow = sign_in(self.settings, self.compose)
-            states = {task.name: task.state for task in airflow.tasks(run_id)}
+            states = {task.name: task.state for task in self.airflow.tasks(run_id)}
             if after != runs or set(states.values()) != {"success"}:
                 raise StepFailed(f"runs were lost: {runs} before, {after} after; tasks {states}", "")
             step.result = f"{after} in MLflow, {len(states)} tasks in Airflow"
-        self.ask("document after restart")
+        self.ask_it("document after restart")
 
     def tracked_runs(self, experiment: str) -> int:
         """How many runs MLflow holds for `experiment`."""
         with self.client("mlflow") as mlflow:
             found = mlflow.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": experiment})
-            body = {"experiment_ids": [steps.content(found)["experiment"]["experiment_id"]], "max_results": 1000}
-            return len(steps.content(mlflow.post("/api/2.0/mlflow/runs/search", json=body)).get("runs", []))
+            body = {"experiment_ids": [content(found)["experiment"]["experiment_id"]], "max_results": 1000}
+            return len(content(mlflow.post("/api/2.0/mlflow/runs/search", json=body)).get("runs", []))
+
+    def train_on_spark(self) -> None:
+        """Adds a master and two workers, and runs `train_model` on them by the engine whose rows never leave them.
+
+        Raises StepFailed when it does not succeed, and when it was not trained on both workers.
+        """
+        compose = replace(self.compose, environment={**self.compose.environment, **SPARK})
+        with self.report.step("up with Spark") as step:
+            compose.run("up", "--detach", "--wait", "--wait-timeout", "300", "--no-build")
+            step.result = ", ".join(sorted(name for name in compose.services() if name.startswith("spark")))
+        text = SPARK_PIPELINE.format(name=self.settings.model_name)
+        compose.run("exec", "-T", "airflow", "python", "-c", WRITE_FILE, SPARK_FILE, text)
+        self.train("train_model on Spark", {"config": SPARK_FILE})
+        cluster = json.loads(compose.run("exec", "-T", "airflow", "python", "-c", SHOW_CLUSTER))
+        trained = [app for app in cluster["completedapps"] if app["name"] == f"train {self.settings.model_name}"]
+        if [(app["state"], app["cores"]) for app in trained] != [("FINISHED", 2)]:
+            raise StepFailed(f"not trained on both workers: {cluster['completedapps']}", "see the log of train")
 
 
-def wait_for_model(api: Any, seconds: float = 300.0) -> dict[str, Any]:
-    """What `/model` says once a model is served. Raises StepFailed when none is after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        model = steps.served_model(api)
-        if model is not None:
-            return model
-        if time.monotonic() > deadline:
-            raise StepFailed("no model is served", "see the logs of api and mlflow")
-        time.sleep(0.5)
-
-
-def recent_logs(compose: Compose) -> str:
-    """The end of every service's log, without the lines in which Airflow tells of each request."""
-    lines = compose.run("logs", "--tail", "300").splitlines()
-    said = [line for line in lines if "[http.access]" not in line]
-    return "\n".join(line for service in PORTS for line in [x for x in said if x.startswith(f"{service}-")][-25:])
-
-
-def run_chapters(pass_: EndToEnd) -> None:
-    """The whole story in order."""
-    pass_.build()
-    pass_.up("up --wait")
-    pass_.memory()
-    run_id = pass_.train()
-    model = pass_.predict()
-    pass_.give_document()
-    pass_.ask()
-    pass_.readme()
-    pass_.restart(run_id, model)
-    train_on_spark(pass_.settings, pass_.compose, pass_.report)
+def free_ports() -> dict[str, int]:
+    """A free port for each program; all are held until all are found, so that no two are the same."""
+    probes = [socket.socket() for _ in PORTS]
+    for probe in probes:
+        probe.bind((HOST, 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return dict(zip(PORTS, ports, strict=True))
 
 
 @contextmanager
-def default_stack(settings: Settings, report: steps.Report) -> Iterator[EndToEnd]:
-    """A project of its own, removed before and after with its volumes."""
-    settings = replace(settings, ports=free_ports())
-    environment = {
-        **settings.environment,
-        **{f"{name.upper()}_PORT": str(port) for name, port in settings.ports.items()},
-        "DEFAULT_MODEL": settings.model_name,
-        "DOCKER_BUILDKIT": "1",
-        "COMPOSE_FILE": "docker-compose.yml",  # whatever .env says
-    }
-    compose = Compose(settings.root, environment, PROJECT)
-    compose.run("down", "--volumes", "--remove-orphans")
-    try:
-        yield EndToEnd(settings, compose, report)
-    except StackError:
-        print(recent_logs(compose), file=sys.stderr)
-        raise
-    finally:
-        with report.step("down"):
-            compose.run("down", "--volumes", "--remove-orphans")
+def default_stack(settings: Settings, report: Report) -> Iterator[EndToEnd]:
+    """A project of its own, from nothing."""
+    with own_project(replace(settings, ports=free_ports()), PROJECT) as stack:
+        yield EndToEnd(stack, report)
 
 
-def tell(title: str, stack: Stack[Story], chapters: Callable[[Story], None]) -> int:
-    """Starts a stack, runs the chapters, and prints the table; 0 when every chapter ended well, otherwise 1."""
-    report = steps.Report()
-    try:
-        settings = read_settings()
-        check_engine(settings.root, settings.environment)
-        with stack(settings, report) as started:
-            chapters(started)
-    except StackError as error:
-        print(f"e2e: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("e2e: interrupted", file=sys.stderr)
-        return 1
-    report.print_table(title)
-    return 0
+def main() -> int:
+    """0 when every chapter ended well, otherwise 1."""
+
+    def work() -> int:
+        report = Report()
+        with default_stack(read_settings(), report) as story:
+            story.build()
+            story.up("up --wait")
+            story.memory()
+            run_id = story.train("trigger to served", {"trials": TRIALS})
+            model = story.predict()
+            story.give_document()
+            story.ask_it()
+            story.readme()
+            story.restart(run_id, model)
+            story.train_on_spark()
+        report.print_table("The Compose stack, end to end")
+        return 0
+
+    return guarded(work, "e2e")
 
 
 if __name__ == "__main__":
-    sys.exit(tell("The Compose stack, end to end", default_stack, run_chapters))
+    sys.exit(main())

@@ -15,13 +15,17 @@ from pathlib import Path
 
 import httpx
 
-from stack import readme, steps
+from stack import readme
 from stack.airflow_client import Airflow
-from stack.clients import service, sign_in
+from stack.chapters import RUN_SECONDS, ask, example_row, predict, wait_for_model
 from stack.compose import Compose, docker
-from stack.e2e import RUN_SECONDS, EndToEnd, free_ports, tell, wait_for_model
-from stack.errors import StackError, StepFailed
-from stack.settings import Settings
+from stack.containers import Containers, removed
+from stack.e2e import TRIALS as FIRST_TRIALS
+from stack.e2e import EndToEnd, free_ports
+from stack.errors import StepFailed, guarded
+from stack.http_client import content
+from stack.report import Report
+from stack.settings import Settings, read_settings
 from stack.state.move import PRODUCTION
 from stack.traffic import SteadyTraffic
 
@@ -59,9 +63,8 @@ class Production(EndToEnd):
         """The default stack from nothing, with a model and a document."""
         with self.report.step("make up"):
             self.shell("make up")
-        self.train()
-        with self.client("rag") as rag, self.report.step("POST /documents") as step:
-            step.result = steps.give_documents(rag, [self.settings.root / "rag" / "documents" / "faults.md"])
+        self.train("trigger to served", {"trials": FIRST_TRIALS})
+        self.give_documents([self.settings.root / "rag" / "documents" / "faults.md"])
 
     def move(self) -> None:
         """To the production stack, as docs/how-to/operations.md says, where users see the same."""
@@ -74,18 +77,19 @@ class Production(EndToEnd):
         for command in commands.splitlines():
             with self.report.step(command) as step:
                 step.result = self.shell(command)
-        self.compose = of_production(self.compose)
+        self.stack = Containers(self.settings, of_production(self.compose))
+        self.__dict__.pop("api")  # it answers elsewhere now
         self.expect_answers(before)
 
     def follow_docs(self, page: Path) -> None:
         """Runs the page's commands, block by block. Raises StepFailed with what the first failing one printed."""
-        for language, content in readme.blocks(page):
+        for language, block in readme.blocks(page):
             if language != "sh":
                 continue
-            commands = content.replace("curl ", "curl --fail-with-body ")
+            commands = block.replace("curl ", "curl --fail-with-body ")
             for name, documented in DOCUMENTED_PORTS.items():
                 commands = commands.replace(f":{documented}", f":{self.compose.environment[name]}")
-            with self.report.step(content.splitlines()[0].split("  #")[0][:60]) as step:
+            with self.report.step(block.splitlines()[0].split("  #")[0][:60]) as step:
                 step.result = self.shell(commands)
 
     def shell(self, commands: str) -> str:
@@ -101,7 +105,7 @@ class Production(EndToEnd):
 
     def refuse_strangers(self) -> None:
         """Without a key there is no answer, and without the login no page."""
-        proxy = service(self.settings, self.compose, "api")
+        proxy = self.client("api")
         del proxy.headers["Authorization"]
         with self.report.step("strangers are refused") as step:
             said = {
@@ -137,29 +141,26 @@ class Production(EndToEnd):
     def answers(self) -> dict[str, object]:
         """What users see of the stack's state."""
         with self.client("api") as api, self.client("rag") as rag:
-            model = wait_for_model(api)
-            airflow = sign_in(self.settings, self.compose)
+            model, airflow = wait_for_model(api), self.airflow
             return {
                 "version": model["version"],
-                "prediction": steps.predict(api, model)["prediction"],
-                "decisions": [(one["action"], one["at"]) for one in steps.content(api.get("/history"))["entries"]],
-                "documents": sorted(one["name"] for one in steps.content(rag.get("/documents"))["documents"]),
-                "quote": steps.ask(rag)["citations"][0]["quote"],
+                "prediction": predict(api, model)["prediction"],
+                "decisions": [(one["action"], one["at"]) for one in content(api.get("/history"))["entries"]],
+                "documents": sorted(one["name"] for one in content(rag.get("/documents"))["documents"]),
+                "quote": ask(rag)["citations"][0]["quote"],
                 "runs": self.tracked_runs(model["name"]),
                 "DAG runs": {one: [task.state for task in airflow.tasks(one)] for one in sorted(airflow.run_ids())},
             }
 
     def lose_a_worker(self) -> None:
         """Kills the worker that trains; the run succeeds all the same."""
-        airflow = sign_in(self.settings, self.compose)
+        airflow = self.airflow
         with self.report.step("worker killed in training") as step:
             run_id = airflow.trigger({"trials": TRIALS, "gate": "off"})
             worker = self.training_worker(airflow, run_id)
             with suppress(StepFailed):  # the shell that kills is killed
                 docker(["exec", worker, "sh", "-c", KILL_ALL], self.settings.root, self.compose.environment)
-            airflow.follow(
-                run_id, RUN_SECONDS, lambda task: self.report.add(f"  {task.name}", task.seconds, task.state)
-            )
+            self.follow(run_id)
             step.result = f"{worker} killed; the run succeeded after {airflow.waited(run_id):.0f} s"
 
     def training_worker(self, airflow: Airflow, run_id: str) -> str:
@@ -180,7 +181,7 @@ class Production(EndToEnd):
         """Each container of the prediction service is restarted, one after the other; no request fails."""
         model = wait_for_model(self.client("api"))
         with self.report.step("api replicas replaced") as step:
-            with SteadyTraffic(self.client("api"), [steps.example_row(model)], RATE) as traffic:
+            with SteadyTraffic(self.client("api"), [example_row(model)], RATE) as traffic:
                 replicas = self.compose.containers_of("api")
                 for container in replicas:
                     docker(["restart", container], self.settings.root, self.compose.environment)
@@ -192,7 +193,7 @@ class Production(EndToEnd):
 
 
 @contextmanager
-def production(settings: Settings, report: steps.Report, project: str = PROJECT) -> Iterator[Production]:
+def production(settings: Settings, report: Report, project: str = PROJECT) -> Iterator[Production]:
     """The copy of the project, and at the end nothing of it."""
     ports = free_ports()
     copy = replace(settings, root=copy_of(settings.root), config=Path("pipeline.yaml"), ports=ports)
@@ -203,17 +204,11 @@ def production(settings: Settings, report: steps.Report, project: str = PROJECT)
     # No training that the monitor asks for, between two looks at what users see.
     environment |= {"COMPOSE_PROJECT_NAME": project, "DOCKER_BUILDKIT": "1", "MONITOR_SCHEDULE": "none"}
     compose = Compose(copy.root, environment, project)
-    both = of_production(compose)
-    both.run("down", "--volumes", "--remove-orphans")
-    try:
-        yield Production(copy, compose, report)
-    except StackError:
-        print(both.run("logs", "--no-color", "--tail", "8"), file=sys.stderr)
-        raise
-    finally:
-        with report.step("down"):
-            both.run("down", "--volumes", "--remove-orphans")
-        shutil.rmtree(copy.root, ignore_errors=True)
+    with removed(of_production(compose)):
+        try:
+            yield Production(Containers(copy, compose), report)
+        finally:
+            shutil.rmtree(copy.root, ignore_errors=True)
 
 
 def of_production(compose: Compose) -> Compose:
@@ -221,20 +216,28 @@ def of_production(compose: Compose) -> Compose:
     return replace(compose, environment={**compose.environment, "COMPOSE_FILE": PRODUCTION})
 
 
-def run_chapters(stack: Production) -> None:
-    """The whole story in order."""
-    stack.begin_by_default()
-    stack.move()
-    stack.follow_docs(stack.settings.root / "docs" / "how-to" / "production.md")
-    stack.memory(MEMORY_LIMIT)
-    stack.refuse_strangers()
-    stack.predict()
-    stack.give_document()
-    stack.ask()
-    stack.replace_replicas()
-    stack.lose_a_worker()
-    stack.restore()
+def main() -> int:
+    """0 when every chapter ended well, otherwise 1."""
+
+    def work() -> int:
+        report = Report()
+        with production(read_settings(), report) as story:
+            story.begin_by_default()
+            story.move()
+            story.follow_docs(story.settings.root / "docs" / "how-to" / "production.md")
+            story.memory(MEMORY_LIMIT)
+            story.refuse_strangers()
+            story.predict()
+            story.give_document()
+            story.ask_it()
+            story.replace_replicas()
+            story.lose_a_worker()
+            story.restore()
+        report.print_table("The production stack, end to end")
+        return 0
+
+    return guarded(work, "e2e")
 
 
 if __name__ == "__main__":
-    sys.exit(tell("The production stack, end to end", production, run_chapters))
+    sys.exit(main())

@@ -1,10 +1,12 @@
 """The programs of the stack as they run without containers: the same ones, on SQLite, each in its own environment."""
 
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from stack.ports import HOST, PORTS
-from stack.processes import Program, check_port
+from stack.ports import HOST
+from stack.processes import START_SECONDS, Program, Running, check_port, started_programs
 from stack.settings import Settings
 
 # Variables by their prefix that are for these programs alone: their keys and settings.
@@ -19,10 +21,24 @@ OWN_VARIABLES = {
 }
 
 
-def check_ports(settings: Settings, names: tuple[str, ...]) -> None:
+def check_ports(settings: Settings, names: Sequence[str]) -> None:
     """Raises PortTaken for the first of `names` whose port is in use: before anything starts, so nothing is half up."""
     for name in names:
         check_port(HOST, settings.ports[name], f"{name.upper()}_PORT", name)
+
+
+@contextmanager
+def started(settings: Settings, names: Sequence[str], first: Sequence[Program] = ()) -> Iterator[list[Running]]:
+    """The services `names`, healthy, after the programs `first` have ended, which start with them. At the end all that
+    is in the list is stopped. Raises StackError."""
+    check_ports(settings, names)
+    with started_programs() as running:
+        running += [Running(program) for program in (*first, *(SERVICES[name](settings) for name in names))]
+        for one in running[: len(first)]:
+            one.wait_done(START_SECONDS)
+        for one in running[len(first) :]:
+            one.wait_healthy(START_SECONDS)
+        yield running
 
 
 def mlflow(settings: Settings) -> Program:
@@ -169,4 +185,9 @@ def java_home(root: Path) -> str:
     return (root / "var" / "java_home").read_text(encoding="utf-8").strip()
 
 
-ALL = tuple(PORTS)
+SERVICES: Mapping[str, Callable[[Settings], Program]] = {
+    "mlflow": mlflow,
+    "api": api,
+    "rag": rag,
+    "airflow": airflow_server,
+}

@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from stack import programs
-from stack.errors import ProgramFailed, StackError
-from stack.processes import POLL_SECONDS, START_SECONDS, Running, started_programs
+from stack.errors import guarded
+from stack.processes import POLL_SECONDS, Running
+from stack.programs import SERVICES, started
 from stack.settings import Settings, read_settings
 
 
-def run_stack(settings: Settings) -> None:
+def run_stack(settings: Settings) -> NoReturn:
     """Starts everything, and starts again what ends. Raises StackError, with all stopped, when a port is taken or a
     program ends again and again."""
-    programs.check_ports(settings, programs.ALL)
-    with started_programs() as running:
-        services = (programs.mlflow, programs.api, programs.rag, programs.airflow_server)
-        running.extend(Running(service(settings)) for service in services)
-        for service in running:
-            service.wait_healthy(START_SECONDS)
+    with started(settings, list(SERVICES)) as running:
         keep(settings, running)
 
 
@@ -51,16 +46,7 @@ def pages(settings: Settings) -> str:
 
 def main() -> int:
     """0 after Ctrl-C; 1, with what to do, when something failed."""
-    try:
-        run_stack(read_settings())
-    except StackError as error:
-        if isinstance(error, ProgramFailed):
-            print(error.tail, file=sys.stderr)
-        print(f"run: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("run: everything is stopped")
-    return 0
+    return guarded(lambda: run_stack(read_settings()), "run", "everything is stopped", 0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from stack.steps import content
+from stack.errors import NoAnswer
+from stack.http_client import content
 
 Row = Mapping[str, Any]
 
@@ -61,8 +62,8 @@ class SteadyTraffic:
     def _ask(self, row: Row) -> None:
         try:
             answer = self._api.post(self._path, json=dict(row))
-        except httpx.TransportError as error:
-            self.faults.append(type(error).__name__)
+        except NoAnswer as error:
+            self.faults.append(error.kind)
             return
         if answer.status_code == httpx.codes.OK:
             self.versions[answer.json()["model"]["version"]] += 1

@@ -7,38 +7,22 @@ needs no port, proxy or certificate. `python -m stack.train last-runs` prints th
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-
 from stack.airflow_client import Airflow, TaskState
-from stack.errors import StackError, StepFailed
+from stack.errors import guarded
 
 SECONDS = 7200.0
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Airflow is asked inside. Raises StepFailed where it does not answer."""
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise StepFailed(
-            f"Airflow stopped answering ({type(error).__name__}); a run may still be active",
-            "see Airflow's page, and its log: `make logs`, or var/log with `make run`",
-        ) from error
 
 
 def followed(airflow: Airflow, dag: str, conf: Mapping[str, object], page: str) -> None:
     """Returns once a run of `dag` with these parameters has succeeded; `page`: Airflow's, as a browser finds it. Raises
     StepFailed otherwise."""
-    with answering():
-        run_id = airflow.trigger(conf, dag)
-        print(f"{run_id}: {page}/dags/{dag}/runs", flush=True)
-        airflow.follow(run_id, SECONDS, print_task, dag)
+    run_id = airflow.trigger(conf, dag)
+    print(f"{run_id}: {page}/dags/{dag}/runs", flush=True)
+    airflow.follow(run_id, SECONDS, print_task, dag)
 
 
 def print_task(task: TaskState) -> None:
@@ -57,18 +41,17 @@ def own_airflow(environment: Mapping[str, str]) -> Airflow:
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     """0, or 1 with what to do."""
-    try:
-        with answering():
-            airflow = own_airflow(environment)
-            if arguments == ["last-runs"]:
-                print(json.dumps(airflow.last_runs()))
-            else:
-                dag, conf, page = arguments
-                followed(airflow, dag, json.loads(conf), page)
-    except StackError as error:
-        print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work() -> int:
+        airflow = own_airflow(environment)
+        if arguments == ["last-runs"]:
+            print(json.dumps(airflow.last_runs()))
+        else:
+            dag, conf, page = arguments
+            followed(airflow, dag, json.loads(conf), page)
+        return 0
+
+    return guarded(work)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from stack import secret_files
 from stack.compose import check_engine
 from stack.env_file import with_env_file
-from stack.errors import StackError
+from stack.errors import guarded
 from stack.settings import ROOT, configured_name
 
 
@@ -24,13 +24,13 @@ def up(root: Path, environment: Mapping[str, str]) -> int:
     if "production" in settings.get("COMPOSE_FILE", "") and secret_files.check(root / "var" / "secrets"):
         return 1
     command = ["docker", "compose", "up", "--build", "--wait"]
-    try:
+
+    def work() -> int:
         check_engine(root, environment)
         default = settings.get("DEFAULT_MODEL") or configured_name(root / "pipeline.yaml")
         return subprocess.run(command, cwd=root, env={**environment, "DEFAULT_MODEL": default}, check=False).returncode
-    except StackError as error:
-        print(f"{error}\n  hint: {error.hint}", file=sys.stderr)
-    return 1
+
+    return guarded(work, interrupted="interrupted; `make down` stops what was started")
 
 
 if __name__ == "__main__":

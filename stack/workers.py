@@ -20,8 +20,8 @@ import yaml
 from stack.airflow_client import Airflow
 from stack.clients import sign_in
 from stack.compose import Compose
-from stack.errors import StackError
-from stack.operate import running
+from stack.containers import running
+from stack.errors import guarded
 from stack.settings import ROOT, read_settings
 from stack.train import print_task
 
@@ -63,6 +63,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=5)
     options = parser.parse_args()
+    return guarded(lambda: measure(options.trials), "workers", "interrupted", 130)
+
+
+def measure(trials: int) -> int:
+    """Prints the table; 0."""
     settings = read_settings()
     usual = {"COMPOSE_FILE": PRODUCTION, **os.environ}
     before, alone = Compose(ROOT, usual), Compose(ROOT, usual | ONE_TASK)
@@ -75,10 +80,7 @@ def main() -> int:
             start_workers(alone, count)
             names = [f"workers-{int(time.time())}-{count}-{which}" for which in "ab"]
             with pipelines(names):
-                seconds[count] = trained(sign_in(settings, before), names, options.trials)
-    except StackError as error:
-        print(f"not measured: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
+                seconds[count] = trained(sign_in(settings, before), names, trials)
     finally:
         start_workers(before, None)
     print("\n| Celery workers | two pipelines, s | ratio |\n| ---: | ---: | ---: |")

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
-from stack import steps
+from stack.chapters import example_row
 from stack.compose import check_engine
-from stack.errors import EngineMissing, ProgramFailed, StackError
+from stack.errors import EngineMissing, ProgramFailed, StackError, guarded
 from stack.faults import container_kinds, process_kinds
 from stack.faults.container_stack import containers_to_break
 from stack.faults.process_stack import programs_to_break
 from stack.faults.trial import RUN_SECONDS, Kind
 from stack.faults.truth import Document, Truth, Violation
+from stack.http_client import content
 from stack.settings import Settings, read_settings
 
 FIRST_DOCUMENTS = 8
@@ -70,7 +70,7 @@ def prepare(target: Any, choose: Random, model: str) -> Truth[Any]:
     airflow = target.airflow()
     for trials in (1, 2):
         airflow.follow(airflow.trigger({"trials": trials, "gate": "off"}), RUN_SECONDS, lambda _: None)
-    truth.row = steps.example_row(steps.content(truth.api.get("/model")))
+    truth.row = example_row(content(truth.api.get("/model")))
     for version in ("1", "2"):
         truth.move_alias(version)
         truth.check()
@@ -107,7 +107,7 @@ def run(
             try:
                 one.trial(truth, Random(f"{seed}-{number}"))
                 truth.check()
-            except (Violation, StackError, httpx.TransportError) as error:
+            except (Violation, StackError) as error:
                 said = f"VIOLATION after {time.monotonic() - began:.1f} s: {error}"
                 if isinstance(error, ProgramFailed):
                     said += f"\n{error.tail}"
@@ -123,8 +123,10 @@ def main() -> int:
     """0 where every promise held."""
     seed, part, only = int(os.environ.get("SEED") or 1), float(os.environ.get("PART") or 1), os.environ.get("ONLY", "")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    settings, results = read_settings(), Results()
-    try:
+    results = Results()
+
+    def work() -> int:
+        settings = read_settings()
         if trials := plan(process_kinds.KINDS, only, part, seed):
             run(programs_to_break, settings, trials, seed, results)
         if trials := plan(container_kinds.KINDS, only, part, seed):
@@ -135,14 +137,10 @@ def main() -> int:
                     results.say(one, results.left_out, f"not tried, {error}")
             else:
                 run(containers_to_break, settings, trials, seed, results)
-    except StackError as error:
-        print(f"faults: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("faults: interrupted; everything is stopped", file=sys.stderr)
-        return 130
-    results.print_table(seed)
-    return 1 if results.broken else 0
+        results.print_table(seed)
+        return 1 if results.broken else 0
+
+    return guarded(work, "faults")
 
 
 if __name__ == "__main__":

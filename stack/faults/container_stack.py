@@ -9,11 +9,13 @@ from random import Random
 
 import httpx
 
-from stack import clients, steps
+from stack import clients
 from stack.airflow_client import Airflow
 from stack.compose import Compose, docker
 from stack.e2e_production import of_production, production
 from stack.errors import ProgramFailed, StepFailed
+from stack.http_client import content
+from stack.report import Report
 from stack.settings import Settings
 
 HEALTHY_SECONDS = 180.0
@@ -53,8 +55,8 @@ class Containers:
                     self.docker("exec", container, "python", "-S", "-c", ASK.format(READY[service]))
                 if service != "mlflow":
                     with self.client(service) as through:
-                        steps.content(through.get("/livez"))
-            except (StepFailed, httpx.TransportError) as error:
+                        content(through.get("/livez"))
+            except StepFailed as error:
                 if time.monotonic() > deadline:
                     log = self.compose.run("logs", "--no-color", "--tail", "20", service)
                     raise ProgramFailed(service, f"did not come back: {error}", "", log) from error
@@ -107,6 +109,6 @@ class Containers:
 @contextmanager
 def containers_to_break(settings: Settings) -> Iterator[Containers]:
     """The production stack in a copy of the project, from nothing, and at the end nothing of it."""
-    with production(settings, steps.Report(), "pipeline-faults") as stack:
+    with production(settings, Report(), "pipeline-faults") as stack:
         stack.shell("make secrets && make up PROFILE=production")
         yield Containers(stack.settings, of_production(stack.compose))

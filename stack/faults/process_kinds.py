@@ -11,16 +11,14 @@ from random import Random
 from shutil import copyfileobj, rmtree
 from tempfile import NamedTemporaryFile
 
-import httpx
-
 from stack.errors import StepFailed
 from stack.faults.process_stack import FAKETIME, Programs
 from stack.faults.trial import Kind, change_model, exchange, kind, meanwhile, run_ends_well
 from stack.faults.truth import Document, Violation
 from stack.faults.truth import Truth as AnyTruth
+from stack.http_client import content
 from stack.processes import answers, tail
 from stack.state import archive
-from stack.steps import content
 
 HOUR, DAYS = 3_600, 100 * 86_400
 OLD_STORE = Path("rag/tests/data/store-1.sql")  # as the first release wrote it
@@ -199,7 +197,7 @@ def rag_upgraded(truth: Truth, choose: Random) -> None:
         deadline = time.monotonic() + 60
         while not listed and time.monotonic() < deadline:
             time.sleep(0.5)
-            with suppress(StepFailed, httpx.TransportError):
+            with suppress(StepFailed):
                 listed = sorted(one["name"] for one in truth.listed())
         with truth.target.stopped("rag"):
             rmtree(folder)

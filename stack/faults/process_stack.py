@@ -19,19 +19,13 @@ from stack.airflow_client import Airflow
 from stack.e2e import free_ports
 from stack.errors import ProgramFailed
 from stack.faults.network import Relay
-from stack.places import BY_HAND
+from stack.http_client import client
+from stack.loop import BY_HAND
 from stack.processes import POLL_SECONDS, START_SECONDS, Program, Running, answers, started_programs
 from stack.settings import Settings
-from stack.steps import client
 
 DISK_MEGABYTES = 300
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-MAKERS = {
-    "mlflow": programs.mlflow,
-    "api": programs.api,
-    "rag": programs.rag,
-    "airflow": programs.airflow_server,
-}
 
 
 class Programs:
@@ -54,7 +48,7 @@ class Programs:
     def start(self) -> None:
         """Starts all, waits until they are healthy, and keeps them alive from then on."""
         self.shift_clock(0)
-        for name in MAKERS:
+        for name in programs.SERVICES:
             self._running.append(Running(self.program(name)))
         for one in self._running:
             one.wait_healthy(START_SECONDS)
@@ -62,7 +56,7 @@ class Programs:
 
     def program(self, name: str, extra: Mapping[str, str] | None = None) -> Program:
         """A program that connects through the relay, writes on the small disk, and has the clock that can move."""
-        made = MAKERS[name](self.settings)
+        made = programs.SERVICES[name](self.settings)
         environment = {**made.environment, **(extra or {})}
         if name != "mlflow":
             environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{self.relay.port}"
@@ -193,7 +187,7 @@ def programs_to_break(settings: Settings) -> Iterator[Programs]:
     mounted = os.geteuid() == 0 and mount(disk)
     settings.var.mkdir()
     (settings.var / "rag").symlink_to(disk / "rag")  # where a backup looks
-    programs.check_ports(settings, programs.ALL)
+    programs.check_ports(settings, list(programs.SERVICES))
     try:
         with started_programs() as running:
             them = Programs(settings, running, disk, mounted)

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-import httpx
-
 from stack.errors import StepFailed
 from stack.faults.truth import Truth, Violation
-from stack.steps import content
+from stack.http_client import content
 
 RUN_SECONDS = 1_800.0
 POLL_SECONDS = 1.0
@@ -44,7 +42,7 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(work)
         yield
-        with suppress(StepFailed, httpx.TransportError):
+        with suppress(StepFailed):
             result.result()
 
 
@@ -69,7 +67,7 @@ def run_ends_well(truth: Truth[Any], choose: Random, kill: Callable[[], bool], w
     while time.monotonic() < deadline and state not in ("success", "failed"):
         killed = killed or kill()
         time.sleep(POLL_SECONDS)
-        with suppress(httpx.TransportError, StepFailed):  # it may be away for a while
+        with suppress(StepFailed):  # it may be away for a while
             state = truth.target.airflow().state(run_id)
     if state != "success":
         log = truth.target.airflow().failed_log(run_id)

@@ -11,8 +11,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 
-from stack import steps
 from stack.airflow_client import Airflow
+from stack.chapters import served_model
+from stack.errors import NoAnswer
+from stack.http_client import content
 
 SETTLE_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
@@ -155,8 +157,8 @@ class Truth(Generic[T]):
             excused = service in self._excused
         try:
             answer: httpx.Response = call()
-        except httpx.TransportError as error:
-            said = f"{service}: {type(error).__name__}"
+        except NoAnswer as error:
+            said = f"{service}: {error.kind}"
         else:
             if answer.is_success:
                 return answer
@@ -180,7 +182,7 @@ class Truth(Generic[T]):
         files = [("files", (document.name, document.text.encode()))]
         try:
             answer = self.rag.post("/documents", files=files)
-        except httpx.TransportError:
+        except NoAnswer:
             return
         if answer.is_success and answer.json()["documents"][0]["verdict"] in ("indexed", "unchanged"):
             time.sleep(self.target.follow_seconds)
@@ -193,7 +195,7 @@ class Truth(Generic[T]):
         self.unsure[document.name] = document
         try:
             answer = self.rag.delete(f"/documents/{listed[document.name]}")
-        except httpx.TransportError:
+        except NoAnswer:
             return
         if answer.is_success:
             time.sleep(self.target.follow_seconds)
@@ -201,20 +203,18 @@ class Truth(Generic[T]):
 
     def listed(self) -> list[dict[str, Any]]:
         """The documents as the service lists them."""
-        return list(
-            steps.content(self.rag.get("/documents", params={"collection": "default", "limit": 1000}))["documents"]
-        )
+        return list(content(self.rag.get("/documents", params={"collection": "default", "limit": 1000}))["documents"])
 
     def alias(self) -> str:
         """The version that the registry's alias names."""
         asked = {"name": self.model, "alias": "production"}
-        said = steps.content(self.mlflow.get("/api/2.0/mlflow/registered-models/alias", params=asked))
+        said = content(self.mlflow.get("/api/2.0/mlflow/registered-models/alias", params=asked))
         return str(said["model_version"]["version"])
 
     def move_alias(self, version: str) -> None:
         """Lets another version serve."""
         body = {"name": self.model, "alias": "production", "version": version}
-        steps.content(self.mlflow.post("/api/2.0/mlflow/registered-models/alias", json=body))
+        content(self.mlflow.post("/api/2.0/mlflow/registered-models/alias", json=body))
 
     # Whether it is all true.
 
@@ -237,14 +237,14 @@ class Truth(Generic[T]):
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             wanted = self.alias()
-            served = [steps.served_model(self.api) for _ in range(self.target.answers)]
+            served = [served_model(self.api) for _ in range(self.target.answers)]
             found = {one and one["version"] for one in served}
             if found == {wanted}:
                 break
             if time.monotonic() > deadline:
                 raise Violation(f"version {found} is served, the registry names {wanted}")
             time.sleep(0.2)
-        said = steps.content(self.api.post("/predict", json=self.row))["prediction"]
+        said = content(self.api.post("/predict", json=self.row))["prediction"]
         if said != self.versions.setdefault(wanted, said):
             raise Violation(f"version {wanted} predicts {said}, and before {self.versions[wanted]}")
 
@@ -269,7 +269,7 @@ class Truth(Generic[T]):
                 f"not listed: {sorted(set(self.documents) - listed)}; listed: {sorted(listed - set(self.documents))}"
             )
         for document in (*list(self.documents.values())[-3:], *list(self.deleted.values())[-2:]):
-            answer = steps.content(self.rag.post("/ask", json={"question": document.question}))
+            answer = content(self.rag.post("/ask", json={"question": document.question}))
             cited = {one["document"] for one in answer["citations"]}
             if (document.name in cited) != (document.name in self.documents):
                 raise Violation(f"{document.name}: deleted={document.name in self.deleted}, cited={sorted(cited)}")

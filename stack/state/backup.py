@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stack.compose import Compose
 from stack.env_file import with_env_file
-from stack.errors import StackError, StepFailed
+from stack.errors import StackError, StepFailed, guarded
 from stack.state import archive
 from stack.state.archive import Manifest
 from stack.state.folders import Member, Unusable, plain
@@ -110,19 +110,19 @@ def _put_secret(path: Path, content: bytes) -> None:
 def main(arguments: list[str]) -> int:
     """`backup` or `restore`, with the place in TO or FROM; 0, or 1 with what to do."""
     [task] = arguments
-    environment = with_env_file(os.environ, ROOT)
-    compose = Compose(ROOT, environment)
-    try:
+
+    def work() -> int:
+        environment = with_env_file(os.environ, ROOT)
+        compose = Compose(ROOT, environment)
         if task == "backup":
             backup(place_of(compose), ROOT, _path(environment.get("TO") or str(ROOT / "var" / "backups")))
         elif environment.get("FROM"):
             restore(compose, _path(environment["FROM"]))
         else:
             raise StepFailed("which backup?", "make restore FROM=var/backups/backup-….tar.gz")
-    except StackError as error:
-        print(f"{task}: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return guarded(work, task, "interrupted")
 
 
 def _path(text: str) -> Path:

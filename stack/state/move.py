@@ -16,7 +16,7 @@ from pathlib import Path
 from stack import secret_files
 from stack.compose import Compose, check_engine
 from stack.env_file import with_env_file
-from stack.errors import StackError, StepFailed
+from stack.errors import StepFailed, guarded
 from stack.state import archive
 from stack.state.backup import ROOT, backup
 from stack.state.places import FOLDERS, Containers
@@ -27,6 +27,7 @@ DATABASES = {
     "mlflow": ("mlflow/mlflow.db", ("runs", "registered_models")),
     "airflow": ("airflow/airflow.db", ("dag_run", "connection", "variable")),
 }
+AGAIN = "interrupted; the same command does what is left"
 STARTED = {"postgres", "redis", "mlflow", "airflow"}  # a killed move leaves them running
 _KEYS = "airflow/airflow.cfg"
 
@@ -107,12 +108,12 @@ def _run(production: Compose, name: str, work: Path, program: str, *arguments: s
 
 def main() -> int:
     """0, or 1 with what to do."""
-    try:
+
+    def work() -> int:
         move(Compose(ROOT, with_env_file(os.environ, ROOT)))
-    except StackError as error:
-        print(f"move: {error}\n  hint: {error.hint}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return guarded(work, "move", AGAIN)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stack import demo, operate, programs, run, steps
+from stack import demo, operate, programs, run
 from stack.errors import PortTaken, ProgramFailed
+from stack.report import Report
 from stack.settings import read_settings
 
 HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
@@ -29,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_each_trial_and_each_task_that_ended_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    report = steps.Report()
+    report = Report()
     trial = "2026-01-01T09:00:05.000000Z [info     ] 09:00:05 trial 2 of 10: xgboost, mae 0.5358 [airflow.task] loc=1\n"
     demo.follow((LOG + trial).splitlines(), report)
     assert [(step.name, step.seconds) for step in report.steps] == [("  check", 6.5)]
@@ -56,7 +57,7 @@ def test_a_taken_port_is_told_before_anything_starts(root: Path, ports: dict[str
         port = str(other.getsockname()[1])
         settings = read_settings(ports | {"RAG_PORT": port}, root)
         with pytest.raises(PortTaken, match=f"port {port}, where rag should listen"):
-            driver(settings, steps.Report())
+            driver(settings, Report())
     assert not (root / "var" / "log").exists()
 
 
@@ -80,7 +81,7 @@ def test_a_program_that_cannot_start_stops_the_demo(root: Path, ports: dict[str,
         folder.mkdir(parents=True)
         (folder / "python").write_text(f"#!/bin/sh\necho broken {name}\nexit 9\n")
         (folder / "python").chmod(0o755)
-    report = steps.Report()
+    report = Report()
     with pytest.raises(ProgramFailed, match="ended with code 9") as failure:
         demo.run_demo(read_settings(ports, root), report)
     assert failure.value.tail.startswith("broken")

@@ -8,9 +8,9 @@ import pytest
 
 from stack.airflow_client import Airflow
 from stack.errors import StepFailed
+from stack.http_client import client
 from stack.loop_data import KIND, TARGET, WINDOW_ROWS, Wines, features, labelled, write_table
 from stack.settings import ROOT
-from stack.steps import client
 from stack.traffic import SteadyTraffic, send_labelled
 
 TOKEN = {"POST /auth/token": (201, {"access_token": "abc"})}

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from stack import clients, operate, train
 from stack.airflow_client import Airflow
 from stack.compose import Compose
+from stack.containers import OVERVIEW
+from stack.errors import NoAnswer
 from stack.settings import ROOT, Settings, read_settings
 
 PS = '{"Service":"airflow","ID":"aaaaaaaaaaaa"}'
@@ -67,7 +68,7 @@ def airflow(json_server) -> tuple[str, list[tuple[str, str]]]:
 def containers(docker) -> Path:
     """The stack as containers, as far as `make` sees it; the log of the calls to the engine."""
     calls: Path = docker(
-        {"never ps": PS, "cat pipeline.yaml": "name: wine-quality", "never exec": "the-password", "compose exec": "{}"}
+        {"never ps": PS, "cat pipeline.yaml": "name: wine-quality", "stack.train": "{}", "never exec": "the-password"}
     )
     return calls
 
@@ -84,7 +85,10 @@ def test_trains_inside_the_container(containers: Path, root: Path, do: Do, capfd
     assert do("train", AIRFLOW_PORT="9000", TRIALS="3", DATA=str(root / "data" / "mine.csv")) == 0
     training, _, status = containers.read_text().splitlines()[-3:]
     conf = '{"trials": 3, "data": "data/mine.csv"}'
-    assert training == f"compose exec -T airflow python -m stack.train train_model {conf} http://127.0.0.1:9000"
+    assert (
+        training
+        == f"compose --ansi never exec -T airflow python -m stack.train train_model {conf} http://127.0.0.1:9000"
+    )
     assert status.endswith("scripts/pipeline.py status --config pipeline.yaml")  # the gate may have refused
     assert capfd.readouterr().out == "{}\n"
 
@@ -97,7 +101,7 @@ def test_a_training_of_containers_that_fails_is_an_error(docker, do: Do, capsys:
 
 def test_production_trains_on_a_worker_and_shows_the_proxys_page(docker, root: Path, do: Do) -> None:
     ps = "\n".join(f'{{"Service":"{name}","ID":"a"}}' for name in ("airflow", "airflow-worker", "proxy"))
-    calls = docker({"never ps": ps, "cat pipeline.yaml": "name: wine-quality", "compose exec": "{}"})
+    calls = docker({"never ps": ps, "cat pipeline.yaml": "name: wine-quality", "never exec": "{}"})
     assert do("train", SITE_NAME="wines.example.org", HTTPS_PORT="9443") == 0
     asked = calls.read_text()
     assert "exec -T airflow-worker cat pipeline.yaml" in asked
@@ -194,11 +198,11 @@ def test_airflow_that_stops_answering_is_reported(
     beside: None, airflow, do: Do, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def silent(*_: object) -> None:
-        raise httpx.ReadTimeout("timed out")
+        raise NoAnswer("GET http://127.0.0.1/api", "ReadTimeout")
 
     monkeypatch.setattr(Airflow, "follow", silent)
     assert do("train", AIRFLOW_PORT=airflow[0]) == 1
-    assert "Airflow stopped answering (ReadTimeout); a run may still be active" in capsys.readouterr().err
+    assert "GET http://127.0.0.1/api did not answer (ReadTimeout)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stops_at", ["last_runs", "__init__"])
@@ -206,7 +210,7 @@ def test_airflow_that_stops_answering_costs_status_its_own_lines(
     beside: None, json_server, do: Do, monkeypatch: pytest.MonkeyPatch, capsys, stops_at: str
 ) -> None:
     def silent(*_: object) -> None:
-        raise httpx.ReadTimeout("timed out")
+        raise NoAnswer("GET http://127.0.0.1/api", "ReadTimeout")
 
     port = json_server(
         {" ".join(call): answer for call, answer in ANSWERS.items()}
@@ -214,7 +218,7 @@ def test_airflow_that_stops_answering_costs_status_its_own_lines(
     ).rpartition(":")[2]
     monkeypatch.setattr(Airflow, stops_at, silent)
     assert do("status", API_PORT=port, AIRFLOW_PORT=port) == 0
-    assert "Airflow does not answer: Airflow" in capsys.readouterr().out
+    assert "Airflow does not answer: GET http://127.0.0.1/api did not answer (ReadTimeout)" in capsys.readouterr().out
 
 
 def test_inside_a_container_airflow_that_does_not_answer_is_a_sentence(
@@ -226,7 +230,7 @@ def test_inside_a_container_airflow_that_does_not_answer_is_a_sentence(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(tmp_path / "passwords.json"),
     }
     assert train.main(["last-runs"], environment) == 1
-    assert capsys.readouterr().err.startswith("Airflow stopped answering (ConnectError)")
+    assert capsys.readouterr().err.startswith("POST http://127.0.0.1:9/auth/token did not answer (ConnectError)")
 
 
 @pytest.mark.usefixtures("containers")
@@ -246,7 +250,7 @@ def test_nothing_runs_and_nothing_answers(do: Do, root: Path, docker, capsys: py
     (root / "var" / "airflow" / "passwords.json").write_text('{"admin": "one-of-here"}')
     assert do("train", AIRFLOW_PORT="9") == 1
     said = capsys.readouterr().err
-    assert "Airflow does not answer at http://127.0.0.1:9 (ConnectError)" in said
+    assert "http://127.0.0.1:9/auth/token did not answer (ConnectError)" in said
     assert "`make run` in another terminal" in said
 
 
@@ -262,10 +266,8 @@ def test_prints_the_password_of_make_run(beside: None, do: Do, capsys: pytest.Ca
 
 def test_scripts_run_in_the_container(containers: Path, do: Do, capfd: pytest.CaptureFixture[str]) -> None:
     assert do("rollback", "--to", "3") == 0
-    wanted = (
-        "compose exec -T airflow /opt/training/bin/python scripts/pipeline.py rollback --config pipeline.yaml --to 3"
-    )
-    assert containers.read_text().splitlines()[-1] == wanted
+    wanted = "exec -T airflow /opt/training/bin/python scripts/pipeline.py rollback --config pipeline.yaml --to 3"
+    assert containers.read_text().splitlines()[-1] == f"compose --ansi never {wanted}"
     assert capfd.readouterr().out == ""
 
 
@@ -346,7 +348,7 @@ def test_what_is_asked_inside_the_container_sends_the_services_key(json_server, 
     asked: list[tuple[str, str]] = []
     port = json_server({"GET /overview": (200, {"tiles": []})}, asked).rpartition(":")[2]
     environment = {"API_PORT": port, "API_KEY_FILE": str(tmp_path / "keys")}
-    done = subprocess.run([sys.executable, "-c", operate.OVERVIEW], env=environment, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", OVERVIEW], env=environment, capture_output=True, check=True)
     assert json.loads(done.stdout) == {"tiles": []}
 
 
@@ -355,7 +357,7 @@ def test_status_of_one_pipeline_and_without_the_service_comes_from_the_tracking_
 ) -> None:
     assert do("status", API_PORT="9") == 3
     said = capfd.readouterr().err
-    assert "the prediction service does not answer (ConnectError)" in said
+    assert "http://127.0.0.1:9/overview did not answer (ConnectError)" in said
     assert f"scripts/pipeline.py status --config {root}/pipeline.yaml --name wine-quality --all" in said
     assert do("status", API_PORT="9", CONFIG=str(root / "pipeline.yaml")) == 3
     assert "--all" not in capfd.readouterr().err

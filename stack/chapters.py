@@ -1,95 +1,94 @@
-"""What a user does with the running stack, over HTTP: predict, give documents, ask. Each step says what came of it."""
+"""What users do with the running stack, over HTTP, as processes or as containers. Each chapter says what came of it."""
 
-import ssl
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
-from rich.table import Table
 
+from stack import clients
+from stack.airflow_client import DAG, Airflow
+from stack.beside import Processes
+from stack.containers import Containers
 from stack.errors import StepFailed
+from stack.http_client import content
+from stack.report import Report
 
 QUESTION = "What does a corked wine smell of?"
+RUN_SECONDS = 3600.0
+SERVED_SECONDS = 300.0
 
 
-@dataclass
-class Step:
-    """One row of the table; `result` is set by the step itself."""
+class Story:
+    """One pass over a running stack. Every method is one chapter, and raises StackError when it does not end well."""
 
-    name: str
-    seconds: float = 0.0
-    result: str = ""
+    def __init__(self, stack: Processes | Containers, report: Report) -> None:
+        self.stack, self.settings, self.report = stack, stack.settings, report
+
+    def client(self, service: str) -> httpx.Client:
+        """A client of api, rag or mlflow, as users have it."""
+        return clients.service(self.settings, self.stack.compose, service)
+
+    @cached_property
+    def api(self) -> httpx.Client:
+        return self.client("api")
+
+    @property
+    def airflow(self) -> Airflow:
+        """Signed in now: a password lasts longer than a token."""
+        return clients.sign_in(self.settings, self.stack.compose)
+
+    def train(self, name: str = "train", conf: Mapping[str, object] | None = None) -> str:
+        """Triggers the DAG as the page's button does, and follows it. Gives the run's id."""
+        with self.report.step(name) as step:
+            run_id = self.airflow.trigger(conf or {})
+            self.follow(run_id)
+            step.result = f"{run_id}; {self.airflow.waited(run_id):.0f} s from queued to end"
+        return run_id
+
+    def follow(self, run_id: str, dag: str = DAG) -> None:
+        """Follows a run to its success, and reports its tasks."""
+        tell = self.report.add
+        self.airflow.follow(run_id, RUN_SECONDS, lambda task: tell(f"  {task.name}", task.seconds, task.state), dag)
+
+    def predict(self, name: str = "POST /predict", seconds: float = SERVED_SECONDS) -> dict[str, Any]:
+        """One prediction by the promoted model, served within `seconds`, and why it was promoted; gives what `/model`
+        says."""
+        with self.report.step("served model") as step:
+            model = wait_for_model(self.api, seconds)
+            step.result = describe_model(model)
+        with self.report.step(name) as step:
+            step.result = describe_prediction(predict(self.api, model))
+        with self.report.step("GET /history") as step:
+            step.result = last_decision(self.api, model)
+        return model
+
+    def give_documents(self, paths: Sequence[Path]) -> None:
+        """Uploads files."""
+        with self.client("rag") as rag, self.report.step("POST /documents") as step:
+            step.result = give_documents(rag, paths)
+
+    def ask(self, name: str = "POST /ask", question: str = QUESTION, quoted: str = "") -> None:
+        """Asks one question, which a quote with the words `quoted` answers."""
+        with self.client("rag") as rag, self.report.step(name) as step:
+            answer = ask(rag, question)
+            quote = answer["citations"][0]["quote"]
+            if quoted not in quote:
+                raise StepFailed(f"the quote is not from the document: {quote!r}", "see the log of rag")
+            step.result = f"{question} — {describe_answer(answer)}"
 
 
-@dataclass
-class Report:
-    """The steps so far, printed one by one as they end, and as a table at the end."""
-
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    steps: list[Step] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
-        """Times what happens inside. A step that raises is reported as failed, and the error goes on."""
-        step = Step(name)
-        self.steps.append(step)
-        start = time.monotonic()
-        try:
-            yield step
-        except BaseException:  # Ctrl-C too: whatever ends a step, its line says so, and it goes on upwards
-            step.result = "failed"
-            raise
-        finally:
-            step.seconds = time.monotonic() - start
-            self.print_step(step)
-
-    def add(self, name: str, seconds: float, result: str) -> None:
-        """A step that was timed elsewhere."""
-        self.steps.append(Step(name, seconds, result))
-        self.print_step(self.steps[-1])
-
-    def say(self, line: str) -> None:
-        """A line about the step that is under way."""
-        self.console.print(line, markup=False)
-
-    def print_step(self, step: Step) -> None:
-        """One line, as soon as it is known."""
-        self.say(f"{step.name:<24} {step.seconds:7.1f} s   {step.result}")
-
-    def print_table(self, title: str) -> None:
-        """All steps with their times and results."""
-        table = Table(title=title, title_justify="left")
-        table.add_column("step")
-        table.add_column("seconds", justify="right")
-        table.add_column("result", overflow="fold")
-        for step in self.steps:
-            table.add_row(step.name, f"{step.seconds:.1f}", step.result)
-        self.console.print(table, markup=False)
-
-
-def client(base_url: str, trust: ssl.SSLContext | bool = True) -> httpx.Client:
-    """An HTTP client for a program on this machine: proxies of the environment do not apply."""
-    return httpx.Client(base_url=base_url, timeout=120, trust_env=False, verify=trust)
-
-
-def content(answer: httpx.Response) -> Any:
-    """The answer's JSON. Raises StepFailed with the service's own words when it is an error."""
-    if answer.is_success:
-        return answer.json()
-    try:
-        problem = answer.json()
-        said = f"{problem.get('title')}: {problem.get('detail')}"
-        hint = str(problem.get("hint") or "")
-    except (ValueError, AttributeError):
-        said, hint = answer.text[:500], ""
-    request = answer.request
-    raise StepFailed(f"{request.method} {request.url.path} answered {answer.status_code}, {said}", hint)
+def wait_for_model(api: httpx.Client, seconds: float = SERVED_SECONDS) -> dict[str, Any]:
+    """What `/model` says once a model is served. Raises StepFailed when none is after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (model := served_model(api)) is None:
+        if time.monotonic() >= deadline:
+            raise nothing_served(api)
+        time.sleep(0.5)
+    return model
 
 
 def served_model(api: httpx.Client, name: str | None = None) -> dict[str, Any] | None:
@@ -152,7 +151,7 @@ def nothing_served(api: httpx.Client) -> StepFailed:
     return StepFailed("no model is served after the DAG's success", "see var/log/api.log")
 
 
-def give_documents(rag: httpx.Client, paths: list[Path]) -> str:
+def give_documents(rag: httpx.Client, paths: Sequence[Path]) -> str:
     """Uploads `paths`; gives the verdicts counted. Raises StepFailed when one failed or there is none."""
     files = [("files", (path.name, path.read_bytes())) for path in paths]
     documents = content(rag.post("/documents", files=files))["documents"]
