@@ -14,7 +14,7 @@ export COMPOSE_FILE := docker-compose.yml:docker-compose.production.yml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback embed sign rotate-key password logs data bench platforms lock
+.PHONY: help setup setup-tests keys doctor demo run test check secrets up down backup restore move e2e loop faults train status history rollback ask ingest embed sign rotate-key password logs data bench platforms lock
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -101,9 +101,15 @@ sign:  ## sign a version that you vouch for, trained before there were signature
 rotate-key:  ## sign models with a new key from now on; [RETIRE=KEY] makes an old key invalid
 	@$(OPERATE) keys $(if $(RETIRE),retire "$(RETIRE)",rotate)
 
+ask:  ## ask the documents  QUESTION="What does a corked wine smell of?" [COLLECTION=]
+	@$(OPERATE) ask
+
+ingest:  ## a file or a folder of files into the documents  FROM= [COLLECTION=]
+	@$(OPERATE) ingest
+
 embed:  ## (processes) a large folder or s3://bucket/prefix into the documents, on Spark  FROM= [COLLECTION= MASTER=]
 	@$(PYTHON) -m stack.setup bulk
-	@$(DRIVE) stack.operate embed "$(FROM)" $(if $(COLLECTION),--collection "$(COLLECTION)") $(if $(MASTER),--master "$(MASTER)")
+	@$(DRIVE) stack.operate embed
 
 password:  ## Airflow's password; the user is admin
 	@$(OPERATE) password

@@ -6,7 +6,6 @@ from typing import Any
 from stack import programs
 from stack.airflow_client import Airflow
 from stack.clients import password, service, sign_in
-from stack.errors import StepFailed
 from stack.http_client import content
 from stack.settings import Settings
 from stack.train import followed
@@ -54,10 +53,9 @@ class Processes:
             command, cwd=settings.root, env=environment, check=False, stdout=subprocess.PIPE, text=True
         )
 
-    def embed(self, options: list[str]) -> int:
-        """Adds documents in bulk; the exit code. Raises StepFailed."""
-        if not options[:1] or not options[0]:
-            raise StepFailed("FROM= is missing: which documents?", "make embed FROM=folder, or FROM=s3://bucket/prefix")
-        command = [self.settings.python("rag"), "-m", "rag_service", "embed", *options]
-        environment = programs.embedding(self.settings)
-        return subprocess.run(command, cwd=self.settings.root, env=environment, check=False).returncode
+    def documents(self, command: str, given: str, options: list[str]) -> int:
+        """Runs `rag_service ask` or `ingest`, or `embed`, which needs no running service; its exit code."""
+        settings, where = self.settings, [] if command == "embed" else ["--url", self.settings.url("rag")]
+        program = [settings.python("rag"), "-m", "rag_service", command, given, *options, *where]
+        environment = programs.embedding(settings) if command == "embed" else programs.rag(settings).environment
+        return subprocess.run(program, cwd=settings.root, env=environment, check=False).returncode

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stack.compose import Compose, check_engine
@@ -82,13 +83,26 @@ class Containers:
         runs: list[dict[str, Any]] = json.loads(self.compose.run("exec", "-T", "airflow", *command))
         return runs
 
-    def embed(self, _: list[str]) -> int:
-        """Raises StepFailed."""
+    def documents(self, command: str, given: str, options: list[str]) -> int:
+        """Runs `rag_service ask` or `ingest`; its exit code. Raises StepFailed for `embed`, whose service has its own
+        command."""
+        asked = ["python", "-m", "rag_service", command]
+        if command == "ask":
+            return self._exec("rag", [*asked, given, *options, "--url", "http://127.0.0.1:8001"]).returncode
+        if command == "ingest":
+            path = Path(given).expanduser().resolve()
+            once = ["run", "--rm", "--no-deps", "-T", "--volume", f"{path}:/documents/{path.name}:ro", "rag"]
+            return self._run(
+                [*once, *asked, f"/documents/{path.name}", *options, "--url", "http://rag:8001"]
+            ).returncode
         hint = "docker compose run --rm rag-embed documents --collection NAME (rag/docs/how-to/bulk.md)"
         raise StepFailed("`make embed` is for `make run`, but the documents are in containers", hint)
 
     def _exec(self, service: str, command: list[str], output: int | None = None) -> Done:
-        asked = ["docker", *self.compose.command("exec", "-T", service, *command)]
+        return self._run(["exec", "-T", service, *command], output)
+
+    def _run(self, command: list[str], output: int | None = None) -> Done:
+        asked = ["docker", *self.compose.command(*command)]
         environment = dict(self.compose.environment)
         return subprocess.run(asked, cwd=self.settings.root, env=environment, check=False, stdout=output, text=True)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stack import status
@@ -18,6 +19,12 @@ from stack.settings import Settings, read_settings
 if TYPE_CHECKING:
     from stack.beside import Processes
 
+# What is done with documents, and the variable that says what with.
+DOCUMENTS = {
+    "ask": ("QUESTION", 'make ask QUESTION="What does a corked wine smell of?"'),
+    "ingest": ("FROM", "make ingest FROM=folder"),
+    "embed": ("FROM", "make embed FROM=folder, or FROM=s3://bucket/prefix"),
+}
 SCRIPTS = ("status", "history", "rollback", "sign", "keys")
 
 
@@ -45,6 +52,18 @@ def configuration(settings: Settings) -> dict[str, object]:
     return {"trials": int(trials)}
 
 
+def documents(settings: Settings, task: str) -> tuple[str, list[str]]:
+    """The question or the folder, and the options. Raises StepFailed where there is none."""
+    environment, (variable, example) = settings.environment, DOCUMENTS[task]
+    given = environment.get(variable, "")
+    if not given.strip():
+        raise StepFailed(f"{variable}= is missing", example)
+    if task == "ingest" and not Path(given).expanduser().exists():
+        raise StepFailed(f"{variable}={given}: there is no such file or folder", example)
+    options = {"--collection": environment.get("COLLECTION"), "--master": task == "embed" and environment.get("MASTER")}
+    return given, [text for name, value in options.items() if value for text in (name, value)]
+
+
 def operate(settings: Settings, task: str, options: list[str]) -> int:
     """Does `task`; returns its exit code. Raises StackError."""
     stack = found(settings)
@@ -58,8 +77,8 @@ def operate(settings: Settings, task: str, options: list[str]) -> int:
         options = ["--all", *options]
     if task in SCRIPTS:
         return stack.script(task, *options).returncode
-    if task == "embed":
-        return stack.embed(options)
+    if task in DOCUMENTS:
+        return stack.documents(task, *documents(settings, task))
     if task == "password":
         print(stack.password())
     else:

@@ -373,8 +373,31 @@ def test_documents_are_embedded_by_the_services_environment(
     (root / "var").mkdir(exist_ok=True)
     (root / "var" / "java_home").write_text("/java\n")
 
-    assert do("embed", "s3://docs", "--collection", "towns", AWS_PROFILE="me") == 1
-    said = capfd.readouterr().out
-    assert said == f"{root}/var/rag /java me rag -m rag_service embed s3://docs --collection towns\n"
-    assert do("embed", "") == 1
+    given = {"AWS_PROFILE": "me", "FROM": "s3://docs", "COLLECTION": "towns", "MASTER": "local[2]"}
+    assert do("embed", **given) == 1
+    asked = "rag -m rag_service embed s3://docs --collection towns --master local[2]\n"
+    assert capfd.readouterr().out == f"{root}/var/rag /java me {asked}"
+    assert do("embed") == 1
     assert "make embed FROM=folder" in capfd.readouterr().err
+    assert do("ask", QUESTION="Why?", COLLECTION="towns", RAG_PORT="9") == 1
+    asked = "rag -m rag_service ask Why? --collection towns --url http://127.0.0.1:9\n"
+    assert capfd.readouterr().out == f"{root}/var/rag   {asked}"
+
+
+def test_containers_are_asked_inside_and_see_a_folder_for_as_long_as_it_is_read(
+    docker, root: Path, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls = docker({"never ps": PS, "rag_service": "answered"})
+    assert do("ask", QUESTION="Why?") == 0
+    assert capfd.readouterr().out == "answered\n"
+    assert calls.read_text().endswith("exec -T rag python -m rag_service ask Why? --url http://127.0.0.1:8001\n")
+    assert do("ingest", FROM=str(root / "data"), COLLECTION="towns") == 0
+    once = f"run --rm --no-deps -T --volume {root}/data:/documents/data:ro rag"
+    asked = "python -m rag_service ingest /documents/data --collection towns --url http://rag:8001"
+    assert calls.read_text().endswith(f"{once} {asked}\n")
+    assert do("ingest", FROM=str(root / "nowhere")) == 1
+    assert "nowhere: there is no such file or folder" in capfd.readouterr().err
+    assert do("ask", QUESTION=" ") == 1
+    assert "make ask QUESTION=" in capfd.readouterr().err
+    assert do("embed", FROM="s3://docs") == 1
+    assert "docker compose run --rm rag-embed" in capfd.readouterr().err
