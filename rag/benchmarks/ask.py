@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def _peer(name: str, given: Material, options: argparse.Namespace) -> Measured:
-    embedder = embedder_folder(None, "", Path("nowhere"), 1).path
+    embedder = embedder_folder(None, Path("nowhere"), 1).path
     variables = {
         "EMBEDDER": str(embedder),
         "GENERATOR": str((options.cache / "generator").resolve()),

@@ -47,7 +47,7 @@ def make_documents(folder: Path, count: int, seed: int = 7) -> None:
 
 
 def make_embedder(folder: Path) -> None:
-    real = embedder_folder(None, "", HERE, 1).path
+    real = embedder_folder(None, HERE, 1).path
     shutil.copy(real / "tokenizer.json", Path(folder.mkdir() or folder))
     torch.manual_seed(7)
     sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}

@@ -29,7 +29,6 @@ from benchmarks.measured import loaded, options
 from rag_service.evaluation.questions import read_squad
 from rag_service.language import paragraphs, sentences, terms_of
 from rag_service.search.maxsim import signs
-from rag_service.settings import Settings
 from rag_service.store.faiss_index import LISTS, PROBES, Index
 from rag_service.store.protocol import Edition, Named, Passages, Store, Stored, View
 from rag_service.store.sqlite import SqliteStore
@@ -79,7 +78,7 @@ def fill(store: Store, real: Real, count: int) -> None:
         blocks = tuple(Block("paragraph", span.start, span.end) for span in spans)
         terms = [terms_of(text) for text in texts]
         passages = Passages(spans, real.multiplied(many, number), packed, terms)
-        edition = Edition(real.identity, (None, Settings.model_fields["embedder_revision"].default), 160, 32)
+        edition = Edition(real.identity, (None, ""), 160, 32)
         store.put("default", Named(name, name, len(whole), Extracted(whole, blocks)), edition, passages)
 
 

@@ -55,7 +55,7 @@ class OtherEmbedder(NotReady):
         super().__init__(
             f"The store's vectors were made by {stored}, but the embedder is now {current}. They cannot be compared.",
             "Run `python -m rag_service reindex`, or POST /reindex, to make the vectors again from the stored text. "
-            "Or set RAG_EMBEDDER (and RAG_EMBEDDER_REVISION) back.",
+            "Or set RAG_EMBEDDER back.",
         )
 
 
@@ -297,6 +297,11 @@ class ModelUnavailable(_Worded):
     status, title = 503, "A model is missing"
     words = "The model {0} is not on this machine, and its hub cannot provide it ({1})."
     advice = "Set {2} to a folder with the model, or connect this machine to the hub once; after that it works offline."
+
+
+class ModelUnpinned(ModelUnavailable):
+    words = "There is no folder {0}, and as a name on the model hub it lacks the commit."
+    advice = "Set {1}={0}@COMMIT, with the commit that the model's page on the hub shows."
 
 
 class UnfitModel(_Worded):

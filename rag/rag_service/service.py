@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rag_service.answering.answerer import Answerer
@@ -17,6 +18,7 @@ from rag_service.indexing.reindex import reindex
 from rag_service.indexing.uploads import UploadWorker
 from rag_service.indexing.watch import Watcher
 from rag_service.models.engines import ChatGenerator, Embedder, Generator
+from rag_service.models.find import DEFAULT_EMBEDDER, pinned
 from rag_service.models.load import load_embedder, load_generator
 from rag_service.reading import Limits
 from rag_service.search.retriever import Retriever
@@ -229,7 +231,7 @@ class Service:
 
     def _wanted(self, embedder: Embedder) -> Edition:
         settings = self.settings
-        found = (settings.embedder, settings.embedder_revision)
+        found = pinned(settings.embedder or DEFAULT_EMBEDDER)
         return Edition(embedder.identity, found, settings.chunk_tokens, settings.overlap_tokens)
 
     def _why_reindex(self, stored: Edition | None, embedder: Embedder) -> str | None:
@@ -268,10 +270,11 @@ class Service:
 
     def _stored_embedder(self, stored: Edition, refused: OtherEmbedder) -> Embedder:
         """The embedder that made the stored vectors. Raises `refused` if it no longer exists."""
-        name, revision = stored.found
+        name, commit = stored.found
         by = stored.embedder.partition(":")[0]
         how = {"engine": "torch"} if by == "torch" else {"engine": "ctranslate2", "compute": by}
-        before = {"embedder": name, "embedder_revision": revision, **how}
+        name = name or DEFAULT_EMBEDDER
+        before = {"embedder": f"{name}@{commit}" if commit and not Path(name).is_dir() else name, **how}
         try:
             embedder = load_embedder(self.settings.model_copy(update=before))
         except (RagError, OSError, ValueError):

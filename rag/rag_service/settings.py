@@ -34,12 +34,10 @@ class Settings(BaseSettings):
     search: Literal["memory", "store"] = "memory"  # where vectors are compared
     watch: str | None = None
 
-    # Both are a folder, or a name on the hub with the commit that was tried. The generator may also be `none`: quotes
-    # only, or `openai`: a server that speaks OpenAI's chat completions.
+    # Both are a folder, or NAME@COMMIT on the hub. The generator may also be `none`: quotes only, or `openai`: a server
+    # that speaks OpenAI's chat completions.
     embedder: str | None = None
-    embedder_revision: str = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     generator: str = "google/flan-t5-small"
-    generator_revision: str = "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"
 
     llm_base_url: str | None = None
     llm_model: str | None = None

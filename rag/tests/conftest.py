@@ -58,7 +58,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def embedder(models_dir: Path) -> BertEmbedder:
-    return BertEmbedder(embedder_folder(None, "x", Path("nowhere"), 1), models_dir, "int8")
+    return BertEmbedder(embedder_folder(None, Path("nowhere"), 1), models_dir, "int8")
 
 
 @pytest.fixture(scope="session")

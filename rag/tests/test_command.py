@@ -24,7 +24,7 @@ import uvicorn
 from rag_service import service
 from rag_service.__main__ import bound, main
 from rag_service.app import create_app
-from rag_service.errors import BadSettings, ModelUnavailable, PortTaken
+from rag_service.errors import BadSettings, ModelUnavailable, ModelUnpinned, PortTaken
 from rag_service.http.connection import DrainingServer, server_config
 from rag_service.models.find import DEFAULT_EMBEDDER, embedder_folder, find_folder
 from rag_service.models.load import load_embedder
@@ -237,13 +237,19 @@ def test_a_hub_that_is_away_is_given_up_quickly_and_the_package_steps_in(
 ) -> None:
     begun = time.monotonic()
     with pytest.raises(ModelUnavailable, match="google/flan-t5-small") as caught:
-        find_folder("google/flan-t5-small", "0" * 40, tmp_path, 2, "RAG_GENERATOR")
+        find_folder("google/flan-t5-small", tmp_path, 2, "RAG_GENERATOR")
     assert "RAG_GENERATOR" in caught.value.hint
-    assert embedder_folder(DEFAULT_EMBEDDER, "0" * 40, tmp_path, 2).origin == "package"
+    assert embedder_folder(DEFAULT_EMBEDDER, tmp_path, 2).origin == "package"
     assert time.monotonic() - begun < 20
     assert "installed package" in caplog.text
     with pytest.raises(ModelUnavailable):
-        embedder_folder("not a/valid/name", "0" * 40, tmp_path, 2)
+        embedder_folder(f"not a/valid/name@{'0' * 40}", tmp_path, 2)
+
+
+def test_a_name_on_the_hub_without_its_commit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnpinned, match="There is no folder an/model") as caught:
+        find_folder("an/model", tmp_path, 2, "RAG_GENERATOR")
+    assert caught.value.hint.startswith("Set RAG_GENERATOR=an/model@COMMIT")
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -284,7 +290,7 @@ class Hub(BaseHTTPRequestHandler):
 def test_a_model_is_fetched_once_at_its_revision_and_never_as_a_pickle(tmp_path: Path) -> None:
     fetch = (
         "import sys; from pathlib import Path; from rag_service.models.find import find_folder\n"
-        "print(find_folder('an/model', 'c' * 40, Path(sys.argv[1]), 5, 'X').path)"
+        "print(find_folder('an/model@' + 'c' * 40, Path(sys.argv[1]), 5, 'X').path)"
     )
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
         threading.Thread(target=hub.serve_forever, daemon=True).start()

@@ -29,7 +29,7 @@ DOCUMENTS = Path(__file__).parents[1] / "documents"
 
 @pytest.fixture(scope="module")
 def reference() -> SentenceTransformer:
-    return SentenceTransformer(str(embedder_folder(None, "x", Path("nowhere"), 1).path), device="cpu")
+    return SentenceTransformer(str(embedder_folder(None, Path("nowhere"), 1).path), device="cpu")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def cosines(left: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
 def test_in_float32_the_embedder_gives_what_sentence_transformers_gives(
     reference: SentenceTransformer, models_dir: Path
 ) -> None:
-    embedder = BertEmbedder(embedder_folder(None, "x", Path("nowhere"), 1), models_dir, "float32")
+    embedder = BertEmbedder(embedder_folder(None, Path("nowhere"), 1), models_dir, "float32")
 
     encoded = embedder.encode_passages(TEXTS)
 
@@ -201,7 +201,7 @@ def test_a_model_without_a_tokenizer_is_refused(tiny: ModelFolder, tmp_path: Pat
 @pytest.fixture
 def copied(tmp_path: Path) -> ModelFolder:
     """The real embedder's folder, whose small files a test may replace."""
-    source = embedder_folder(None, "x", Path("nowhere"), 1).path
+    source = embedder_folder(None, Path("nowhere"), 1).path
     target = tmp_path / "model"
     shutil.copytree(source, target, copy_function=lambda one, other: Path(other).symlink_to(one))
     return ModelFolder(target, "copied", "folder")

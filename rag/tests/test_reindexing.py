@@ -105,7 +105,7 @@ def test_a_reindexing_that_was_killed_goes_on_where_it_was(store: Store) -> None
 @pytest.fixture(scope="module")
 def other_embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same weights with a line more in the tokenizer's file: another identity."""
-    original = embedder_folder(None, "x", Path("nowhere"), 1).path
+    original = embedder_folder(None, Path("nowhere"), 1).path
     folder = tmp_path_factory.mktemp("embedder") / "other"
     shutil.copytree(original, folder, copy_function=lambda source, target: Path(target).symlink_to(source))
     tokenizer = folder / "tokenizer.json"

@@ -353,6 +353,17 @@ def test_alive_but_not_ready_without_an_embedder(settings: Settings) -> None:
         assert "rag_ready 0.0" in client.get("/metrics").text
 
 
+@pytest.mark.parametrize("query", ["", "?background=true"])
+def test_two_files_of_one_name_in_one_request_are_refused_before_anything_is_stored(
+    client: TestClient, query: str
+) -> None:
+    files = [("files", (name, WINE)) for name in ("a/notes.md", "b/notes.md", "b/notes.md")]
+    refused = client.post(f"/documents{query}", files=files)
+    assert refused.status_code == 422
+    assert "come more than once" in refused.text
+    assert client.get("/documents").json()["documents"] == []
+
+
 def test_metadata_of_an_unchanged_file_are_changed_without_reading_it_again(
     filled: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

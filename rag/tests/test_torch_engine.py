@@ -53,11 +53,11 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="module")
 def minilm() -> TorchEmbedder:
-    return TorchEmbedder(embedder_folder(None, "x", Path("nowhere"), 1))
+    return TorchEmbedder(embedder_folder(None, Path("nowhere"), 1))
 
 
 def test_the_default_embedder_gives_the_same_on_both_engines(minilm: TorchEmbedder, models_dir: Path) -> None:
-    other = BertEmbedder(embedder_folder(None, "x", Path("nowhere"), 1), models_dir, "float32")
+    other = BertEmbedder(embedder_folder(None, Path("nowhere"), 1), models_dir, "float32")
     texts = [*TEXTS, "wine " * 300]
 
     mine, theirs = minilm.encode_passages(texts), other.encode_passages(texts)

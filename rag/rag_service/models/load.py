@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def load_embedder(settings: Settings, workers: int = WORKERS) -> Embedder:
     """The embedder of the settings; with CTranslate2, `workers` batches are worked on side by side. Raises
     ModelUnavailable, UnfitModel, EngineMissing."""
-    folder = embedder_folder(settings.embedder, settings.embedder_revision, settings.models_dir, settings.hub_seconds)
+    folder = embedder_folder(settings.embedder, settings.models_dir, settings.hub_seconds)
     log.info("embedder: %s (%s)", folder.name, folder.origin)
     if settings.engine == "torch":
         found: Embedder = _torch_engine().TorchEmbedder(folder)
@@ -36,13 +36,7 @@ def load_generator(settings: Settings) -> tuple[Generator | ChatGenerator | None
         log.info("generator: none, as set; answers are quotations")
         return None, "RAG_GENERATOR is none."
     try:
-        folder = find_folder(
-            settings.generator,
-            settings.generator_revision,
-            settings.models_dir,
-            settings.hub_seconds,
-            "RAG_GENERATOR",
-        )
+        folder = find_folder(settings.generator, settings.models_dir, settings.hub_seconds, "RAG_GENERATOR")
         generator = _generator(folder, settings)
     except (ModelUnavailable, UnfitModel, EngineMissing) as error:
         log.warning("generator: none; answers are quotations. %s %s", error.detail, error.hint)
