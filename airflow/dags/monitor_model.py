@@ -39,7 +39,9 @@ def describe(request: Asset, context: Context, answer: Any) -> None:
 for pipeline in pipelines():
     request = pipeline.asset("training-request")
     with DAG(
-        **pipeline.settings("monitor_model", {"dry_run": DRY_RUN}),
+        **pipeline.settings(
+            "monitor_model", "Measure the live traffic, and request training if needed", {"dry_run": DRY_RUN}
+        ),
         schedule=None if SCHEDULE == "none" else SCHEDULE,
         doc_md=ABOUT,
     ):

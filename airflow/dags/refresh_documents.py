@@ -119,6 +119,7 @@ def promote() -> None:
         "execution_timeout": timedelta(hours=2),
         "on_failure_callback": task_failed,
     },
+    description="Read the documents again, and use them if the answers are good",
     tags=["documents"],
     doc_md=ABOUT,
     params={

@@ -60,5 +60,5 @@ FIELDS = {
 
 
 for pipeline in pipelines():
-    with DAG(**pipeline.settings("score_table", FIELDS), schedule=None, doc_md=ABOUT):
+    with DAG(**pipeline.settings("score_table", "Predict every row of a table", FIELDS), schedule=None, doc_md=ABOUT):
         command("score", SCORE, VARIABLES, execution_timeout=timedelta(hours=12))

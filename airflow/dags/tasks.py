@@ -39,7 +39,7 @@ class Pipeline:
     config: str
     name: str | None = None
 
-    def settings(self, usual: str, fields: Mapping[str, Param]) -> dict[str, Any]:
+    def settings(self, usual: str, description: str, fields: Mapping[str, Param]) -> dict[str, Any]:
         """The arguments that all DAGs share. The caller makes the `DAG`: Airflow shows its file as the DAG's source.
 
         `train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file.
@@ -47,6 +47,7 @@ class Pipeline:
         file = Param(self.config, type="string", minLength=1, maxLength=500, title="Pipeline file")
         return {
             "dag_id": f"{usual.partition('_')[0]}_{self.name}" if self.name else usual,
+            "description": f"{description} ({self.config})",  # in the list of DAGs
             "start_date": datetime(2026, 1, 1, tzinfo=UTC),
             "catchup": False,
             "max_active_runs": 1,

@@ -55,7 +55,11 @@ FIELDS = {
 
 
 for pipeline in pipelines():
-    with DAG(**pipeline.settings("train_model", FIELDS), schedule=[pipeline.asset("training-request")], doc_md=ABOUT):
+    with DAG(
+        **pipeline.settings("train_model", "Train a model on a table, and serve it if it is better", FIELDS),
+        schedule=[pipeline.asset("training-request")],
+        doc_md=ABOUT,
+    ):
         check = command("check", f"{PYTHON} check {OPTIONS}")
         train = command("train", f"{SPARK_SUBMIT} train {OPTIONS}", execution_timeout=timedelta(hours=2))
         promote = command("promote", f"{PYTHON} promote {OPTIONS} --skip")

@@ -84,6 +84,12 @@ def more(airflow_home: Path):
     folder.rmdir()
 
 
+def test_the_list_of_dags_says_what_each_does_and_for_which_file(more) -> None:
+    assert more["train_model"].description.endswith("serve it if it is better (pipeline.yaml)")
+    assert more["score_house-prices"].description == "Predict every row of a table (pipelines/houses.yaml)"
+    assert all(dag.description for dag in more.values())
+
+
 def test_every_file_has_its_three_dags_and_the_projects_own_keeps_its_names(more) -> None:
     usual = {"train_model", "monitor_model", "score_table", "refresh_documents"}
     names = {"more", "broken", "house-prices", "model-2"}
