@@ -108,6 +108,13 @@ def test_a_run_leaves_what_a_person_looks_for(once: Trained, tmp_path: Path) -> 
     for page in (Path(written).read_text(), version.description):
         assert page.startswith("Predicts **y** from 3 features (regression)")
     assert "## Gate verdict\n\n**promoted**" in version.description
+    described = (
+        f"Version {version.version} of **once**, from {once.config.data.source}: {run.data.params['candidate']}, mae"
+    )
+    assert run.data.tags["mlflow.note.content"].startswith(described)
+    for name in ("once", "once-ledger"):
+        assert "**once**" in client.get_experiment_by_name(name).tags["mlflow.note.content"]
+    assert client.get_registered_model("once").description
     children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
     assert len(children) == search.trials
     model = mlflow.models.get_model_info(f"models:/once/{once.answer['version']}")

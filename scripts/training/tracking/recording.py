@@ -102,7 +102,16 @@ def record(
         names.FEEDBACK_TAG: report.get("feedback_digest", ""),
         "data_synthetic": synthetic,
     }
-    return str(registry.register(logged.model_uri, tags, page(card)).version)
+    version = str(registry.register(logged.model_uri, tags, page(card)).version)
+    registry.client.set_tag(found.run_id, names.NOTE, _note(config, source, result, version))
+    return version
+
+
+def _note(config: Config, source: Source, result: Result, version: str) -> str:
+    """What MLflow's page says of the run."""
+    metric = config.gate_metric
+    figure = f"{metric} {result.measured.metrics[metric]:.4g} on the test rows"
+    return f"Version {version} of **{config.name}**, from {source.name}: {result.found.best['candidate']}, {figure}."
 
 
 def _write_files(folder: Path, config: Config, report: dict[str, Any], test: Rows, result: Result, card: Card) -> None:

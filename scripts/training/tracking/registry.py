@@ -23,7 +23,7 @@ import requests
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
 import mlflow
 from mlflow import MlflowClient
@@ -41,6 +41,13 @@ TEST_ROWS_FILE, REPORT_FILE = "test-rows.parquet", "data-report.json"  # of a ru
 DEFAULT_URI = "http://127.0.0.1:5001"
 NOT_FOUND = 404
 TAG_CHARACTERS = 5000  # MLflow takes 8,000 bytes
+NOTE = MLFLOW_RUN_NOTE  # what MLflow's page shows as the description of a run, or of an experiment
+ABOUT = {  # of each experiment, by what follows the model's name in its own
+    "": "Trainings of **{name}**: one run for each, with its trials as child runs. The registered model of the same "
+    "name has the versions.",
+    "-ledger": "Every decision on a version of **{name}**: promotions, refusals and rollbacks, each with its reasons.",
+    "-monitor": "Live traffic of **{name}**: a run for each window, with a report, and one for each request to train.",
+}
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +94,14 @@ class Registry:
         return str(found.experiment_id) if found else None
 
     def experiment(self, name: str) -> str:
-        return self.find_experiment(name) or str(self.client.create_experiment(name))
+        if found := self.find_experiment(name):
+            return found
+        about = {NOTE: ABOUT[name.removeprefix(self.name)].format(name=self.name)}
+        return str(self.client.create_experiment(name, tags=about))
 
     def note(self, experiment: str, name: str, tags: dict[str, str], text: str, start_time: int | None = None) -> str:
         """Creates a run, which is complete from its creation, with a text for people; returns its id."""
-        tags = tags | {"mlflow.note.content": text[:TAG_CHARACTERS]}
+        tags = tags | {NOTE: text[:TAG_CHARACTERS]}
         run = self.client.create_run(self.experiment(experiment), start_time=start_time, run_name=name, tags=tags)
         return str(run.info.run_id)
 
@@ -128,7 +138,8 @@ class Registry:
     def register(self, model_uri: str, tags: dict[str, str], description: str) -> ModelVersion:
         """Registers a logged model. Tags and page come with the version, so that no half-made version is found."""
         try:
-            self.client.create_registered_model(self.name)
+            about = "Versions that training registered; each has a model card with the gate's verdict."
+            self.client.create_registered_model(self.name, description=about)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
