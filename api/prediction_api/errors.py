@@ -149,6 +149,10 @@ class WrongContent(RequestRefused, status=422, title="The input does not fit the
         return cls([Complaint(place, what)])
 
 
+class WrongQuery(RequestRefused, status=422, title="A query parameter is wrong"):
+    hint = "/docs lists the query parameters of each call."
+
+
 class WrongFeedback(RequestRefused, status=422, title="The feedback does not fit"):
     hint = 'Send {"id": the id of the answer, "actual": the true value}; row n of a batch, from 0, has the id <id>.<n>.'
 

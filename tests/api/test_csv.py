@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_files import classification_model, overflowing_model, regression_contract, regression_model
 from prediction_api.models.predictor import Predictor
-from prediction_api.protocols.batches import CHUNK_ROWS
+from prediction_api.protocols.csv_table import CHUNK_ROWS
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -110,6 +110,77 @@ def test_a_bad_line_is_named_with_its_column(shared: TestClient, body: str, loc:
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs#error-wrong-content")
         assert answer.json()["errors"][0]["loc"] == loc
         assert says in answer.json()["errors"][0]["msg"]
+
+
+def table_of(answer: Any) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(answer.text)))
+
+
+BAD = HEADER + "8,9,white\n8,strong,rosé\n\n8,9\n4.0,,\n"
+
+
+def test_rows_that_do_not_fit_can_be_left_out(client: TestClient) -> None:
+    assert post(client, BAD, "/predict/batch?skip_invalid=false").status_code == 422
+    answer = post(client, BAD, "/predict/batch?skip_invalid=true")
+    assert answer.status_code == 200
+    names = ("x-predicted-rows", "x-skipped-rows", "x-skipped-lines")
+    assert [answer.headers[name] for name in names] == ["2", "2", "3, 5"]
+    header, *rows = table_of(answer)
+    assert header == ["prediction", "low", "high", "id", "error"]
+    assert [row[0] for row in rows] == ["14.0", "", "", "12.0"]
+    assert [row[3].rpartition(".")[2] for row in rows] == ["0", "", "", "1"]
+    assert [row[4] for row in rows] == [
+        "",
+        "line 3 alcohol: expected a finite number or an empty cell, found the text 'strong' (and 1 more)",
+        "line 5: expected 3 cells as in the header, found 2",
+        "",
+    ]
+    assert 'api_predictions_total{model="wine-quality",version="1"} 2.0' in counted(client)
+
+
+def test_among_many_bad_rows_each_is_counted_and_the_first_lines_are_named(shared: TestClient) -> None:
+    body = HEADER + "8,9,rosé\n" * (2 * CHUNK_ROWS) + "8,9,white\n"
+    answer = post(shared, body, "/predict/batch?skip_invalid=true")
+    assert answer.headers["x-skipped-rows"] == str(2 * CHUNK_ROWS)
+    assert answer.headers["x-skipped-lines"] == ", ".join(map(str, range(2, 22)))
+    *skipped, last = table_of(answer)[1:]
+    assert all(row[4].startswith(f"line {line} type: ") for line, row in enumerate(skipped, 2))
+    assert (len(skipped), last[0], last[4]) == (2 * CHUNK_ROWS, "14.0", "")
+
+
+def test_where_no_row_fits_there_is_nothing_to_skip_to(shared: TestClient) -> None:
+    answer = post(shared, HEADER + "8,9,rosé\n", "/predict/batch?skip_invalid=true")
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["line", 2, "type"])
+
+
+def test_an_answer_can_have_the_columns_of_the_table(shared: TestClient) -> None:
+    body = 'id;type;"my;note";alcohol;fixed_acidity\n=7;white;"a\nb";9;8\nx;red;;9\n8;;-1,5;;4.0\n'
+    assert post(shared, body).status_code == 422
+    answer = post(shared, body, "/predict/batch?passthrough=true&skip_invalid=1&safe=true")
+    header, *rows = table_of(answer)
+    assert header[:7] == ["input_id", "type", "my;note", "alcohol", "fixed_acidity", "prediction", "low"]
+    assert [row[:6] for row in rows] == [
+        ["'=7", "white", "a\nb", "9", "8", "14.0"],
+        ["x", "red", "", "9", "", ""],
+        ["8", "", "-1,5", "", "4.0", "12.0"],
+    ]
+    assert rows[1][-1] == "line 4: expected 5 cells as in the header, found 4"
+    assert {len(row) for row in rows} == {len(header)}
+
+
+@pytest.mark.parametrize(
+    ("header", "loc"),
+    [("note,alcohol,type", "fixed acidity"), ("fixed acidity,fixed_acidity,alcohol,type", "fixed_acidity")],
+)
+def test_each_feature_is_there_once_beside_other_columns(shared: TestClient, header: str, loc: str) -> None:
+    answer = post(shared, f"{header}\n8,9,red,4\n", "/predict/batch?passthrough=true")
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["line", 1, loc])
+
+
+def test_a_query_parameter_is_true_or_false(shared: TestClient) -> None:
+    answer = post(shared, HEADER + ROWS, "/predict/batch?skip_invalid=yes")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs#error-wrong-query")
+    assert answer.json()["detail"] == "skip_invalid: expected true or false, found 'yes'"
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_a_body_without_a_length_is_read_only_up_to_the_limit(
         sent.append(message)
 
     headers = [(b"host", b"testserver"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/predict/batch", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": "/predict/batch", "query_string": b"", "headers": headers}
     run(shared.app(scope, receive, send))
     assert (sent[0]["status"], taken) == (status, received)
 

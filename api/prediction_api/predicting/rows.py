@@ -279,9 +279,15 @@ class RowReader:
             raise WrongContent(complaints)
         return rows
 
-    def layout(self, names: Sequence[str], place: Place, each: str = "", nothing: str = "null") -> Layout:
-        """Of lists whose values stand in the order of `names`. Raises WrongContent, with the names at `place`."""
-        if complaints := self.check_names(names, place):
+    def layout(
+        self, names: Sequence[str], place: Place, each: str = "", nothing: str = "null", others: bool = False
+    ) -> Layout:
+        """Of lists whose values stand in the order of `names`; with `others`, there may be names that are no feature.
+
+        Raises WrongContent, with the names at `place`.
+        """
+        checked = [name for name in names if name in self.accepted] if others else names
+        if complaints := self.check_names(checked, place):
             raise WrongContent(complaints)
         return Layout(self._columns(names), len(names), each, nothing)
 
@@ -340,7 +346,7 @@ class RowReader:
 
     def _columns(self, names: Sequence[str]) -> list[tuple[Reader, int]]:
         """Each feature's reader, and its place among these names. Raises LookupError where one is missing."""
-        places = {self.accepted[name].name: place for place, name in enumerate(names)}
+        places = {self.accepted[name].name: place for place, name in enumerate(names) if name in self.accepted}
         return [(read, places[name]) for name, read in self._readers.items()]
 
     def _complaints(self, row: Any, place: Place, layout: Layout | None) -> list[Complaint]:

@@ -22,7 +22,7 @@ from prediction_api.models.store import LiveModel, Refusal
 from prediction_api.predicting.explanation import Explanation, explain
 from prediction_api.predicting.rows import shown
 from prediction_api.protocols import routing
-from prediction_api.protocols.batches import answer_batch, bounds, csv_form
+from prediction_api.protocols.batches import CsvOptions, answer_batch, bounds, csv_form
 from prediction_api.telemetry.prediction_log import ID_PATTERN, new_id
 from prediction_api.web.overview import OverviewAnswer
 
@@ -31,6 +31,16 @@ router = APIRouter(route_class=routing.PlainRoute)  # of the service
 model_router = APIRouter(route_class=routing.PlainRoute)  # of one model: these calls are under /models/{name} too
 MOST_FEEDBACK_BYTES = 4_096
 _BATCH_ANSWERS = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **routing.PROBLEM_STATUSES}
+_CSV_PARAMETERS = [
+    {"name": name, "in": "query", "description": what, "schema": {"type": "boolean", "default": False}}
+    for name, what in {
+        "skip_invalid": "Of a CSV, predict the rows that fit. The last column, `error`, says why another was not "
+        "predicted; `X-Skipped-Rows` has their number, `X-Skipped-Lines` the first 20.",
+        "passthrough": "Begin the lines of the answer with those of the CSV, which may then have columns that are no "
+        "feature. One with the name of a column of the answer is called `input_…`.",
+        "safe": "In CSV, begin a text that a spreadsheet would run as a formula with an apostrophe.",
+    }.items()
+]
 
 
 class ModelName(BaseModel):
@@ -180,17 +190,22 @@ async def predict(request: Request) -> Response:
     return prediction_answer(live, row, prediction, identifier)
 
 
-@model_router.post("/predict/batch", response_model=BatchAnswer, responses=_BATCH_ANSWERS, tags=["predict"])
+@model_router.post(
+    "/predict/batch",
+    response_model=BatchAnswer,
+    responses=_BATCH_ANSWERS,
+    tags=["predict"],
+    openapi_extra={"parameters": _CSV_PARAMETERS},
+)
 async def predict_batch(request: Request) -> Response:
     """Predictions in the order of the rows: 1 to 10,000 as JSON, or CSV of any length.
 
     One bad row refuses the batch; the first 20 faults are named. CSV is answered with CSV, and JSON too where the
-    request has `Accept: text/csv`. With `?safe=1`, texts that a spreadsheet would run as
-    a formula begin with an apostrophe.
+    request has `Accept: text/csv`.
     """
-    live = routing.live_model_of(request)
+    live, options = routing.live_model_of(request), CsvOptions.of(request)
     in_json = None if "text/csv" in request.headers.get("accept", "") else partial(batch_answer, live)
-    return await answer_batch(request, live, live.reader.many, partial(csv_form, live, request), in_json)
+    return await answer_batch(request, live, live.reader.many, partial(csv_form, live, options), in_json, options)
 
 
 @model_router.post(

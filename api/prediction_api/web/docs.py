@@ -105,7 +105,7 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
             call["parameters"] = [
                 {"name": name, "in": "path", "required": True, "schema": in_path.get(name, {"type": "string"})}
                 for name in re.findall(r"{(\w+)}", path)
-            ]
+            ] + call.get("parameters", [])
     return schema
 
 

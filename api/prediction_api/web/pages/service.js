@@ -40,8 +40,8 @@ async function fetched(path, options = {}) {
 }
 
 /**
- * Sends a CSV file and gives the answer as a Blob. `tell(what, share)` hears how far it is; a share of null is not
- * known. Only XMLHttpRequest tells of the sending. Throws Problem, or AbortError once `signal` says stop.
+ * Sends a CSV file and gives the answer, `{blob, header(name)}`. `tell(what, share)` hears how far it is; a share of null
+ * is not known. Only XMLHttpRequest tells of the sending. Throws Problem, or AbortError once `signal` says stop.
  */
 export function sendFile(path, file, signal, tell) {
   return new Promise((resolve, reject) => {
@@ -56,7 +56,7 @@ export function sendFile(path, file, signal, tell) {
     request.onerror = () => reject(new Problem(AWAY));
     request.onabort = () => reject(new DOMException("stopped", "AbortError"));
     request.onload = async () => {
-      if (request.status === 200) resolve(request.response);
+      if (request.status === 200) resolve({ blob: request.response, header: (name) => request.getResponseHeader(name) });
       else reject(problemOf(request.status, await request.response.text()));
     };
     signal.addEventListener("abort", () => request.abort());
