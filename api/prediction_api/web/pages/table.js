@@ -42,7 +42,8 @@ export function tableOf([header, ...rows], caption, faults) {
     const shown = (cell, place) => (wrong?.has(place) ? element("mark", {}, cell || "empty") : cell);
     const number = kind === "th" ? element("th", { scope: "col" }, "Line") : element("th", { scope: "row" }, wrong ? element("mark", {}, line) : line);
     const scope = kind === "th" ? { scope: "col" } : {};
-    return element("tr", {}, ...(faults ? [number] : []), ...cells.map((cell, place) => element(kind, scope, shown(cell, place))));
+    const missing = Array(Math.max(0, header.cells.length - cells.length)).fill("");
+    return element("tr", {}, ...(faults ? [number] : []), ...[...cells, ...missing].map((cell, place) => element(kind, scope, shown(cell, place))));
   };
   const body = element("tbody", {}, ...rows.map((row) => view(row, "td")));
   const table = element("table", {}, element("thead", {}, view(header, "th")), body);
