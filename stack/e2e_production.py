@@ -78,7 +78,7 @@ class Production(EndToEnd):
             with self.report.step(command) as step:
                 step.result = self.shell(command)
         self.stack = Containers(self.settings, of_production(self.compose))
-        self.__dict__.pop("api")  # it answers elsewhere now
+        self.__dict__.pop("api", None)  # it answers elsewhere now
         self.expect_answers(before)
 
     def follow_docs(self, page: Path) -> None:
@@ -204,11 +204,11 @@ def production(settings: Settings, report: Report, project: str = PROJECT) -> It
     # No training that the monitor asks for, between two looks at what users see.
     environment |= {"COMPOSE_PROJECT_NAME": project, "DOCKER_BUILDKIT": "1", "MONITOR_SCHEDULE": "none"}
     compose = Compose(copy.root, environment, project)
-    with removed(of_production(compose)):
-        try:
+    try:
+        with removed(of_production(compose)):
             yield Production(Containers(copy, compose), report)
-        finally:
-            shutil.rmtree(copy.root, ignore_errors=True)
+    finally:
+        shutil.rmtree(copy.root, ignore_errors=True)
 
 
 def of_production(compose: Compose) -> Compose:
