@@ -345,7 +345,7 @@ def test_the_overview_asks_for_the_key_of_the_service(registry: FakeRegistry, wh
         expect(key).to_be_focused()
         key.fill("another key, not the right one")
         key.press("Enter")
-        expect(page.locator("#summary")).to_have_text("The service did not take this key.")
+        expect(page.get_by_role("alert")).to_have_text("The service did not take this key.")
         key.fill(right)
         key.press("Enter")
         expect(page.get_by_role("region", name="Airflow")).to_be_visible()

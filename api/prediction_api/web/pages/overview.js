@@ -1,8 +1,9 @@
 // The overview: a tile for each part of the stack, from GET /overview, and again every half minute.
 
 import { byId, element, measured, pageLink } from "./dom.js";
+import { askForKey, startKey } from "./key.js";
 import { figure, moment } from "./numbers.js";
-import { getJson, keepKey } from "./service.js";
+import { getJson } from "./service.js";
 
 const LOOK_EVERY_MS = 30_000;
 let shown = "";
@@ -18,19 +19,13 @@ async function look() {
     if (news !== shown) byId("tiles").replaceChildren(...tiles.map(tileView));
     shown = news; // what has not changed stays untouched: somebody may be on its link
   } catch (problem) {
-    if (problem.status === 401) askForKey();
+    if (problem.status === 401) askForKey(byId("summary"));
     else say(`${problem.message} ${problem.hint ?? ""}`);
   }
 }
 
 function say(text) {
   byId("summary").textContent = text;
-}
-
-function askForKey() {
-  say(sessionStorage.length ? "The service did not take this key." : "The overview is open to those who have the key.");
-  byId("key").hidden = false;
-  byId("key-field").focus();
 }
 
 function tileView({ title, facts, trends, links, away }, place) {
@@ -66,16 +61,11 @@ function trendView({ name, limit, points }) {
   return element("figure", {}, caption, chart, details);
 }
 
-byId("key").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  keepKey(byId("key-field").value);
-  await look();
-});
-
 /** Looks again and again, but not while nobody is there, nor with a key that was refused. */
 async function lookForEver() {
   if (!document.hidden && byId("key").hidden) await look();
   setTimeout(lookForEver, LOOK_EVERY_MS);
 }
 
+startKey(look);
 lookForEver();

@@ -6,9 +6,10 @@ import { byId, element, pageLink, problemNote } from "./dom.js";
 import { explanationView } from "./explanation.js";
 import { feedbackForm } from "./feedback.js";
 import { buildForm, fillForm, markErrors, readRow } from "./form.js";
+import { askForKey, startKey } from "./key.js";
 import { historyProblem, historyView, modelView, troubleView } from "./model.js";
 import { moment } from "./numbers.js";
-import { getJson, getModels, keepKey, postJson, useModel } from "./service.js";
+import { getJson, getModels, postJson, useModel } from "./service.js";
 
 const LOOK_EVERY_MS = 3000;
 const HISTORY_EVERY_LOOKS = 10; // a refusal changes the history and not the model
@@ -42,7 +43,7 @@ async function look() {
     }
     away = false;
   } catch (problem) {
-    if (problem.status === 401) askForKey();
+    if (problem.status === 401) showKey();
     else if (problem.status === 503) showNoModel(problem);
     else say(`${problem.message} ${problem.hint}`);
     away = !problem.status;
@@ -109,11 +110,10 @@ function showNoModel(problem) {
   showState("no-model");
 }
 
-function askForKey() {
-  byId("subtitle").textContent = "Its calls are open to those who have the key.";
-  if (!byId("key").hidden) return;
+function showKey() {
+  say("");
   showState("key");
-  byId("key-field").focus();
+  askForKey(byId("subtitle"));
 }
 
 async function predict() {
@@ -170,13 +170,7 @@ byId("another").addEventListener("click", () => {
   fillForm(model.features, model.rows[rowShown % model.rows.length]);
   clearAnswer();
 });
-byId("key").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  keepKey(byId("key-field").value);
-  say("");
-  await look();
-  if (!byId("key").hidden) say("The service did not take this key.");
-});
+startKey(look);
 startBatch(() => model.features);
 clearAnswer();
 byId("airflow").replaceChildren(pageLink("Airflow", "dags/train_model", "Airflow's page"));

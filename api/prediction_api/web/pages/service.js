@@ -21,6 +21,8 @@ export function useModel(name) {
 /** Which models are served. */
 export const getModels = () => fetched("models");
 
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 export const getJson = (path) => call(path);
