@@ -38,7 +38,7 @@ class Story:
 
     @property
     def airflow(self) -> Airflow:
-        """Signed in now: a password lasts longer than a token."""
+        """Signed in each time, because a token expires."""
         return clients.sign_in(self.settings, self.stack.compose)
 
     def train(self, name: str = "train", conf: Mapping[str, object] | None = None) -> str:
