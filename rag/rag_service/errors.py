@@ -301,7 +301,9 @@ class ModelUnavailable(_Worded):
 
 class ModelUnpinned(ModelUnavailable):
     words = "There is no folder {0}, and as a name on the model hub it lacks the commit."
-    advice = "Set {1}={0}@COMMIT, with the commit that the model's page on the hub shows."
+    advice = (
+        "Set {1} to a folder with the model, or to NAME@COMMIT, with the commit that the model's page on the hub shows."
+    )
 
 
 class UnfitModel(_Worded):

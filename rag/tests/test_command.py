@@ -249,7 +249,7 @@ def test_a_hub_that_is_away_is_given_up_quickly_and_the_package_steps_in(
 def test_a_name_on_the_hub_without_its_commit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnpinned, match="There is no folder an/model") as caught:
         find_folder("an/model", tmp_path, 2, "RAG_GENERATOR")
-    assert caught.value.hint.startswith("Set RAG_GENERATOR=an/model@COMMIT")
+    assert caught.value.hint.startswith("Set RAG_GENERATOR to a folder with the model, or to NAME@COMMIT")
 
 
 class Hub(BaseHTTPRequestHandler):

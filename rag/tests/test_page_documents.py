@@ -264,6 +264,8 @@ def test_a_service_that_is_not_ready_says_why(settings: Settings, page: Page, tm
         expect(page.get_by_text("No documents yet.")).to_be_visible()
         page.get_by_role("link", name="add them here").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Documents")
+        expect(page.get_by_role("heading", name="What is there")).to_be_visible()
+        expect(page.get_by_text("holds no document")).to_have_count(0)  # it is said once
         send(page, "default", ("river.md", RIVER.encode()))
         expect(page.get_by_role("alert")).to_contain_text("A model is missing")
     page.get_by_role("link", name="Ask").click()

@@ -63,7 +63,7 @@ function show(documents, mayBeMore) {
   byId("filter-row").hidden = all < FILTERED_FROM;
   byId("delete-collection").hidden = !all;
   byId("more").hidden = !isPart || rows >= MOST_ROWS;
-  if (!all) byId("documents-state").textContent = `The collection ${chosen()} holds no document.`;
+  if (!all) byId("documents-state").textContent = byId("no-documents").hidden ? `The collection ${chosen()} holds no document.` : ""; // that says it
   else if (isFiltered || isPart) byId("documents-state").textContent = `${documents.length}${isFiltered && isPart ? " or more" : ""} of ${count(all, "document")}.`;
   else byId("documents-state").textContent = `${count(all, "document")}.`;
   byId("documents-list").replaceChildren(...(documents.length ? [table(documents)] : []));
