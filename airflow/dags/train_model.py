@@ -47,9 +47,9 @@ FIELDS = {
         None,
         type=["null", "string"],
         enum=[None, "enforce", "dry_run", "off"],
+        values_display={"null": "as configured"},
         title="Gate",
-        description="enforce: promote only a better model; dry_run: judge, move nothing; off: promote always. Empty: "
-        "as configured.",
+        description="enforce: promote only a better model; dry_run: judge, move nothing; off: promote always.",
     ),
 }
 

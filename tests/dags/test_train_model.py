@@ -86,3 +86,7 @@ def test_waits_for_requests_with_a_fixed_start_and_one_run_at_a_time(dag) -> Non
     assert dag.start_date == datetime(2026, 1, 1, tzinfo=UTC)
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
     assert [asset.name for asset in dag.schedule] == ["training-request"]
+
+
+def test_the_form_says_that_an_empty_gate_is_as_configured(dag) -> None:
+    assert dag.params.get_param("gate").schema["values_display"]["null"] == "as configured"
