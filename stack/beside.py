@@ -4,7 +4,6 @@ import subprocess
 from typing import Any
 
 from stack import programs
-from stack.airflow_client import Airflow
 from stack.clients import password, service, sign_in
 from stack.http_client import content
 from stack.settings import Settings
@@ -30,16 +29,13 @@ class Processes:
 
     def last_runs(self) -> list[dict[str, Any]]:
         """Airflow's newest run of each DAG. Raises StepFailed."""
-        return self._airflow().last_runs()
-
-    def _airflow(self) -> Airflow:
-        return sign_in(self.settings, None)
+        return sign_in(self.settings, None).last_runs()
 
     def train(self, conf: dict[str, object]) -> None:
         """Triggers the pipeline's training and follows it to its end. Raises StepFailed."""
         settings = self.settings
         conf |= {"config": self.config, "name": settings.model_name}
-        airflow = self._airflow()
+        airflow = sign_in(settings, None)
         conf |= {"data": str(settings.data)} if settings.data else {}
         followed(airflow, settings.dag("train"), conf, airflow.url)
 

@@ -110,7 +110,7 @@ def main() -> int:
         return 0
 
     code = guarded(work, "demo", "everything is stopped")
-    return 0 if code == INTERRUPTED and report.steps[-1].name == LAST else code
+    return 0 if code == INTERRUPTED and report.steps and report.steps[-1].name == LAST else code
 
 
 if __name__ == "__main__":

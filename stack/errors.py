@@ -10,6 +10,7 @@ StackError
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -77,6 +78,9 @@ def guarded(
             print(error.tail, file=sys.stderr)
         print(f"{prefix}{error}\n  hint: {error.hint}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # as in `make status | head`: nobody reads on, and Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"{prefix}{interrupted}", file=sys.stderr)
         return code

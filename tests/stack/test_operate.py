@@ -1,6 +1,7 @@
 """Operating the stack that runs, as containers (against a stand-in for `docker`) or beside `make run`."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,16 @@ def test_status_prints_the_overview_and_each_dags_last_run(
     assert do("status", API_PORT=port, AIRFLOW_PORT=port, FORMAT="json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["attention"], said["dag_runs"][0]["dag_id"]) == (["wine: live traffic"], "monitor_model")
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stack.errors import guarded; "
+    code += "sys.exit(guarded(lambda: print('x' * 99, flush=True) or 0))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=30)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_status_of_containers_is_asked_inside(docker, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
