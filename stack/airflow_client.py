@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from stack.http_client import client, content
 
 POLL_SECONDS = 1.0
 DAG = "train_model"
+LOCKED = "Database error"  # in Airflow's answer 500
 ENDED = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -41,11 +42,21 @@ class Airflow:
         self._http.headers["Authorization"] = f"Bearer {content(answer)['access_token']}"
 
     def trigger(self, conf: Mapping[str, object], dag: str = DAG, seconds: float = 300.0) -> str:
-        """Starts a run and gives its id; waits while the DAG is not parsed yet. Raises StepFailed."""
+        """Starts a run and gives its id; waits while the DAG is not parsed yet. Raises StepFailed.
+
+        The id is chosen here, so that a request may be repeated. On SQLite it has to be: the api-server writes its
+        audit log inside its event loop, which another request's transaction needs for its end; so it answers 500 after
+        5 s.
+        """
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        run = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
         deadline = time.monotonic() + seconds
         while True:
-            answer = self._http.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": dict(conf)})
-            if answer.status_code != httpx.codes.NOT_FOUND or time.monotonic() > deadline:
+            answer = self._http.post(f"/api/v2/dags/{dag}/dagRuns", json=run)
+            if answer.status_code == httpx.codes.CONFLICT:
+                return run_id  # an answer before this one did not tell
+            again = answer.status_code == httpx.codes.NOT_FOUND or LOCKED in answer.text
+            if not again or time.monotonic() > deadline:
                 return str(content(answer)["dag_run_id"])
             time.sleep(POLL_SECONDS)
 

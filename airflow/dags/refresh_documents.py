@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,6 @@ def promote() -> None:
 
 
 @dag(
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     schedule=None if SCHEDULE == "none" else SCHEDULE,
     catchup=False,
     max_active_runs=1,

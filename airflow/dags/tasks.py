@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,13 @@ class Pipeline:
     def settings(self, usual: str, description: str, fields: Mapping[str, Param]) -> dict[str, Any]:
         """The arguments that all DAGs share. The caller makes the `DAG`: Airflow shows its file as the DAG's source.
 
-        `train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file.
+        `train_model` is the DAG of `pipeline.yaml`, `train_<name>` that of another file. None has a start date:
+        with one, the first start would run each schedule at once, for the time before.
         """
         file = Param(self.config, type="string", minLength=1, maxLength=500, title="Pipeline file")
         return {
             "dag_id": f"{usual.partition('_')[0]}_{self.name}" if self.name else usual,
             "description": f"{description} ({self.config})",  # in the list of DAGs
-            "start_date": datetime(2026, 1, 1, tzinfo=UTC),
             "catchup": False,
             "max_active_runs": 1,
             "default_args": {"retries": 3, "retry_delay": timedelta(seconds=5), "on_failure_callback": task_failed},

@@ -53,8 +53,15 @@ def test_the_request_starts_training(dags) -> None:
 
 def test_looks_every_hour_one_run_at_a_time(dags) -> None:
     dag = dags["monitor_model"]
-    assert dag.start_date == datetime(2026, 1, 1, tzinfo=UTC)
     assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("@hourly", False, 1)
+
+
+def test_a_first_start_measures_at_the_next_full_hour_not_for_the_past_one(dags) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dags["monitor_model"]))
+    now = datetime.now(UTC)
+    assert scheduled.next_dagrun_info(last_automated_run_info=None).run_after > now
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The DAG is run for real, as a scheduler would; only the two programs that its tasks start are stand-ins."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -82,8 +81,7 @@ def test_a_refusal_by_the_gate_is_shown_in_the_task_that_it_skips(dag, programs)
     assert reasons_shown()[len(before) :] == [("promote", "version 2: refused: no gain")]
 
 
-def test_waits_for_requests_with_a_fixed_start_and_one_run_at_a_time(dag) -> None:
-    assert dag.start_date == datetime(2026, 1, 1, tzinfo=UTC)
+def test_waits_for_requests_one_run_at_a_time(dag) -> None:
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
     assert [asset.name for asset in dag.schedule] == ["training-request"]
 

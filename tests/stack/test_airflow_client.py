@@ -26,12 +26,33 @@ def test_starts_a_run_with_its_parameters(json_server) -> None:
     url = json_server(TOKEN | {f"POST {RUNS}": (200, {"dag_run_id": "manual__1+0"})}, asked)
     assert Airflow(url, "secret").trigger({"trials": 10}) == "manual__1+0"
     assert json.loads(asked[0][1]) == {"username": "admin", "password": "secret"}
-    assert json.loads(asked[1][1]) == {"logical_date": None, "conf": {"trials": 10}}
+    run = json.loads(asked[1][1])
+    assert run.pop("dag_run_id").startswith("manual__20")
+    assert run == {"logical_date": None, "conf": {"trials": 10}}
 
 
 def test_waits_while_the_dag_is_not_parsed_yet(json_server) -> None:
     url = json_server(TOKEN | {f"POST {RUNS}": [(404, {}), (404, {}), (200, {"dag_run_id": "later"})]})
     assert Airflow(url, "secret").trigger({}) == "later"
+
+
+LOCKED = (500, {"detail": {"reason": "Database error"}})
+
+
+@pytest.mark.parametrize("last", [(200, {"dag_run_id": "manual__mine"}), (409, {"detail": "exists"})])
+def test_a_locked_database_is_asked_again_for_the_same_run(json_server, last: tuple[int, dict[str, str]]) -> None:
+    asked: list[tuple[str, str]] = []
+    url = json_server(TOKEN | {f"POST {RUNS}": [LOCKED, LOCKED, last]}, asked)
+    run_id = Airflow(url, "secret").trigger({})
+    wanted = [json.loads(body)["dag_run_id"] for _, body in asked[1:]]
+    assert (len(wanted), len(set(wanted))) == (3, 1)
+    assert run_id == last[1].get("dag_run_id", wanted[0])
+
+
+def test_another_fault_of_airflow_is_said_at_once(json_server) -> None:
+    url = json_server(TOKEN | {f"POST {RUNS}": [(500, {"detail": "broken"}), (200, {"dag_run_id": "never"})]})
+    with pytest.raises(StepFailed, match="answered 500"):
+        Airflow(url, "secret").trigger({})
 
 
 def test_a_dag_that_never_comes_is_a_failure(json_server) -> None:
