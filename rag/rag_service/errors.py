@@ -96,7 +96,7 @@ class MalformedRequest(_Worded):
 class TooSlow(_Worded):
     status, title = 408, "The request took too long to arrive"
     words = "The request was not complete in time."
-    advice = "Send it again in smaller parts or over a faster connection, or raise RAG_REQUEST_SECONDS on the server."
+    advice = "Send it again in smaller parts or over a faster connection."
 
 
 class HeadTooLarge(_Worded):

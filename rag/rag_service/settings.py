@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -58,25 +58,26 @@ class Settings(BaseSettings):
 
     max_file_bytes: int = Field(default=32 * MEGABYTE, gt=0)
     max_original_bytes: int = Field(default=32 * MEGABYTE, ge=0)  # of a PDF that is kept, to show its pages; 0: none
-    max_upload_bytes: int = Field(default=128 * MEGABYTE, gt=0)
-    max_body_bytes: int = Field(default=MEGABYTE, gt=0)
-    max_files: int = Field(default=200, gt=0)
-    max_uploads: int = Field(default=4, gt=0)
     max_waiting: int = Field(default=16, gt=0)
-    max_connections: int = Field(default=200, ge=10)
-    request_seconds: float = Field(default=60.0, gt=0, le=3600)
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
     allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, rag and RAG_HOST
     api_key_file: Path | None = None
     pages: str = ""  # the links on top of every page, where this service is a part of a stack, see http/page_files.py
-    load_seconds: float = Field(default=30.0, gt=0)
-    load_bytes: int = Field(default=512 * MEGABYTE, ge=128 * MEGABYTE)
-    max_text_bytes: int = Field(default=16 * MEGABYTE, gt=0)
     html: Literal["main", "all"] = "main"  # what is read of a page: without menus, adverts and the like, or all
-    hub_seconds: float = Field(default=5.0, gt=0)
     # Under its own name, the one that everything that speaks to MLflow reads.
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     traces: bool = False  # of questions, to the same server
+
+    # Limits that nobody has to set, each with an answer of its own beyond it (docs/reference/documents.md).
+    max_body_bytes: ClassVar[int] = MEGABYTE  # of a request that is no upload
+    max_files: ClassVar[int] = 200  # in one upload
+    max_uploads: ClassVar[int] = 4  # at once, and images of pages
+    max_connections: ClassVar[int] = 200
+    request_seconds: ClassVar[float] = 60.0  # for a request to arrive
+    load_seconds: ClassVar[float] = 30.0  # of computing for reading one file
+    load_bytes: ClassVar[int] = 512 * MEGABYTE  # address space of the process that does
+    max_text_bytes: ClassVar[int] = 16 * MEGABYTE  # that comes out of one file
+    hub_seconds: ClassVar[float] = 5.0  # until the model hub counts as away
 
     @field_validator("overlap_tokens")
     @classmethod
@@ -136,6 +137,11 @@ class Settings(BaseSettings):
             return None
         folder, collection = _folder_and_collection(self.watch)
         return Path(folder).absolute(), collection
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Of all files in one request."""
+        return 4 * self.max_file_bytes
 
     @property
     def allowed_names(self) -> list[str]:

@@ -114,10 +114,8 @@ def limits() -> Limits:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Settings:
     folder = tmp_path_factory.mktemp("service")
-    return Settings(
-        data_dir=folder, models_dir=models_dir, generator="none", max_file_bytes=MEGABYTE,
-        max_upload_bytes=3 * MEGABYTE, max_files=8, max_waiting=4,
-    )  # fmt: skip
+    given = Settings(data_dir=folder, models_dir=models_dir, generator="none", max_file_bytes=MEGABYTE, max_waiting=4)
+    return given.model_copy(update={"max_files": 8})
 
 
 @pytest.fixture(scope="session")

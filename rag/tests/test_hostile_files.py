@@ -18,7 +18,7 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def strict(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    limits = {"max_files": 100, "max_upload_bytes": 32 * MEGABYTE, "max_text_bytes": 200 * 1024, "load_seconds": 8}
+    limits = {"max_files": 100, "max_file_bytes": 2 * MEGABYTE, "max_text_bytes": 200 * 1024, "load_seconds": 8}
     folder = {"data_dir": tmp_path_factory.mktemp("strict")}
     with TestClient(create_app(settings.model_copy(update=limits | folder)), raise_server_exceptions=False) as opened:
         wait_until_ready(opened)

@@ -243,7 +243,7 @@ def test_too_large_a_body_is_refused_announced_or_not(client: TestClient) -> Non
     problem(client.post("/documents", files=[("files", (f"{i}.txt", b"x" * 1024 * 1024)) for i in range(4)]), 413)
     head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n'
     kind = {"content-type": "multipart/form-data; boundary=b"}
-    problem(client.post("/documents", content=iter([head, large, large, large]), headers=kind), 413)
+    problem(client.post("/documents", content=iter([head, *[large] * 4]), headers=kind), 413)
 
 
 def test_too_many_files_and_no_file_are_refused(client: TestClient) -> None:

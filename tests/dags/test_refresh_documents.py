@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with held_port() as port:
         variables = {"PYTHONPATH": str(ROOT / "rag"), "RAG_PORT": str(port), "RAG_DATA_DIR": str(home / "data")}
         variables |= {"RAG_MODELS_DIR": str(home / "models"), "RAG_GENERATOR": "none", "MLFLOW_TRACKING_URI": ""}
-        variables["RAG_MAX_UPLOAD_BYTES"] = "200000"
+        variables["RAG_MAX_FILE_BYTES"] = "50000"  # four times that for all files of a request
         address = f"http://127.0.0.1:{port}"
         with server_running([python, "-m", "rag_service", "serve"], home, f"{address}/readyz", variables):
             yield address

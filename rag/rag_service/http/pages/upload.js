@@ -8,7 +8,7 @@ import { cancel, followed } from "./jobs.js";
 import { sendFiles } from "./service.js";
 import { count, warningsView } from "./words.js";
 
-// Of what one request may hold by default (RAG_MAX_FILES, RAG_MAX_UPLOAD_BYTES) a small part: progress shows sooner.
+// Of what one request may hold (200 files, 128 MB) a small part: progress shows sooner.
 const GROUP_FILES = 8;
 const GROUP_BYTES = 16e6;
 let busy = false;
