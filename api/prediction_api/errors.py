@@ -134,8 +134,8 @@ class NotCsv(RequestRefused, status=422, title="The body is not valid CSV"):
 
 class WrongContent(RequestRefused, status=422, title="The input does not fit the model"):
     hint = (
-        "Give every feature of the model once, with its type. GET /model or /models/NAME/model lists the features, "
-        "/docs shows an example."
+        "Give every feature of the model once, with its type; a CSV may have other columns with ?passthrough=true. "
+        "GET /model or /models/NAME/model lists the features, /docs shows an example."
     )
 
     def __init__(self, complaints: Sequence[Complaint]) -> None:

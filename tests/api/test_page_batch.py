@@ -106,6 +106,8 @@ def test_each_fault_is_shown_with_its_place_as_the_service_says_it(wine: Page) -
         "line 3 alcohol: expected a finite number or an empty cell, found the text 'strong'"
     )
     expect(faults.last).to_contain_text("line 5 type: expected one of 'red', 'white' or an empty cell, found the text")
+    expect(wine.locator("#outcome")).to_contain_text("No row was predicted, because of 2 faults:")
+    assert wine.locator("#outcome").inner_text().count("strong") == 1
 
 
 def test_a_file_with_bad_rows_is_predicted_without_them(wine: Page) -> None:

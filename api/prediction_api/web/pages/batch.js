@@ -6,6 +6,7 @@ import { someRows, tableOf } from "./table.js";
 
 const LOOKED_AT_BYTES = 65536;
 const LOOKED_AT_ROWS = 5;
+const MOST_FAULTS = 20; // that the service lists
 let offered = ""; // the address of the answer to keep; the browser holds the whole file until it is given back
 
 /**
@@ -102,14 +103,17 @@ function giveBack() {
 
 /** The problem, and each fault with its place, in the service's words; and a way on without the rows that are wrong. */
 async function refusalView(file, features, problem, skipped) {
-  const made = [problemNote(problem)];
-  if (!problem.errors.length) return made;
+  if (!problem.errors.length) return [problemNote(problem)];
+  const least = problem.errors.length >= MOST_FAULTS ? "at least " : "";
+  const told = `No row was predicted, because of ${least}${count(problem.errors.length, "fault")}:`;
+  const made = [problemNote({ ...problem, detail: told })];
   const faults = problem.errors.map(({ loc, msg }) => element("li", {}, element("strong", {}, loc.join(" ")), `: ${msg}`));
   made.push(element("ul", { class: "faults" }, ...faults));
   const rows = await markFaults(file, features, problem.errors);
   if (!skipped && rows > 0 && problem.errors.every(({ loc }) => loc[1] > 1)) {
     const others = element("button", { type: "button" }, "Predict the other rows");
     others.addEventListener("click", () => predictAll(file, features, true));
+    byId("batch").querySelector(".actions button").classList.add("quiet"); // the file is the same: it would be refused again
     made.push(element("p", { class: "actions" }, others));
   }
   return made;
