@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.batches, app.state.tables = asyncio.Semaphore(BATCHES_AT_ONCE), asyncio.Semaphore(BATCHES_AT_ONCE)
     keys = KeyRing(settings.api_key, settings.api_key_file) if settings.api_key or settings.api_key_file else None
     app.add_middleware(admission.around)
-    check = AccessCheck(settings.api_host, settings.api_allowed_hosts, keys)
+    check = app.state.check_access = AccessCheck(settings.api_host, settings.api_allowed_hosts, keys)
     app.add_middleware(RequestRecord, check_access=check, metrics=metrics, log_all=settings.api_access_log)
     app.openapi = lambda: openapi_schema(app, catalog, keys is not None)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

@@ -16,6 +16,7 @@ from rag_service.evaluation.first_use import FirstUse
 from rag_service.evaluation.samples import Samples
 from rag_service.http.ask import router
 from rag_service.http.documents import router as document_router
+from rag_service.http.keys import KeyRing
 from rag_service.http.mcp import McpOverHttp
 from rag_service.http.middleware import Outermost
 from rag_service.http.openai_chat import router as chat_router
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
     """The application. Models load in the background once it starts; the store is open at once. One that is not
-    `lasting` is made for a single call, and begins nothing of its own accord."""
+    `lasting` is made for a single call, and begins nothing of its own accord. Raises BadSettings."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -62,7 +63,8 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
     mcp = McpOverHttp(app, settings.max_body_bytes)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
     app.mount("/pages", PageFiles())
-    app.add_middleware(Outermost, metrics=app.state.metrics, settings=settings)
+    app.state.keys = KeyRing(settings.api_key_file)
+    app.add_middleware(Outermost, metrics=app.state.metrics, keys=app.state.keys, settings=settings)
     answer_errors(app)
     return app
 

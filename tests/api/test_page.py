@@ -357,7 +357,7 @@ def test_no_text_of_a_model_becomes_markup(registry: FakeRegistry, address: str,
     expect(page.locator(".headline")).to_contain_text(EVIL)
     assert page.locator("img").count() == 0
     page.goto(f"{address}/docs")
-    expect(page.get_by_role("cell", name=f"acid{EVIL}")).to_be_visible()
+    expect(page.get_by_role("rowheader", name=f"acid{EVIL}")).to_be_visible()
     assert page.locator("img").count() == 0
 
 

@@ -31,8 +31,9 @@ _WEAK = ("changeme", "change-me", "password", "secret", "example", "default", "l
 _MAKE = "make one with: openssl rand -hex 16"
 _LOOK_AGAIN_SECONDS = 1.0
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
+# /docs looks at the key itself: without one, it is a page that asks for it.
 _OPEN = re.compile(
-    r"/|/predict-form|/livez|/readyz|/health|/healthz|/ping|/v2/health/(live|ready)|/pages/.*|/models/[^/]+/readyz",
+    r"/|/predict-form|/docs|/livez|/readyz|/health|/healthz|/ping|/v2/health/(live|ready)|/pages/.*|/models/[^/]+/readyz",
     re.S,
 )
 
@@ -115,8 +116,12 @@ class AccessCheck:
         if hosts and (refused := self._refused(hosts[0], origin)):
             kind, detail = refused
             raise kind(detail)
-        if self._keys is not None and not is_open(scope["path"]) and not self._keys.knows(_given(scope)):
+        if not is_open(scope["path"]) and not self.has_key(scope):
             raise WrongKey("the request has no valid key")
+
+    def has_key(self, scope: Scope) -> bool:
+        """The request has a valid key, or the service asks for none."""
+        return self._keys is None or self._keys.knows(_given(scope))
 
     def _refusal(self, host: bytes, origin: bytes) -> tuple[type[RequestRefused], str] | None:
         asked = host.decode("latin-1").lower()

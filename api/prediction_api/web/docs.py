@@ -1,4 +1,4 @@
-"""The calls described: as OpenAPI, and for people as /docs, which is made from it: plain HTML, without any script.
+"""The calls described: as OpenAPI, and for people as /docs, which is made from it.
 
 The service's own calls follow the model that is live; other servers' protocols do not.
 """
@@ -6,21 +6,17 @@ The service's own calls follow the model that is live; other servers' protocols 
 import copy
 import csv
 import io
-import json
 import re
-from collections.abc import Iterable
-from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from prediction_api.errors import ModelRefused, RequestRefused
+from prediction_api.errors import ModelRefused, RequestRefused, WrongKey
 from prediction_api.http.access import is_open
 from prediction_api.models.contract import Contract, Feature, Reading
 from prediction_api.models.store import Catalog
@@ -29,11 +25,12 @@ from prediction_api.protocols.native import Feedback
 from prediction_api.protocols.routing import PlainRoute, catalog_of, problems
 from prediction_api.protocols.v2 import DATATYPES, InferRequest
 from prediction_api.web.files import PAGE_HEADERS, page, site_links
+from prediction_api.web.reference import html_of, key_page, reference_page, table
 
 Json = dict[str, Any]
 TITLE = "Prediction service"
 page_router = APIRouter(route_class=PlainRoute, include_in_schema=False)
-_PAGE = Path(__file__).with_name("docs.html")
+_HOME = "predict-form"
 
 
 class Problem(BaseModel):
@@ -220,56 +217,27 @@ async def predict_page(request: Request) -> Response:
 
 @page_router.get("/docs")
 async def docs(request: Request) -> Response:
-    html = docs_page(request.app.openapi(), str(request.base_url).rstrip("/"), _links(request))
-    return Response(html, headers=PAGE_HEADERS, media_type="text/html")
+    links = _links(request)
+    if not request.app.state.check_access.has_key(request.scope):
+        return HTMLResponse(
+            key_page(TITLE, links=links, home=_HOME), WrongKey.status, {**PAGE_HEADERS, **WrongKey.headers}
+        )
+    schema = request.app.openapi()
+    apart = [name for name in schema["components"]["schemas"] if name.startswith("Features")]
+    address = str(request.base_url).rstrip("/")
+    html = reference_page(schema, address, links=links, home=_HOME, apart=apart, more=_errors())
+    return HTMLResponse(html, headers=PAGE_HEADERS)
 
 
-def docs_page(schema: dict[str, Any], address: str, links: str) -> str:
-    """A whole HTML document for the OpenAPI schema of the service that is reached at `address`, under these links."""
-    calls = [
-        _call(method.upper(), path, call, address)
-        for path, calls_here in schema["paths"].items()
-        for method, call in calls_here.items()
-    ]
-    features = [
-        f"<h2>{escape(model['description'])}</h2>"
-        + _table(("", name, one["description"]) for name, one in model["properties"].items())
-        for name, model in schema["components"]["schemas"].items()
-        if name.startswith("Features")
-    ]
-    errors = [(f"error-{one.code()}", one.status, one.title, one.hint) for one in RequestRefused.__subclasses__()]
-    refusals = [(f"refused-{one.code()}", one.code(), one.title, one.hint) for one in ModelRefused.__subclasses__()]
-    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        links=links,
-        title=escape(schema["info"]["title"]),
-        description=_text(schema["info"]["description"]),
-        calls="".join(calls),
-        features="".join(features),
-        errors=_table(errors),
-        refusals=_table(refusals),
+def _errors() -> str:
+    """Every kind of error and of refused version; the problem documents link to them."""
+    errors, refusals = RequestRefused.__subclasses__(), ModelRefused.__subclasses__()
+    rows = [(str(one.status), html_of(one.title), html_of(one.hint)) for one in errors]
+    kinds = table(("Status", "Title", "What to do"), rows, [f"error-{one.code()}" for one in errors])
+    rows = [(html_of(one.code()), html_of(one.title), html_of(one.hint)) for one in refusals]
+    reasons = table(("Code", "Title", "What to do"), rows, [f"refused-{one.code()}" for one in refusals])
+    return (
+        f'<section class="card"><h2>Kinds of errors</h2>{kinds}</section>'
+        '<section class="card"><h2>Why a version is not served</h2><p>The one before it goes on serving.</p>'
+        f"{reasons}</section>"
     )
-
-
-def _call(method: str, path: str, call: dict[str, Any], address: str) -> str:
-    text = f"<h2>{method} {escape(path)}</h2><p>{_text(call.get('description', ''))}</p>"
-    for kind, content in call.get("requestBody", {}).get("content", {}).items():
-        example = content["example"]
-        shown = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-        quoted = shown.replace("'", "'\\''")
-        command = f"curl -X {method} {address}{path} -H 'Content-Type: {kind}' --data-binary '{quoted}'"
-        text += f"<pre>{escape(command)}</pre>"
-    return text
-
-
-def _text(text: str) -> str:
-    """As HTML, with what stands in backticks as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def _table(rows: Iterable[tuple[object, ...]]) -> str:
-    """Each row is the name of its anchor and its cells. One with an anchor begins with a code."""
-    lines = []
-    for anchor, *cells in rows:
-        start = f'<tr id="{anchor}"><td class="code">' if anchor else "<tr><td>"
-        lines.append(f"{start}{'<td>'.join(f'{_text(str(cell))}</td>' for cell in cells)}</tr>")
-    return f"<table>{''.join(lines)}</table>"

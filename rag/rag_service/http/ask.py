@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,10 +15,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
-from rag_service.errors import StoreAway
+from rag_service.errors import StoreAway, WrongKey
 from rag_service.http.keys import granted
 from rag_service.http.page_files import PAGE_HEADERS, page, site_links
-from rag_service.http.reference import reference_page
+from rag_service.http.reference import key_page, reference_page
 from rag_service.http.streaming import Event, event_line, event_stream
 from rag_service.service import Parts, Service
 from rag_service.settings import COLLECTION
@@ -108,7 +108,22 @@ def _granted_collection(request: Request, collection: Annotated[Collection, Quer
 OfQuery = Annotated[str, Depends(_granted_collection)]  # refused where the key is not for it
 
 
-@router.post("/ask", response_model=None, responses={200: {"content": {"text/event-stream": {}}}})
+@dataclass(frozen=True)
+class Models:
+    """`sent_to` is the host of a generator that does not run here."""
+
+    embedder: str
+    generator: str | None
+    sent_to: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSent(Answer):
+    model: Models
+    request_id: str
+
+
+@router.post("/ask", response_model=None, responses={200: {"model": AnswerSent, "content": {"text/event-stream": {}}}})
 def ask(body: Ask, request: Request) -> dict[str, Any] | Response:
     """An answer with verbatim quotes, or the plain word that the documents do not answer. With
     `Accept: text/event-stream` as events: `asked` where a follow-up was completed, `retrieved`, `token`…, `answer`."""
@@ -182,7 +197,7 @@ async def readyz(request: Request) -> dict[str, Any]:
     parts = service.parts()
     return {
         "status": "ready",
-        **_models(parts),
+        **asdict(_models(parts)),
         "without_generator": parts.without_generator,
         "needs_reindex": service.needs_reindex,
         "uploads": int(request.app.state.metrics.registry.get_sample_value("rag_uploads_working")),
@@ -208,21 +223,25 @@ def front_page(request: Request) -> Response:
 
 @router.get("/docs", include_in_schema=False)
 def docs(request: Request) -> HTMLResponse:
-    return HTMLResponse(reference_page(request.app.openapi(), _links(request)), headers=PAGE_HEADERS)
+    links, app = _links(request), request.app
+    if app.state.keys.given(request.scope) is None:
+        html = key_page(app.title, links=links, home=".")
+        return HTMLResponse(html, WrongKey.status, {**PAGE_HEADERS, **WrongKey.headers})
+    html = reference_page(app.openapi(), str(request.base_url).rstrip("/"), links=links, home=".")
+    return HTMLResponse(html, headers=PAGE_HEADERS)
 
 
 def _links(request: Request, here: str = "") -> str:
     return site_links(request.app.state.settings.pages, request.url, here)
 
 
-def _models(parts: Parts) -> dict[str, str | None]:
-    generator = parts.generator.name if parts.generator else None
-    return {"embedder": parts.embedder.name, "generator": generator, "sent_to": parts.sent_to}
+def _models(parts: Parts) -> Models:
+    return Models(parts.embedder.name, parts.generator.name if parts.generator else None, parts.sent_to)
 
 
 def _shaped(answer: Answer, request: Request) -> dict[str, Any]:
-    model = _models(service_of(request).parts())
-    return {**asdict(answer), "model": model, "request_id": request.scope["request_id"]}
+    parts = service_of(request).parts()
+    return {**asdict(answer), "model": asdict(_models(parts)), "request_id": request.scope["request_id"]}
 
 
 def _lines(event: Event, request: Request) -> Iterator[str]:

@@ -158,7 +158,11 @@ def get_text(
     return {"text": text, "start": start, "end": start + len(text)}
 
 
-@router.get("/documents/{document_id}/pages/{number}.png", response_class=Response)
+@router.get(
+    "/documents/{document_id}/pages/{number}.png",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
 def get_page(
     document_id: str,
     number: Annotated[int, Path(ge=1)],

@@ -22,7 +22,8 @@ _MAKE = "Make one with: openssl rand -hex 16"
 _SHORTEST, _FEWEST_DIFFERENT = 20, 8  # characters of a key
 _WEAK = ("changeme", "change-me", "password", "secret", "example", "default", "letmein", "qwerty", "12345", "your-key")
 # Health is for whoever runs the service; the page's files hold nothing, and what the page asks for needs the key.
-_OPEN = re.compile(r"/|/livez|/readyz|/health|/healthz|/ping|/pages/.*", re.S)
+# /docs looks at the key itself: without one, it is a page that asks for it.
+_OPEN = re.compile(r"/|/docs|/livez|/readyz|/health|/healthz|/ping|/pages/.*", re.S)
 # Calls by POST that change no document: who may ask may also rate the answer.
 _READING = frozenset(("/ask", "/search", "/ratings", "/v1/chat/completions", "/mcp"))
 # Calls that a key for some collections may make: their routes ask `granted` for the one that they are about. A job's id
@@ -30,7 +31,7 @@ _READING = frozenset(("/ask", "/search", "/ratings", "/v1/chat/completions", "/m
 _BY_COLLECTION = re.compile(
     r"/(ask|search|ratings|mcp|collections(/[^/]+(/(next|promote|rollback|questions))?)?|documents(/[^/]+(/text|/pages/[^/]+)?)?"
     r"|evaluations|jobs/[^/]+|v1/(chat/completions|models(/[^/]+)?)"
-    r"|docs|openapi\.json)"
+    r"|openapi\.json)"
 )
 
 
@@ -69,20 +70,26 @@ class KeyRing:
     def grant(self, scope: Scope) -> Grant:
         """What the request may do. Raises WrongKey, and NotGranted where this call is beyond its key."""
         path = scope["path"]
-        if self._file is None or _OPEN.fullmatch(path):
+        if _OPEN.fullmatch(path):
             return Grant()
-        self._look(self._file)
-        given = sha256(_given(scope)).digest()
-        # Each is compared, so that a wrong key takes as long as any right one.
-        found = [grant for digest, grant in self._grants.items() if hmac.compare_digest(digest, given)]
-        if not found:
+        grant = self.given(scope)
+        if grant is None:
             raise WrongKey()
-        [grant] = found
         if grant.allows == "read" and scope["method"] not in ("GET", "HEAD", "OPTIONS") and path not in _READING:
             raise NotGranted("allows reading only, but this call makes a change")
         if grant.collections is not None and not _BY_COLLECTION.fullmatch(path):
             raise NotGranted("is for some collections only, but this call is about all of them")
         return grant
+
+    def given(self, scope: Scope) -> Grant | None:
+        """What the request's key allows, whatever the call; None where it has no valid one."""
+        if self._file is None:
+            return Grant()
+        self._look(self._file)
+        given = sha256(_given(scope)).digest()
+        # Each is compared, so that a wrong key takes as long as any right one.
+        found = [grant for digest, grant in self._grants.items() if hmac.compare_digest(digest, given)]
+        return found[0] if found else None
 
     def _look(self, file: Path) -> None:
         state = _state(file)

@@ -29,13 +29,12 @@ _HEADERS = [
 
 
 class Outermost:
-    """Plain ASGI, so that a body is never held here and a client that goes away is noticed. Raises BadSettings where
-    the file of keys cannot be used."""
+    """Plain ASGI, so that a body is never held here and a client that goes away is noticed."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing, settings: Settings) -> None:
         self._app = app
         self._metrics = metrics
-        self._keys = KeyRing(settings.api_key_file)
+        self._keys = keys
         self._hosts = HostCheck(settings.host, settings.allowed_names)
         self._settings = settings
         self._uploads = BoundedSemaphore(settings.max_uploads)

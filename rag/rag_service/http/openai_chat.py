@@ -51,11 +51,14 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+_EXAMPLE = {"role": "user", "content": "What does sulphur dioxide do in wine?"}
+
+
 class Conversation(BaseModel):
     """What else the protocol offers (temperature, tools, …) is taken and has no effect: nothing is sampled here."""
 
     model: Collection = Field(examples=["default"])
-    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)] = Field(examples=[[_EXAMPLE]])
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None

@@ -16,15 +16,15 @@ export function startKey(look) {
   );
   byId("key").addEventListener("submit", (event) => {
     event.preventDefault();
-    keepKey(field.value);
+    keepKey(field.value.trim());
     byId("key-refused").textContent = "";
     look();
   });
 }
 
-/** Shows the form after a call that was refused, and says under the page's title why the rest is not there. */
+/** Shows the form after a call that was refused, and says in the page's subtitle, if it has one, why the rest is not there. */
 export function askForKey(subtitle) {
-  subtitle.textContent = "This page is open to those who have the key.";
+  if (subtitle) subtitle.textContent = "This page is open to those who have the key.";
   byId("key").hidden = false;
   byId("key-refused").textContent = hasKey() ? "The service did not take this key." : "";
   byId("key-field").focus();

@@ -66,7 +66,7 @@ export function sendFile(path, file, signal, tell) {
   });
 }
 
-function keyHeader() {
+export function keyHeader() {
   const key = sessionStorage.getItem(KEY);
   return key ? { "X-API-Key": key } : {};
 }

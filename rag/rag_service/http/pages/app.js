@@ -6,11 +6,12 @@ import { startConfirming } from "./confirm.js";
 import { startDocuments } from "./documents.js";
 import { byId, element } from "./dom.js";
 import { lookForOthers } from "./jobs.js";
+import { askForKey, startKey } from "./key.js";
 import { startReader } from "./reader.js";
 import { startReindexing } from "./reindexing.js";
 import { showSamples, startSamples } from "./samples.js";
 import { startSearching } from "./search.js";
-import { getJson, keepKey } from "./service.js";
+import { getJson } from "./service.js";
 import { startSettings } from "./settings.js";
 import { startUploading } from "./upload.js";
 import { startVersions } from "./versions.js";
@@ -58,17 +59,8 @@ async function isReady() {
   }
 }
 
-/** Asks for the key where the service asks for one; with it, everything is loaded again. */
-function startKey() {
-  document.addEventListener("keywanted", () => (byId("key").hidden = false));
-  byId("key").addEventListener("submit", (event) => {
-    event.preventDefault();
-    keepKey(byId("key-field").value.trim());
-    location.reload();
-  });
-}
-
-startKey();
+startKey(() => location.reload());
+document.addEventListener("keywanted", () => askForKey());
 startReader();
 startConfirming();
 startAsking();

@@ -11,6 +11,8 @@ export class Problem extends Error {
   }
 }
 
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 /** Keeps the key in this tab until it is closed. */
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
@@ -94,7 +96,7 @@ const posted = (content, headers = {}) => ({
 
 const lost = (error) => (error.name === "AbortError" ? error : new Problem(AWAY));
 
-function keyHeader() {
+export function keyHeader() {
   const key = sessionStorage.getItem(KEY);
   return key ? { "X-API-Key": key } : {};
 }
