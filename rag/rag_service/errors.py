@@ -6,7 +6,7 @@ a part of an answer have no status of their own. A subclass that takes facts mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 
@@ -26,6 +26,14 @@ class RagError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
+
+
+def kinds_of(error: type[RagError]) -> Iterator[type[RagError]]:
+    """Those below `error` that a request can be refused with."""
+    for kind in error.__subclasses__():
+        if kind.status != RagError.status and "title" in vars(kind):
+            yield kind
+        yield from kinds_of(kind)
 
 
 class _Worded(RagError):

@@ -34,6 +34,8 @@ def test_a_question_is_asked(filled: str, page: Page) -> None:
     page.goto(f"{filled}/docs")
     section = call(page, "POST /ask")
     expect(section.get_by_role("rowheader", name="conversation[].question")).to_be_visible()
+    section.get_by_text("Answer 200: application/json or text/event-stream").click()
+    expect(section.get_by_role("rowheader", name="citations[].quote", exact=True)).to_be_visible()
     section.get_by_label("Body").fill(f'{{"question": "{QUESTION}"}}')
     expect(send(section, "200 OK")).to_contain_text('"answer": "Beldorn"')
     section.get_by_label("Body").fill("{}")

@@ -322,6 +322,7 @@ def test_health_docs_and_metrics(filled: TestClient) -> None:
     assert "RAG_GENERATOR" in ready["without_generator"]
     page = filled.get("/docs").text
     assert "curl -X POST http://testserver/ask -H" in page  # it can be pasted as it stands
+    assert "Too many uploads" in page
     assert re.findall(r"<script[^>]*>", page) == ['<script type="module" src="pages/reference.js">']
     assert "/ask" in filled.get("/openapi.json").json()["paths"]
     filled.get("/made-up-path")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,10 +15,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
-from rag_service.errors import StoreAway, WrongKey
+from rag_service.errors import RagError, StoreAway, WrongKey, kinds_of
+from rag_service.http.answers import FoundPassage, Hits, Models, ModelsAnswer
 from rag_service.http.keys import granted
 from rag_service.http.page_files import PAGE_HEADERS, page, site_links
-from rag_service.http.reference import key_page, reference_page
+from rag_service.http.problems import NOT_UNDERSTOOD
+from rag_service.http.reference import html_of, key_page, reference_page, table
 from rag_service.http.streaming import Event, event_line, event_stream
 from rag_service.service import Parts, Service
 from rag_service.settings import COLLECTION
@@ -108,22 +110,9 @@ def _granted_collection(request: Request, collection: Annotated[Collection, Quer
 OfQuery = Annotated[str, Depends(_granted_collection)]  # refused where the key is not for it
 
 
-@dataclass(frozen=True)
-class Models:
-    """`sent_to` is the host of a generator that does not run here."""
-
-    embedder: str
-    generator: str | None
-    sent_to: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerSent(Answer):
-    model: Models
-    request_id: str
-
-
-@router.post("/ask", response_model=None, responses={200: {"model": AnswerSent, "content": {"text/event-stream": {}}}})
+@router.post(
+    "/ask", response_model=None, responses={200: {"model": ModelsAnswer, "content": {"text/event-stream": {}}}}
+)
 def ask(body: Ask, request: Request) -> dict[str, Any] | Response:
     """An answer with verbatim quotes, or the plain word that the documents do not answer. With
     `Accept: text/event-stream` as events: `asked` where a follow-up was completed, `retrieved`, `token`…, `answer`."""
@@ -172,13 +161,13 @@ def answering(
 
 
 @router.post("/search")
-def search(body: Search, request: Request) -> dict[str, Any]:
+def search(body: Search, request: Request) -> Hits:
     """The passages nearest to a query, with how each search ranked them and the query's words in them."""
     granted(request).check(body.collection)
     hits = service_of(request).work(
         lambda parts: parts.answerer.search(body.query, body.collection, body.top_k, body.options())
     )
-    return {"hits": [_hit(hit) for hit in hits]}
+    return Hits([FoundPassage.of(hit) for hit in hits])
 
 
 @router.get("/livez")
@@ -227,8 +216,19 @@ def docs(request: Request) -> HTMLResponse:
     if app.state.keys.given(request.scope) is None:
         html = key_page(app.title, links=links, home=".")
         return HTMLResponse(html, WrongKey.status, {**PAGE_HEADERS, **WrongKey.headers})
-    html = reference_page(app.openapi(), str(request.base_url).rstrip("/"), links=links, home=".")
+    html = reference_page(app.openapi(), str(request.base_url).rstrip("/"), links=links, home=".", more=_errors())
     return HTMLResponse(html, headers=PAGE_HEADERS)
+
+
+def _errors() -> str:
+    """What each status of a refused request can stand for."""
+    titles = {422: [NOT_UNDERSTOOD]}
+    for kind in kinds_of(RagError):
+        titles.setdefault(kind.status, []).append(kind.title)
+    rows = [(str(status), html_of("; ".join(titles[status]))) for status in sorted(titles)]
+    shown = table(("Status", "Stands for"), rows)
+    note = "Below <code>/v1/</code> a refused request has the error of OpenAI's protocol instead."
+    return f'<section class="card"><h2>Kinds of errors</h2><p>{note}</p>{shown}</section>'
 
 
 def _links(request: Request, here: str = "") -> str:
@@ -240,8 +240,8 @@ def _models(parts: Parts) -> Models:
 
 
 def _shaped(answer: Answer, request: Request) -> dict[str, Any]:
-    parts = service_of(request).parts()
-    return {**asdict(answer), "model": asdict(_models(parts)), "request_id": request.scope["request_id"]}
+    models = _models(service_of(request).parts())
+    return asdict(ModelsAnswer(**vars(answer), model=models, request_id=request.scope["request_id"]))
 
 
 def _lines(event: Event, request: Request) -> Iterator[str]:
@@ -249,7 +249,7 @@ def _lines(event: Event, request: Request) -> Iterator[str]:
     if isinstance(event, Completed):
         yield event_line({"question": event.question}, "asked")
     elif isinstance(event, Retrieved):
-        yield event_line({"hits": [_hit(hit) for hit in event.hits]}, "retrieved")
+        yield event_line(asdict(Hits([FoundPassage.of(hit) for hit in event.hits])), "retrieved")
     elif isinstance(event, Draft):
         yield event_line({"text": event.text, "draft": True}, "token")
     elif isinstance(event, CheckedText):
@@ -258,9 +258,3 @@ def _lines(event: Event, request: Request) -> Iterator[str]:
         if not event.sentences:  # they have been said
             yield event_line({"text": event.answer, "draft": False}, "token")
         yield event_line(_shaped(event, request), "answer")
-
-
-def _hit(hit: Hit) -> dict[str, Any]:
-    shaped = asdict(hit)
-    del shaped["parts"]
-    return {**shaped.pop("passage"), **shaped}

@@ -15,10 +15,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
 from rag_service.errors import LoadFailed, NoPageImage, TooManyFiles, TooManyImages, counted
+from rag_service.http import answers
+from rag_service.http.answers import Added, Collections, Documents, InUse, NextBegun, TextOfDocument, UploadJob
 from rag_service.http.ask import Collection, Metadata, Name, OfQuery, service_of
 from rag_service.http.keys import Grant, granted
 from rag_service.indexing.ingest import clean_name
-from rag_service.indexing.jobs import Job
+from rag_service.indexing.jobs import Job, Progress
 from rag_service.reading import draw_page
 from rag_service.service import Service, place_in
 from rag_service.store.protocol import NEXT, PREVIOUS
@@ -35,7 +37,7 @@ _MOST_DRAW_SECONDS = 10.0  # of processor time; somebody waits for the page
 _IMAGE_HEADERS = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, X-API-Key"}
 
 
-@router.post("/documents")
+@router.post("/documents", response_model=None, responses={200: {"model": Added}, 202: {"model": UploadJob}})
 def add_documents(
     service: Running,
     grant: Granted,
@@ -47,7 +49,7 @@ def add_documents(
         Form(description='Strings that searches can ask for, such as {"year": "2024"}.'),
     ] = "",
     background: Annotated[bool, Query()] = False,
-) -> dict[str, Any]:
+) -> Added | UploadJob:
     """Adds files; a verdict for each: indexed, unchanged or failed with the reason, and with warnings of what was not
     read. With `background=true` the answer comes at once, with status 202 and a job: GET /jobs/{job} shows how far it
     is, and the verdicts as they fall. Over PostgreSQL that is a promise: whatever is killed, the files are added."""
@@ -67,11 +69,11 @@ def add_documents(
     most = service.settings.max_file_bytes + 1  # one byte more shows that a file is too large
     if background:
         response.status_code = 202
-        return {"collection": collection, **_added_later(service, files, collection, facts, most)}
+        return UploadJob(**vars(_added_later(service, files, collection, facts, most)), collection=collection)
     verdicts = [
         library.add(file.filename or "unnamed", file.file.read(most), collection, metadata=facts) for file in files
     ]
-    return {"collection": collection, "documents": [asdict(verdict) for verdict in verdicts]}
+    return Added(collection, verdicts)
 
 
 def _facts(metadata: str) -> dict[str, str] | None:
@@ -87,10 +89,10 @@ def _invalid(field: str, message: str) -> RequestValidationError:
 
 def _added_later(
     service: Service, files: Sequence[UploadFile], collection: str, metadata: Mapping[str, str] | None, most: int
-) -> dict[str, Any]:
+) -> Progress:
     if service.keeps_uploads:
         contents = ((file.filename or "unnamed", file.file.read(most)) for file in files)
-        return asdict(service.jobs.upload(collection, metadata, contents, len(files)))
+        return service.jobs.upload(collection, metadata, contents, len(files))
     held = ExitStack()
     copies: list[tuple[str, IO[bytes]]] = []
 
@@ -112,7 +114,7 @@ def _added_later(
             copies.append((file.filename or "unnamed", copy))
         progress = service.jobs.start("ingest", work)
         on_refusal.pop_all()
-    return asdict(progress)
+    return progress
 
 
 @router.get("/documents")
@@ -123,7 +125,7 @@ def list_documents(
     after: Annotated[str, Query(max_length=400)] = "",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     name: Annotated[str, Query(max_length=255)] = "",
-) -> dict[str, Any]:
+) -> Documents:
     """The documents of a collection, or of all, by name, at most `limit`; with `name`, those that have it in theirs.
     Where there may be more, `next` is the `after` of the next page."""
     if collection is not None:
@@ -131,8 +133,9 @@ def list_documents(
     seen = [name for name in service.store.collections() if grant.sees(name)] if grant.collections is not None else None
     found = service.store.documents(collection or seen, after, limit, name)
     last = found[-1] if len(found) == limit else None
-    more = last and (last.name if collection else f"{last.collection}/{last.name}")
-    return {"documents": [asdict(document) for document in found], "next": more}
+    if last is None:
+        return Documents(found, None)
+    return Documents(found, last.name if collection else f"{last.collection}/{last.name}")
 
 
 @router.get("/documents/{document_id}")
@@ -152,10 +155,10 @@ def get_text(
     collection: OfQuery,
     start: Annotated[int, Query(ge=0)] = 0,
     end: Annotated[int, Query(ge=0)] = 4000,
-) -> dict[str, Any]:
+) -> TextOfDocument:
     """A part of a document's extracted text: what stands around a quote."""
     text = service.store.text(collection, document_id, start, max(start, end))
-    return {"text": text, "start": start, "end": start + len(text)}
+    return TextOfDocument(text, start, start + len(text))
 
 
 @router.get(
@@ -214,22 +217,14 @@ def delete_document(document_id: str, service: Running, collection: OfQuery) -> 
 
 
 @router.get("/collections")
-def list_collections(service: Running, grant: Granted) -> dict[str, Any]:
+def list_collections(service: Running, grant: Granted) -> Collections:
     """The collections that hold documents; `next`: the documents of a refresh that is not in use yet, `previous`: those
     that a rollback would bring back."""
     counts = service.store.collections()
     names = [name for name in counts if not name.endswith((NEXT, PREVIOUS)) and grant.sees(name)]
-    return {
-        "collections": [
-            {
-                "name": name,
-                "documents": counts[name],
-                "next": counts.get(name + NEXT),
-                "previous": counts.get(name + PREVIOUS),
-            }
-            for name in names
-        ]
-    }
+    return Collections(
+        [answers.Collection(name, counts[name], counts.get(name + NEXT), counts.get(name + PREVIOUS)) for name in names]
+    )
 
 
 @router.get("/collections/{collection}/questions")
@@ -249,27 +244,27 @@ def delete_collection(collection: Collection, service: Running, grant: Granted) 
 
 
 @router.post("/collections/{collection}/next", status_code=201)
-def begin_next(collection: Name, service: Running, grant: Granted) -> dict[str, Any]:
+def begin_next(collection: Name, service: Running, grant: Granted) -> NextBegun:
     """Copies a collection to NAME@next, in place of an earlier copy: add, remove and evaluate documents there, while
     the collection answers as before. It costs no embedding: a content is stored once."""
     grant.check(collection)
-    return {"collection": service.store.begin_next(collection).collection}
+    return NextBegun(service.store.begin_next(collection).collection)
 
 
 @router.post("/collections/{collection}/promote")
-def promote_next(collection: Name, service: Running, grant: Granted) -> dict[str, Any]:
+def promote_next(collection: Name, service: Running, grant: Granted) -> InUse:
     """Lets the collection be what NAME@next is, in one step. What others have added to the collection or removed from
     it since the copy was made stays added or removed. What it was before is kept as NAME@previous."""
     grant.check(collection)
     service.refuse_watched(collection)
     service.store.promote_next(collection)
-    return {"collection": collection, "documents": service.store.collections().get(collection, 0)}
+    return InUse(collection, service.store.collections().get(collection, 0))
 
 
 @router.post("/collections/{collection}/rollback")
-def roll_back(collection: Name, service: Running, grant: Granted) -> dict[str, Any]:
+def roll_back(collection: Name, service: Running, grant: Granted) -> InUse:
     """Lets the collection be what it was before the last promotion, in one step; a second time undoes that."""
     grant.check(collection)
     service.refuse_watched(collection)
     service.store.roll_back(collection)
-    return {"collection": collection, "documents": service.store.collections().get(collection, 0)}
+    return InUse(collection, service.store.collections().get(collection, 0))

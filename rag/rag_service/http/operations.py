@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from rag_service.evaluation.gate import check_gate
 from rag_service.evaluation.ratings import Rating, append, cited
 from rag_service.evaluation.run import Plan, evaluate_and_log
+from rag_service.http.answers import Jobs
 from rag_service.http.ask import Collection, Question, TopK
 from rag_service.http.documents import Granted, Running
+from rag_service.indexing.jobs import Progress
 
 router = APIRouter()
 
@@ -38,33 +40,33 @@ def list_jobs(
     service: Running,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> dict[str, Any]:
+) -> Jobs:
     """Long work that runs or has ended since the start, the newest first, without verdicts."""
-    return {"jobs": [asdict(progress) for progress in service.jobs.all()[offset : offset + limit]]}
+    return Jobs(service.jobs.all()[offset : offset + limit])
 
 
 @router.get("/jobs/{job}")
-def get_job(job: str, service: Running) -> dict[str, Any]:
+def get_job(job: str, service: Running) -> Progress:
     """How far a job is: `state` running, done, failed or cancelled; `done` of `total`; `current`, with its `passages`
     of `passages_total`; a verdict for each file."""
-    return asdict(service.jobs.find(job))
+    return service.jobs.find(job)
 
 
 @router.delete("/jobs/{job}")
-def cancel_job(job: str, service: Running) -> dict[str, Any]:
+def cancel_job(job: str, service: Running) -> Progress:
     """Lets a job end after the step that it is at; what it has done so far stays."""
-    return asdict(service.jobs.cancel(job))
+    return service.jobs.cancel(job)
 
 
 @router.post("/reindex", status_code=202)
-def reindex(service: Running) -> dict[str, Any]:
+def reindex(service: Running) -> Progress:
     """Makes all passages again from the stored text, with the embedder and passage size of the settings. A job; the old
     passages answer until it has ended."""
-    return asdict(service.start_reindex())
+    return service.start_reindex()
 
 
 @router.post("/evaluations", status_code=202)
-def start_evaluation(body: Evaluation, service: Running, grant: Granted) -> dict[str, Any]:
+def start_evaluation(body: Evaluation, service: Running, grant: Granted) -> Progress:
     """Asks a collection questions that are made from its own documents. A job; when GET /jobs/{job} says `done`, its
     `result` has the `figures`, and in `missed` a sentence for each threshold that was not met."""
     grant.check(body.collection)
@@ -73,9 +75,7 @@ def start_evaluation(body: Evaluation, service: Running, grant: Granted) -> dict
     gate = check_gate(body.gate)
     plan = Plan(body.collection, body.count, body.top_k, body.seed, calibrate=body.calibrate)
 
-    return asdict(
-        service.jobs.start("evaluate", lambda job: asdict(evaluate_and_log(service, plan, gate, job.reaches)))
-    )
+    return service.jobs.start("evaluate", lambda job: asdict(evaluate_and_log(service, plan, gate, job.reaches)))
 
 
 class Cited(BaseModel):

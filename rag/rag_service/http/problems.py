@@ -18,6 +18,8 @@ from rag_service.http.keys import granted
 
 log = logging.getLogger(__name__)
 
+NOT_UNDERSTOOD = "The request is not understood"
+
 
 def answer_errors(app: FastAPI) -> None:
     """Lets the application answer each error so."""
@@ -74,7 +76,7 @@ def _invalid(error: RequestValidationError, request_id: str) -> dict[str, Any]:
     if first["type"] == "model_attributes_type":  # what a client that names no type sends, or another one
         detail = "The body is not read as a JSON object."
         hint = f"Send a JSON object, with the header Content-Type: application/json. {hint}"
-    body = _document(422, "The request is not understood", detail, hint, request_id)
+    body = _document(422, NOT_UNDERSTOOD, detail, hint, request_id)
     return body | ({"errors": errors} if errors else {})
 
 
