@@ -146,7 +146,9 @@ def test_everyone_can_use_it(docs: Page) -> None:
 
 # ---- schemas as tables ----------------------------------------------------------------------------------------------
 
+NOTES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/components/schemas/Notes"}}]}
 NODE = {
+    "description": "A part of a tree.",
     "type": "object",
     "required": ["kind", "below"],
     "properties": {
@@ -156,6 +158,7 @@ NODE = {
         "label": {"anyOf": [{"type": "string"}, {"type": "integer"}], "default": "none"},
         "place": {"type": "object", "properties": {"<b>": {"type": "string", "pattern": "^<i>", "maxLength": 9}}},
         "tags": {"type": "object", "additionalProperties": {"type": "boolean"}},
+        "notes": {"$ref": "#/components/schemas/Notes"},
     },
 }
 FIELDS = {
@@ -166,6 +169,7 @@ FIELDS = {
     "place": ["object", "optional", ""],
     "place.<b>": ["string, at most 9 characters, matches ^<i>", "optional", ""],
     "tags": ["object, each value boolean", "optional", ""],
+    "notes": ["string or list of Notes", "optional", ""],
 }
 
 
@@ -174,7 +178,8 @@ def shown(page: Page) -> Locator:
     """The table of a body that holds itself, and every kind of field."""
     body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Node"}}}}
     one = {"operationId": "grow", "requestBody": body, "responses": {"204": {}}}
-    schema = {"info": {"title": "Trees"}, "paths": {"/grow": {"post": one}}, "components": {"schemas": {"Node": NODE}}}
+    components = {"schemas": {"Node": NODE, "Notes": NOTES}}
+    schema = {"info": {"title": "Trees"}, "paths": {"/grow": {"post": one}}, "components": components}
     page.set_content(reference_page(schema, "http://trees", links="", home="."))
     return page.get_by_role("region", name="POST /grow")
 
@@ -184,4 +189,5 @@ def test_a_schema_is_shown_as_a_table_of_its_fields(shown: Locator) -> None:
     cells = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
     assert {name: found for name, *found in cells} == FIELDS
     expect(shown.locator(".command")).to_contain_text("""--data-binary '{"kind": "leaf", "below": []}'""")
+    expect(shown.get_by_text("A part of a tree.")).to_be_visible()
     expect(shown.get_by_text("Answer 204: no body")).to_be_visible()

@@ -16,6 +16,7 @@ from typing import Any
 Json = dict[str, Any]
 _PAGE = Path(__file__).with_name("reference.html")
 _MOST_VALUES = 10  # of an enumeration
+_QUOTE = "'\\''"  # inside a quoted word of a POSIX shell
 _ENDS = (("min", "minimum"), ("max", "maximum"))
 _LIMITS = {
     "number": ("minimum", "maximum", ""),
@@ -186,11 +187,13 @@ class _Shown:
         return f'<p><label for="{prefix}-{escape(name)}">{escape(name)}</label>{control}</p>'
 
     def table(self, schema: Json) -> str:
-        """The schema's fields as a table; where it has none, its type in a sentence."""
+        """What the schema is for, and its fields as a table; where it has none, its type."""
         rows = {name: (_code(name), *cells) for name, *cells in self.fields(schema)}
         if not rows:
             return f"<p>{self.type(schema)}</p>"
-        return table(("Field", "Type", "Presence", "Description"), rows.values())
+        purpose = "" if _component(schema) in self._apart else self.resolved(schema).get("description", "")
+        text = f"<p>{html_of(purpose)}</p>".replace("\n\n", "</p><p>") if purpose else ""
+        return text + table(("Field", "Type", "Presence", "Description"), rows.values())
 
     def fields(
         self, schema: Json, prefix: str = "", within: tuple[str, ...] = (), one_of: bool = False
@@ -225,26 +228,28 @@ class _Shown:
             schema = self._components[name] | {key: value for key, value in schema.items() if key != "$ref"}
         return schema
 
-    def type(self, schema: Json, brief: bool = False) -> str:
-        """As HTML, what a value may be; `brief` leaves out its limits."""
+    def type(self, schema: Json, brief: bool = False, within: tuple[str, ...] = ()) -> str:
+        """As HTML, what a value may be; `brief` leaves out its limits. A component inside itself is named."""
         if (name := _component(schema)) in self._apart:
             return f'<a href="#{escape(name)}">{escape(self.title(name))}</a>'
-        schema = self.resolved(schema)
+        if name and name in within:
+            return escape(name)
+        within, schema = (*within, name), self.resolved(schema)
         if values := [schema["const"]] if "const" in schema else schema.get("enum"):
             listed = ", ".join(_code(json.dumps(one, ensure_ascii=False)) for one in values[:_MOST_VALUES])
             more = f" and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
             return f"{'one of ' if len(values) > 1 else ''}{listed}{more}"
         if options := _options(schema):
             several = sum(one.get("type") != "null" for one in options) > 1
-            return " or ".join(dict.fromkeys(self.type(one, several) for one in options))
+            return " or ".join(dict.fromkeys(self.type(one, several, within) for one in options))
         kind = str(schema.get("type", "any value"))
         values = schema.get("additionalProperties")
         if "contentMediaType" in schema:
             text = "file"
         elif kind == "array":
-            text = f"list of {self.type(schema.get('items', {}), brief)}"
+            text = f"list of {self.type(schema.get('items', {}), brief, within)}"
         elif isinstance(values, dict):
-            text = f"object, each value {self.type(values, brief)}"
+            text = f"object, each value {self.type(values, brief, within)}"
         else:
             text = escape(str(schema.get("format", kind)))
         if brief:
@@ -252,26 +257,24 @@ class _Shown:
         pattern = f", matches {_code(schema['pattern'])}" if "pattern" in schema else ""
         return f"{text}{_limits(schema, kind)}{pattern}"
 
-    def example(self, schema: Json) -> Any:
+    def example(self, schema: Json, within: tuple[str, ...] = ()) -> Any:
         """A value that fits: what the schema names as an example, else its required fields with the plainest values."""
-        schema = self.resolved(schema)
-        for key in ("example", "const", "default"):
-            if key in schema:
-                return schema[key]
-        if values := schema.get("examples") or schema.get("enum"):
+        if (name := _component(schema)) and name in within:
+            return None
+        within, schema = (*within, name), self.resolved(schema)
+        named = [schema[key] for key in ("example", "const", "default") if key in schema]
+        if values := named or schema.get("examples") or schema.get("enum"):
             return values[0]
         if options := _options(schema):
-            return None if {"type": "null"} in options else self.example(options[0])
+            return None if {"type": "null"} in options else self.example(options[0], within)
         kind = str(schema.get("type", ""))
         if kind == "array":
-            return [self.example(schema["items"])] if schema.get("minItems") else []
+            return [self.example(schema["items"], within)] if schema.get("minItems") else []
         if kind == "object":
             wanted = schema.get("required", [])
             fields = schema.get("properties", {}).items()
-            return {name: self.example(one) for name, one in fields if name in wanted or "examples" in one}
-        return {"integer": schema.get("minimum", 1), "number": schema.get("minimum", 1), "boolean": True}.get(
-            kind, "text"
-        )
+            return {name: self.example(one, within) for name, one in fields if name in wanted or "examples" in one}
+        return True if kind == "boolean" else schema.get("minimum", 1) if kind in ("integer", "number") else "text"
 
 
 def _section(identifier: str, title: str, html: str) -> str:
@@ -314,9 +317,6 @@ def _command(method: str, address: str, kind: str, example: object) -> str:
         return command
     text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
     return f"{command} -H 'Content-Type: {kind}' --data-binary '{text.replace(chr(39), _QUOTE)}'"
-
-
-_QUOTE = "'\\''"
 
 
 def _quoted(word: str) -> str:

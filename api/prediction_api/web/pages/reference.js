@@ -86,7 +86,8 @@ function commandOf(form, { url, headers, body, parts }) {
     if (value.name) words.push("-F", quoted(`${name}=@${value.name}`));
     else words.push("--form-string", quoted(`${name}=${value}`)); // -F reads a file where a value begins with @
   }
-  if (type === "multipart/form-data" && !parts.some(([, value]) => value.name)) words.push("-F", "files=@FILE");
+  const missing = [...form.querySelectorAll("[data-in=form][required]")].filter(({ files }) => files?.length === 0);
+  for (const { name } of missing) words.push("-F", `${name}=@FILE`);
   if (body?.name) words.push("--data-binary", quoted(`@${body.name}`));
   // in JSON a line only ends between two values
   else if (body !== null) words.push("--data-binary", quoted(type === "application/json" ? body.replace(/\n\s*/g, " ") : body));
@@ -121,7 +122,7 @@ async function answer(form, { url, headers, body, parts }) {
     say();
     if (response.status === 401) askForKey(byId("subtitle"));
   } catch {
-    state.textContent = "The service does not answer. Is it running?";
+    state.textContent = "The service gave no complete answer. Is it running?";
   }
 }
 
