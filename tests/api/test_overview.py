@@ -110,6 +110,22 @@ def texts(tile: Json) -> dict[str, str]:
     return {name: fact["text"] for name, fact in tile["facts"].items()}
 
 
+def test_a_column_that_gives_the_target_away_needs_attention(registry: FakeRegistry, whole: Settings) -> None:
+    fill(registry)
+    promoted = registry.ledger[-1]
+    leak = {"code": "leak", "passed": True, "text": "column 'b' alone gives 'a' away"}
+    judged = promoted | {"reasons": [*promoted["reasons"], leak]}
+    registry.ledger = [promoted | {"action": "rolled_back", "reasons": []}, judged | {"version": "2"}, judged]
+    with live(whole) as client:
+        found = tiles(client)["wine-quality"]["facts"]["A leak?"]
+        assert client.get("/overview").json()["attention"]
+    assert found == {
+        "name": "A leak?",
+        "text": "column 'b' alone gives 'a' away. If it is not known before the target is: data.ignore",
+        "bad": True,
+    }
+
+
 def test_each_fact_comes_from_its_source(registry: FakeRegistry, whole: Settings) -> None:
     fill(registry)
     with live(whole) as client:

@@ -157,6 +157,10 @@ async def add_decisions(name: str, registry: Registry, tile: Tile) -> None:
         tile.add("Gate's last verdict", decided(verdict))
     if change and change is not verdict:
         tile.add("Last change", decided(change))
+    served = change.version if change else ""
+    reasons = [reason for one in history.entries if one.version == served for reason in one.reasons]
+    if leaks := dict.fromkeys(reason.text for reason in reasons if reason.code == "leak"):
+        tile.add("A leak?", f"{'; '.join(leaks)}. If it is not known before the target is: data.ignore", bad=True)
     if history.away:
         tile.away = _without_mlflow(history.away)
 
