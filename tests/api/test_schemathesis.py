@@ -19,7 +19,7 @@ LEAST_ACCEPTED = 10
 CONFIG = {
     "seed": 1,
     "continue-on-failure": True,
-    "generation": {"max-examples": 100, "deterministic": True, "database": "none"},
+    "generation": {"max-examples": 25, "deterministic": True, "database": "none"},
     # Other servers' protocols are described as they are, for any model: what fits them need not fit this one.
     "operations": [
         {"include-path-regex": "/(invocations|infer)$", "checks": {"positive_data_acceptance": {"enabled": False}}}
