@@ -42,7 +42,7 @@ def test_a_file_that_was_damaged_on_the_way_is_never_loaded(registry: FakeRegist
     sound = regression_model()
     registry.add(sound)
     digest = registry.versions["1"].tags["model_sha256"]
-    mutants = list(damaged(sound, 240))
+    mutants = list(damaged(sound, 48))
     with live(settings) as client:
         for mutant in mutants:
             version = registry.add(mutant, digest)
