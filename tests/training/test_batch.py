@@ -171,7 +171,7 @@ def tables(draw: st.DrawFn, name: str) -> tuple[list[str], list[list[Any]]]:
 
 # Each example is a Spark job or three: a failure is shown as it was found, not made smaller for minutes.
 @settings(
-    max_examples=5,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -15,7 +15,7 @@ from peers.growth import UnitCosts
 from peers.proxy import caddyfile
 from peers.queueing import highest_utilization, poisson, simulate
 
-COUNT, SERVICE = 300_000, 0.01
+COUNT, SERVICE = 100_000, 0.01
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_stricter_the_limit_the_lower_the_utilization() -> None:
     def fixed(count: int) -> np.ndarray:
         return np.full(count, SERVICE)
 
-    found = [highest_utilization(fixed, 1, 128, limit, 50_000) for limit in (0.005, 0.02, 0.05, 1.0)]
+    found = [highest_utilization(fixed, 1, 128, limit, 20_000) for limit in (0.005, 0.02, 0.05, 1.0)]
     assert found[0] == 0
     assert found[1] < found[2] < found[3]
 
