@@ -32,13 +32,9 @@ def test_the_scheduler_can_store_each_and_every_page_explains_itself(dags, name:
 
 
 @pytest.mark.parametrize(("name", "field"), [("train_model", "data"), ("score_table", "input")])
-@pytest.mark.parametrize(
-    "value",
-    ["$(touch {canary})", "`touch {canary}`", "x; touch {canary}", 'x" ; touch {canary} ; "', "{{{{ 7 * 6 }}}}"],
-)
-def test_what_the_form_says_is_never_run(dags, programs, tmp_path: Path, name: str, field: str, value: str) -> None:
+def test_what_the_form_says_is_never_run(dags, programs, tmp_path: Path, name: str, field: str) -> None:
     canary = tmp_path / "canary"
-    said = value.format(canary=canary)
+    said = f'$(touch {canary}) `touch {canary}` x; touch {canary} x" ; touch {canary} ; " {{{{ 7 * 6 }}}}'
     calls = programs()
     assert run(dags[name], **{field: said})["run"] == "success"
     assert not canary.exists()
