@@ -58,10 +58,10 @@ def recall(index: VectorIndex, exact: VectorIndex, store: PostgresStore, collect
 
 
 def test_the_nearest_are_those_of_faiss(store: PostgresStore, url: str) -> None:
-    for name, count in (("a", 1500), ("b", 1500)):
+    for name, count in (("a", 700), ("b", 700)):
         add(store, "large", name, passages(count, ord(name)))
     index, exact = PostgresIndex(store.database, DIMENSION, exact_limit=400), Index(store, DIMENSION)
-    add(store, "large", "c", passages(1000, 3))  # the index follows
+    add(store, "large", "c", passages(500, 3))  # the index follows
     add(store, "small", "d", passages(300, 4))
     add(store, "other", "e", passages(500, 5))  # a part of the index, and searched in it
 

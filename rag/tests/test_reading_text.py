@@ -7,7 +7,7 @@ import random
 import pytest
 
 from rag_service.errors import LoadFailed
-from rag_service.reading import csv, text
+from rag_service.reading import blocks, csv, text
 from rag_service.reading.blocks import Reading, assemble
 from rag_service.types import Extracted
 
@@ -281,6 +281,9 @@ def test_a_table_is_read_in_any_encoding(encoding: str) -> None:
     assert table("name;Säure\nMüller;7,2\n".encode(encoding)).text == "name: Müller | Säure: 7,2"
 
 
-def test_a_table_of_too_many_rows_is_refused() -> None:
-    with pytest.raises(LoadFailed, match="over 200,000 paragraphs and rows"):
-        assemble(csv.read(b"1,2\n" * 200_001, LIMIT), 100 * LIMIT)
+def test_a_table_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (blocks, csv):
+        monkeypatch.setattr(module, "MOST_BLOCKS", 2000)
+    assert len(table("1,2\n" * 2000).blocks) == 2000
+    with pytest.raises(LoadFailed, match="over 2,000 paragraphs and rows"):
+        table("1,2\n" * 2001)
