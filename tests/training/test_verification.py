@@ -102,7 +102,8 @@ REFUSED = {"version": "2", "reason": "digest-mismatch", "detail": "other bytes"}
 def test_an_accident_moves_nothing(
     model: Model, stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
-    monkeypatch.setattr(verify, "VERIFY_SECONDS", 1.2)  # of three looks, by which it believes a refusal
+    monkeypatch.setattr(verify, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(verify, "VERIFY_SECONDS", 0.6)  # of three looks at least, by which it believes a refusal
     model.serve(FAIR, GOOD)
     accidents: dict[str, dict[str, Any]] = {
         "an older version was refused": {"refused": {**REFUSED, "version": "1"}},

@@ -17,7 +17,7 @@ from training.tracking.registry import Registry
 
 log = logging.getLogger(__name__)
 
-VERIFY_SECONDS = 60.0
+VERIFY_SECONDS, POLL_SECONDS = 60.0, 0.5
 API_URL = "http://127.0.0.1:8000"
 # Codes of the service that say nothing about the model, and may pass: it could not fetch the file, was short of memory
 # while it tried it, or has no key yet.
@@ -63,7 +63,7 @@ def verify(config: Config) -> dict[str, Any]:
                 f"The service keeps its previous model. It serves versions with the alias MODEL_ALIAS, which must be "
                 f"{registry.alias}.",
             )
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
     log.info("%s serves version %s", url, holder.version)
     waited, moved = round(time.monotonic() - start, 1), bool(last and last.by == author())
     return {"status": "served", "version": holder.version, "waited_s": waited, "moved": moved}
