@@ -80,7 +80,9 @@ def postgres_running(folder: Path) -> Iterator[str]:
     ) as process:  # fmt: skip
         assert process.stdin
         assert process.stdout
-        yield process.stdout.readline().strip()
+        address = process.stdout.readline().strip()
+        assert address, "PostgreSQL did not start; what it says is above"
+        yield address
         process.stdin.close()
 
 

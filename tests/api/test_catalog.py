@@ -1,6 +1,7 @@
 """Several registered models at once: each is served, swapped, refused, withdrawn and measured on its own."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from model_files import classification_model, regression_model, two_numbers_model
 from prediction_api.errors import SandboxKilled
 from prediction_api.models import store
+from prediction_api.models.copies import ModelCopies
 from prediction_api.settings import Settings
 from registry_server import FakeRegistry
 
@@ -194,13 +196,23 @@ def test_the_default_model_can_be_named(three: FakeRegistry, settings: Settings)
 
 
 @pytest.mark.parametrize("removed", ["alias", "registration"])
-def test_a_model_no_longer_promoted_is_no_longer_served(three: FakeRegistry, settings: Settings, removed: str) -> None:
+def test_a_model_no_longer_promoted_is_no_longer_served(
+    three: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
+    withdraw = ModelCopies.withdraw
+
+    def slowly(copies: ModelCopies, alias: str) -> None:
+        time.sleep(0.2)  # a slow disk
+        withdraw(copies, alias)
+
+    monkeypatch.setattr(ModelCopies, "withdraw", slowly)
     with both(settings) as client:
         if removed == "alias":
             three.aliases.clear()
         else:
             del three.models["wine-quality"]
         wait_until(lambda: client.get("/models/wine-quality/readyz").status_code == 404)
+        assert not list(settings.models_dir.glob("wine-quality/*.json"))  # from here on a start may come
         assert client.post("/models/wine-quality/predict", json=WINE).status_code == 404
         assert client.get("/models").json()["default"] == "sum"
         assert 'model="wine-quality",version="1"} 1.0' not in client.get("/metrics").text.partition("model_info")[2]

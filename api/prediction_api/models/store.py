@@ -158,10 +158,10 @@ class ServedModel:
     async def withdraw(self) -> None:
         """No version carries the alias any more: nothing is served, and a restart does not bring a copy back."""
         await self._stop()
+        await asyncio.to_thread(self._copies.withdraw, self._registry.alias)  # first: the service may end meanwhile
         if self.live:
             self._metrics.withdrawn(self.name, self.live.version)
         self.live = None
-        await asyncio.to_thread(self._copies.withdraw, self._registry.alias)
         await self.close()
         log_event("model withdrawn", level=logging.WARNING, model=self.name)
 
@@ -304,7 +304,8 @@ class Catalog:
             return
         names = {one.name for one in promoted}
         for name in self.models.keys() - names:
-            await self.models.pop(name).withdraw()
+            await self.models[name].withdraw()
+            del self.models[name]
             await asyncio.to_thread(release_memory)
         self.unsafe = {name: self.unsafe.get(name) or _unsafe(name) for name in names if not _is_safe(name)}
         for one in promoted:
