@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -23,12 +23,23 @@ from rag_service.http.openai_chat import router as chat_router
 from rag_service.http.operations import router as evaluation_router
 from rag_service.http.page_files import PageFiles
 from rag_service.http.problems import answer_errors
+from rag_service.http.reference import PROBLEM
 from rag_service.service import Service
 from rag_service.settings import Settings
 from rag_service.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from rag_service.telemetry.traces import Traces
+
+# How OpenAPI describes a refused request; FastAPI would name its own kind of error.
+_Responses = dict[int | str, dict[str, Any]]
+_REFUSED: _Responses = {
+    "default": {
+        "description": "A problem document (RFC 9457)",
+        "content": {"application/problem+json": {"schema": PROBLEM}},
+    }
+}
+_REFUSED_AS_OPENAI: _Responses = {"default": {"description": "The error of OpenAI's protocol"}}
 
 
 def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
@@ -57,9 +68,10 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
     app.state.samples = Samples()
     app.state.drawing = BoundedSemaphore(settings.max_uploads)
     app.state.traces = _traces(settings, app.state.metrics)
-    app.include_router(document_router, max_body_size=settings.max_upload_bytes)
-    for one in (router, chat_router, evaluation_router):
-        app.include_router(one, max_body_size=settings.max_body_bytes)
+    app.include_router(document_router, max_body_size=settings.max_upload_bytes, responses=_REFUSED)
+    for one in (router, evaluation_router):
+        app.include_router(one, max_body_size=settings.max_body_bytes, responses=_REFUSED)
+    app.include_router(chat_router, max_body_size=settings.max_body_bytes, responses=_REFUSED_AS_OPENAI)
     mcp = McpOverHttp(app, settings.max_body_bytes)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
     app.mount("/pages", PageFiles())

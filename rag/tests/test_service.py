@@ -324,7 +324,9 @@ def test_health_docs_and_metrics(filled: TestClient) -> None:
     assert "curl -X POST http://testserver/ask -H" in page  # it can be pasted as it stands
     assert "Too many uploads" in page
     assert re.findall(r"<script[^>]*>", page) == ['<script type="module" src="pages/reference.js">']
-    assert "/ask" in filled.get("/openapi.json").json()["paths"]
+    described = filled.get("/openapi.json").json()
+    assert "application/problem+json" in described["paths"]["/ask"]["post"]["responses"]["default"]["content"]
+    assert "HTTPValidationError" not in described["components"]["schemas"]
     filled.get("/made-up-path")
     filled.post("/ask", json={"question": "What keeps wine from browning?"})
     metrics = filled.get("/metrics").text

@@ -32,7 +32,7 @@ _TRY = Template(
     '<form data-method="$method" data-path="$path" data-type="$kind">$fields<p class="actions"><button>Send</button>'
     '<button type="button" class="second">Copy the command</button></p></form></details></div>'
 )
-_PROBLEM: Json = {
+PROBLEM: Json = {
     "properties": {
         "type": {"type": "string", "description": "Which error it is; `about:blank` where the status says all."},
         "title": {"type": "string", "description": "The error's name."},
@@ -60,7 +60,7 @@ def reference_page(
     )
     sections = "".join(shown.call(method, path, call, address) for method, path, call in calls)
     own = "".join(_section(name, shown.title(name), shown.table({"$ref": name})) for name in apart)
-    errors = _section("errors", "Errors", f"<p>{html_of(_REFUSED)}</p>{shown.table(_PROBLEM)}")
+    errors = _section("errors", "Errors", f"<p>{html_of(_REFUSED)}</p>{shown.table(PROBLEM)}")
     reference = f'<nav aria-label="Calls"><ul class="contents">{contents}</ul></nav>{sections}{own}{errors}{more}'
     info = schema["info"]
     return _page(info["title"], html_of(info.get("description", "")), links=links, home=home, reference=reference)
