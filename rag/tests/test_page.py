@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browser import EVIL, QUESTION, ask, marked
-from chromium import PHONE, contrasts_too_low, tab_to, watched
+from chromium import DESKTOP, PHONE, contrasts_too_low, tab_to, watched
 from playwright.sync_api import Browser, Page, expect
 from test_generator import FACTS
 
@@ -311,6 +312,20 @@ def test_every_text_can_be_read_and_every_field_has_a_label(open_page: Page, sch
         "[...document.querySelectorAll('input, select, textarea')].filter((field) => !field.labels.length).length"
     )
     assert open_page.evaluate(nameless) == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(open_page: Page, scheme: Any) -> None:
+    open_page.emulate_media(color_scheme=scheme)
+    pages = open_page.get_by_role("link")
+    for name in ("Retrieval", "Documents", "Ask", "API"):
+        pages.filter(has_text=name).first.click()
+        if name == "Ask":
+            ask(open_page, QUESTION)
+            expect(open_page.locator(".kind.generator")).to_be_visible()
+        for size in (PHONE, DESKTOP):
+            open_page.set_viewport_size(size)
+            assert [one["id"] for one in Axe().run(open_page).response["violations"]] == [], name
 
 
 def test_a_phone_needs_no_sideways_scrolling(open_page: Page) -> None:
