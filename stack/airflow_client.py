@@ -55,7 +55,7 @@ class Airflow:
             answer = self._http.post(f"/api/v2/dags/{dag}/dagRuns", json=run)
             if answer.status_code == httpx.codes.CONFLICT:
                 return run_id  # an answer before this one did not tell
-            again = answer.status_code == httpx.codes.NOT_FOUND or LOCKED in answer.text
+            again = answer.status_code == httpx.codes.NOT_FOUND or (answer.is_server_error and LOCKED in answer.text)
             if not again or time.monotonic() > deadline:
                 return str(content(answer)["dag_run_id"])
             time.sleep(POLL_SECONDS)

@@ -14,7 +14,6 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
 
 from prediction_api.errors import ModelRefused, RequestRefused, WrongKey
 from prediction_api.http.access import is_open
@@ -25,24 +24,12 @@ from prediction_api.protocols.native import Feedback
 from prediction_api.protocols.routing import PlainRoute, catalog_of, problems
 from prediction_api.protocols.v2 import DATATYPES, InferRequest
 from prediction_api.web.files import PAGE_HEADERS, page, site_links
-from prediction_api.web.reference import html_of, key_page, reference_page, table
+from prediction_api.web.reference import PROBLEM, html_of, key_page, reference_page, table
 
 Json = dict[str, Any]
 TITLE = "Prediction service"
 page_router = APIRouter(route_class=PlainRoute, include_in_schema=False)
 _HOME = "predict-form"
-
-
-class Problem(BaseModel):
-    """RFC 9457, with a hint at what to do and, for wrong input, each place that is wrong."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    hint: str
-    request_id: str
-    errors: list[Json] = []
 
 
 _COMPONENTS = "#/components/schemas/"
@@ -81,7 +68,7 @@ def openapi_schema(app: FastAPI, catalog: Catalog, keyed: bool) -> Json:
     schema = get_openapi(title=TITLE, version=version, description=f"Serving {version}.", routes=app.routes)
     paths, known = schema["paths"], schema["components"]["schemas"]
     infer = InferRequest.model_json_schema(ref_template=_COMPONENTS + "{model}")
-    known |= {**infer.pop("$defs"), "InferRequest": infer, "Problem": Problem.model_json_schema()}
+    known |= {**infer.pop("$defs"), "InferRequest": infer, "Problem": PROBLEM}
     if live:
         known["Features"] = row_schema(live.predictor.contract)
     for path, body in _bodies(live.predictor.contract if live else None).items():

@@ -33,6 +33,7 @@ _TRY = Template(
     '<button type="button" class="second">Copy the command</button></p></form></details></div>'
 )
 PROBLEM: Json = {
+    "type": "object",
     "properties": {
         "type": {"type": "string", "description": "Which error it is; `about:blank` where the status says all."},
         "title": {"type": "string", "description": "The error's name."},
