@@ -83,7 +83,8 @@ class Airflow:
         return min(new)
 
     def follow(self, run_id: str, seconds: float, on_end: Callable[[TaskState], None], dag: str = DAG) -> None:
-        """Returns when the run has succeeded, telling `on_end` of each task that ends. Raises StepFailed otherwise."""
+        """Returns when the run has succeeded, telling `on_end` of each task that was started and has ended. Raises
+        StepFailed otherwise."""
         deadline = time.monotonic() + seconds
         told: set[str] = set()
         while True:
@@ -91,7 +92,8 @@ class Airflow:
             for task in self.tasks(run_id, dag):
                 if task.state in ENDED and task.name not in told:
                     told.add(task.name)
-                    on_end(task)
+                    if task.seconds or task.state != "skipped":
+                        on_end(task)
             if state == "success":
                 return
             if state == "failed" or time.monotonic() > deadline:

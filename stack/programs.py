@@ -154,7 +154,7 @@ def training_environment(settings: Settings) -> dict[str, str]:
     """What Airflow's tasks and a command of the training job need: they alone know the key that signs models."""
     signing = settings.var / "signing"
     own = {"SIGNING_KEY": str(signing / "private" / "key.pem"), "SIGNING_PUBLIC_KEYS": str(signing / "public")}
-    own["SNAPSHOTS_DIR"] = settings.environment.get("SNAPSHOTS_DIR") or str(settings.var / "snapshots")
+    own["SNAPSHOTS_DIR"] = str(settings.var / "snapshots")
     return common(settings, "airflow") | own
 
 

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Param, TriggerRule
 from tasks import OPTIONS, PYTHON, SPARK_SUBMIT, command, pipelines
 
 ABOUT = """
@@ -13,6 +14,7 @@ ABOUT = """
 | `check` | `pipeline.py check` | every row is checked; a bad file fails here, with rows and columns |
 | `train` | `pipeline.py train`, through `spark-submit` | the best candidate is a new, signed version in the registry |
 | `promote` | `pipeline.py promote` | the alias moves; skipped if the gate refuses: *Storage* shows the reasons |
+| `not_promoted` | | runs only then, so that such a run is known by its look: the model in production stays |
 | `verify` | `pipeline.py verify` | the service serves the version; if it refused it, the alias moves back |
 
 The monitor starts this DAG through the asset `training-request` if live traffic or a changed data file requires it.
@@ -65,3 +67,4 @@ for pipeline in pipelines():
         promote = command("promote", f"{PYTHON} promote {OPTIONS} --skip")
         verify = command("verify", f"{PYTHON} verify {OPTIONS} --skip", outlets=[pipeline.asset("production-model")])
         check >> train >> promote >> verify  # each reads the results of the one before from the tracking server
+        promote >> EmptyOperator(task_id="not_promoted", trigger_rule=TriggerRule.ALL_SKIPPED)

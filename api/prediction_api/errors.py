@@ -107,11 +107,11 @@ class MethodNotAllowed(RequestRefused, status=405, title="Method not allowed"):
 
 
 class TooSlow(RequestRefused, status=408, title="The request took too long to arrive"):
-    hint = "Send it again in smaller parts or over a faster connection, or raise API_REQUEST_SECONDS on the server."
+    hint = "Send it again in smaller parts or over a faster connection."
 
 
 class BodyTooLarge(RequestRefused, status=413, title="Body too large"):
-    hint = "Send fewer rows per call, or raise API_MAX_BODY_BYTES (for CSV: API_MAX_CSV_BYTES) on the server."
+    hint = "Send fewer rows per call, or raise API_MAX_BODY_BYTES on the server (CSV may have four times as much)."
 
 
 class WrongContentType(RequestRefused, status=415, title="Unsupported content type"):

@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await catalog.load_copies()
         following = asyncio.create_task(catalog.follow())
-        watching = asyncio.create_task(admission.end_slow_connections(min(1.0, settings.api_request_seconds / 2)))
+        watching = asyncio.create_task(admission.end_slow_connections(min(1.0, settings.request_seconds / 2)))
         yield
         for task in (following, watching):
             task.cancel()

@@ -1,7 +1,7 @@
 """The service's settings: the only place that reads the environment."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,20 +15,20 @@ _Address = Annotated[Annotated[str, StringConstraints(pattern=r"^https?://\S+$")
 
 
 class Settings(BaseSettings):
-    """Each field is the environment variable of the same name in capitals."""
+    """Each field is the environment variable of the same name in capitals; the constants are the same everywhere."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
-    api_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
-    api_request_seconds: float = Field(default=60.0, gt=0, le=3600)
+    poll_seconds: ClassVar[float] = 2.0  # between two looks into the registry
+    request_seconds: ClassVar[float] = 60.0  # for a request to arrive
+    max_connections: ClassVar[int] = 800  # below the 1,024 files that systems let a process open
+
     api_drain_seconds: float = Field(default=0.0, ge=0, le=300)
-    api_max_connections: int = Field(default=800, ge=10)  # below the 1,024 files that systems let a process open
     api_allowed_hosts: str = ""  # names, separated by commas, beside IP addresses, localhost, api and API_HOST
     api_access_log: bool = False
     api_max_body_bytes: int = Field(default=8_000_000, ge=1_000)
-    api_max_csv_bytes: int = Field(default=32_000_000, ge=1_000)
     mlflow_tracking_uri: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://\S+$")
     # What the overview asks; empty: nothing. The key is one of the question-answering service's that allows reading.
     airflow_url: _Address = None
@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     prediction_log_dir: Annotated[Path | None, _empty_is_none] = Path("var/predictions")  # empty: nothing is logged
     prediction_log_days: int = Field(default=90, ge=0, le=36_500)  # 0 keeps them for ever
     prediction_log_group_reads: bool = False  # for a monitor that runs as another user of the same group
+
+    @property
+    def max_csv_bytes(self) -> int:
+        """Of a CSV body; it is kept in a temporary file, not in memory."""
+        return 4 * self.api_max_body_bytes
 
 
 def read_settings() -> Settings:

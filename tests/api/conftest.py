@@ -83,7 +83,7 @@ def live_model(model: bytes, folder: Path, name: str = "wine-quality") -> Iterat
     """A service with this model live, for the tests of a module that only ask."""
     with running_registry() as registry:
         registry.add(model, name=name)
-        with live(settings_for(registry, folder), api_poll_seconds=1.0) as client:
+        with live(settings_for(registry, folder), poll_seconds=1.0) as client:
             yield client
 
 

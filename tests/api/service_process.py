@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import httpx
@@ -18,20 +19,21 @@ from model_files import regression_model
 from registry_server import publish, running_registry
 
 API = Path(__file__).parents[2] / "api"
+SERVICE = Path(__file__).parent / "service_main.py"
 
 
 class Service:
-    """python -m prediction_api on a free port, in `folder`. Ends with the block."""
+    """The service on a free port, in `folder`, with these constants of Settings in place of its own. Ends with the
+    block."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, constants: Mapping[str, float] = MappingProxyType({}), **environment: str) -> None:
         self._log = folder / "service.log"
-        values = {"PATH": os.environ["PATH"], "PYTHONPATH": str(API), "API_PORT": "0", "API_POLL_SECONDS": "0.05"}
+        values = {"PATH": os.environ["PATH"], "PYTHONPATH": str(API), "API_PORT": "0"}
         values["SIGNING_PUBLIC_KEYS"] = str(publish(folder / "keys"))
         values |= {"MODELS_DIR": str(folder / "models"), "PREDICTION_LOG_DIR": str(folder / "predictions")}
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "prediction_api"], env=values | environment, stderr=log, cwd=folder
-            )
+            command = [sys.executable, SERVICE, json.dumps({"poll_seconds": 0.05, **constants})]
+            self.process = subprocess.Popen(command, env=values | environment, stderr=log, cwd=folder)
 
     def __enter__(self) -> Self:
         return self
@@ -90,10 +92,12 @@ class Service:
 
 
 @contextmanager
-def wine_service(folder: Path, **variables: str) -> Iterator[Service]:
+def wine_service(
+    folder: Path, constants: Mapping[str, float] = MappingProxyType({}), **variables: str
+) -> Iterator[Service]:
     """A process with the wine model live."""
     with running_registry() as registry:
         registry.add(regression_model())
-        with Service(folder, MLFLOW_TRACKING_URI=registry.uri, **variables) as service:
+        with Service(folder, constants, MLFLOW_TRACKING_URI=registry.uri, **variables) as service:
             service.wait_ready()
             yield service

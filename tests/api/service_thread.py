@@ -22,9 +22,8 @@ def settings_for(registry: FakeRegistry, folder: Path) -> Settings:
         models_dir=folder / "models",
         signing_public_keys=publish(folder / "keys"),
         prediction_log_dir=folder / "predictions",
-        api_poll_seconds=0.02,
         api_max_body_bytes=3_000_000,
-    )
+    ).model_copy(update={"poll_seconds": 0.02})
 
 
 @contextmanager

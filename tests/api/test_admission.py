@@ -24,7 +24,7 @@ HEALTH = b"GET /livez HTTP/1.1\r\nHost: api\r\n\r\n"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One real process for all: each test leaves it as good as new."""
-    with wine_service(tmp_path_factory.mktemp("service"), API_REQUEST_SECONDS="3") as service:
+    with wine_service(tmp_path_factory.mktemp("service"), {"request_seconds": 3}) as service:
         yield service
 
 

@@ -228,13 +228,13 @@ def test_a_model_that_fails_midway_is_an_error_and_no_half_answer(registry: Fake
 
 def test_csv_has_a_limit_of_its_own(registry: FakeRegistry, settings: Settings) -> None:
     registry.add(regression_model())
-    with live(settings, api_max_body_bytes=1_000, api_max_csv_bytes=100_000) as client:
+    with live(settings, api_max_body_bytes=25_000) as client:
         assert post(client, HEADER + "8,9,red\n" * 10_000).status_code == 200
         assert post(client, HEADER + "8,9,red\n" * 13_000).status_code == 413
         blocks = iter([HEADER.encode(), *[b"8,9,red\n" * 1_000] * 20])
         answer = client.post("/predict/batch", content=blocks, headers=CSV)
         assert answer.status_code == 413
-        assert "API_MAX_CSV_BYTES" in answer.json()["hint"]
+        assert "API_MAX_BODY_BYTES" in answer.json()["hint"]
         assert post(client, HEADER + ROWS).status_code == 200  # nothing is left held
 
 

@@ -22,7 +22,7 @@ VISIBLE_WITHIN = 5.0  # what is promised, also on a machine that has much to do
 def test_fifty_flips_at_two_hundred_requests_a_second(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.add(regression_model(0.5))
     registry.add(regression_model(1.0), promote=False)
-    with Service(tmp_path, MLFLOW_TRACKING_URI=registry.uri, API_POLL_SECONDS="0.02") as service:
+    with Service(tmp_path, {"poll_seconds": 0.02}, MLFLOW_TRACKING_URI=registry.uri) as service:
         service.wait_ready()
         answers: list[tuple[float, int, dict[str, Any]]] = []
         stop = threading.Event()

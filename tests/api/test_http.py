@@ -22,8 +22,7 @@ MOST_CONNECTIONS = 20
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    limits = {"API_REQUEST_SECONDS": "60", "API_MAX_CONNECTIONS": str(MOST_CONNECTIONS)}
-    with wine_service(tmp_path_factory.mktemp("service"), **limits) as service:
+    with wine_service(tmp_path_factory.mktemp("service"), {"max_connections": MOST_CONNECTIONS}) as service:
         yield service
 
 
@@ -167,7 +166,7 @@ def test_clients_that_send_large_bodies_slowly_lose_their_places(service: Servic
 
 def test_a_table_that_waits_for_its_place_is_not_late(tmp_path: Path) -> None:
     table = b"fixed acidity,alcohol,type\n" + b"8,9,red\n" * 40_000
-    with wine_service(tmp_path, API_REQUEST_SECONDS="1") as service, ThreadPoolExecutor(4) as pool:
+    with wine_service(tmp_path, {"request_seconds": 1}) as service, ThreadPoolExecutor(4) as pool:
         headers = {"Content-Type": "text/csv"}
         batch = partial(service.http.post, "/predict/batch", content=table, headers=headers, timeout=600)
         answers = [pool.submit(batch) for _ in range(4)]

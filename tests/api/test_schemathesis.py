@@ -75,7 +75,7 @@ def test_every_answer_is_as_the_schema_says(registry: FakeRegistry, settings: Se
     registry.add(classification_model(), name="tumour")
     failures: Counter[str] = Counter()
     seen: dict[str, Counter[int]] = defaultdict(Counter)
-    with serving(settings.model_copy(update={"api_poll_seconds": 1.0})) as address:
+    with serving(settings.model_copy(update={"poll_seconds": 1.0})) as address:
         for path in ("/readyz", "/models/tumour/readyz"):
             wait_until(lambda path=path: httpx.get(address + path, timeout=60).status_code == 200)
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=SchemathesisConfig.from_dict(CONFIG))

@@ -15,7 +15,7 @@ FILES = {
 
 
 TASKS = {
-    "train_model": ["check", "train", "promote", "verify"],
+    "train_model": ["check", "train", "promote", "verify", "not_promoted"],
     "monitor_model": ["monitor", "request_training"],
     "score_table": ["score"],
 }

@@ -16,7 +16,8 @@ def dag(dags):
 
 def test_an_empty_form_runs_the_four_commands_as_the_pipeline_file_says(dag, programs, airflow_home: Path) -> None:
     calls, before = programs(), len(updates("production-model"))
-    assert run(dag)["run"] == "success"
+    states = run(dag)
+    assert (states["run"], states["not_promoted"]) == ("success", "skipped")
     assert [call["script"] for call in calls()] == SCRIPTS
     assert [call["program"] for call in calls()] == ["python", "spark-submit", "python", "python"]
     assert calls()[0]["argv"] == ["scripts/pipeline.py", "check", "--config", "pipeline.yaml"]
@@ -46,21 +47,24 @@ def test_every_command_gets_the_same_options(dag, programs) -> None:
 )
 def test_what_fails_ends_the_run(dag, programs, codes: dict[str, int], scripts: list[str]) -> None:
     calls = programs(**codes)
-    assert run(dag)["run"] == "failed"
+    states = run(dag)
+    assert states["run"] == "failed"
+    assert states["not_promoted"] != "success"
     assert [call["script"] for call in calls()] == scripts
 
 
 @pytest.mark.parametrize(
-    ("codes", "promoted", "scripts"),
-    [({"promote": 99}, "skipped", SCRIPTS[:3]), ({"verify": 99}, "success", SCRIPTS)],
+    ("codes", "promoted", "not_promoted", "scripts"),
+    [({"promote": 99}, "skipped", "success", SCRIPTS[:3]), ({"verify": 99}, "success", "skipped", SCRIPTS)],
     ids=["refused by the gate", "the alias was there before"],
 )
 def test_without_a_move_of_the_alias_the_asset_is_not_updated(
-    dag, programs, codes: dict[str, int], promoted: str, scripts: list[str]
+    dag, programs, codes: dict[str, int], promoted: str, not_promoted: str, scripts: list[str]
 ) -> None:
     calls, before = programs(**codes), updates("production-model")
     states = run(dag)
     assert (states["train"], states["promote"], states["verify"]) == ("success", promoted, "skipped")
+    assert states["not_promoted"] == not_promoted  # a refused run is known by its look
     assert [call["script"] for call in calls()] == scripts
     assert updates("production-model") == before
 

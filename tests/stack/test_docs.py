@@ -15,7 +15,8 @@ GUIDES = [name for name in PAGES if name.startswith(("README", "docs/", "rag/REA
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [".env.example", ".env.production.example", "rag/.env.example"]
 # Variables of other programs, and of single tests and commands of ours.
-OTHERS = {"AIRFLOW_URL", "PROMETHEUS_URL", "RAG_URL"}  # set by Compose and make run
+# Set by Compose and make run:
+OTHERS = {"AIRFLOW_URL", "PROMETHEUS_URL", "RAG_URL", "SIGNING_PUBLIC_KEYS", "API_DRAIN_SECONDS"}
 OTHERS |= {"MLFLOW_TRACKING_URI", "SPARK_CONF_DIR", "SPARK_SUBMIT_OPTS", "RAG_TEST_KILLS", "SIGNING_KEY"}
 
 

@@ -12,6 +12,7 @@ import requests
 from servers import held_port, server_running
 
 ROOT = Path(__file__).parents[2]
+SERVICE = ROOT / "tests" / "api" / "service_main.py"
 PYTHON = ROOT / ".venvs" / "api" / "bin" / "python"
 
 
@@ -42,5 +43,5 @@ def api_running(folder: Path, tracking_uri: str, **variables: str) -> Iterator[A
         settings = {"API_PORT": str(port), "MLFLOW_TRACKING_URI": tracking_uri, "PYTHONPATH": str(ROOT / "api")}
         settings |= {"MODELS_DIR": str(folder / "models"), "PREDICTION_LOG_DIR": "", "DEFAULT_MODEL": "", **variables}
         url = f"http://127.0.0.1:{port}"
-        with server_running([PYTHON, "-m", "prediction_api"], folder, f"{url}/livez", settings):
+        with server_running([PYTHON, SERVICE, json.dumps({"poll_seconds": 0.2})], folder, f"{url}/livez", settings):
             yield Api(url, session)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("tracking")
 
 @pytest.fixture(scope="module")
 def running(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with api_running(tmp_path_factory.mktemp("api"), tracking, API_POLL_SECONDS="0.2") as api:
+    with api_running(tmp_path_factory.mktemp("api"), tracking) as api:
         yield api
 
 

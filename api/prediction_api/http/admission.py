@@ -110,7 +110,7 @@ class LimitedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         state = self.config.app.state  # type: ignore[union-attr]
         self._control, settings = state.admission, state.catalog.settings
-        self._slowest, self._most_connections = settings.api_request_seconds, settings.api_max_connections
+        self._slowest, self._most_connections = settings.request_seconds, settings.max_connections
         self._began: float | None = None  # when the first byte of a request came that is not answered yet
         self._heard_at = self.loop.time()  # when the last byte came of such a request, or its answer was complete
         self._unread_since: float | None = None  # since when the client does not read its answer

@@ -293,7 +293,7 @@ class Catalog:
                 await self.look_once()
             except Exception as error:  # noqa: BLE001
                 log_event("look failed", level=logging.ERROR, error=fault(error))
-            await asyncio.sleep(self.settings.api_poll_seconds)
+            await asyncio.sleep(self.settings.poll_seconds)
 
     async def look_once(self) -> None:
         """Asks which models carry the alias, begins to adopt what is new and withdraws what carries it no longer."""

@@ -182,7 +182,7 @@ async def answer_batch(
 async def _answer_csv(
     request: Request, live: LiveModel, form_for: Callable[[Checked], Form], options: CsvOptions
 ) -> Response:
-    most, stopped = catalog_of(request).settings.api_max_csv_bytes, Event()
+    most, stopped = catalog_of(request).settings.max_csv_bytes, Event()
 
     def work(body: IO[bytes]) -> tuple[Checked, Form, IO[bytes]]:
         checked = _checked(live, body, stopped, options)
