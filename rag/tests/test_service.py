@@ -327,6 +327,13 @@ def test_health_docs_and_metrics(filled: TestClient) -> None:
     described = filled.get("/openapi.json").json()
     assert "application/problem+json" in described["paths"]["/ask"]["post"]["responses"]["default"]["content"]
     assert "HTTPValidationError" not in described["components"]["schemas"]
+    answers = [
+        (path, call["responses"]["200"]["content"]["application/json"]["schema"])
+        for path, calls in described["paths"].items()
+        for call in calls.values()
+        if "application/json" in call["responses"].get("200", {}).get("content", {})
+    ]
+    assert [path for path, schema in answers if "$ref" not in schema] == ["/livez"]  # every other answer has fields
     filled.get("/made-up-path")
     filled.post("/ask", json={"question": "What keeps wine from browning?"})
     metrics = filled.get("/metrics").text

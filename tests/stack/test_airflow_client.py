@@ -69,7 +69,7 @@ def test_a_wrong_password_is_a_failure(json_server) -> None:
 
 def test_follows_a_run_and_tells_of_each_task_once(json_server) -> None:
     early = [task("train", None, None), task("check", "success", "2026-01-01T00:00:01Z", 6.5)]
-    late = [task("train", "success", "2026-01-01T00:00:09Z", 60.0), early[1]]
+    late = [task("train", "success", "2026-01-01T00:00:09Z", 60.0), early[1], task("never", "skipped", None, 0.0)]
     url = json_server(
         TOKEN
         | {

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import Literal
+
 from rag_service.indexing.jobs import Progress
-from rag_service.types import Answer, Contradiction, DocumentSummary, Hit, Passage, Term, Verdict
+from rag_service.indexing.watch import Watched
+from rag_service.types import (
+    Answer,
+    Block,
+    Contradiction,
+    DocumentSummary,
+    Heading,
+    Hit,
+    Page,
+    Passage,
+    Term,
+    Verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -15,6 +29,18 @@ class Models:
     embedder: str
     generator: str | None
     sent_to: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready(Models):
+    """`without_generator` and `needs_reindex` say why, where there is none and where it is so; `uploads` are in
+    progress."""
+
+    status: Literal["ready"] = "ready"
+    without_generator: str | None
+    needs_reindex: str | None
+    uploads: int
+    watch: Watched | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +97,16 @@ class Documents:
     next: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WholeDocument(DocumentSummary):
+    """A document with its text, to which all offsets refer, and with its pages themselves in place of their number."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    pages: tuple[Page, ...]  # type: ignore[assignment]
+    headings: tuple[Heading, ...]
+
+
 @dataclass(frozen=True)
 class TextOfDocument:
     text: str
@@ -91,6 +127,11 @@ class Collection:
 @dataclass(frozen=True)
 class Collections:
     collections: list[Collection]
+
+
+@dataclass(frozen=True)
+class Questions:
+    questions: list[str]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from rag_service.answering.answerer import CheckedText, Completed, Draft, Retrieved, Tell
 from rag_service.errors import RagError, StoreAway, WrongKey, kinds_of
-from rag_service.http.answers import FoundPassage, Hits, Models, ModelsAnswer
+from rag_service.http.answers import FoundPassage, Hits, Models, ModelsAnswer, Ready
 from rag_service.http.keys import granted
 from rag_service.http.page_files import PAGE_HEADERS, page, site_links
 from rag_service.http.problems import NOT_UNDERSTOOD
@@ -180,18 +180,17 @@ async def livez() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(request: Request) -> dict[str, Any]:
+async def readyz(request: Request) -> Ready:
     """200 once the models are loaded; says which, and why there is no generator if there is none."""
     service = service_of(request)
     parts = service.parts()
-    return {
-        "status": "ready",
+    return Ready(
         **asdict(_models(parts)),
-        "without_generator": parts.without_generator,
-        "needs_reindex": service.needs_reindex,
-        "uploads": int(request.app.state.metrics.registry.get_sample_value("rag_uploads_working")),
-        "watch": asdict(service.watcher.state) if service.watcher else None,
-    }
+        without_generator=parts.without_generator,
+        needs_reindex=service.needs_reindex,
+        uploads=int(request.app.state.metrics.registry.get_sample_value("rag_uploads_working")),
+        watch=service.watcher.state if service.watcher else None,
+    )
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -16,7 +16,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from rag_service.errors import LoadFailed, NoPageImage, TooManyFiles, TooManyImages, counted
 from rag_service.http import answers
-from rag_service.http.answers import Added, Collections, Documents, InUse, NextBegun, TextOfDocument, UploadJob
+from rag_service.http.answers import (
+    Added,
+    Collections,
+    Documents,
+    InUse,
+    NextBegun,
+    Questions,
+    TextOfDocument,
+    UploadJob,
+    WholeDocument,
+)
 from rag_service.http.ask import Collection, Metadata, Name, OfQuery, service_of
 from rag_service.http.keys import Grant, granted
 from rag_service.indexing.ingest import clean_name
@@ -138,7 +148,7 @@ def list_documents(
     return Documents(found, last.name if collection else f"{last.collection}/{last.name}")
 
 
-@router.get("/documents/{document_id}")
+@router.get("/documents/{document_id}", response_model=None, responses={200: {"model": WholeDocument}})
 def get_document(document_id: str, service: Running, collection: OfQuery) -> dict[str, Any]:
     """A document's extracted text, which every quote's offsets refer to, its blocks, pages, headings and warnings."""
     content = service.store.content(collection, document_id)
@@ -228,10 +238,10 @@ def list_collections(service: Running, grant: Granted) -> Collections:
 
 
 @router.get("/collections/{collection}/questions")
-def sample_questions(collection: Collection, service: Running, grant: Granted, request: Request) -> dict[str, Any]:
+def sample_questions(collection: Collection, service: Running, grant: Granted, request: Request) -> Questions:
     """A few questions that the collection's documents answer, to begin with."""
     grant.check(collection)
-    return {"questions": request.app.state.samples.of(service, collection)}
+    return Questions(request.app.state.samples.of(service, collection))
 
 
 @router.delete("/collections/{collection}", status_code=204)

@@ -51,6 +51,45 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class Model(BaseModel):
+    """A collection."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "rag_service"
+
+
+class Models(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Choice(BaseModel):
+    """`message` says the answer and, below it, its sources."""
+
+    index: Literal[0]
+    message: dict[Literal["role", "content", "refusal"], str | None]
+    finish_reason: Literal["stop"]
+    logprobs: None
+
+
+class Completion(BaseModel):
+    """The protocol's answer, and what `/ask` adds to it."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: dict[Literal["prompt_tokens", "completion_tokens", "total_tokens"], int]
+    citations: list[Citation]
+    abstained: bool
+    answered_by: Literal["generator", "extractive", "none"]
+    confidence: float
+    asked: str
+
+
 _EXAMPLE = {"role": "user", "content": "What does sulphur dioxide do in wine?"}
 
 
@@ -89,7 +128,7 @@ def _turns(messages: list[Message]) -> list[Turn]:
     return turns[:-1]
 
 
-@router.post("/chat/completions", responses={200: {"content": {"text/event-stream": {}}}})
+@router.post("/chat/completions", responses={200: {"model": Completion, "content": {"text/event-stream": {}}}})
 def complete(body: Conversation, request: Request) -> Response:
     """Answers the last user message, as `/ask` does; the model is the collection. A follow-up is completed from the
     turns before it."""
@@ -102,24 +141,20 @@ def complete(body: Conversation, request: Request) -> Response:
 
 
 @router.get("/models")
-def list_models(request: Request) -> dict[str, Any]:
+def list_models(request: Request) -> Models:
     """The collections that hold documents and that the key is for, as models."""
     names = service_of(request).store.collections()
-    return {"object": "list", "data": [_model(name) for name in names if granted(request).sees(name)]}
+    return Models(data=[Model(id=name) for name in names if granted(request).sees(name)])
 
 
 @router.get("/models/{name}")
-def get_model(name: str, request: Request) -> dict[str, Any]:
+def get_model(name: str, request: Request) -> Model:
     """One collection, as a model."""
     granted(request).check(name)
     known = service_of(request).store.collections()
     if name not in known:
         raise EmptyCollection(name[:80], sorted(known))
-    return _model(name)
-
-
-def _model(collection: str) -> dict[str, Any]:
-    return {"id": collection, "object": "model", "created": 0, "owned_by": "rag_service"}
+    return Model(id=name)
 
 
 class _Reply:
