@@ -266,10 +266,11 @@ class Sentence:
 @dataclass(frozen=True)
 class Answer:
     """An answer with its sources. `dropped_passages` counts those that were found but did not fit the prompt. `unmet`
-    are the parts of the question that no passage meets, where the documents speak of the subject and yet do not answer:
-    `abstained` is then true, and the citation shows what they do say. `sentences` are those of a chat model's answer,
-    `dropped_sentences` counts what it wrote that no passage supports, and `generator_error` says why it wrote nothing,
-    or not to the end. `asked` is the question that was searched for: a follow-up is completed first."""
+    are the parts of the question that no passage of the collection speaks of, where the documents speak of the subject
+    and yet do not answer: `abstained` is then true, and the citation shows what they do say. `sentences` are those of a
+    chat model's answer, `dropped_sentences` counts what it wrote that no passage supports, and `generator_error` says
+    why it wrote nothing, or not to the end. `asked` is the question that was searched for: a follow-up is completed
+    first."""
 
     answer: str
     abstained: bool

@@ -436,6 +436,9 @@ def told(
             late = float(interaction(word_vectors(encoded.tokens[0], question), [packed])[0])
             return [Hit(held, 1.0, float(vector.vectors[0] @ encoded.vectors[0]), 1, 1, (Part(held, packed),), late)]
 
+        def holds(self, view: View, phrase: str, language: str, options: object = None) -> bool:
+            return phrase in held.text
+
     class Holds:
         def view(self, collection: str) -> View:
             return View(collection, 1, edition(embedder.identity))
@@ -475,6 +478,23 @@ def test_what_is_related_and_not_answered_names_what_is_not_met(store: Store, em
         one.quote for one in near_miss.citations
     ]
     assert not told(content, "Which team checks valve 18?", store, embedder).abstained
+
+
+def test_what_another_passage_speaks_of_is_not_said_to_be_absent(
+    library: Library, store: Store, embedder: BertEmbedder
+) -> None:
+    library.add("pumps.txt", b"Pump P4 stands in the cellar. Team 3 checks pump P4 every month.", "station")
+    library.add(
+        "colours.txt", b"Rust is removed by sanding. Red paint of the kind KX/3 is kept in the attic.", "station"
+    )
+    ask = answerer(store, embedder).ask
+
+    elsewhere, nowhere = (ask(f"Which team paints pump P4 with KX/{number}?", "station", 1) for number in (3, 5))
+
+    assert (elsewhere.abstained, nowhere.abstained) == (True, True)
+    assert "KX/3" not in elsewhere.unmet
+    assert "not of" in nowhere.answer
+    assert "KX/5" in nowhere.unmet
 
 
 MANUAL = laid_out(

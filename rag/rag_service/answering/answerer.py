@@ -121,7 +121,7 @@ class Answerer:
         elif ranked and sure >= self._threshold:
             answer = self._answer(asked, hits, ranked, sure, tell)
         elif ranked and related:
-            answer = _related(asked, hits, ranked, sure)
+            answer = self._related(view, asked, hits, ranked, sure, options)
         else:
             answer = _nothing(collection, sure)
         ended = time.perf_counter()
@@ -181,6 +181,24 @@ class Answerer:
             return Answer("\n".join(one.quote for one in found), False, "extractive", sure, _citations(found))
         return Answer(SINGLE_FACTS, True, "none", sure, _citations(quoted(ranked)))
 
+    def _related(
+        self,
+        view: View,
+        asked: Asked,
+        hits: Sequence[Hit],
+        ranked: Sequence[Evidence],
+        sure: float,
+        options: SearchOptions | None,
+    ) -> Answer:
+        """What the documents say of the subject, and which part of the question none of them speaks of."""
+        met, unmet = parts_of(asked, hits, ranked)
+        # Another passage than those that were found may speak of it; this one does not answer either.
+        absent = tuple(part for part in unmet if not self._retriever.holds(view, part, asked.language, options))
+        subject, missing = _enumerated(met) or "this subject", _enumerated(absent)
+        ending = f"not of {missing}" if missing else "do not answer this question"
+        sentence = f"The documents speak of {subject}, but {ending}."
+        return Answer(sentence, True, "none", sure, _citations(quoted(ranked)), unmet=absent)
+
     def _written(
         self,
         asked: Asked,
@@ -216,15 +234,6 @@ def build_prompt(question: str, hits: Sequence[Hit], generator: Generator) -> Pr
             used.append(hit)
             text = longer
     return Prompt(text, tuple(used), len(hits) - len(used))
-
-
-def _related(asked: Asked, hits: Sequence[Hit], ranked: Sequence[Evidence], sure: float) -> Answer:
-    """What the documents say of the subject, and which part of the question they do not meet."""
-    met, unmet = parts_of(asked, hits, ranked)
-    subject, missing = _enumerated(met) or "this subject", _enumerated(unmet)
-    ending = f"not of {missing}" if missing else "do not answer this question"
-    sentence = f"The documents speak of {subject}, but {ending}."
-    return Answer(sentence, True, "none", sure, _citations(quoted(ranked)), unmet=unmet)
 
 
 def _enumerated(parts: Sequence[str]) -> str:

@@ -18,6 +18,8 @@ Scores = Mapping[int, float]
 
 # A question has at most some hundred words; more only cost time.
 _MOST_TERMS = 100
+# So many passages with the words of a phrase are searched for it.
+_MOST_READ = 50
 # The most words of a hit that a page marks.
 _MOST_MARKED = 200
 
@@ -37,8 +39,7 @@ class Retriever:
         embedder's `encode_question` gave. Raises UnknownDocument where the options name a document that is not there.
         """
         options = options or SearchOptions()
-        chosen = options.documents or options.metadata
-        only = self._store.passages_of(view, options.documents, options.metadata) if chosen else None
+        only = self._chosen(view, options)
         depth = max(options.depth, top_k)
         vector = encoded.vectors[0]
         language = language_of(question)
@@ -73,6 +74,20 @@ class Retriever:
         merged = merge_hits(ranked, top_k, self._store.text_between, question)
         asked = content_stems(question, language)
         return [replace(one, terms=matched(asked, one.passage, language)) for one in merged]
+
+    def holds(self, view: View, phrase: str, language: str, options: SearchOptions | None = None) -> bool:
+        """Whether the words of `phrase`, whatever their endings, stand one after the other in a passage: of those that
+        have most of them."""
+        wanted = terms_of(phrase, language)
+        found = self._store.lexical(view, wanted, _MOST_READ, self._chosen(view, options or SearchOptions()))
+        passages = self._store.passages(view, [number for number, _ in found]).values()
+        said = (" ".join(["", *terms_of(f"{one.heading or ''} {one.text}", language), ""]) for one in passages)
+        return any(" ".join(["", *wanted, ""]) in text for text in said)
+
+    def _chosen(self, view: View, options: SearchOptions) -> Sequence[int] | None:
+        if not (options.documents or options.metadata):
+            return None
+        return self._store.passages_of(view, options.documents, options.metadata)
 
     def _read(self, view: View, fused: Ranked, count: int) -> Iterator[tuple[Passage, float]]:
         """The passages with their scores; read `count` at a time, as neighbours and copies become one hit."""
