@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from pyspark.sql import SparkSession
 from training.config import Config
 from training.data import cells
@@ -292,6 +294,29 @@ def test_typed_columns_of_parquet_are_read_as_their_text_would_be(
     pd.testing.assert_frame_equal(typed.part("train"), text.part("train"))
     labels = load(tmp_path / "table.parquet", target="shoe", data={"task": "classification"})
     assert labels.labels() == [str(size) for size in range(35, 44)]
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_the_times_that_pandas_writes_into_parquet_are_times(
+    load: Load, tmp_path: Path, table: pd.DataFrame, zone: str | None
+) -> None:
+    hours = pd.Series(pd.date_range("2024-03-01", periods=400, freq="97min", tz=zone)).dt.as_unit("ns")
+    table.assign(sold=hours).to_parquet(tmp_path / "table.parquet")
+    assert parquet.read_schema(tmp_path / "table.parquet").field("sold").type == pa.timestamp("ns", zone)
+    loaded = load(tmp_path / "table.parquet")
+    assert loaded.report["dates"] == ["sold"]
+    text = load(table.assign(sold=hours.dt.tz_convert("UTC").dt.tz_localize(None) if zone else hours))
+    pd.testing.assert_frame_equal(loaded.part("train"), text.part("train"))
+
+
+@pytest.mark.parametrize("kind", [pa.time64("us"), pa.float16()])
+def test_a_column_of_parquet_that_spark_cannot_read_is_told_before_it_starts(
+    locate: Locate, tmp_path: Path, kind: pa.DataType
+) -> None:
+    columns = {"height": pa.array([170.0]), "x": pa.nulls(1, kind)}
+    parquet.write_table(pa.table(columns), tmp_path / "table.parquet")
+    with pytest.raises(SourceError, match=f"column 'x': expected numbers, text, dates or truth values, found {kind}"):
+        locate(tmp_path / "table.parquet")
 
 
 @pytest.mark.parametrize(

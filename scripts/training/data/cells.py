@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from training.config import Data
+from training.data import parquet
 from training.data.files import Source, rows_of
 from training.data.spark import location, ship_code
 
@@ -365,9 +366,8 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
 
     With `malformed`, a column of that name holds the line of a CSV row that has too few or too many cells.
     """
-    files = [location(file) for file in source.files]
     if source.format == "parquet":
-        return spark.read.parquet(*files)
+        return parquet.read(spark, source.files)
     names = [*source.columns, malformed] if malformed else source.columns
     schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
     if source.format == "xlsx":
@@ -375,6 +375,7 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
         frame = pd.DataFrame(rows, columns=list(source.columns), dtype=object)
         return spark.createDataFrame(frame.assign(**{malformed: None}) if malformed else frame, schema)
     options: dict[str, Any] = {"sep": source.separator, "header": True, "quote": '"', "escape": '"'}
+    files = [location(file) for file in source.files]
     return spark.read.csv(files, schema, multiLine=source.multiline, columnNameOfCorruptRecord=malformed, **options)
 
 

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import io
 import logging
-import os
 import re
 import statistics
 import unicodedata
@@ -23,7 +22,7 @@ from typing import IO, Any
 from python_calamine import CalamineError, CalamineWorkbook
 
 from training.config import Data, is_address
-from training.data import snapshots
+from training.data import parquet, snapshots
 from training.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -324,7 +323,7 @@ def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bo
     """Column names and separator (of a CSV file), and whether a quoted cell may hold a line break."""
     separator, multiline = "", False
     if form == "parquet":
-        _check_parquet(file)
+        parquet.check(file)
         return (), separator, multiline
     if form == "xlsx":
         _, cells = next(_sheet_rows(file, sheet), (1, []))
@@ -440,14 +439,3 @@ def _counted(names: list[str]) -> bool:
         and all(map(str.isdigit, names))
         and all(int(one) + 1 == int(next_) for one, next_ in pairwise(names))
     )
-
-
-def _check_parquet(file: Path) -> None:
-    with file.open("rb") as stream:
-        start = stream.read(4)
-        stream.seek(-min(4, file.stat().st_size), os.SEEK_END)
-        if start != b"PAR1" or stream.read() != b"PAR1":
-            raise SourceError(
-                f"{file}: expected a Parquet file, which begins and ends with PAR1, found {start!r} or another end",
-                "Write it again; a table of text has a name that ends in .csv.",
-            )

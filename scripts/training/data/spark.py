@@ -30,6 +30,7 @@ def session(name: str) -> SparkSession:
         "spark.sql.adaptive.enabled": "false",
         "spark.driver.host": os.environ.get("SPARK_DRIVER_HOST") or own_address(master),
         "spark.sql.session.timeZone": "UTC",
+        "spark.sql.legacy.parquet.nanosAsLong": "true",  # pandas writes such times; `cells.read` makes them times again
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "1",  # the retry of the task goes on
         # Jobs of seconds end before the JVM's second compiler pays. (spark-submit has started its JVM by now.)
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",

@@ -1,0 +1,46 @@
+"""Parquet files: whether Spark can read them, and their columns as Spark can."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from training.data.spark import location
+from training.errors import SourceError
+
+
+def check(file: Path) -> None:
+    """Raises SourceError for what is no Parquet file, and for a column of a type that Spark reads no file with."""
+    with file.open("rb") as stream:
+        start = stream.read(4)
+        stream.seek(-min(4, file.stat().st_size), os.SEEK_END)
+        if start != b"PAR1" or stream.read() != b"PAR1":
+            raise SourceError(
+                f"{file}: expected a Parquet file, which begins and ends with PAR1, found {start!r} or another end",
+                "Write it again; a table of text has a name that ends in .csv.",
+            )
+    for field in _fields(file):
+        if pa.types.is_time(field.type) or pa.types.is_float16(field.type):
+            raise SourceError(
+                f"{file}: column '{field.name}': expected numbers, text, dates or truth values, found {field.type}",
+                "Write the column as text or as float32, or leave it out of the file.",
+            )
+
+
+def read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+    """The rows, each column as it is typed. Times in nanoseconds, which pandas writes and Spark reads as whole numbers
+    (`spark.session`), are times in microseconds."""
+    times = [one.name for one in _fields(files[0]) if pa.types.is_timestamp(one.type) and one.type.unit == "ns"]
+    moments = {name: F.expr(f"timestamp_micros(`{name}` div 1000)") for name in times}
+    return spark.read.parquet(*map(location, files)).withColumns(moments)
+
+
+def _fields(file: Path) -> pa.Schema:
+    try:
+        return parquet.read_schema(file)
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{file}: the Parquet file is damaged: {error}", "Write it again.") from error
