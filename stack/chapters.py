@@ -140,15 +140,20 @@ def last_decision(api: httpx.Client, model: dict[str, Any]) -> str:
 
 
 def nothing_served(api: httpx.Client) -> StepFailed:
-    """Why no model serves although the run succeeded: a refusal is a result, with its reasons."""
-    for entry in content(api.get("/history"))["entries"]:
+    """Why no model serves although the run succeeded: a refusal is a result, with its reasons. Of a model that never
+    served, the service knows nothing."""
+    history = api.get("/history")
+    for entry in history.json()["entries"] if history.is_success else []:
         if entry["action"] == "refused":
             failed = "; ".join(reason["text"] for reason in entry["reasons"] if not reason["passed"])
             return StepFailed(
                 f"nothing is served: the gate refused version {entry['version']}, {failed}",
                 "give more rows or better columns; `gate` in the pipeline file has its rules (make keys)",
             )
-    return StepFailed("no model is served after the DAG's success", "see var/log/api.log")
+    hint = "`make history` has the gate's verdict and its reasons; `gate` in the pipeline file its rules (make keys)"
+    return StepFailed(
+        "no model is served although the run succeeded: none was promoted, or the service refused it", hint
+    )
 
 
 def give_documents(rag: httpx.Client, paths: Sequence[Path]) -> str:

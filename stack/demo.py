@@ -14,7 +14,7 @@ from pathlib import Path
 from stack import programs
 from stack.beside import Processes
 from stack.chapters import Story
-from stack.errors import INTERRUPTED, ProgramFailed, guarded
+from stack.errors import INTERRUPTED, ProgramFailed, StepFailed, guarded
 from stack.processes import START_SECONDS, Running
 from stack.report import Report
 from stack.run import keep
@@ -82,7 +82,11 @@ def run_demo(settings: Settings, report: Report, stay: bool = False) -> None:
             step.result = ", ".join(f"{name} :{settings.ports[name]}" for name in PAGES)
         train(settings, report, running)
         story = Story(Processes(settings), report)
-        story.predict(seconds=0)
+        try:
+            story.predict(seconds=0)
+        except StepFailed:
+            story.stack.script("history")  # a refusal by the gate is a success of the run: this says why
+            raise
         documents = settings.root / "rag" / "documents"
         story.give_documents(sorted(path for path in documents.iterdir() if path.is_file()))
         story.ask()

@@ -16,7 +16,10 @@ from stack.errors import StepFailed
 from stack.ports import HOST, PORTS
 
 ROOT = Path(__file__).resolve().parent.parent
-_NAME = re.compile(r"""^name:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([\w.-]+))[ \t]*(?:#.*)?$""", re.M)
+_NAME = re.compile(
+    r"""^name:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s"'\[{#&*!|>%@`][^\n]*?))[ \t]*(?:[ \t]#.*)?$""", re.M
+)
+_VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # as the pipeline file's schema says
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,11 @@ def configured_name(config: Path) -> str:
         raise StepFailed(
             f"{config} gives no name", "its first line is `name: …`, the name of the model in the registry"
         )
-    return next(name for name in found.groups() if name)
+    name = next(name for name in found.groups() if name)
+    if not _VALID_NAME.fullmatch(name):
+        hint = f"give it letters, digits, points, - and _, and begin with a letter or digit: name: {slug(name)}"
+        raise StepFailed(f"{config}: the name {name!r} is none that the registry and a URL both take", hint)
+    return name
 
 
 def slug(text: str) -> str:

@@ -29,7 +29,11 @@ rag_answers_total{answered_by="extractive"} 6.0
 rag_answers_total{answered_by="none"} 2.0
 """
 JOBS = [
-    {"kind": "evaluate", "state": "done", "result": {"figures": {"answer_containment": {"value": 0.91}}, "missed": []}},
+    {
+        "kind": "evaluate",
+        "state": "done",
+        "result": {"figures": {"bad_repeated": None, "answer_containment": {"value": 0.91}}, "missed": []},
+    },
     {"kind": "ingest", "state": "failed", "counts": {"failed": 3}, "error": "the disk is full"},
 ]
 ALERT = {
@@ -273,7 +277,7 @@ def test_what_cannot_be_read_in_mlflow_is_left_out(registry: FakeRegistry, whole
         found = tiles(client)
     assert texts(found["wine-quality"])["Last change"] == "version 1 rolled back, yesterday"
     traffic = texts(found["wine-quality: live traffic"])
-    assert traffic["Last check"] == "none yet; the DAG monitor_model makes it"
+    assert traffic["Last check"] == "none yet; the pipeline's DAG monitor_… makes it"
     assert traffic["Drift"] == "none; 250 rows until 23 Nov 2026, 11:00 UTC"
 
 

@@ -7,7 +7,13 @@ import httpx
 import pytest
 from chromium import PHONE, contrasts_too_low, tab_to, watched
 from conftest import live, wait_until
-from model_files import classification_model, regression_contract, regression_model, typed_model
+from model_files import (
+    classification_contract,
+    classification_model,
+    regression_contract,
+    regression_model,
+    typed_model,
+)
 from page_fixtures import drop, look_again
 from playwright.sync_api import Browser, Page, Route, expect
 from prediction_api.settings import Settings
@@ -255,12 +261,31 @@ def test_the_truth_can_be_told_later(wine: Page) -> None:
     assert told.value.request.post_data_json["actual"] == 6.5
 
 
+def test_a_date_with_a_time_of_day_is_typed_as_text(registry: FakeRegistry, address: str, page: Page) -> None:
+    def timed(route: Route) -> None:
+        model = route.fetch().json()
+        sold = next(feature for feature in model["features"] if feature["name"] == "sold")
+        sold["parts"].append({"input": "sold_seconds", "part": "seconds"})
+        model["rows"] = [model["rows"][0] | {"sold": "2026-03-29T14:30:49"}]
+        route.fulfill(json=model)
+
+    registry.add(typed_model())
+    page.route("**/model", timed)
+    page.goto(f"{address}/predict-form")
+    expect(page.get_by_label("sold")).to_have_value("2026-03-29T14:30:49")
+    expect(page.get_by_label("sold")).to_have_accessible_description(re.compile("as 2026-03-29T14:30:00, in UTC"))
+
+
 def test_classification_shows_the_probabilities_as_bars(registry: FakeRegistry, address: str, page: Page) -> None:
-    registry.add(classification_model())
+    threshold = {"label": "benign", "value": 0.1, "chosen_for": "precision 0.9"}
+    registry.add(classification_model(classification_contract() | {"threshold": threshold}))
     page.goto(f"{address}/predict-form")
     page.get_by_label("size").fill("2")
     page.get_by_label("size").press("Enter")
     expect(page.locator(".headline")).to_have_text("kind malign")
+    told = "“benign” is served from a probability of 10.0% (precision 0.9)"
+    expect(page.get_by_role("region", name="Answer")).to_contain_text(told)
+    expect(page.locator("#model")).to_contain_text(told)
     shares = page.get_by_role("list", name="Probabilities").get_by_role("listitem")
     expect(shares).to_have_text(["malign88.1%", "benign11.9%"])
     widths = page.locator(".shares .bar").evaluate_all(

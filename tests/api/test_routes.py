@@ -52,8 +52,9 @@ def test_other_rows_that_are_accepted(shared: TestClient, row: dict[str, object]
     [
         ({"fixed acidity": ...}, ["fixed acidity"], "missing; expected a finite number"),
         ({"sulphates": 1}, ["sulphates"], "no such feature"),
+        ({"quality": 6}, ["quality"], "this is the target, which the model predicts: leave it out"),
         ({"alcool": 1}, ["alcool"], "the nearest is 'alcohol'"),
-        ({"fixed_acidity": 8.0}, ["fixed_acidity"], "given twice"),
+        ({"fixed_acidity": 8.0}, ["fixed_acidity"], "the feature 'fixed acidity' is given twice"),
         ({"fixed acidity": None}, ["fixed acidity"], "found null"),
         ({"fixed acidity": "7,4"}, ["fixed acidity"], "found the text '7,4'"),
         ({"fixed acidity": "n/a"}, ["fixed acidity"], "found the text 'n/a', which means no value"),

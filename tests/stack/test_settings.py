@@ -80,6 +80,14 @@ def test_a_pipeline_file_without_a_name_is_refused(root: Path, content: str) -> 
         read_settings({}, root)
 
 
+@pytest.mark.parametrize("name", ["german credit", "'german credit'", "a/b", "-x"])
+def test_a_name_that_no_registry_takes_is_told_with_one_that_it_does(root: Path, name: str) -> None:
+    (root / "pipeline.yaml").write_text(f"name: {name}  # ours\n")
+    with pytest.raises(StepFailed, match=f"the name {name!r}" if "'" not in name else "german credit") as raised:
+        read_settings({}, root)
+    assert f"name: {slug(name)}" in raised.value.hint
+
+
 def test_a_slug_is_never_empty() -> None:
     assert (slug("Weiß & Rot"), slug("***")) == ("wei-rot", "model")
 

@@ -205,6 +205,14 @@ def _reading_of(version: int | None) -> Reading:
     return Reading(missing=[*Reading().missing, "none"]) if version == 1 else Reading()
 
 
+class Threshold(Part):
+    """Of two labels, `label` is served where its probability is `value` or more; `chosen_for` says why there."""
+
+    label: str
+    value: float = Field(ge=0, le=1)
+    chosen_for: str
+
+
 class Description(Part):
     """What is public of a contract. Lists are in the order of the graph's inputs and of its probabilities."""
 
@@ -215,6 +223,7 @@ class Description(Part):
     features: list[Feature] = Field(min_length=1)
     prediction_histogram: Histogram | None = None
     interval: Interval | None = None
+    threshold: Threshold | None = None
     metrics: dict[str, float] = {}
     data: DataOrigin | None = None
     trained_at: datetime | None = None

@@ -237,7 +237,7 @@ class RowReader:
     """Reads request bodies for one contract, from several threads at once."""
 
     def __init__(self, contract: Contract) -> None:
-        self.features = contract.features
+        self.features, self._target = contract.features, contract.target
         self.names = [feature.name for feature in contract.features]
         self.accepted = {name: feature for feature in contract.features for name in (feature.name, feature.input)}
         self._readers = {feature.name: reader_of(feature, contract.reading) for feature in contract.features}
@@ -315,9 +315,7 @@ class RowReader:
         for name in names:
             feature = self.accepted.get(name)
             if feature is None or feature.name in seen:
-                near = get_close_matches(name[:100], self.accepted, n=1)
-                nearest = f"; the nearest is {near[0]!r}" if near and near[0] != name else ""
-                what = f"the model has no such feature, or it is given twice{nearest}"
+                what = self._surplus(name)
                 complaints.append(Complaint((*place, name[:100]), what))
                 if len(complaints) >= MOST_COMPLAINTS:
                     return complaints
@@ -326,6 +324,15 @@ class RowReader:
         absent = [feature for feature in self.features if feature.name not in seen]
         found = [Complaint((*place, one.name), f"missing; expected {expectation(one)}") for one in absent]
         return (complaints + found)[:MOST_COMPLAINTS]
+
+    def _surplus(self, name: str) -> str:
+        """What is wrong with a name that is not of a feature which is still missing."""
+        if name in self.accepted:
+            return f"the feature {self.accepted[name].name!r} is given twice"
+        if name == self._target:
+            return "this is the target, which the model predicts: leave it out"
+        near = get_close_matches(name[:100], self.accepted, n=1)
+        return "the model has no such feature" + (f"; the nearest is {near[0]!r}" if near else "")
 
     def _values(self, row: Any, layout: Layout | None) -> Row:
         """Raises ValueError, LookupError or TypeError; `_complaints` says why."""

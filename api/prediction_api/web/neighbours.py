@@ -45,7 +45,7 @@ class _Estimate(BaseModel):
 
 
 class _Result(BaseModel):
-    figures: dict[str, _Estimate] = {}
+    figures: dict[str, _Estimate | None] = {}  # null: it could not be measured
     missed: list[str] = []
 
 
@@ -180,8 +180,8 @@ def _add_work(jobs: list[_Job], tile: Tile) -> None:
     text = f"{counted(unread, 'file')} could not be read, {counted(len(failed), 'job')} failed"
     tile.add("Failures", f"{text}: {failed[0].error}" if failed else text if unread else "none", bad=bool(failed))
     result = next((job.result for job in jobs if job.kind == "evaluate" and job.result), None)
-    figures = list(result.figures.items())[:3] if result else []
-    shown = ", ".join(f"{name.replace('_', ' ')} {one.value:.2f}" for name, one in figures)
+    figures = [(name, one) for name, one in result.figures.items() if one] if result else []
+    shown = ", ".join(f"{name.replace('_', ' ')} {one.value:.2f}" for name, one in figures[:3])
     missed = result.missed if result else []
     text = "; ".join([shown, *missed]) or "none since its start (POST /evaluations)"
     tile.add("Last evaluation", text, bad=bool(missed))

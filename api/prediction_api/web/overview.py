@@ -195,7 +195,10 @@ async def add_windows(model: ServedModel, registry: Registry, tile: Tile) -> Non
         )
     else:
         tile.add("Drift", "no window of this version's traffic was measured yet")
-    tile.add("Last check", f"{moment(check.at)}: {check.text}" if check else "none yet; the DAG monitor_model makes it")
+    tile.add(
+        "Last check",
+        f"{moment(check.at)}: {check.text}" if check else "none yet; the pipeline's DAG monitor_… makes it",
+    )
     if check:
         tile.add("Next check", following(check.schedule))
 
@@ -227,7 +230,11 @@ def following(schedule: str) -> str:
     """When the monitor looks again, by the schedule that it noted: a cron expression or preset."""
     if schedule == "@hourly":
         return f"{moment(now().replace(minute=0) + timedelta(hours=1))}, every hour"
-    return f"by schedule, {schedule}" if schedule not in ("", "none") else "when somebody starts monitor_model"
+    return (
+        f"by schedule, {schedule}"
+        if schedule not in ("", "none")
+        else "when somebody starts the pipeline's DAG monitor_…"
+    )
 
 
 def requests(metrics: Metrics, since: datetime) -> Tile:

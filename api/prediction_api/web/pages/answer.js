@@ -21,6 +21,9 @@ export function answerView(model, answer) {
   return [...made, element("p", { class: "hint" }, by)];
 }
 
+/** From which probability of two labels one is served: not always from a half. */
+export const thresholdText = ({ label, value, chosen_for: why }) => `“${label}” is served from a probability of ${chance(value)} (${why})`;
+
 function classView(model, answer) {
   const sorted = Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
   const bars = sorted.slice(0, MOST_LABELS).map(([label, share]) =>
@@ -33,7 +36,8 @@ function classView(model, answer) {
     ),
   );
   const rest = sorted.length > MOST_LABELS ? [element("p", { class: "hint" }, `and ${sorted.length - MOST_LABELS} less likely`)] : [];
-  return [headline(model.target, answer.prediction), element("ul", { class: "shares", "aria-label": "Probabilities" }, ...bars), ...rest];
+  const served = model.threshold ? [element("p", { class: "hint" }, `${thresholdText(model.threshold)}.`)] : [];
+  return [headline(model.target, answer.prediction), element("ul", { class: "shares", "aria-label": "Probabilities" }, ...bars), ...rest, ...served];
 }
 
 function numberView(model, answer) {

@@ -70,7 +70,8 @@ function controlsFor(feature, shared) {
   if (feature.type === "category" && feature.unknown === "refuse") return [choice(feature, shared, feature.categories)];
   if (feature.type === "number") return [input(feature, { ...shared, type: "text", inputmode: "decimal" })];
   if (feature.type === "date") {
-    const plain = feature.format === "iso" && /^\d{4}-\d\d-\d\d$/.test(feature.example);
+    // a field for dates would empty itself of a value that has a time of day
+    const plain = feature.format === "iso" && !feature.parts.some(({ part }) => part === "seconds");
     return [input(feature, { ...shared, type: plain ? "date" : "text" })];
   }
   const known = element("datalist", { id: `${shared.id}-known` });
@@ -100,7 +101,8 @@ function noteRange(feature, field) {
   const value = Number(field.value);
   const outside = range && field.value.trim() !== "" && (value < feature.low || value > feature.high);
   const empty = feature.nullable && !field.options ? "may stay empty" : "";
-  const form = feature.type === "date" && feature.format !== "iso" ? `as ${feature.example}` : "";
+  const timed = feature.type === "date" && feature.format === "iso" && field.type === "text";
+  const form = timed ? "as 2026-03-29T14:30:00, in UTC or with its zone" : feature.type === "date" && feature.format !== "iso" ? `as ${feature.example}` : "";
   const typed = field.value.trim();
   const unknown = feature.type === "category" && !field.options && typed !== "" && !feature.categories.includes(typed);
   if (unknown) hint.textContent = "training did not see this: it is predicted without it";

@@ -1,5 +1,6 @@
 // The model in production: what it is, what it was trained on, how well it did, and what was decided before.
 
+import { thresholdText } from "./answer.js";
 import { element, problemNote } from "./dom.js";
 import { figure, metricName, moment } from "./numbers.js";
 
@@ -18,6 +19,7 @@ export function modelView(model) {
   const facts = [
     ["Model", `${model.name}, version ${model.version} (${model.alias})`],
     ["Predicts", `${model.target}, by ${model.task}`],
+    ["Threshold", model.threshold && thresholdText(model.threshold)],
     ["Trained", model.trained_at && moment(model.trained_at)],
     ["Data", data && `${data.rows.toLocaleString("en")} rows of ${data.source}${data.synthetic ? ", synthetic" : ""}`],
     ["Live here since", moment(model.loaded_at)],
