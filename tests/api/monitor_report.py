@@ -35,7 +35,7 @@ def report() -> Report:
         window(0, "free sulfur dioxide (mg/l)", "type"),
         columns,
         LiveError("mae", 150, 0.9, 0.8, 1.0, 0.5, 0.6),
-        Feedback(150, 5.6, 0.8, 0.71, 1, 2, 3),
+        Feedback(150, 5.6, 0.8, 0.71, 1, 2, 3, 4),
         1,
     )
     reasons = (Reason("drift", True, "2 of 3 windows drifted"), Reason("enough_windows", True, "2 windows, 2 needed"))

@@ -212,6 +212,7 @@ def test_torn_lines_other_versions_and_stray_feedback_are_counted(
         {"id": wines["id"].iloc[0], "actual": int(wines["quality"].iloc[0]) + 3, "at": moment},
         {"id": "never predicted", "actual": 5, "at": moment},
         {"id": wines["id"].iloc[1], "actual": "good", "at": moment},
+        {"id": wines["id"].iloc[2], "actual": 1e9, "at": moment},
         '{"id": "torn", "act',
     ]
     append(tmp_path, served.name, "feedback-2026-03-01-b2", feedback)
@@ -221,15 +222,20 @@ def test_torn_lines_other_versions_and_stray_feedback_are_counted(
     metrics = run.data.metrics
     assert metrics["labelled_rows"] == 149
     assert metrics["live/lower"] < metrics["live/error"] < metrics["live/upper"]
+    assert (metrics["far_off_rows"], found["error_worse"]) == (1, False)
+    assert metrics["live/error"] < 2 * metrics["live/promised"]
+    assert "1 of the true values are more than 20 times" in page_of(run, tmp_path)
     assert (
         "Left out: 2 unreadable lines; feedback on 10 predictions of other versions, "
         "on 1 that are not in the log, and 1 that are not a value" in page_of(run, tmp_path)
     )
 
 
-def test_an_error_worse_than_promised_asks_too(served: Config, traffic: Traffic, white: White) -> None:
+def test_an_error_worse_than_promised_asks_too(served: Config, traffic: Traffic, white: White, tmp_path: Path) -> None:
     for hour, seed in enumerate((6, 7)):
-        traffic("white", seed, hours(hour), off=2)
+        wines = traffic("white", seed, hours(hour), off=2)
+        wrong = {"id": wines["id"].iloc[0], "actual": 1e9, "at": time(hours(hour) + timedelta(minutes=10))}
+        append(tmp_path, served.name, "feedback-2026-03-01-b2", [wrong])  # hides nothing of the others
         found = look(served, hour + 1)
         assert found["drifted"] == ()
     assert found["error_worse"]

@@ -213,7 +213,9 @@ def add_verdict(window: _Window, figures: dict[str, float], tile: Tile) -> None:
     if {"live/error", "live/promised"} <= figures.keys():
         error = f"{figure(figures['live/error'])}, where {figure(figures['live/promised'])} was promised"
     tile.add("Live error", error, bad=window.error_worse)
-    tile.add("With feedback", counted(figures.get("labelled_rows", 0), "row"))
+    labelled, far = counted(figures.get("labelled_rows", 0), "row"), figures.get("far_off_rows", 0)
+    told = f"{labelled}; the truth of {far:.0f} is so far off that it counts in part: is it right?" if far else labelled
+    tile.add("With feedback", told, bad=bool(far))
 
 
 def trend(name: str, value: str, limit: str, windows: list[tuple[_Window, dict[str, float]]]) -> Trend | None:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from training.data.files import identifier
 from training.monitoring.drift import PREDICTIONS, Column
 from training.monitoring.policy import Decision, Window
-from training.monitoring.window import Statistics
+from training.monitoring.window import FAR_OFF, Statistics
 
 MOST_PICTURES = 60
 WIDTH, LEFT, RIGHT = 360, 34, 6  # of a picture, and of its axis within
@@ -62,7 +62,7 @@ class Report:
         judged = [column for column in self.found.columns if column.histogram.kind != "date"]
         figures["drift/worst"] = max(column.psi for column in judged)  # the predictions are always among them
         figures["drift/limit"] = judged[0].limit
-        figures["labelled_rows"] = self.found.feedback.rows
+        figures |= {"labelled_rows": self.found.feedback.rows, "far_off_rows": self.found.feedback.far_off}
         if error := self.found.error:
             figures |= {"live/error": error.error, "live/lower": error.lower, "live/upper": error.upper}
             figures |= {"live/promised": error.promised, "live/limit": error.limit}
@@ -74,7 +74,9 @@ class Report:
         """The page, and a picture of each column in it."""
         charts = {column.name: draw(column) for column in self.columns[:MOST_PICTURES]}
         shown = [Markup(picture) for picture in charts.values()]  # noqa: S704  its template escapes
-        text = TEMPLATES.get_template("report.html").render(report=self, pictures=shown, verdict=verdict)
+        text = TEMPLATES.get_template("report.html").render(
+            report=self, pictures=shown, verdict=verdict, far_off=FAR_OFF
+        )
         return {"report.html": text} | {f"plots/{metric_key(name)}.svg": picture for name, picture in charts.items()}
 
 

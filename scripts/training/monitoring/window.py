@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from training.monitoring.drift import MISSING, OUTSIDE, PREDICTIONS, UNSEEN, His
 from training.monitoring.policy import Window
 
 BOOLEANS = ("false", "true")  # the bins of a boolean's histogram
+
+FAR_OFF = 20  # times the promised error: so far off, a truth is rather a slip than a rare case
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Span:
 class Feedback:
     """The feedback that came within a span: `rows` with a loss, its mean and standard deviation, and the share of true
     values within the interval (regression). What did not count: feedback on `other_versions`, `unmatched` by any
-    prediction, `unusable` as a value."""
+    prediction, `unusable` as a value. The losses of `far_off` rows count as the largest that still counts in full."""
 
     rows: int
     mean: float
@@ -47,6 +50,7 @@ class Feedback:
     other_versions: int
     unmatched: int
     unusable: int
+    far_off: int
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,15 @@ def measure(
     if not told.isEmpty():
         predictions, _ = prediction_log.read(spark, name, "predictions", since)
     half_width = contract.interval.half_width if contract.interval else None
-    feedback = measure_feedback(predictions, told, span, metric, half_width)
+    promised = contract.metrics.get(metric, 0.0)
+    most = (
+        (FAR_OFF * promised) ** (2 if metric == "rmse" else 1) if metric in ("mae", "rmse") and promised else math.inf
+    )
+    feedback = measure_feedback(predictions, told, span, metric, half_width, most)
     error = None
     if feedback.rows > 1 and metric in contract.metrics:
-        found, tested = (feedback.rows, feedback.mean, feedback.spread), contract.metrics[metric]
-        error = drift.live_error(metric, *found, tested, rules.max_error_growth)
+        found = (feedback.rows, feedback.mean, feedback.spread)
+        error = drift.live_error(metric, *found, promised, rules.max_error_growth)
     columns = drift.compare(histograms(contract), counted, rules.psi, 1 / contract.design_effect)
     start = span.start or datetime.fromisoformat(first)
     content = [name, span.version, str(start), str(span.end), counted, str(feedback)]
@@ -134,20 +142,23 @@ def count_bins(
 
 
 def measure_feedback(
-    predictions: DataFrame, told: DataFrame, span: Span, metric: str, half_width: float | None
+    predictions: DataFrame, told: DataFrame, span: Span, metric: str, half_width: float | None, most: float
 ) -> Feedback:
-    """The feedback that came within the span, on whichever prediction of this version."""
-    loss = _loss(metric)
+    """The feedback that came within the span, on whichever prediction of this version. No loss counts for more than
+    `most` (winsorised): one wrong truth would hide the error of all others, or raise an alarm by itself."""
+    whole = _loss(metric)
+    loss = F.when(whole.isNotNull(), F.least(whole, F.lit(most)))  # `least` alone takes null for the other
     truths = prediction_log.labelled(predictions, told).where(span.holds("actual_at"))
     ours = F.col("version") == span.version
     within = F.abs(_number(F.col("actual")) - _number(F.col("prediction"))) <= F.lit(half_width)
     [found] = truths.agg(
-        F.count_if(ours & loss.isNotNull()).alias("rows"),
+        F.count_if(ours & whole.isNotNull()).alias("rows"),
         F.coalesce(F.avg(F.when(ours, loss)), F.lit(0.0)).alias("mean"),
         F.coalesce(F.stddev_samp(F.when(ours, loss)), F.lit(0.0)).alias("spread"),
         F.avg(F.when(ours, within.cast("double"))).alias("coverage"),
         F.count_if(~ours).alias("other_versions"),
-        F.count_if(ours & loss.isNull()).alias("unusable"),
+        F.count_if(ours & whole.isNull()).alias("unusable"),
+        F.count_if(ours & (whole > most)).alias("far_off"),
     ).collect()
     unmatched = told.where(span.holds("at")).join(predictions, "id", "left_anti")
     return Feedback(**found.asDict(), unmatched=unmatched.select("id").distinct().count())
