@@ -45,7 +45,7 @@ def launched() -> Iterator[Browser]:
 
 @contextmanager
 def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    """A tab, and everything that its console called an error, what the content policy refused included."""
+    """A new tab, and everything that its console called an error, what the content policy refused included."""
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -53,7 +53,7 @@ def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             errors.append(message.text)
 
-    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    context = browser.new_context()
     tab = context.new_page()
     tab.set_default_timeout(_PATIENCE_MS)
     tab.add_init_script(_WATCH)
@@ -61,8 +61,39 @@ def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
         tab.add_init_script(_LATE.replace("DELAY", str(_DELAY_MS)))
     tab.on("console", note)
     tab.on("pageerror", lambda error: errors.append(str(error)))
+    clear(tab)
     yield tab, errors
     context.close()
+
+
+def clear(tab: Page) -> None:
+    """Leaves the page, and makes the tab as good as new."""
+    tab.unroute_all(behavior="ignoreErrors")
+    tab.evaluate("try { sessionStorage.clear() } catch {}")  # a page without an address has none
+    tab.goto("about:blank")
+    tab.context.clear_cookies()
+    tab.context.clear_permissions()
+    tab.mouse.move(0, 0)  # nothing is hovered over
+    tab.set_viewport_size(DESKTOP)
+    tab.emulate_media(color_scheme="light")
+
+
+@pytest.fixture(scope="module")
+def shared_tab(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """One tab for the tests of a module, because opening one takes longer than many of them."""
+    with watched(browser) as (tab, errors):
+        tab.clock.install()  # goes as always, and can be put forward
+        yield tab, errors
+
+
+@pytest.fixture
+def page(shared_tab: tuple[Page, list[str]]) -> Iterator[Page]:
+    """An empty tab. Whatever the test does: no script fails in it, and the content policy refuses nothing."""
+    tab, errors = shared_tab
+    errors.clear()
+    yield tab
+    clear(tab)
+    assert errors == []
 
 
 def tab_to(page: Page, name: str) -> None:

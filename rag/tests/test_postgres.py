@@ -91,7 +91,6 @@ def test_a_replica_that_is_killed_half_way_leaves_the_old_document(url: str) -> 
         put(store, "1")
         dying = """
 import os, signal, sys
-from conftest import wait_until_ready
 from storing import cut, edition, named, unit
 from rag_service.store.postgres import PostgresStore
 from rag_service.types import Span

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from rag_service.indexing.jobs import Job, Jobs
 from rag_service.indexing.uploads import UploadWorker
 from rag_service.models.engines import Embedder
 from rag_service.settings import Settings
-from rag_service.store import postgres_jobs
+from rag_service.store import postgres, postgres_jobs
 from rag_service.store.postgres import PostgresStore
 
 FILES = [(f"{number}.txt", f"Wine {number} is dry.\n\n".encode() * 40) for number in range(30)]
@@ -218,13 +219,27 @@ def test_each_replica_measures_what_waits_and_what_broke_in_a_worker(replica: Te
     assert abs(measured(metrics, 'rag_jobs_failed_time_seconds{kind="ingest"}') - time.time()) < 60
 
 
-def test_a_database_that_is_away_hides_no_other_figure(replica: TestClient, url: str) -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who needs the database waits for it; who wants its figures does not."""
+    monkeypatch.setattr(postgres, "_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(postgres_jobs, "_LOOK_SECONDS", 0.01)
+
+
+def test_a_database_that_is_away_hides_no_other_figure_and_stops_nobody_who_does_not_need_it(
+    patient: None, replica: TestClient, url: str
+) -> None:
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-    with psycopg.connect(url, dbname="postgres", autocommit=True) as elsewhere:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(url, dbname="postgres", autocommit=True) as elsewhere:
         elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         elsewhere.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        waiting = pool.submit(replica.get, "/readyz")
+        until(waiting.running)
         metrics = replica.get("/metrics")
+        waits = waiting.running()
         elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert waiting.result().status_code == 200
+    assert waits
     assert measured(metrics, "rag_ready") == 0
 
 

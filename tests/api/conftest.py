@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
 sys.path.insert(0, str(Path(__file__).parents[2] / "api"))
 sys.path.append(str(Path(__file__).parents[2] / "rag" / "tests"))  # chromium.py, which knows no service
 
+from chromium import page, shared_tab  # noqa: F401  # fixtures
 from model_files import regression_model
-from page_fixtures import address, browser, own_wine, page, wine, wine_address  # noqa: F401  # fixtures
+from page_fixtures import address, browser, own_wine, wine, wine_address  # noqa: F401  # fixtures
 from prediction_api.main import create_app
 from prediction_api.models import store
 from prediction_api.settings import Settings

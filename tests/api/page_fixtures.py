@@ -1,9 +1,9 @@
-"""One browser for all tests of the page, a tab for each, the service behind it, and what is done beyond typing."""
+"""One browser for all tests of the pages, the services behind them, and what is done beyond typing."""
 
 from collections.abc import Iterator
 
 import pytest
-from chromium import launched, watched
+from chromium import launched
 from model_files import regression_model
 from playwright.sync_api import Browser, Page, expect
 from prediction_api.settings import Settings
@@ -15,15 +15,6 @@ from service_thread import serving, settings_for
 def browser() -> Iterator[Browser]:
     with launched() as started:
         yield started
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty tab. Whatever the test does: no script fails in it, and the content policy refuses nothing."""
-    with watched(browser) as (tab, errors):
-        tab.clock.install()  # goes as always, and can be put forward
-        yield tab
-    assert errors == []
 
 
 @pytest.fixture

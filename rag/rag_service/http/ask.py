@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -183,7 +182,7 @@ async def livez() -> dict[str, str]:
 async def readyz(request: Request) -> Ready:
     """200 once the models are loaded; says which, and why there is no generator if there is none."""
     service = service_of(request)
-    parts = service.parts()
+    parts = await asyncio.to_thread(service.parts)  # a database that is away lets it wait, and nobody else
     return Ready(
         **asdict(_models(parts)),
         without_generator=parts.without_generator,
@@ -195,11 +194,14 @@ async def readyz(request: Request) -> Ready:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    found, board = request.app.state.metrics, service_of(request).store.board
-    if board is not None:
-        with suppress(StoreAway):
-            # Not in one of the threads that answer requests, which may all be taken.
-            found.saw(await asyncio.to_thread(board.backlog))
+    found, service = request.app.state.metrics, service_of(request)
+    try:
+        # Not in one of the threads that answer requests, which may all be taken.
+        if service.store.board is not None:
+            found.saw(await asyncio.to_thread(service.store.board.backlog))
+        found.ready.set(await asyncio.to_thread(lambda: service.ready))
+    except StoreAway:  # `ready` would wait for the database again, longer than Prometheus does
+        found.ready.set(0)
     return Response(generate_latest(found.registry), media_type=CONTENT_TYPE_LATEST)
 
 

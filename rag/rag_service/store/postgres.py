@@ -86,8 +86,8 @@ class PostgresDatabase:
             yield PostgresTransaction(connection)  # the pool rolls back what raises
 
     @contextmanager
-    def session(self, wait: float = _WAIT_SECONDS) -> Iterator[psycopg.Connection[Any]]:
-        """A connection, each of whose statements is a transaction."""
+    def session(self, wait: float | None = None) -> Iterator[psycopg.Connection[Any]]:
+        """A connection, each of whose statements is a transaction; without `wait` seconds it waits as `_pool` does."""
         with self._explained(), self._pool.connection(wait) as connection:
             yield connection
 
