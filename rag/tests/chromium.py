@@ -6,8 +6,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 _PATIENCE_MS = 30_000  # for a machine that has much else to do
@@ -104,6 +106,30 @@ def tab_to(page: Page, name: str) -> None:
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
             return
     pytest.fail(f"Tab never comes to {name!r}")
+
+
+# What axe is asked: its slowest rule is of colours, which no width changes, and colours change nothing else.
+_COLOURS = "color-contrast"
+_VIEWS: list[tuple[Any, Any, dict[str, Any]]] = [
+    (DESKTOP, "light", {}),
+    (DESKTOP, "dark", {"runOnly": [_COLOURS]}),
+    (PHONE, "dark", {"rules": {_COLOURS: {"enabled": False}}}),
+    (PHONE, "light", {"rules": {_COLOURS: {"enabled": False}}}),
+]
+
+
+def hindrances(page: Page) -> list[str]:
+    """What keeps people from using the page: what axe finds, contrasts that are too low, and a page that is wider than
+    a phone; on a desktop and a phone, in light and dark."""
+    found = []
+    for size, scheme, options in _VIEWS:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme)
+        violations = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        said = [one["id"] for one in violations] + contrasts_too_low(page) + [f"{wide} wide"] * (wide > size["width"])
+        found += [f"{scheme}, {size['width']}: {one}" for one in said]
+    return found
 
 
 def contrasts_too_low(page: Page) -> list[str]:

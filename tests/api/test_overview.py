@@ -8,8 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from chromium import DESKTOP, PHONE, contrasts_too_low, tab_to
+from chromium import hindrances, tab_to
 from conftest import live, started, wait_until
 from fastapi.testclient import TestClient
 from model_files import regression_contract, regression_model
@@ -335,18 +334,12 @@ def test_the_page_shows_the_facts_the_trend_and_the_ways_on(
     expect(page.get_by_role("region", name="Airflow")).to_contain_text("healthy")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_read_it(open_page: Callable[[], Page], scheme: Any) -> None:
+def test_everybody_can_use_it(open_page: Callable[[], Page]) -> None:
     page = open_page()
-    page.emulate_media(color_scheme=scheme)
-    for name in ("Overview", "Predict"):
-        page.get_by_role("navigation", name="Services").get_by_role("link", name=name).click()
-        expect(page.get_by_role("heading", name="Airflow" if name == "Overview" else "Predict quality")).to_be_visible()
-        for size in (PHONE, DESKTOP):
-            page.set_viewport_size(size)
-            assert [one["id"] for one in Axe().run(page).response["violations"]] == []
-            assert contrasts_too_low(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    assert hindrances(page) == []
+    page.get_by_role("navigation", name="Services").get_by_role("link", name="Predict").click()
+    expect(page.get_by_role("heading", name="Predict quality")).to_be_visible()
+    assert hindrances(page) == []
 
 
 def test_the_keyboard_reaches_the_way_on(open_page: Callable[[], Page]) -> None:
