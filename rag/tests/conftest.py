@@ -48,6 +48,7 @@ def _no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", here_only)
         patch.setenv("RAG_ALLOWED_HOSTS", "testserver")  # as Starlette's TestClient calls the service
+        patch.delenv("SSL_CERT_FILE", raising=False)
         patch.setenv("SSL_CERT_DIR", os.devnull)  # no authority: reading them all takes longer than most calls
         yield
 

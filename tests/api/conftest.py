@@ -30,7 +30,7 @@ from registry_server import FakeRegistry, running_registry
 from service_thread import settings_for
 
 # Settings of the shell, a key or a folder, must not change what tests see.
-for name in Settings.model_fields:
+for name in (*Settings.model_fields, "ssl_cert_file", "ssl_cert_dir"):
     os.environ.pop(name.upper(), None)
 
 # How long an example takes, or its making, is not tested; and no run tries others than the one before it.

@@ -9,11 +9,16 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import started, wait_until
 from fastapi.testclient import TestClient
+from model_files import regression_model
+from prediction_api.http import admission
 from prediction_api.settings import Settings
+from registry_server import FakeRegistry
 from service_process import Service, wine_service
+from service_thread import serving
 
 ROW = {"fixed_acidity": 8.0, "alcohol": 9.0, "type": "white"}
 HEALTH = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -148,16 +153,21 @@ def test_clients_that_send_a_small_body_slowly_take_no_place(tmp_path: Path) -> 
         service.predict(ROW)
 
 
-def test_clients_that_send_large_bodies_slowly_lose_their_places(service: Service) -> None:
-    with ExitStack() as stack:
+def test_clients_that_send_large_bodies_slowly_lose_their_places(
+    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "SLOW_SECONDS", 0.5)
+    registry.add(regression_model())
+    with serving(settings) as url, httpx.Client(base_url=url, timeout=60) as client, ExitStack() as stack:
+        wait_until(lambda: client.get("/readyz").is_success)
         for _ in range(6):
-            stream = stack.enter_context(service.connected())
+            stream = stack.enter_context(socket.create_connection(("127.0.0.1", client.base_url.port), timeout=60))
             stream.sendall(b"POST /predict/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
-            stream.sendall(b"Content-Length: 5000000\r\n\r\n{")
-        wait_until(lambda: service.metric("api_requests_in_hand") == 6)
+            stream.sendall(b"Content-Length: 2000000\r\n\r\n{")
+        wait_until(lambda: "api_requests_in_hand 6.0" in client.get("/metrics").text)
 
         def served() -> bool:
-            answer = service.http.post("/predict/batch", json={"rows": [ROW] * 1_000})
+            answer = client.post("/predict/batch", json={"rows": [ROW] * 1_000})
             assert answer.status_code in (200, 429)
             return answer.status_code == 200
 
