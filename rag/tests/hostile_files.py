@@ -115,7 +115,7 @@ def _word_files() -> list[Hostile]:
 
 def _pdfs() -> list[Hostile]:
     five_thousand = " ".join("3 0 R" for _ in range(5001))
-    inflated = zlib.compress(b"BT " + b"0 0 Td " * 20_000_000 + b"ET", 9)
+    inflated = zlib.compress(b"BT " + b"0 0 Td " * 5_000_000 + b"ET", 9)
     page = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]"
     return [
         Hostile("secret.pdf", pdf("secret", password="open sesame"), ("encrypted",)),
@@ -163,7 +163,7 @@ def _texts(noise: bytes) -> list[Hostile]:
         Hostile("program.exe", b"MZ\x90\x00" + noise, ("unknown type",)),
         Hostile("..", b"no name at all", ("unknown type",)),
         Hostile("script.html", b"<script>" + b"alert(1);" * 9000 + b"</script>", ("empty",)),
-        Hostile("deep.html", b"<div>" * 40_000 + b"deep", ("indexed", "too slow", "too much memory")),
+        Hostile("deep.html", b"<div>" * 15_000 + b"deep", ("indexed", "too slow", "too much memory")),
         Hostile("laughs.html", f"<!DOCTYPE d [{_LAUGHS}]><p>&l9; words".encode(), ("indexed",)),
         Hostile("stars.md", b"**a " * 500, ("indexed",)),
         Hostile("brackets.md", b"[" * 500 + b"(" * 500, ("indexed",)),

@@ -154,8 +154,12 @@ def test_more_files_than_one_request_takes_go_in_by_groups(documents: Page, sett
     expect(table(documents)).to_contain_text("1 of 9 documents.")
 
 
-def test_what_one_request_cannot_hold_is_a_verdict_too(documents: Page, settings: Settings) -> None:
-    send(documents, "large", ("large.txt", b"a" * settings.max_upload_bytes), ("river.md", RIVER.encode()))
+def test_what_one_request_cannot_hold_is_a_verdict_too(documents: Page, settings: Settings, tmp_path: Path) -> None:
+    large, small = tmp_path / "large.txt", tmp_path / "river.md"
+    large.write_bytes(b"a" * settings.max_upload_bytes)
+    small.write_text(RIVER)
+    documents.get_by_label("Into the collection").fill("large")
+    documents.get_by_label("Choose files").set_input_files([large, small])
     expect(verdicts(documents)).to_contain_text(["large.txt", "river.md"])
     expect(verdicts(documents).first).to_contain_text("larger than")
 
