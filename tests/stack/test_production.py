@@ -107,23 +107,25 @@ def test_no_environment_holds_a_credential(services: Services) -> None:
     assert {key for key in values if key[1] != "RAG_LLM_ANSWER_TOKENS"} == set()
 
 
-@pytest.mark.parametrize(
-    ("variable", "default", "production"),
-    [
-        ("API_KEY", {"api", "prometheus"}, set()),
-        ("ALERT_WEBHOOK", {"airflow"}, {"airflow-worker"}),
-        ("AWS_SECRET_ACCESS_KEY", {"airflow", "mlflow", "rag-embed"}, set()),
-        ("DATA_PASSWORD_FILE", {"airflow"}, set()),
-        ("RAG_LLM_API_KEY_FILE", {"rag", "rag-embed"}, {"rag", "rag-embed", "rag-worker"}),
-    ],
-)
-def test_a_secret_of_the_env_file_reaches_those_that_need_it(
-    variable: str, default: set[str], production: set[str]
-) -> None:
-    for files, holders in ((FILES[:1], default), (FILES, production)):
-        services = composed(*files, COMPOSE_PROFILES="monitoring,spark,state,bulk", **{variable: "mine"})["services"]
-        found = {name for name, one in services.items() if "mine" in (one.get("environment") or {}).values()}
-        assert found == holders
+def test_a_secret_of_the_env_file_reaches_those_that_need_it() -> None:
+    holders = {  # in the default stack, and in production
+        "API_KEY": ({"api", "prometheus"}, set()),
+        "ALERT_WEBHOOK": ({"airflow"}, {"airflow-worker"}),
+        "AWS_SECRET_ACCESS_KEY": ({"airflow", "mlflow", "rag-embed"}, set()),
+        "DATA_PASSWORD_FILE": ({"airflow"}, set()),
+        "RAG_LLM_API_KEY_FILE": ({"rag", "rag-embed"}, {"rag", "rag-embed", "rag-worker"}),
+    }
+    given = {variable: f"my {variable}" for variable in holders}
+    default, production = (
+        composed(*files, COMPOSE_PROFILES="monitoring,spark,state,bulk", **given)["services"]
+        for files in (FILES[:1], FILES)
+    )
+    for variable, expected in holders.items():
+        found = tuple(
+            {name for name, one in services.items() if given[variable] in (one.get("environment") or {}).values()}
+            for services in (default, production)
+        )
+        assert found == expected, variable
 
 
 def test_the_default_stack_is_published_where_it_is_asked_for() -> None:
