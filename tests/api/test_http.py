@@ -144,30 +144,42 @@ def test_health_answers_while_slow_and_idle_clients_hold_every_connection(servic
     service.predict(ROW)
 
 
-def test_clients_that_send_a_small_body_slowly_take_no_place(tmp_path: Path) -> None:
-    with wine_service(tmp_path) as service, ExitStack() as stack:
+@pytest.fixture
+def own(registry: FakeRegistry, settings: Settings) -> Iterator[httpx.Client]:
+    """Asks a service of the test's own, in a thread."""
+    registry.add(regression_model())
+    with serving(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        wait_until(lambda: client.get("/readyz").is_success)
+        yield client
+
+
+def connected(client: httpx.Client) -> socket.socket:
+    """Another connection to the service that is asked."""
+    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
+
+
+def test_clients_that_send_a_small_body_slowly_take_no_place(own: httpx.Client) -> None:
+    with ExitStack() as stack:
         for _ in range(300):
-            stream = stack.enter_context(service.connected())
+            stream = stack.enter_context(connected(own))
             stream.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
-        wait_until(lambda: service.metric("api_connections") > 300)
-        service.predict(ROW)
+        wait_until(lambda: "api_connections 301.0" in own.get("/metrics").text)
+        assert own.post("/predict", json=ROW).status_code == 200
 
 
 def test_clients_that_send_large_bodies_slowly_lose_their_places(
-    registry: FakeRegistry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    own: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "SLOW_SECONDS", 0.5)
-    registry.add(regression_model())
-    with serving(settings) as url, httpx.Client(base_url=url, timeout=60) as client, ExitStack() as stack:
-        wait_until(lambda: client.get("/readyz").is_success)
+    with ExitStack() as stack:
         for _ in range(6):
-            stream = stack.enter_context(socket.create_connection(("127.0.0.1", client.base_url.port), timeout=60))
+            stream = stack.enter_context(connected(own))
             stream.sendall(b"POST /predict/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
             stream.sendall(b"Content-Length: 2000000\r\n\r\n{")
-        wait_until(lambda: "api_requests_in_hand 6.0" in client.get("/metrics").text)
+        wait_until(lambda: "api_requests_in_hand 6.0" in own.get("/metrics").text)
 
         def served() -> bool:
-            answer = client.post("/predict/batch", json={"rows": [ROW] * 1_000})
+            answer = own.post("/predict/batch", json={"rows": [ROW] * 1_000})
             assert answer.status_code in (200, 429)
             return answer.status_code == 200
 
