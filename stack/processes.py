@@ -138,8 +138,10 @@ class Running:
         for process in started:  # Airflow's tasks have sessions of their own, which no signal to the group reaches
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
-        _, left = psutil.wait_procs(started, STOP_SECONDS)
-        for process in left:
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(map(_runs, started)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for process in filter(_runs, started):
             process.kill()
 
     def _started(self) -> list[psutil.Process]:
@@ -155,6 +157,14 @@ class Running:
         except (ProcessLookupError, PermissionError):  # the second is macOS's answer where all have ended
             return False
         return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it has not ended; what has, may wait a while for init to collect it."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def answers(url: str) -> bool:

@@ -366,8 +366,11 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
 
     With `malformed`, a column of that name holds the line of a CSV row that has too few or too many cells.
     """
+    files = [location(file) for file in source.files]
     if source.format == "parquet":
-        return parquet.read(spark, source.files)
+        times = parquet.nanosecond_times(source.files[0])
+        moments = {name: F.expr(f"timestamp_micros(`{name}` div 1000)") for name in times}
+        return spark.read.parquet(*files).withColumns(moments)
     names = [*source.columns, malformed] if malformed else source.columns
     schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
     if source.format == "xlsx":
@@ -375,7 +378,6 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
         frame = pd.DataFrame(rows, columns=list(source.columns), dtype=object)
         return spark.createDataFrame(frame.assign(**{malformed: None}) if malformed else frame, schema)
     options: dict[str, Any] = {"sep": source.separator, "header": True, "quote": '"', "escape": '"'}
-    files = [location(file) for file in source.files]
     return spark.read.csv(files, schema, multiLine=source.multiline, columnNameOfCorruptRecord=malformed, **options)
 
 

@@ -1,15 +1,11 @@
-"""Parquet files: whether Spark can read them, and their columns as Spark can."""
+"""Parquet files before Spark sees them: whether it can read them, and which columns it reads as something else."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from training.data.spark import location
 from training.errors import SourceError
 
 
@@ -31,12 +27,9 @@ def check(file: Path) -> None:
             )
 
 
-def read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
-    """The rows, each column as it is typed. Times in nanoseconds, which pandas writes and Spark reads as whole numbers
-    (`spark.session`), are times in microseconds."""
-    times = [one.name for one in _fields(files[0]) if pa.types.is_timestamp(one.type) and one.type.unit == "ns"]
-    moments = {name: F.expr(f"timestamp_micros(`{name}` div 1000)") for name in times}
-    return spark.read.parquet(*map(location, files)).withColumns(moments)
+def nanosecond_times(file: Path) -> list[str]:
+    """The columns with times in nanoseconds, which pandas writes. Spark reads them as whole numbers."""
+    return [one.name for one in _fields(file) if pa.types.is_timestamp(one.type) and one.type.unit == "ns"]
 
 
 def _fields(file: Path) -> pa.Schema:
