@@ -30,15 +30,15 @@ MODELS = ("amount", "class", "typed")
 
 
 @pytest.fixture(scope="module")
-def api(models: Path, tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with api_running(tmp_path_factory.mktemp("api"), tracking) as running:
+def api(models: Path, tracking_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with api_running(tmp_path_factory.mktemp("api"), tracking_server) as running:
         while not all(running.ready(name)[0] == 200 for name in MODELS):
             time.sleep(0.2)
         yield running
 
 
 @pytest.fixture(scope="module")
-def models(spark: SparkSession, tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(spark: SparkSession, tracking_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three models in production. `amount` and `class` have features that may be missing but for the body mass, and
     refuse an unknown colour; `typed` has one of each type, and a way of writing of its own."""
     folder = tmp_path_factory.mktemp("scored")

@@ -1,4 +1,4 @@
-"""The monitor on real traffic files, a real Spark session and a real tracking server."""
+"""The monitor on real traffic files, a real Spark session and a real MLflow."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

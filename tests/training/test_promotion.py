@@ -1,13 +1,12 @@
-"""Who serves, and why: promotion, rollback, and the ledger of both, on a real tracking server."""
+"""Who serves, and why: promotion, rollback, and the ledger of both, on a real MLflow."""
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from training import cli
-from training.errors import AliasMoved, ConfigError, FileGone, GateRefused, NothingToPromote
+from training.errors import AliasMoved, ConfigError, GateRefused, NothingToPromote
 from training.promotion import promote as promotion
 from training.promotion import status as overview
 from training.tracking.ledger import Ledger
@@ -191,16 +190,6 @@ def test_deleted_entries_and_runs_are_no_dead_end(model: Model) -> None:
     model.train(GOOD)
     assert model.promote()["action"] == "promoted"
     assert [action for action, _, _ in model.moves()] == ["found", "promoted"]
-
-
-def test_a_version_without_its_test_rows_says_how_to_go_on(model: Model, tracking_files: Path) -> None:
-    """As `mlflow gc` leaves it."""
-    run = model.client.get_model_version(model.name, model.train(FAIR)).run_id
-    [rows] = tracking_files.rglob(f"{run}/**/test-rows.parquet")
-    rows.unlink()
-    with pytest.raises(FileGone, match=r"version 1 of .*: its test-rows.parquet is no longer") as raised:
-        model.promote()
-    assert (raised.value.exit_code, raised.value.hint) == (1, "Delete version 1 in MLflow's page, and train again.")
 
 
 def test_an_alias_moved_by_other_means_is_written_down(model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Which trials come when, also after an interruption, on a real tracking server."""
+"""Which trials come when, also after an interruption, on a real MLflow."""
 
 import logging
 from collections.abc import Callable
@@ -38,7 +38,6 @@ Run = Callable[..., Found]
 
 @pytest.fixture
 def run(tracking: str, request: pytest.FixtureRequest) -> Run:
-    mlflow.set_tracking_uri(tracking)
     experiment = mlflow.MlflowClient().create_experiment(request.node.name)
 
     def running(engine: Any, trials: int = 5, name: str = "study", **settings: Any) -> Found:

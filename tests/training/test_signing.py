@@ -15,6 +15,8 @@ from training.model import signing
 from training.tracking.registry import DIGEST_TAG, KEY_TAG, SIGNATURE_TAG
 from versions import FAIR, GOOD, Model, failed
 
+pytestmark = pytest.mark.usefixtures("tracking")
+
 
 @pytest.fixture
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

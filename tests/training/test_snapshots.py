@@ -96,6 +96,7 @@ def test_a_dag_run_keeps_to_the_rows_that_its_first_task_saw(
     assert digest("") not in (first, second)
 
 
+@pytest.mark.usefixtures("tracking")
 def test_a_changed_object_is_noticed_and_what_was_trained_before_is_promoted(
     bucket: Any, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

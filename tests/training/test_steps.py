@@ -17,11 +17,11 @@ from training import config as configuration
 from training import train
 from training.config import Config
 from training.data import table as dataset
-from training.errors import DataError, NothingToPromote, TrackingError
+from training.errors import DataError, FileGone, NothingToPromote, TrackingError
 from training.model import onnx_runtime
 from training.promotion import promote, status
 from training.tracking.registry import Registry
-from versions import GOOD, Model, clean_table, failed, take_over
+from versions import FAIR, GOOD, Model, clean_table, failed, take_over
 
 import mlflow
 from mlflow import MlflowClient
@@ -29,7 +29,7 @@ from mlflow import MlflowClient
 Configured = Callable[..., Config]
 ROOT = Path(__file__).parents[2]
 QUICK = {"trials": 1, "candidates": ["extra_trees"]}
-pytestmark = pytest.mark.usefixtures("spark", "tracking")
+pytestmark = pytest.mark.usefixtures("spark", "tracking_server")
 
 
 def served_content(name: str) -> bytes:
@@ -54,7 +54,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def once(tracking: str, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def once(tracking_server: str, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("once")
     clean_table().to_csv(folder / "table.csv", index=False)
     data = {"source": str(folder / "table.csv"), "target": "y", "segment": "colour", "units": {"height": "cm"}}
@@ -266,6 +266,16 @@ def test_too_few_rows_for_the_interval_are_told_before_the_search(table: pd.Data
 def test_promote_before_train_is_told(table: pd.DataFrame, configured: Configured) -> None:
     with pytest.raises(NothingToPromote, match="no version of 'never'"):
         promote.promote(configured(table, name="never"))
+
+
+def test_a_version_without_its_test_rows_says_how_to_go_on(model: Model, server_folder: Path) -> None:
+    """As `mlflow gc` leaves it."""
+    run = model.client.get_model_version(model.name, model.train(FAIR)).run_id
+    [rows] = server_folder.rglob(f"{run}/**/test-rows.parquet")
+    rows.unlink()
+    with pytest.raises(FileGone, match=r"version 1 of .*: its test-rows.parquet is no longer") as raised:
+        model.promote()
+    assert (raised.value.exit_code, raised.value.hint) == (1, "Delete version 1 in MLflow's page, and train again.")
 
 
 def test_a_tracking_server_that_is_away(

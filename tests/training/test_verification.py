@@ -15,12 +15,12 @@ from training.errors import ConfigError, NotServed, RefusedByService
 from training.promotion import verify
 from versions import FAIR, GOOD, Model, contract
 
-pytestmark = pytest.mark.usefixtures("tracking")
+pytestmark = pytest.mark.usefixtures("tracking_server")
 
 
 @pytest.fixture(scope="module")
-def running(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with api_running(tmp_path_factory.mktemp("api"), tracking) as api:
+def running(tracking_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with api_running(tmp_path_factory.mktemp("api"), tracking_server) as api:
         yield api
 
 
