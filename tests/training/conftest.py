@@ -25,6 +25,7 @@ from training.data import table as dataset
 from training.data.files import find
 from training.data.spark import session as spark_session
 from training.data.table import Dataset
+from training.fit import search
 from versions import Model, clean_table
 
 import mlflow
@@ -107,6 +108,17 @@ def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("SIGNING_KEY", str(folder / "private" / "key.pem"))
         patch.setenv("SIGNING_PUBLIC_KEYS", str(folder / "public"))
         yield folder
+
+
+@pytest.fixture(scope="module")
+def small_models() -> Iterator[None]:
+    """The first trial of each candidate is the smallest model that the search may propose."""
+    smallest = {"n_estimators": 100, "min_samples_leaf": 4, "n_estimators_xgboost": 100, "max_depth": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        for point in search.STARTING_POINTS.values():
+            for name in smallest.keys() & point.keys():
+                patch.setitem(point, name, smallest[name])
+        yield
 
 
 @pytest.fixture(autouse=True)

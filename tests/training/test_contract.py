@@ -47,7 +47,7 @@ def odd_table() -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.usefixtures("spark", "tracking")
+@pytest.mark.usefixtures("spark", "tracking", "small_models")
 def test_every_row_of_the_training_file_is_read_alike_by_the_service(
     tmp_path: Path, configured: Callable[..., Config]
 ) -> None:

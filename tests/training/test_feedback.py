@@ -121,7 +121,7 @@ def test_a_truth_told_anew_a_moment_ago_leaves_the_one_before(
     assert [row["actual"] for row in again.rows.collect()] == ["7"]
 
 
-@pytest.mark.usefixtures("spark", "tracking")
+@pytest.mark.usefixtures("spark", "tracking", "small_models")
 def test_new_feedback_is_new_data_and_the_same_is_not(table: pd.DataFrame, configured: Configured, tell: Tell) -> None:
     search = {"trials": 1, "candidates": ["extra_trees"]}
     config = configured(table, name="told", data={"feedback": True}, search=search)

@@ -36,7 +36,7 @@ FEATURES = ["chlorides", "total sulfur dioxide", "pH", "alcohol"]
 RULES = {"windows": 2, "of": 3, "min_rows": 100, "cooldown_hours": 0}
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Traffic = Callable[..., pd.DataFrame]
-pytestmark = pytest.mark.usefixtures("spark", "tracking")
+pytestmark = pytest.mark.usefixtures("spark", "tracking", "small_models")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class White:
 
 
 @pytest.fixture(scope="module")
-def white(spark: SparkSession, tracking: str, tmp_path_factory: pytest.TempPathFactory) -> White:
+def white(spark: SparkSession, tracking: str, small_models: None, tmp_path_factory: pytest.TempPathFactory) -> White:
     """Of the sample, whose red and white wines differ as the real ones do."""
     path = tmp_path_factory.mktemp("white") / "white.csv"
     sample = pd.read_csv(ROOT / "data" / "wine-sample.csv").drop_duplicates()

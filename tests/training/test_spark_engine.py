@@ -89,7 +89,7 @@ def test_profiles_and_scores_are_those_of_the_local_engine(
     )
 
 
-@pytest.mark.usefixtures("tracking", "stays_there")
+@pytest.mark.usefixtures("tracking", "small_models", "stays_there")
 def test_a_table_becomes_a_promoted_model_and_no_training_row_reaches_the_driver(
     spark: SparkSession, tmp_path: Path, gaps: pd.DataFrame, configured: Configured
 ) -> None:

@@ -29,7 +29,7 @@ from mlflow import MlflowClient
 Configured = Callable[..., Config]
 ROOT = Path(__file__).parents[2]
 QUICK = {"trials": 1, "candidates": ["extra_trees"]}
-pytestmark = pytest.mark.usefixtures("spark", "tracking_server")
+pytestmark = pytest.mark.usefixtures("spark", "tracking_server", "small_models")
 
 
 def served_content(name: str) -> bytes:
@@ -54,7 +54,9 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def once(tracking_server: str, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def once(
+    tracking_server: str, spark: SparkSession, small_models: None, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
     folder = tmp_path_factory.mktemp("once")
     clean_table().to_csv(folder / "table.csv", index=False)
     data = {"source": str(folder / "table.csv"), "target": "y", "segment": "colour", "units": {"height": "cm"}}
