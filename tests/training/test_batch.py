@@ -38,9 +38,7 @@ def api(models: Path, tracking_server: str, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def models(
-    spark: SparkSession, tracking_server: str, small_models: None, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def models(spark: SparkSession, tracking_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three models in production. `amount` and `class` have features that may be missing but for the body mass, and
     refuse an unknown colour; `typed` has one of each type, and a way of writing of its own."""
     folder = tmp_path_factory.mktemp("scored")
