@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cluster import started
 from training.config import Config
+from training.data.spark import CLASS_ARCHIVE
 from versions import clean_table
 
 # What the training job does, for one configuration after the other; while a worker that is named beside it is killed
@@ -81,7 +82,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         for name, search in (("side-by-side", side_by_side), ("on-all", on_all))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")  # so many of them start quicker
+        options = f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds*=off"
+        patch.setenv("JDK_JAVA_OPTIONS", options)  # so many of them start quicker
         with started(folder, workers=3) as cluster:
             environment = os.environ | {
                 "SPARK_MASTER": cluster.master,
