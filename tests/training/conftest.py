@@ -60,8 +60,10 @@ def pointed_at(uri: str) -> Iterator[str]:
     """Points MLflow's client and the code under test at this place."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
+        before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(uri)
         yield uri
+        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")

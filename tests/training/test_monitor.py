@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import versions
+from conftest import pointed_at
 from pyspark.sql import SparkSession
 from training import train
 from training.config import Config
@@ -344,12 +345,19 @@ def test_a_deleted_experiment_is_restored(served: Config) -> None:
     assert len(runs(served, "monitor.request")) == 2
 
 
-def test_a_window_of_very_many_columns_is_recorded(served: Config) -> None:
-    journal = Journal(Registry(served.name, "production"))
+def test_a_server_records_a_window_of_very_many_columns(server: str) -> None:
     names = tuple(f"a column with a rather long name {number}" for number in range(900))
     window = Window("w1", "1", START, START + timedelta(hours=1), 500, names)
-    journal.record_window(window, {f"psi/{number}": 0.1 for number in range(2700)}, {}, "drift " * 2000)
-    assert journal.windows("1", None, 5) == [window]
+    with pointed_at(server):
+        registry = Registry("very-many-columns", "production")
+        registry.client.create_registered_model(registry.name)
+        journal, metrics = Journal(registry), {f"psi/{number}": 0.1 for number in range(2700)}
+        journal.record_window(window, metrics, {"report.html": "<p>"}, "drift " * 2000)
+        journal.record_request(policy.data_changed("a.csv", "d1", "1"), "me", "b.csv")
+        assert journal.windows("1", None, 5) == [window]
+        request = journal.request(asked_by="me")
+        assert request is not None
+        assert request.source == "b.csv"
 
 
 def test_a_dry_run_leaves_no_experiments(served: Config, capsys: pytest.CaptureFixture[str]) -> None:
