@@ -353,6 +353,8 @@ def test_a_server_records_a_window_of_very_many_columns(server: str) -> None:
         registry.client.create_registered_model(registry.name)
         journal, metrics = Journal(registry), {f"psi/{number}": 0.1 for number in range(2700)}
         journal.record_window(window, metrics, {"report.html": "<p>"}, "drift " * 2000)
+        [run] = registry.notes(f"{registry.name}-monitor")
+        assert run.data.metrics == metrics
         journal.record_request(policy.data_changed("a.csv", "d1", "1"), "me", "b.csv")
         assert journal.windows("1", None, 5) == [window]
         request = journal.request(asked_by="me")

@@ -23,7 +23,6 @@ VERSION_TAG = "monitor.version"
 # Of the registered model: the prediction service shows the first to Prometheus, the second on its overview.
 VERDICT_TAG, CHECK_TAG = "monitor.verdict", "monitor.check"
 SCHEDULE_VARIABLE = "MONITOR_SCHEDULE"
-METRICS_A_CALL = 1000  # MLflow takes no more
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ class Journal:
         name = f"version {window.version}, {window.start:%Y-%m-%d %H:%M} to {window.end:%m-%d %H:%M}"
         moment, run_id = int(time.time() * 1000), self._registry.note(self._name, name, {}, note)
         figures = [Metric(key, value, moment, 0) for key, value in metrics.items()]
-        for first in range(0, len(figures), METRICS_A_CALL):
-            self._client.log_batch(run_id, figures[first : first + METRICS_A_CALL])
+        self._client.log_batch(run_id, figures)
         for file, text in files.items():
             self._client.log_text(run_id, text, file)
         tags = {VERSION_TAG: window.version, **as_tags(WINDOW_TAG, _WINDOW.dump_json(window).decode())}
