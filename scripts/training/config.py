@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -81,7 +81,9 @@ class Data(_Section):
 class Checks(_Section):
     """What a table must satisfy before anything is trained on it."""
 
-    min_rows: PositiveInt = Field(default=200, description="rows with a target, repeated ones counted once")
+    min_rows: PositiveInt = Field(
+        default=200, description="rows with a target; with data.duplicates: drop, repeated ones count once"
+    )
     max_missing: float = Field(default=0.2, ge=0, le=1, description="largest share of missing values in a column")
     ranges: dict[str, tuple[float, float]] = Field(default={}, description="column: [lowest, highest] allowed value")
 
@@ -250,12 +252,17 @@ class Config(_Section):
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Self:
         known = METRICS[self.data.task]
-        named = [self.search_metric, self.gate_metric, *self.gate.limits]
-        for metric in named:
-            if metric not in known:
-                raise ValueError(f"metric '{metric}' is not one of {', '.join(known)} ({self.data.task})")
+        named = {"search.metric": self.search.metric, "gate.metric": self.gate.metric}
+        named |= {f"gate.limits.{metric}": metric for metric in self.gate.limits}
+        faults = [
+            f"{key}: '{metric}' is not one of {', '.join(known)} ({self.data.task})"
+            for key, metric in named.items()
+            if metric not in (None, *known)
+        ]
         if self.data.task == "regression" and (self.search.weights != "none" or self.serving.threshold):
-            raise ValueError("search.weights and serving.threshold are for data.task: classification")
+            faults.append("search.weights and serving.threshold are for data.task: classification")
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     @property
@@ -325,7 +332,8 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(path, root, error), "`make keys` (or --schema) prints every key.") from None
+        faults = [*error.errors(), *_between_sections(content, error.errors())]
+        raise ConfigError(_explain(path, root, faults), "`make keys` (or --schema) prints every key.") from None
 
 
 def is_address(source: str | list[str]) -> bool:
@@ -337,9 +345,24 @@ def _from(folder: Path, name: str) -> str:
     return name if is_address(name) else os.path.normpath(folder / name)
 
 
-def _explain(path: Path, root: yaml.Node, error: ValidationError) -> str:
+def _between_sections(content: dict[str, Any], faults: Sequence[Any]) -> list[Any]:
+    """What is wrong between the task and the metrics, where pydantic did not get to it because of other faults."""
+    faulty = {fault["loc"][:2] for fault in faults}
+    reduced: dict[str, Any] = {"name": "any", "data": content.get("data")}
+    for section, keys in {"search": ("metric", "weights"), "gate": ("metric", "limits")}.items():
+        given = content.get(section)
+        kept = {key: given[key] for key in keys if key in given} if isinstance(given, dict) else {}
+        reduced[section] = {key: value for key, value in kept.items() if (section, key) not in faulty}
+    try:
+        Config.model_validate(reduced)
+    except ValidationError as error:
+        return [fault for fault in error.errors() if not fault["loc"] and () not in faulty]
+    return []
+
+
+def _explain(path: Path, root: yaml.Node, faults: Sequence[Any]) -> str:
     sentences = []
-    for problem in error.errors():
+    for problem in faults:
         where = ".".join(map(str, problem["loc"])) or "(file)"
         found = "" if problem["type"] in ("missing", "value_error") else f", found {problem['input']!r}"
         message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")

@@ -73,8 +73,27 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_a_metric_of_another_task_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'accuracy' is not one of mae, rmse"):
+    with pytest.raises(ConfigError, match=r"search\.metric: 'accuracy' is not one of mae, rmse"):
         config.load(written(tmp_path, SMALL + "search: {metric: accuracy}\n"))
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    more = "search: {trials: 0, metric: accuracy}\ngate: {limits: {f1: 0.5}}\nmonitor: {of: none}\n"
+    with pytest.raises(ConfigError) as caught:
+        config.load(written(tmp_path, SMALL + more))
+    for mistake in (
+        "search.trials",
+        "monitor.of",
+        "search.metric: 'accuracy' is",
+        "gate.limits.f1: 'f1' is not one of",
+    ):
+        assert caught.value.message.count(mistake) == 1
+
+
+def test_a_task_that_is_none_says_nothing_of_the_metrics(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(written(tmp_path, SMALL + "  task: classify\nsearch: {metric: accuracy, trials: 0}\n"))
+    assert len(caught.value.message.splitlines()) == 2
 
 
 def test_options_win_over_the_file_and_paths_are_the_files_own(tmp_path: Path) -> None:
