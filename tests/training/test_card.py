@@ -63,6 +63,7 @@ def described(found: Measurement, synthetic: bool = False, **changes: Any) -> Ca
         for name in names
     ]
     terms = {
+        "name": "beans",
         "task": "classification" if classes else "regression",
         "target": "y",
         "target_unit": "kg",
@@ -80,6 +81,7 @@ def described(found: Measurement, synthetic: bool = False, **changes: Any) -> Ca
         "rows": 1000,
         "rows_without_target": 3,
         "rows_repeated": 97,
+        "rows_dropped": 97,
         "rows_used": 900,
         "missing": {},
         "parts": {"train": 523, "calibration": 77, "test": 300},
@@ -134,6 +136,15 @@ def test_the_call_can_be_pasted() -> None:
     assert call
     row = json.loads(shlex.split(call[1])[-1])
     assert list(row.values()) == ["it's", 0.1]
+    assert "http://127.0.0.1:8000/models/beans/predict" in call[1]  # whichever model is the default one
+
+
+def test_rows_that_repeat_others_are_counted_whether_they_are_dropped_or_kept() -> None:
+    found = described(measured(2))
+    assert "repeat another row" not in card.render(found)
+    kept = card.render(replace(found, report=found.report | {"rows_dropped": 0}))
+    assert "set aside: 0 repeated, 3 without a target; used: 900" in kept
+    assert "300 test); 97 of them repeat another row\n" in kept
 
 
 def test_names_from_the_data_are_text_never_markup() -> None:

@@ -249,6 +249,7 @@ def test_zero_and_one_are_numbers_and_no_word_alone_is_a_boolean(look: Look) -> 
         ([str(2**53 + i) for i in range(ROWS)], "looks like an identifier: of 400 different whole numbers"),
         ([str(1_700_000_000 + i) for i in range(ROWS)], "looks like an identifier: of 400 different whole numbers"),
         (cells("C-{i:05}"), "looks like an identifier: expected texts that occur again"),
+        (cells("C{i}")[:20], "looks like an identifier: .* found 20 different texts in 20 cells"),
         (cells("a long text on thing {i} of many"), "looks like free text"),
     ],
 )
@@ -270,6 +271,9 @@ def test_what_is_no_feature_is_refused(look: Look, texts: list[str], told: str) 
         ([str(i * 37) if i < 28 else f"{i * 37 / 1000:.3f}" for i in range(ROWS)], "if its point separates thousands"),
         ([["-999", f"{i % 50}.5"][i % 10 > 0] for i in range(ROWS)], "holds -999 in 40 cells"),
         ([f"20{i % 20:02}-{i % 12 + 1:02}" for i in range(ROWS)], "months, quarters or weeks are read as categories"),
+        (with_one(cells("202401{d:02}"), 7, "20240230"), "numbers that look like dates (20240101)"),
+        (cells("10{d:02}2018"), "numbers that look like dates (10012018)"),
+        (cells("{d}102018"), "numbers that look like dates (1102018)"),
         ([["caf\u00e9", "cafe\u0301", "tea"][i % 3] for i in range(ROWS)], "differ in spelling only"),
         ([["a", "a\u200b", "tea", "tea."][i % 4] for i in range(ROWS)], "differ in spelling only"),
         ([["red", "Red", "blue"][i % 3] for i in range(ROWS)], "categories differ in spelling only: Red = red"),
@@ -279,6 +283,16 @@ def test_what_is_doubtful_is_a_warning(look: Look, texts: list[str], told: str) 
     found = look(texts)
     found.findings.settle()
     assert [told in warning for warning in found.findings.warnings] == [True]
+
+
+def test_a_few_texts_that_all_differ_may_be_categories(look: Look) -> None:
+    assert look(cells("C{i}")[:19]).settled().kind == "category"
+
+
+def test_months_that_never_occur_again_are_to_be_written_as_dates(look: Look) -> None:
+    with pytest.raises(DataError, match="looks like an identifier") as caught:
+        look([f"{1949 + i // 12}-{i % 12 + 1:02}" for i in range(144)]).findings.settle()
+    assert "the date of its first day (1949-01-01)" in caught.value.hint
 
 
 def test_labels_that_differ_in_spelling_are_a_warning_and_words_are_labels(look: Look) -> None:

@@ -19,7 +19,7 @@ from training.data import table as dataset
 from training.data.files import Source, find
 from training.data.spark import own_address, ship_code
 from training.data.table import Dataset
-from training.errors import DataError, SourceError, ValueProblem
+from training.errors import DataError, SourceError, TableProblems, ValueProblem
 
 Load = Callable[..., Dataset]
 Locate = Callable[..., Source]
@@ -76,6 +76,7 @@ def parts(loaded: Dataset) -> pd.DataFrame:
         ("a,b,y,\n1,2,3,\n", "column 4 has no name", "Does every line end in a comma?"),
         (",a,y\n0,2,3\n", "column 1 has no name", "index=False"),
         ("a,a,y,\n1,2,3,\n", "column 4 has no name; column 'a' appears 2 times", "a name of its own"),
+        ("A11,A34,4,B,4\nA12,A32,2,A,2\n", "column '4' appears 2 times", "Is the header missing?"),
     ],
 )
 def test_an_unusable_file_is_told_before_spark_starts(
@@ -309,13 +310,30 @@ def test_the_times_that_pandas_writes_into_parquet_are_times(
     pd.testing.assert_frame_equal(loaded.part("train"), text.part("train"))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.duration("ns"), pa.list_(pa.int64()), pa.struct({"a": pa.int64()}), pa.map_("string", "string")],
+    ids=str,
+)
+def test_a_column_of_parquet_that_is_no_feature_is_refused_unless_ignored(
+    load: Load, tmp_path: Path, table: pd.DataFrame, kind: pa.DataType
+) -> None:
+    columns = pa.Table.from_pandas(table, preserve_index=False).append_column("x", pa.nulls(len(table), kind))
+    parquet.write_table(columns, tmp_path / "table.parquet")
+    told = f"column 'x': expected numbers, text, dates or truth values, found {str(kind).split('<')[0]}"
+    with pytest.raises(DataError, match=re.escape(told)):
+        load(tmp_path / "table.parquet")
+    assert load(tmp_path / "table.parquet", data={"ignore": ["x"]}).features == ("body mass", "height", "colour")
+
+
 @pytest.mark.parametrize("kind", [pa.time64("us"), pa.float16()])
 def test_a_column_of_parquet_that_spark_cannot_read_is_told_before_it_starts(
     locate: Locate, tmp_path: Path, kind: pa.DataType
 ) -> None:
     columns = {"height": pa.array([170.0]), "x": pa.nulls(1, kind)}
     parquet.write_table(pa.table(columns), tmp_path / "table.parquet")
-    with pytest.raises(SourceError, match=re.escape(f"found {kind}")):
+    told = f"column 'x': expected numbers, text, dates or truth values, found {kind}"
+    with pytest.raises(SourceError, match=re.escape(told)):
         locate(tmp_path / "table.parquet")
 
 
@@ -340,8 +358,36 @@ def test_repeated_rows_are_dropped_or_kept_on_one_side(load: Load, table: pd.Dat
     twice = pd.concat([table, table])
     assert load(twice, data={"duplicates": "drop"}).report["rows_repeated"] == 400
     kept = load(twice)
-    assert kept.report["rows_used"] == 800
+    assert [kept.report[f"rows_{name}"] for name in ("used", "repeated", "dropped")] == [800, 400, 0]
+    assert kept.report["warnings"] == []
     assert (parts(kept).groupby("__hash")["part"].nunique() == 1).all()
+
+
+def test_rows_that_are_few_without_their_repetitions_are_a_warning(load: Load, table: pd.DataFrame) -> None:
+    [warning] = load(pd.concat([table[:100]] * 4)).report["warnings"]
+    assert warning.startswith("300 of 400 rows repeat another one, which leaves 100 different rows")
+
+
+def test_equal_rows_of_two_groups_repeat_each_other(load: Load, table: pd.DataFrame) -> None:
+    twice = pd.concat([table, table]).assign(patient=np.arange(800) // 4)
+    report = load(twice, data={"ignore": ["patient"]}, split={"by": "group", "column": "patient"}).report
+    assert 0 < report["rows_repeated"] <= 400
+
+
+def test_fewer_test_rows_than_the_gate_asks_for_are_a_warning(load: Load, table: pd.DataFrame) -> None:
+    few = {"split": {"test": 0.05}, "checks": {"min_rows": 100}}
+    [warning] = load(table[:200], **few).report["warnings"]
+    assert re.match(r"\d+ test rows: the gate promotes no version that was tested on fewer than 30\. ", warning)
+    assert load(table[:200], **few, gate={"mode": "off"}).report["warnings"] == []
+
+
+def test_all_faults_of_a_table_come_in_one_run(load: Load) -> None:
+    rows = "".join(f"name {i},{i},{'ok' if i else 'rare'}\n" for i in range(60))
+    with pytest.raises(TableProblems) as caught:
+        load("who,x,y\n" + rows, data={"task": "classification"})
+    found = caught.value.message
+    for fault in ("'who' looks like an identifier", "at least 200 usable rows, found 60", "label 'rare' has 1 rows; "):
+        assert fault in found
 
 
 def test_leaving_repeated_rows_out_is_refused_where_it_moves_the_labels(load: Load) -> None:
@@ -393,6 +439,24 @@ def test_the_last_rows_are_the_test_rows(load: Load, table: pd.DataFrame) -> Non
     first, last = ({part: getattr(rows, end)() for part, rows in order.items()} for end in ("min", "max"))
     assert last["train"] < first["calibration"] <= last["calibration"] < first["test"]
     assert loaded.report["parts"]["test"] == pytest.approx(80, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("header", "how"),
+    [
+        ("one,two,size,y", "without 'kind'; also 'size'"),
+        ("one,two,kind,y,z", ": also 'z'"),
+        ("two,one,kind,y", "the columns are in another order"),
+        ("one;two;kind;y", "separated by semicolon, not comma"),
+    ],
+)
+def test_files_of_one_table_that_differ_are_told_apart_by_their_columns(
+    locate: Locate, tmp_path: Path, header: str, how: str
+) -> None:
+    (tmp_path / "a.csv").write_text(TABLE)
+    (tmp_path / "b.csv").write_text(f"{header}\n1,2,3,4\n")
+    with pytest.raises(SourceError, match=rf"b\.csv: header differs from that of .*a\.csv.*{how}$"):
+        locate(tmp_path / "*.csv")
 
 
 def test_packed_files_spreadsheets_folders_and_lists(load: Load, tmp_path: Path, table: pd.DataFrame) -> None:

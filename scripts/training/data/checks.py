@@ -13,10 +13,13 @@ import pandas as pd
 from scipy.stats import chisquare, norm
 
 from training.config import Config
-from training.data.cells import SPACE
+from training.data import parquet
+from training.data.cells import SPACE, Summary
 from training.data.files import NUMBER, Source, identifier, locate
 from training.errors import DataError, TableProblems, ValueProblem
+from training.evaluation.metrics import SMALLEST_GROUP
 
+MOST_LABELS = 100
 FEWEST_LOOKED_AT = 50  # rows; fewer say nothing of identifiers or leaks
 MOST_LOCAL_ROWS = 1_000_000
 MOST_NAMED = 30  # columns in a message
@@ -76,6 +79,7 @@ def names(columns: Sequence[str], config: Config, findings: Findings) -> None:
             f"column '{splitter}' (split.column) is in data.ignore: rows from feedback have no value for it",
             "Take it out of data.ignore, or set data.feedback to false.",
         )
+    _types(config, findings)
     features = [name for name in columns if name not in (data.target, *data.ignore)]
     if not features:
         findings.refuse(f"no column is left to predict '{data.target}' from", "Shorten data.ignore.")
@@ -105,15 +109,37 @@ def _absent(name: str, key: str, columns: Sequence[str], findings: Findings) -> 
     findings.refuse(f"expected a column '{name}' ({key}), found: {', '.join(columns[:MOST_NAMED])}{more}", hint)
 
 
-def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
+def _types(config: Config, findings: Findings) -> None:
+    source = findings.source
+    for name, kind in parquet.unfit(source.files[0]).items() if source.format == "parquet" else ():
+        if name not in config.data.ignore:
+            hint = "Write it as numbers or as text, or add it to data.ignore."
+            findings.refuse(f"column '{name}': expected numbers, text, dates or truth values, found {kind}", hint)
+
+
+def before_split(target: Summary, config: Config, findings: Findings) -> None:
+    """What is known of the rows already, so that it is reported together with the faults of the columns."""
+    rows = {"rows": target.present + target.missing, "rows_without_target": target.missing}
+    _enough(rows | {"rows_used": target.present, "rows_dropped": 0}, config, findings)
+    if config.data.task == "classification" and len(target.texts) <= MOST_LABELS:
+        counts = pd.DataFrame({"part": "train", "label": [*target.texts], "rows": [*target.texts.values()]})
+        rare_labels(config.data.target, counts, config.search.folds, findings)
+
+
+def _enough(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
     if report["rows_used"] < config.checks.min_rows:
         findings.refuse(
             f"expected at least {config.checks.min_rows} usable rows, found {report['rows_used']} "
             f"({report['rows']} rows, {report['rows_without_target']} without a target, "
-            f"{report['rows_repeated']} repeated)",
+            f"{report['rows_dropped']} dropped because they repeat another one)",
             "Give more rows, or lower checks.min_rows.",
         )
-    elif not all(report["parts"].values()):
+
+
+def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
+    _enough(report, config, findings)
+    used, repeated, test = report["rows_used"], report["rows_repeated"], report["parts"]["test"]
+    if not findings.problems and not all(report["parts"].values()):
         findings.refuse(
             f"there are too few different {PLACES[config.split.by]} for three parts",
             "Give more of them: one at least for training, calibration and test.",
@@ -123,6 +149,16 @@ def rows(report: Mapping[str, Any], config: Config, findings: Findings) -> None:
             f"expected at most {MOST_LOCAL_ROWS:,} usable rows for search.engine: local, found {report['rows_used']:,}",
             "Set search: {engine: spark, candidates: [xgboost]} in pipeline.yaml, or train on a sample of the rows.",
         )
+    if repeated > report["rows_dropped"] and used - repeated < config.checks.min_rows:
+        findings.warnings.append(
+            f"{repeated:,} of {used:,} rows repeat another one, which leaves {used - repeated:,} different rows: if "
+            "they repeat by accident, set data.duplicates: drop"
+        )
+    if test < SMALLEST_GROUP and config.gate.mode != "off":
+        findings.warnings.append(
+            f"{test} test rows: the gate promotes no version that was tested on fewer than {SMALLEST_GROUP}. Give more "
+            "rows or raise split.test; gate.mode: off promotes without a comparison"
+        )
 
 
 def rare_labels(name: str, counts: pd.DataFrame, folds: int, found: Findings) -> None:
@@ -130,9 +166,11 @@ def rare_labels(name: str, counts: pd.DataFrame, folds: int, found: Findings) ->
     for label, own in counts.groupby("label"):
         training = own.loc[own["part"] == "train", "rows"].sum()
         if training < folds:
+            rows = own["rows"].sum()
+            elsewhere = f", {training} of them in the training part" if training < rows else ""
             found.refuse(
-                f"column '{name}': label '{label}' has {own['rows'].sum()} rows, {training} of them in the "
-                f"training part; expected at least {folds} there, one for each fold (search.folds)",
+                f"column '{name}': label '{label}' has {rows} rows{elsewhere}; expected at least {folds} for training, "
+                "one for each fold (search.folds)",
                 "Give more rows of it, join it to another label, or remove its rows.",
             )
 

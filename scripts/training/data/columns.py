@@ -10,7 +10,7 @@ import numpy as np
 
 from training.config import Config
 from training.data.cells import COMPACT_DATE, FALSE, MINUS, MOST_TEXTS, TRUE, Summary, is_date
-from training.data.checks import FEWEST_LOOKED_AT, Findings
+from training.data.checks import FEWEST_LOOKED_AT, MOST_LABELS, Findings
 from training.data.files import identifier
 
 Kind = Literal["number", "category", "boolean", "date"]
@@ -18,9 +18,12 @@ WHOLE = re.compile(f"[+{MINUS}-]?[0-9]+")
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")  # one and a bit, or a thousand and more
 INVISIBLE = dict.fromkeys([0x200B, 0x200E, 0x200F, 0xFEFF])  # spaces without width, and signs of direction
 MOSTLY = 0.5  # above this share of cells of a kind, a column is one of that kind with mistakes in it
-MOST_LABELS = 100
 FEW_TEXTS = 20  # up to this many different amounts with a unit may be meant as categories
 ONE_EACH = 0.97  # from this share of different values on, a column names its rows
+FEWEST_NAMES = 20  # cells; fewer texts may all differ by chance
+DIGITS_OF_DATE = re.compile(
+    r"(?:(?:0?[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0?[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]))(?:19|20)\d\d"
+)  # 10142018, 14102018
 MOST_WORDS = 5  # for "no value" in one column
 FEWEST_DECIMALS = 10  # different ones
 EXACT = 2.0**53  # identifiers are larger, or near to each other
@@ -148,7 +151,10 @@ class _Look:
         if summary.shapes["date"] + summary.shapes["other date"] > MOSTLY * present:
             return self.date()
         if summary.shapes["period"] > MOSTLY * present:
-            self.warn(": months, quarters or weeks are read as categories: later ones are unknown to the model")
+            self.warn(
+                ": months, quarters or weeks are read as categories: later ones are unknown to the model. Whole dates "
+                "(1949-01-01) are read as dates"
+            )
         if self.amounts() or summary.numbers > MOSTLY * present:
             self.not_numbers()
             return Column(self.name, "number")
@@ -188,6 +194,12 @@ class _Look:
                     f" holds {text} in {count:,} cells, far from all other values: if it means 'no value', add it to "
                     "data.missing"
                 )
+        dates = [text for text in summary.texts if DIGITS_OF_DATE.fullmatch(text)]
+        if len(dates) > MOSTLY * len(summary.texts) or summary.compact > MOSTLY * summary.present:
+            self.warn(
+                f" holds numbers that look like dates ({(*dates, summary.examples['number'])[0]}): they are read as "
+                "numbers. Write every one as a date of ISO 8601 (2018-10-14)"
+            )
         parts = [text for text in summary.texts if "." in text]
         if self.config.data.decimal == "." and FEWEST_DECIMALS <= len(parts) < len(summary.texts):
             whole = (text for text in summary.texts if "." not in text)
@@ -262,18 +274,21 @@ class _Look:
 
     def category(self) -> None:
         distinct, present = self.summary.distinct, self.summary.present
-        if distinct <= MOST_LABELS or (distinct <= MOST_TEXTS and distinct <= MOSTLY * present):
+        names = present >= FEWEST_NAMES and distinct >= ONE_EACH * present
+        if not names and (distinct <= MOST_LABELS or (distinct <= MOST_TEXTS and distinct <= MOSTLY * present)):
             self.spellings("categories")
             return
         texts = self.summary.texts or self.summary.examples.values()  # of very many, none may be kept
         if np.mean([len(text.split()) for text in texts]) > 3:
             what = "free text"
             hint = "Free text is no feature: add it to data.ignore, or replace it by columns of what it says."
-        elif distinct >= ONE_EACH * present:
+        elif names:
             what, hint = "an identifier", "A model learns nothing from it: add it to data.ignore."
         else:
             what, hint = "names of many things", "Join rare ones to groups, or add it to data.ignore."
-        if what != "free text" and sum(any(map(str.isdigit, text)) for text in texts) > MOSTLY * len(texts):
+        if self.summary.shapes["period"] > MOSTLY * present:
+            hint = "Write each month, quarter or week as the date of its first day (1949-01-01): it is a date then."
+        elif what != "free text" and sum(any(map(str.isdigit, text)) for text in texts) > MOSTLY * len(texts):
             hint += " If it is a number or a date with something around it, write it alone (12.5, 2024-01-31)."
         self.refuse(
             f" looks like {what}: expected texts that occur again and again, at most {MOST_TEXTS:,} of them, found "

@@ -112,13 +112,21 @@ def find(data: Data, quiet: bool = False, renew: bool = True) -> Source:
             raise SourceError(f"{file}: expected {form}, as {files[0]} is", "Files of one table have the same format.")
     headers = [_header(file, form, sheet) for file in files]
     columns, separator, _ = headers[0]
-    for file, (*other, _) in zip(files, headers, strict=True):
-        if other != [columns, separator]:
-            hint = "Files of one table share their columns and separator."
-            raise SourceError(f"{file}: header differs from that of {files[0]}", hint)
+    for file, (other, sign, _) in zip(files, headers, strict=True):
+        if (other, sign) != (columns, separator):
+            how = _difference(columns, other) or f"separated by {SEPARATORS[sign]}, not {SEPARATORS[separator]}"
+            hint = "Files of one table share their columns, in one order, and their separator."
+            raise SourceError(f"{file}: header differs from that of {files[0]}: {how}", hint)
     multiline = any(odd for *_, odd in headers)
     origin = snapshots.shown(data.place) if is_address(data.source) else ""
     return Source(files, form, separator, columns, content, synthetic, multiline, sheet, origin)
+
+
+def _difference(columns: Sequence[str], other: Sequence[str]) -> str:
+    """How another file's columns differ from those of the first."""
+    gone, new = ([f"'{name}'" for name in one if name not in two] for one, two in ((columns, other), (other, columns)))
+    faults = [f"{what} {', '.join(names)}" for what, names in (("without", gone), ("also", new)) if names]
+    return "; ".join(faults) or ("" if columns == other else "the columns are in another order")
 
 
 def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
@@ -429,6 +437,8 @@ def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
             hint = f"Does every line end in a {SEPARATORS.get(separator, 'empty cell')}? Remove it."
         elif len(faults) == 1 and unnamed == [1]:
             hint = "If it is pandas' own index, leave it out: to_csv(..., index=False)."
+        elif any(NUMBER.fullmatch(same[0]) for same in several):
+            hint = "Is the header missing? If so, add a line with the names of the columns on top. Otherwise: " + hint
         raise SourceError(f"{file}: line 1: {'; '.join(faults)}", hint)
 
 

@@ -32,6 +32,13 @@ def nanosecond_times(file: Path) -> list[str]:
     return [one.name for one in _fields(file) if pa.types.is_timestamp(one.type) and one.type.unit == "ns"]
 
 
+def unfit(file: Path) -> dict[str, pa.DataType]:
+    """Columns that Spark reads, but not as one value a cell (lists, structs, maps) or not as what they are (durations:
+    it takes them for whole numbers)."""
+    fields = _fields(file)
+    return {one.name: one.type for one in fields if pa.types.is_nested(one.type) or pa.types.is_duration(one.type)}
+
+
 def _fields(file: Path) -> pa.Schema:
     try:
         return parquet.read_schema(file)

@@ -144,6 +144,8 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     splitter = kinds.get(str(config.split.column))
     if config.split.by == "time" and splitter and splitter.kind not in ("date", "number"):
         findings.refuse(f"column '{splitter.name}' (split.column) is neither a date nor a number", "Name another one.")
+    if not labelled:
+        checks.before_split(summaries[data.target], config, findings)
     findings.settle()
     columns = tuple(kinds[name] for name in names if name in kinds and name not in data.ignore)
     rows = summaries[data.target].present + summaries[data.target].missing
@@ -151,28 +153,27 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     usable, used, set_aside = _Reader(columns, splitter, config, summaries).usable(found, labelled)
     features = [name for one in columns for name in one.columns]
     parted, split_test = _parted(usable, features, config)
-    counts, dropped = _counts(parted, data.target, bool(labels)), 0
+    counts, dropped = _counts(parted, features, config), 0
+    repeated = int(counts["rows"].sum() - counts["different"].sum())
     if data.duplicates == "drop":
         # Repeated rows share a hash. Brought together by it, they are told apart in partitions that fit into memory;
         # Spark alone would first look for them in each file's own rows, in a hash map of all of these.
         parted = parted.repartition(HASH).dropDuplicates([*features, data.target, HASH]).cache()
-        before, counts = counts, _counts(parted, data.target, bool(labels))
+        before, counts = counts, _counts(parted, features, config)
         if len(before) and (moved := checks.moved(before, counts)):
             findings.refuse(
                 f"data.duplicates: drop moves {moved}: repeated rows are no accident here",
                 "Set data.duplicates: keep (the default), which keeps repeated rows on one side of the split.",
             )
         dropped = int(before["rows"].sum() - counts["rows"].sum())
-    for name, summary in summaries.items():
-        if summary.words:
-            words = ", ".join(f"'{word}' ({count:,})" for word, count in summary.words.most_common())
-            log.info("column '%s': counted as missing: %s", name, words)
+    _log_missing(summaries)
     of_part = counts.groupby("part")["rows"].sum()
     report: dict[str, Any] = {
         "file": source.name,
         "rows": rows,
         "rows_without_target": summaries[data.target].missing,
-        "rows_repeated": dropped,
+        "rows_repeated": repeated,
+        "rows_dropped": dropped,
         "rows_used": int(counts["rows"].sum()),
         "missing": {one.name: summaries[one.name].missing for one in columns if summaries[one.name].missing},
         **{key: sorted(one.name for one in columns if one.kind == kind) for key, kind in KINDS.items()},
@@ -195,6 +196,13 @@ def load(spark: SparkSession, source: Source, config: Config, labelled: Labelled
     for warning in report["warnings"]:
         log.warning("%s", warning)
     return dataset
+
+
+def _log_missing(summaries: Mapping[str, Summary]) -> None:
+    for name, summary in summaries.items():
+        if summary.words:
+            words = ", ".join(f"'{word}' ({count:,})" for word, count in summary.words.most_common())
+            log.info("column '%s': counted as missing: %s", name, words)
 
 
 @dataclass(frozen=True)
@@ -273,8 +281,7 @@ def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[D
     them for calibration.
     """
     split = config.split
-    texts = "".join(f", coalesce(cast(`{name}` AS string), '')" for name in sorted(features))
-    content = F.expr(f"concat_ws('\x1f', '{split.seed}'{texts})")
+    content = _content(features, split.seed)
     if split.by == "group":
         content = F.coalesce(F.concat_ws("\x1f", F.lit(str(split.seed)), F.lit("group"), F.col(PLACE)), content)
     digest = F.sha2(content, 256)
@@ -290,6 +297,12 @@ def _parted(rows: DataFrame, features: Sequence[str], config: Config) -> tuple[D
             limits = _limits_of_few(hashed, limits)
             part = _part_of_hash(limits)
     return hashed.withColumn(PART, part).drop(PLACE), limits[0]
+
+
+def _content(features: Sequence[str], seed: int) -> Expression:
+    """All features of a row as one text."""
+    texts = "".join(f", coalesce(cast(`{name}` AS string), '')" for name in sorted(features))
+    return F.expr(f"concat_ws('\x1f', '{seed}'{texts})")
 
 
 def _part_of_hash(limits: tuple[float, float]) -> Expression:
@@ -310,11 +323,12 @@ def _limits_of_few(hashed: DataFrame, shares: tuple[float, float]) -> tuple[floa
     return float(middles[first - 1]), float(middles[second - 1])
 
 
-def _counts(table: DataFrame, target: str, labels: bool) -> pd.DataFrame:
-    """By part and label ("" for regression): rows, the target's mean and its mean square."""
-    value = F.lit(0.0) if labels else F.col(f"`{target}`")
-    label = F.col(f"`{target}`") if labels else F.lit("")
+def _counts(table: DataFrame, features: Sequence[str], config: Config) -> pd.DataFrame:
+    """By part and label ("" for regression): rows, different rows, the target's mean and its mean square."""
+    target, labels = F.col(f"`{config.data.target}`"), config.data.task == "classification"
+    value, label = (F.lit(0.0), target) if labels else (target, F.lit(""))
     measures = {"rows": F.count(F.lit(1)), "mean": F.avg(value), "square": F.avg(value * value)}
+    measures["different"] = F.countDistinct(F.xxhash64(_content(features, config.split.seed), target))
     grouped = table.groupBy(F.col(PART).alias("part"), label.alias("label"))
     found: pd.DataFrame = grouped.agg(*[measure.alias(name) for name, measure in measures.items()]).toPandas()
     return found
