@@ -54,6 +54,24 @@ def test_true_probabilities_are_left_or_hardly_touched() -> None:
     assert beyond_noise <= 3
 
 
+def balanced(probabilities: Array, shares: Array) -> Array:
+    """What a model of balanced labels gives where these are the true probabilities."""
+    return calibration.unbalanced(probabilities, 1 / shares)
+
+
+@pytest.mark.parametrize("weights_count", [True, False])
+def test_the_balance_is_taken_back_only_where_the_model_has_it(weights_count: bool) -> None:
+    """Three labels, of which one has two rows in a hundred. Pure leaves give true probabilities in spite of weights."""
+    generator, shares = np.random.default_rng(4), np.array([0.6, 0.38, 0.02])
+    truth = calibration.unbalanced(drawn(generator, 4000)[0], shares)
+    actual = np.minimum((generator.random((4000, 1)) > truth.cumsum(axis=1)).sum(axis=1), 2)
+    given = balanced(truth, shares) if weights_count else truth
+    calibrator = calibration.fit(given[:800], actual[:800], 1, shares=shares)
+    lost = [metrics.score("log_loss", actual[800:], one[800:]) for one in (truth, calibrator(given))]
+    assert lost[1] < lost[0] + 0.005
+    assert (calibrator.shares is not None) == weights_count
+
+
 def test_a_few_rows_that_are_all_right_do_not_make_it_certain() -> None:
     labels = np.arange(60) % 2
     probabilities = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)

@@ -21,7 +21,7 @@ FOLDS = 5
 class Calibrator:
     """softmax(sharpness * log(p + floor)); sharpness is 1 / temperature. Sharpness 0 stands for p as it is.
 
-    `shares` are the labels' shares in training where the model was fitted with balanced labels: p is then first what it
+    With `shares`, the labels' shares in training of a model that was fitted with balanced labels, p is first what it
     would be without the balance.
     """
 
@@ -48,25 +48,37 @@ def unbalanced(probabilities: Array, shares: Array) -> Array:
 def fit(
     probabilities: Array, actual: Array, seed: int, clusters: Array | None = None, shares: Array | None = None
 ) -> Calibrator:
-    """The calibrator of these rows, or the one that changes nothing where it does not help.
+    """The calibrator that does best on these rows, or the one that changes nothing where none helps.
 
-    It helps if on rows that it was not fitted on (5 folds, clusters of equal rows kept together) the mean log loss
-    falls by more than one standard error of that fall (the one-standard-error rule, Breiman et al. 1984, section
+    With `shares`, of a model that was fitted with balanced labels, each is tried with and without `unbalanced`: trees
+    that are grown until their leaves hold one label give the same probabilities with and without weights.
+
+    A calibrator helps if on rows that it was not fitted on (5 folds, clusters of equal rows kept together) the mean log
+    loss falls by more than one standard error of that fall (the one-standard-error rule, Breiman et al. 1984, section
     3.4.3).
     """
     rows, numbers = len(actual), clustered(clusters, len(actual))
-    if shares is not None:
-        probabilities = unbalanced(probabilities, shares)
     drawn = len(np.unique(numbers))
     fold = (np.random.default_rng(seed).permutation(drawn) % FOLDS)[numbers]
-    calibrated, enough = probabilities.copy(), drawn > 2 * FOLDS
-    for number in range(FOLDS if enough else 0):
-        held = fold == number
-        calibrated[held] = _fitted(probabilities[~held], actual[~held])(probabilities[held])
-    fall = losses("log_loss", actual, probabilities) - losses("log_loss", actual, calibrated)
+    before = losses("log_loss", actual, probabilities)
+    best, least = Calibrator(0.0, 0.0), before
+    for known in (None,) if shares is None else (None, tuple(shares.tolist())):
+        plain = Calibrator(0.0, 0.0, known)
+        given = plain(probabilities)
+        tried = [(plain, given)]
+        if drawn > 2 * FOLDS:
+            held_out = given.copy()
+            for number in range(FOLDS):
+                held = fold == number
+                held_out[held] = _fitted(given[~held], actual[~held])(given[held])
+            tried.append((replace(_fitted(given, actual), shares=known), held_out))
+        for calibrator, calibrated in tried:
+            lost = losses("log_loss", actual, calibrated)
+            if lost.mean() < least.mean():
+                best, least = calibrator, lost
+    fall = before - least
     error = np.sqrt(np.square(np.bincount(numbers, fall - fall.mean())).sum() * drawn / max(1, drawn - 1)) / rows
-    found = _fitted(probabilities, actual) if enough and fall.mean() > error else Calibrator(0.0, 0.0)
-    return replace(found, shares=None if shares is None else tuple(shares.tolist()))
+    return best if fall.mean() > error else Calibrator(0.0, 0.0)
 
 
 def _fitted(probabilities: Array, actual: Array) -> Calibrator:
