@@ -20,6 +20,11 @@ class Reason:
     value: float | None = None
     threshold: float | None = None
 
+    @property
+    def mark(self) -> str:
+        """How it counted: what was held against no threshold, and has not failed, is only a note."""
+        return "FAIL" if not self.passed else "note" if self.threshold is None else "pass"
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

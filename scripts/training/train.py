@@ -118,7 +118,7 @@ def _evaluate(config: Config, source: Source, parts: Parts, model: Pipeline, fou
             len(bare) * MEMORY_PER_BYTE / 1e9,
         )
     parity = onnx_export.check_parity(bare, test.features, predicted, profile.spread)
-    groups = test.frame[config.data.segment].astype(str).to_numpy() if config.data.segment else None
+    groups = evaluation.group_names(test.frame[config.data.segment]) if config.data.segment else None
     rows = Held(test.features, test.target, groups, test.hash)
     score = onnx_runtime.predictor(bare)
     measured = diagnostics.measure(config.gate_metric, rows, (raw, predicted), width, baseline, score, seed, served)

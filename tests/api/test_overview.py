@@ -129,6 +129,16 @@ def test_a_column_that_gives_the_target_away_needs_attention(registry: FakeRegis
     }
 
 
+def test_a_gate_that_was_off_is_why_a_worse_version_serves(registry: FakeRegistry, whole: Settings) -> None:
+    fill(registry)
+    reasons = [{"code": "gain", "passed": False, "text": "no gain"}]
+    reasons.append({"code": "gate_off", "passed": True, "text": "gate.mode is off"})
+    registry.ledger = [registry.ledger[-1] | {"reasons": reasons}]
+    with live(whole) as client:
+        text = tiles(client)["wine-quality"]["facts"]["Gate's last verdict"]["text"]
+    assert text.endswith("UTC: gate.mode is off; no gain")
+
+
 def test_each_fact_comes_from_its_source(registry: FakeRegistry, whole: Settings) -> None:
     fill(registry)
     with live(whole) as client:

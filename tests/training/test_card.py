@@ -223,7 +223,7 @@ def _overlapping(figure: Figure) -> list[tuple[str, str]]:
 
 
 def test_a_verdict_takes_the_room_that_the_card_leaves() -> None:
-    reasons = tuple(Reason("segment", number != 7, f"group {number} {'x' * 250}") for number in range(20))
+    reasons = tuple(Reason("segment", n != 7, f"group {n} {'x' * 250}", threshold=0.1) for n in range(20))
     entry = Entry("refused", "2", "1", reasons, by="me")
     before = f"{'y' * 3400}\n\n## Gate verdict\n{card.NOT_JUDGED}\n\n## After"
     page = with_verdict(before, entry)

@@ -24,6 +24,11 @@ def test_metrics_agree_with_scikit_learn() -> None:
     assert metrics.score("log_loss", LABELS, PROBABILITIES) == pytest.approx(sk.log_loss(LABELS, PROBABILITIES))
 
 
+def test_rows_without_a_group_are_a_group_with_a_name() -> None:
+    assert metrics.group_names(pd.Series(["cash", ""])).tolist() == ["cash", "(empty)"]
+    assert metrics.group_names(pd.Series([1.0, np.nan])).tolist() == ["1.0", "(empty)"]
+
+
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown metric"):
         metrics.losses("charm", ACTUAL, CLOSE)

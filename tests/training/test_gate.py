@@ -82,7 +82,9 @@ def test_a_small_group_that_loses_is_only_reported(config: Config) -> None:
     worse_on_few = np.where(few == "red", ACTUAL + 1.5, GOOD)
     verdict = judge(config, evidence(POOR, worse_on_few, groups=few))
     assert verdict.passed
-    assert [reason.subject for reason in verdict.reasons if reason.code == "small_segment"] == ["red"]
+    assert [(reason.subject, reason.mark) for reason in verdict.reasons if reason.code == "small_segment"] == [
+        ("red", "note")
+    ]
 
 
 def _with(values: np.ndarray, value: float) -> np.ndarray:

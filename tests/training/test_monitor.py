@@ -180,6 +180,9 @@ def test_drift_is_seen_and_training_asked_for_once(
     assert (again["action"], again["window"]) == ("keep", None)
     check = json.loads(MlflowClient().get_registered_model(due.name).tags[CHECK_TAG])  # the overview shows it
     assert (check["text"], check["schedule"]) == (again["text"], "@hourly")
+    monkeypatch.delenv("MONITOR_SCHEDULE")
+    look(due, 3)  # by hand
+    assert json.loads(MlflowClient().get_registered_model(due.name).tags[CHECK_TAG])["schedule"] == "@hourly"
     assert (len(runs(due)), len(runs(due, "monitor.request"))) == (3, 1)
 
     later = datetime.now(UTC) + timedelta(hours=3)

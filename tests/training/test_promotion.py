@@ -44,6 +44,7 @@ def test_the_verdict_is_a_section_of_the_versions_page(model: Model) -> None:
     assert page.description.startswith("# Model card\n\nWhat it is.\n\n## Gate verdict\n\n**promoted**")
     assert page.description.endswith("\n\n## Limits of use\n\nMany.")
     assert "- pass: mae gain over the majority or mean predictor" in page.description
+    assert "- note: column 'x' gives the target away" in page.description
     assert "none yet" not in page.description
     assert [reason["text"] for reason in reasons if reason["code"] == "leak"] == ["column 'x' gives the target away"]
 
@@ -68,14 +69,18 @@ def test_dry_run_says_what_it_would_do_and_off_always_promotes(model: Model) -> 
     assert model.production() == "1"
     answer = model.promote(gate={"mode": "off"})
     assert (answer["action"], answer["reasons"][-1]["code"], model.production()) == ("promoted", "gate_off", "3")
+    why = overview.status(model.config())["decisions"][0]["why"]
+    assert why.startswith("gate.mode is off: promoted anyway; mae gain over version 1 is -")
 
 
 def test_going_back_twice_goes_back_twice_and_bars_both(model: Model) -> None:
     model.serve(POOR, FAIR, GOOD)
     assert [model.rollback()["version"] for _ in range(2)] == ["2", "1"]
-    with pytest.raises(ConfigError, match="version 1 is in production, and none served before it") as caught:
+    with pytest.raises(
+        ConfigError, match="version 1 is in production, and no earlier one is left to go back"
+    ) as caught:
         model.rollback()
-    assert caught.value.hint == "Choose one with --to (make rollback VERSION=): 2, 3."
+    assert "go forward again, too (of 2, 3): make rollback VERSION=3, or" in caught.value.hint
     for data in (2, 3):
         answer = model.promote(data, gate={"mode": "off"})
         assert (answer["action"], failed(answer)) == ("refused", {"rolled_back"})
@@ -150,9 +155,9 @@ def test_the_version_in_production_was_deleted(model: Model) -> None:
     model.serve(FAIR, GOOD)
     model.client.delete_model_version(model.name, "2")
     assert overview.status(model.config())["production"] is None
-    with pytest.raises(ConfigError, match="no version is in production, and none served before it") as raised:
+    with pytest.raises(ConfigError, match="no version is in production, and no earlier one is left") as raised:
         model.rollback()
-    assert raised.value.hint == "Choose one with --to (make rollback VERSION=): 1."
+    assert raised.value.hint.endswith("pipeline.py rollback --to 1.")
     assert model.rollback("1")["version"] == "1"
 
 

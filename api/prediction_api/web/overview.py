@@ -166,8 +166,9 @@ async def add_decisions(name: str, registry: Registry, tile: Tile) -> None:
 
 
 def decided(entry: LedgerEntry) -> str:
-    """A decision with what was decisive: what failed, else the gain, else what was said first."""
-    decisive = [reason for reason in entry.reasons if reason.passed is False]
+    """A decision with what was decisive: a gate that was off, what failed, else the gain, else what was said first."""
+    off = [reason for reason in entry.reasons if reason.code == "gate_off"]
+    decisive = off + [reason for reason in entry.reasons if reason.passed is False]
     decisive = decisive or [reason for reason in entry.reasons if reason.code == "gain"] or entry.reasons[:1]
     why = "; ".join(reason.text for reason in decisive)
     with suppress(ValueError):

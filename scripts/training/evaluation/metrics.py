@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from training.config import MEANS, METRICS
 
@@ -21,6 +22,11 @@ FIGURES = METRICS | {"regression": (*METRICS["regression"], "r2")}
 SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
 BINS = 10  # of every histogram: tenths of the rows
 SMALLEST_PROBABILITY = 1e-7  # float32 probabilities of 0 would make the log loss infinite
+
+
+def group_names(segment: "pd.Series[Any]") -> Array:
+    """(rows,) the group of each row, as it is shown."""
+    return np.asarray(segment.astype(str).replace({"": "(empty)", "nan": "(empty)"}))
 
 
 def losses(metric: str, actual: Array, predicted: Array, chosen: Array | None = None) -> Array:

@@ -79,7 +79,11 @@ class Journal:
     def record_check(self, text: str) -> None:
         """Writes that somebody looked, and what came of it: most looks find too few rows for a window."""
         check = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "text": text[:1000]}
-        check["schedule"] = os.environ.get(SCHEDULE_VARIABLE, "")
+        if SCHEDULE_VARIABLE not in os.environ:  # by hand: the schedule is the one that was noted before
+            model = self._client.get_registered_model(self._registry.name)
+            check["schedule"] = json.loads(model.tags.get(CHECK_TAG, "{}")).get("schedule", "")
+        else:
+            check["schedule"] = os.environ[SCHEDULE_VARIABLE]
         self._client.set_registered_model_tag(self._registry.name, CHECK_TAG, json.dumps(check))
 
     def record_request(self, decision: Decision, asker: str, source: str = "") -> None:

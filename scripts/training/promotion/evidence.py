@@ -59,7 +59,7 @@ def gather(registry: Registry, config: Config, version: ModelVersion, holder: Mo
                 text = f"the test rows are the synthetic sample, and {name} was trained on real data"
                 findings.append(Reason("synthetic_data", False, f"{text}: restore data.source"))
     scored, served = _scored(challenger, contract, features, config, labels)
-    truth, groups = actual.to_numpy(np.float64), test[segment].astype(str).to_numpy() if segment in test else None
+    truth, groups = actual.to_numpy(np.float64), metrics.group_names(test[segment]) if segment in test else None
     return Evidence(truth, scored, champion, name, groups, hashes, (champion_served, served), tuple(findings))
 
 

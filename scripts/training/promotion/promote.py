@@ -52,7 +52,7 @@ def promote(config: Config, strict: bool = False) -> dict[str, Any]:
             entry = _decide(ledger, config, version, holder, moves, question)
         _write_page(ledger, version, entry)
     for reason in entry.reasons:
-        log.info("%s %s", "pass:" if reason.passed else "FAIL:", reason.text)
+        log.info("%s: %s", reason.mark, reason.text)
     log.info("version %s: %s", entry.version, entry.action)
     if strict and entry.action == "refused":
         raise GateRefused([reason.text for reason in entry.reasons if not reason.passed])
@@ -72,11 +72,14 @@ def rollback(config: Config, to: str | None = None) -> dict[str, Any]:
         if to is None and present is not None:
             to = course(ledger.entries()).before(known)
         if to not in known:
-            others = ", ".join(version for version in known if version != present)
-            none_before = f"'{config.name}': {_named(present)} is in production, and none served before it"
+            others = [version for version in known if version != present]
+            none_before = (
+                f"'{config.name}': {_named(present)} is in production, and no earlier one is left to go back to"
+            )
             raise ConfigError(
                 none_before if to is None else f"'{config.name}' has no version {to}",
-                f"Choose one with --to (make rollback VERSION=): {others}."
+                f"Name the version, to go forward again, too (of {', '.join(others)}): make rollback "
+                f"VERSION={others[-1]}, or pipeline.py rollback --to {others[-1]}."
                 if others
                 else "There is no other version: train one with `make train`.",
             )
@@ -203,7 +206,7 @@ def _section(entry: Entry, room: int) -> str:
     over = f" over version {entry.previous}" if entry.previous else ""
     head = f"{GATE_HEADING}\n\n**{entry.action}**{over}, {entry.at:%Y-%m-%d %H:%M} UTC, by {entry.by}\n"
     failed_first = sorted(entry.reasons, key=lambda reason: reason.passed)
-    lines = [f"- {'pass' if reason.passed else 'FAIL'}: {reason.text[:300]}" for reason in failed_first]
+    lines = [f"- {reason.mark}: {reason.text[:300]}" for reason in failed_first]
     for shown in range(min(len(lines), MOST_LINES), -1, -1):
         left = len(lines) - shown
         text = "\n".join([head, *lines[:shown], *([f"- {left} more in the ledger"] if left else [])])

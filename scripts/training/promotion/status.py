@@ -76,8 +76,9 @@ def _moment(text: str) -> datetime:
 
 
 def _why(entry: Entry) -> str:
-    """What was decisive: what failed, else the gain, else whatever was said first."""
-    decisive = [reason for reason in entry.reasons if not reason.passed]
+    """What was decisive: a gate that was off, what failed, else the gain, else whatever was said first."""
+    off = [reason for reason in entry.reasons if reason.code == "gate_off"]
+    decisive = off + [reason for reason in entry.reasons if not reason.passed]
     decisive = decisive or [reason for reason in entry.reasons if reason.code == "gain"] or list(entry.reasons[:1])
     return "; ".join(reason.text for reason in decisive)
 
