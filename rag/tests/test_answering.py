@@ -517,6 +517,7 @@ MANUAL = laid_out(
         ("When does the motor X200 stop?", "When does the motor X300 stop?", "motor X300"),
         ("Which motor stops at 38 degrees?", "Which motor stops at 48 degrees?", "48"),
         ("What is the seal A-17 made of?", "What is the seal A-17 made of in Brazil?", "Brazil"),
+        ("Where does pump P4 stand?", "Where does pump P4 stand in Brazil? (Chile)", "Brazil"),
         ("How often is pump P4 checked?", "What colour must pump P4 be painted?", None),
         ("Is the door of the station open at noon?", "Is the valve blue?", None),
         ("Is pump P4 in the cellar?", "Is pump P4 in the attic?", "attic"),

@@ -23,20 +23,42 @@ HOURS = Turn("When does the museum open in summer?", "At nine.")
 @pytest.mark.parametrize(
     ("turns", "question", "whole"),
     [
-        ([HOURS], "And in winter?", "And in winter? (museum open)"),
-        ([HOURS], "In winter?", "In winter? (museum open)"),
         ([PUMP], "How is it cleaned?", "How is it cleaned? (filter, pump 7, changed)"),
-        ([PUMP], "What about pump 8?", "What about pump 8? (filter, changed)"),
         ([PUMP], "Why?", "Why? (filter, pump 7, changed)"),
         ([BUILT], "When was she born?", "When was she born? (built, tower, Ada Byron)"),
-        ([Turn("What does red wine cost?")], "And white wine?", "And white wine? (cost)"),
-        ([HOURS, Turn("And in winter?", "At ten.")], "Why?", "Why? (winter, museum open)"),
         ([PUMP, HOURS], "How large is it?", "How large is it? (museum open, summer)"),
         ([Turn("Wann muss der Filter gewechselt werden?")], "Und im Winter?", "Und im Winter? (Filter gewechselt)"),
+        ([Turn("What pH has white wine?")], "Why is that of red wine higher?", "Why is that of red wine higher? (pH)"),
+        ([Turn("Which port has MLflow in Docker?")], "And Airflow?", "And Airflow? (port, MLflow, Docker)"),
+        ([Turn("When was Bach born?")], "And in Leipzig?", "And in Leipzig? (Bach born)"),
+        ([Turn("Who makes beer?")], "What about wines?", "What about wines? (makes beer)"),
     ],
 )  # fmt: skip
 def test_subject_words_of_the_last_turn_are_carried_over(turns: list[Turn], question: str, whole: str) -> None:
     assert complete(question, turns) == whole
+
+
+@pytest.mark.parametrize(
+    ("before", "question", "whole"),
+    [
+        ("When does the museum open in summer?", "And in winter?", "When does the museum open in winter?"),
+        ("When does the museum open in summer?", "In winter?", "When does the museum open in winter?"),
+        ("Which port does MLflow use?", "And Airflow?", "Which port does Airflow use?"),
+        ("gini index of Alabama?", "And of Alaska?", "gini index of Alaska?"),
+        ("Where does the state of Alabama lie?", "And New Mexico?", "Where does the state of New Mexico lie?"),
+        ("How much does a house in Bonn cost?", "And in Paris?", "How much does a house in Paris cost?"),
+        ("When is the status 413?", "And 415?", "When is the status 415?"),
+        ("When must the filter of pump 7 be changed?", "And pump 8?", "When must the filter of pump 8 be changed?"),
+        ("What does red wine cost?", "And the white wine?", "What does white wine cost?"),
+        ("How much may a dry red wine hold?", "And a dry white one?", "How much may a dry white wine hold?"),
+        ("What does brut mean?", "And extra brut?", "What does extra brut mean?"),
+        ("How many dental hygienists are male?", "What about carpenters?", "How many carpenters are male?"),
+        ("What share of dental hygienists is male?", "And carpenters?", "What share of carpenters is male?"),
+        ("Was kostet der rote Wein?", "Und der weiße Wein?", "Was kostet der weiße Wein?"),
+    ],
+)  # fmt: skip
+def test_what_a_fragment_names_takes_its_place_in_the_question_before(before: str, question: str, whole: str) -> None:
+    assert complete(question, [Turn(before)]) == whole
 
 
 def test_a_question_that_does_not_lean_stays_as_it_is() -> None:
@@ -104,7 +126,7 @@ FACTS = {
 }
 FOLLOW_UP = {"question": "And in winter?", "collection": "hours"}
 EARLIER = [{"question": "When does the museum open in summer?", "answer": "At nine."}]
-WHOLE = "And in winter? (museum open)"
+WHOLE = "When does the museum open in winter?"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from rag_service.language import words
 from rag_service.types import Hit
 
 _RUN = re.compile(r"(?=\S*\d)\w+(?:[-./#:]\w+)*")
+_PARTED = re.compile(r"[?,;(]")
 # A word that is as like as this to one in the sentence is met by it, though it is another word.
 _MET = 0.55
 
@@ -60,7 +61,8 @@ def _named(question: str, places: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """The parts of the question at these places, those beside each other as one."""
     spans: list[tuple[int, int]] = []
     for start, end in sorted(set(places)):
-        if spans and not words(question[spans[-1][1] : start]):
+        between = question[spans[-1][1] : start] if spans else ""
+        if spans and not words(between) and not _PARTED.search(between):
             spans[-1] = spans[-1][0], end
         else:
             spans.append((start, end))

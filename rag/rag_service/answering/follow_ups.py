@@ -1,7 +1,7 @@
 """A question that leans on the conversation, such as "And in winter?", as one that can be searched for.
 
-A chat model rewrites it. Without one, or where what it writes is no such question, the subject words of the last turn
-are carried over.
+A chat model rewrites it. Without one, or where what it writes is no such question, what a fragment names is put in its
+place in the question before ("And Airflow?"); else the subject words of the last turn are added.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rag_service.errors import GeneratorFailed
@@ -37,6 +38,7 @@ _PREPOSITION = re.compile(
     r"|nach|vor|von|pour|avec|sans|dans|para|con|sin|en|per|senza|для|в|на|с|без)\b",
     re.I,
 )
+_AROUND_PHRASE = re.compile(r"^\W*((an?|the|une?|l[ea]s?|eine?n?|der|die|das|den|dem)\b)?\W*|(\bones?)?[\s?.!]*$", re.I)
 _AUXILIARY = re.compile(
     r"\b(is|are|was|were|do|does|did|has|have|had|can|could|may|might|must|should|will|would|n't|ist|sind|war|waren"
     r"|wird|werden|hat|haben|kann|können|muss|müssen|darf|soll|est|sont|était|peut|doit|es|son|era|puede|è|sono|può)\b",
@@ -118,6 +120,8 @@ def _carried_over(question: str, turns: Sequence[Turn]) -> str:
     if not leans(question, language):
         return question
     before = _carried_over(last.question, earlier)
+    if whole := _replaced(before, question, language):
+        return whole
     added = _runs(before, question, language)
     if _PRONOUN.search(question) and _NAMING.match(before) and len(words(last.answer)) <= 6:
         added += _runs(last.answer, f"{question} {before}", language)
@@ -155,27 +159,123 @@ def _subject(text: str, language: str) -> set[str]:
     return {one for one in content_stems(text, language) if one not in _NO_SUBJECT}
 
 
+@dataclass(frozen=True)
+class _Word:
+    stem: str
+    start: int
+    end: int
+    kind: str  # number, name, plural; else empty
+
+
+def _grouped(text: str, language: str) -> list[list[_Word]]:
+    """The subject words and numbers of the text, those beside each other together."""
+    runs: list[list[_Word]] = []
+    for word, start, end in word_spans(text):
+        if word in _NO_SUBJECT or not (_subject(word, language) or word[0].isdigit()):
+            continue
+        if word[0].isdigit():
+            kind = "number"
+        elif start and text[start].isupper() and language != "de":  # where every noun has a capital
+            kind = "name"
+        else:
+            kind = "plural" if re.search(r"\w\w[^s]s$", word) else ""
+        found = _Word(stem(word, language), start, end, kind)
+        if runs and not re.search(r"[^\s'’./_-]", text[runs[-1][-1].end : start]):
+            runs[-1].append(found)
+        else:
+            runs.append([found])
+    return runs
+
+
+def _replaced(before: str, question: str, language: str) -> str | None:
+    """The question before, with what the fragment names in the place of what that stands for; None if the question is
+    no fragment, or several places would fit."""
+    opener = _OPENERS.match(question)
+    rest = f" {question[opener.end() if opener else 0 :]}"
+    preposition = _PREPOSITION.match(rest)
+    phrase = _AROUND_PHRASE.sub("", rest[preposition.end() :] if preposition else rest).strip()
+    new = [word for run in _grouped(f" {phrase}", language) for word in run]
+    runs = _grouped(before, language)
+    known = {word.stem for run in runs for word in run}
+    if not 0 < len(new) <= 3 or len(new) < len(words(phrase)) or known >= {word.stem for word in new}:
+        return None
+    places = _sharing(runs, new) or _contrary(runs, phrase, language)
+    if not places and preposition:
+        places = _governed(before, runs, new, preposition[1])
+    elif not places:
+        places = _alike(before, runs, new)
+    return f"{before[: places[0][0]]}{phrase}{before[places[0][1] :]}" if len(places) == 1 else None
+
+
+def _sharing(runs: Sequence[list[_Word]], new: Sequence[_Word]) -> list[tuple[int, int]]:
+    """Where words of the phrase stand with another beside them: "red wine" for "white wine", "pump 7" for "pump 8"."""
+    found = []
+    for run in runs if len(new) > 1 else ():
+        stems = [word.stem for word in run]
+        if new[-1].stem in stems:
+            last = stems.index(new[-1].stem)
+            found.append((run[max(last - len(new) + 1, 0)].start, run[last].end))
+        elif new[0].stem in stems:
+            first = stems.index(new[0].stem)
+            after = run[first + 1 : first + len(new)]
+            found.append((run[first].start, [run[first], *(one for one in after if one.kind == new[-1].kind)][-1].end))
+    return found
+
+
+def _contrary(runs: Sequence[list[_Word]], phrase: str, language: str) -> list[tuple[int, int]]:
+    others = {stem(other, language) for other in CONTRARIES.get(phrase.lower(), ())}
+    return [(word.start, word.end) for run in runs for word in run if word.stem in others]
+
+
+def _governed(
+    before: str, runs: Sequence[list[_Word]], new: Sequence[_Word], preposition: str
+) -> list[tuple[int, int]]:
+    """What follows the same preposition: "Alabama" for "of Alaska"."""
+    found = []
+    for run in runs:
+        if re.search(rf"\b{preposition}( an?| the)? \W*$", before[: run[0].start], re.I):
+            ends = not before[run[-1].end :].strip(" ?.!")
+            named = [word for word in run if word.kind == new[0].kind]
+            some = named if new[0].kind in ("name", "number") else run if ends else run[: len(new)]
+            found += [(some[0].start, some[-1].end)] if some else []
+    return found
+
+
+def _alike(before: str, runs: Sequence[list[_Word]], new: Sequence[_Word]) -> list[tuple[int, int]]:
+    """The name for a name, the number for a number, and for a plural the noun in the plural with the words before it:
+    "dental hygienists" for "carpenters"."""
+    kind = new[-1].kind
+    found = []
+    for run in runs:
+        some = [word for word in run if kind and word.kind == kind]
+        if some and kind == "plural":
+            subject = re.search(
+                rf"(\bmany|{_PREPOSITION.pattern}|{_AUXILIARY.pattern})( the)? $", before[: run[0].start]
+            )
+            followed = some[-1] is run[-1] and re.match(rf" {_AUXILIARY.pattern}", before[run[-1].end :])
+            some = [run[0], some[0]] if subject or followed else []
+        found += [(some[0].start, some[-1].end)] if some else []
+    return found
+
+
 def _runs(text: str, question: str, language: str) -> list[str]:
     """The subject words of the text that the question does not have, those beside each other together. A word in whose
-    place the question has another one is left out: "red" of "red wine" after "and white wine?", or a contrary."""
-    own = [stem(word, language) for word in words(question)]
-    pairs = [pair for pair in pairwise(own) if set(pair) <= _subject(question, language)]
+    place the question has another one is left out: "red" of "red wine" after "why is white wine cheaper?", or a
+    contrary."""
+    own = {stem(word, language) for word in words(question)}
+    own |= {stem(other, language) for word in words(question) for other in CONTRARIES.get(word, ())}
+    pairs = [(one.stem, other.stem) for run in _grouped(f" {question}", language) for one, other in pairwise(run)]
     before, after = {other: one for one, other in pairs}, dict(pairs)
-    spans = [
-        (stem(word, language), start, end)
-        for word, start, end in word_spans(text)
-        if _subject(text[start:end], language) or word[0].isdigit()
-    ]
-    stems = [one for one, _, _ in spans]
-    contrary = {stem(other, language) for word in words(question) for other in CONTRARIES.get(word, ())}
-    replaced = contrary | {one for one, other in pairwise(stems) if other in before and before[other] != one}
-    replaced |= {other for one, other in pairwise(stems) if one in after and after[one] != other}
-    runs: list[tuple[int, int]] = []
-    for one, start, end in spans:
-        if one in own or one in replaced:
-            continue
-        if runs and not text[runs[-1][1] : start].strip():
-            runs[-1] = runs[-1][0], end
-        else:
-            runs.append((start, end))
-    return [text[start:end] for start, end in runs]
+    found = []
+    for run in _grouped(text, language):
+        stems = ["", *(word.stem for word in run), ""]
+        start = None
+        for word, left, right in zip(run, stems, stems[2:], strict=False):
+            if word.stem in own or before.get(right, word.stem) != word.stem or after.get(left, word.stem) != word.stem:
+                start = None
+            elif start is None:
+                start = word.start
+                found.append(text[start : word.end])
+            else:
+                found[-1] = text[start : word.end]
+    return found
