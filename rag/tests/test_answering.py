@@ -10,7 +10,7 @@ from storing import cut, edition, library_over
 
 from rag_service.answering.answerer import Answerer, build_prompt
 from rag_service.answering.confidence import FEATURES, Fitted, about, confidence, features, summary
-from rag_service.answering.requests import asks_for_list, asks_for_summary, items_around
+from rag_service.answering.requests import ONE_ROW, asks_for_list, asks_for_summary, asks_over_rows, items_around
 from rag_service.answering.sentences import Evidence, asked_of, quoted, ranked_sentences
 from rag_service.answering.support import supported
 from rag_service.errors import EmptyCollection, OtherEmbedder
@@ -465,6 +465,51 @@ def test_a_summary_is_not_pretended(store: Store, embedder: BertEmbedder) -> Non
 
     assert given.abstained
     assert "single facts" in given.answer
+
+
+STATES = laid_out(
+    ("row", "state: Alabama | median_income: 42278 | drivers: 18 | gini_index: 0.472"),
+    ("row", "state: Nevada | median_income: 49875 | drivers: 14 | gini_index: 0.448"),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "refused"),
+    [
+        ("Which state has the lowest median income?", True),
+        ("Which state has the most drivers?", True),
+        ("How many states have a gini index above 0.46?", True),
+        ("What is the median income of Nevada?", False),
+        ("How many drivers does the state of Nevada have?", False),
+    ],
+)
+def test_rows_are_neither_compared_nor_counted(
+    question: str, refused: bool, store: Store, embedder: BertEmbedder
+) -> None:
+    given = told(STATES, question, store, embedder)
+
+    assert (given.abstained, given.answer == ONE_ROW) == (refused, refused)
+    assert given.citations[0].quote.startswith("state: ")
+
+
+@pytest.mark.parametrize(
+    ("question", "row"),
+    [
+        ("What is the highest speed?", "Model: X200 | Highest speed: 40"),
+        ("How much may it hold at most?", "Wine: red | Limit: 150"),
+        ("How many people live in Bonn?", "City: Bonn | Inhabitants: 300,000"),
+        ("How many seats are there?", "Colour: red | Seats: 4"),
+    ],
+)
+def test_a_row_that_says_it_itself_answers(question: str, row: str) -> None:
+    assert not asks_over_rows(question, row)
+
+
+def test_a_sentence_may_say_the_most(store: Store, embedder: BertEmbedder) -> None:
+    content = laid_out(("paragraph", "Alabama has the lowest median income. Nine states have a gini index above 0.46."))
+
+    for question in ("Which state has the lowest median income?", "How many states have a gini index above 0.46?"):
+        assert not told(content, question, store, embedder).abstained
 
 
 def test_what_is_related_and_not_answered_names_what_is_not_met(store: Store, embedder: BertEmbedder) -> None:

@@ -11,7 +11,14 @@ from rag_service.answering.answerable import parts_of
 from rag_service.answering.confidence import Fitted, about, confidence, features
 from rag_service.answering.follow_ups import complete
 from rag_service.answering.generated import chat_prompt, generate
-from rag_service.answering.requests import SINGLE_FACTS, asks_for_list, asks_for_summary, items_around
+from rag_service.answering.requests import (
+    ONE_ROW,
+    SINGLE_FACTS,
+    asks_for_list,
+    asks_for_summary,
+    asks_over_rows,
+    items_around,
+)
 from rag_service.answering.sentences import Asked, Evidence, asked_of, quoted, ranked_sentences
 from rag_service.answering.support import supported
 from rag_service.errors import OtherEmbedder, UnknownDocument
@@ -118,6 +125,8 @@ class Answerer:
         related = about(values, fitted) >= _RELATED
         if related and (asks_for_list(question) or asks_for_summary(question)):
             answer = self._listed(collection, question, ranked, sure)
+        elif related and ranked and ranked[0].kind == "row" and asks_over_rows(question, ranked[0].quote):
+            answer = Answer(ONE_ROW, True, "none", sure, _citations(quoted(ranked)))
         elif ranked and sure >= self._threshold:
             answer = self._answer(asked, hits, ranked, sure, tell)
         elif ranked and related:

@@ -1,11 +1,11 @@
-"""Requests that are no question for a single fact: lists, and summaries."""
+"""Requests that are no question for a single fact: lists, summaries, and comparisons or counts of a table's rows."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 
-from rag_service.language import content_stems, language_of
+from rag_service.language import content_stems, language_of, words
 from rag_service.types import Block, Extracted
 
 _LIST = re.compile(
@@ -22,9 +22,20 @@ _SUMMARY = re.compile(
 _IN_ORDER = re.compile(
     r"\b(steps?|stages?|order|procedure|instructions?|schritte?|étapes?|pasos?|passi|шаг\w*)\b", re.I
 )
+_SUPERLATIVE = re.compile(
+    r"(?<!\bat )\b(most|least|best|worst|(?:low|high|few|large|small|bigg|great|long|short|old|young|new|cheap|tall)est"
+    r"|(?:niedrig|höch|meis|wenig|größ|klein|läng|kürz|ältes|jüng|best)s?te[nrs]?)\b",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(r"\b(?:how many|wie viele)\b", re.IGNORECASE)
 SINGLE_FACTS = (
     "The service answers questions for single facts from the documents, and lists the items of a section. It does not "
     "summarise, and found no section with items for this request. Ask for one fact, or name the section's subject."
+)
+
+ONE_ROW = (
+    "This question compares or counts the rows of a table. The service answers from single rows, such as those cited "
+    "here, and neither compares nor counts them. Ask about one row by its name."
 )
 
 
@@ -34,6 +45,26 @@ def asks_for_list(question: str) -> bool:
 
 def asks_for_summary(question: str) -> bool:
     return bool(_SUMMARY.search(question))
+
+
+def asks_over_rows(question: str, row: str) -> bool:
+    """Whether the question compares or counts rows such as this one, which does not say the answer itself: no word of
+    its superlative, no number of what is counted, and nothing that the question names."""
+    superlatives = {one.lower() for one in _SUPERLATIVE.findall(question)}
+    if superlatives:
+        return not superlatives & set(words(row))
+    count = _COUNT.search(question)
+    if count is None:
+        return False
+    language = language_of(question)
+    asked = content_stems(question, language)
+    counted = content_stems(" ".join(words(question[count.end() :])[:1]), language)
+    for cell in row.replace("_", " ").split(" | "):
+        name, _, value = cell.rpartition(": ")
+        in_number = value[:1].isdigit()
+        if (counted if in_number else asked) & content_stems(name if in_number else value, language):
+            return False
+    return True
 
 
 def items_around(content: Extracted, start: int, request: str) -> tuple[int, list[Block]]:
