@@ -15,6 +15,7 @@ from rag_service.health import DEFAULT_PORT
 
 MEGABYTE = 1024 * 1024
 COLLECTION = r"\w[\w .-]{0,63}"
+COLLECTION_RULE = "letters, digits, space, '_', '.' and '-', at most 64, a letter, a digit or '_' first"
 
 
 class Settings(BaseSettings):
@@ -125,9 +126,7 @@ class Settings(BaseSettings):
     @classmethod
     def _watch_names_a_collection(cls, watch: str | None) -> str | None:
         if watch is not None and not re.fullmatch(COLLECTION, _folder_and_collection(watch)[1]):
-            raise ValueError(
-                "must be a folder, or folder:collection with a collection of letters, digits, '.', '_', '-'"
-            )
+            raise ValueError(f"must be a folder, or folder:collection with a collection of {COLLECTION_RULE}")
         return watch
 
     @property

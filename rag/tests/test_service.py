@@ -203,6 +203,23 @@ def test_a_wrong_question_is_refused_with_its_place(body: Any, loc: list[str], f
     assert len(response.content) < 1000
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("ask", {"question": "a", "colection": "x"}, "colection: There is no such field. The nearest is 'collection'."),
+        (
+            "search",
+            {"query": "a", "weights": {"lexcal": 1}},
+            "lexcal: There is no such field. The nearest is 'lexical'.",
+        ),
+        ("ask", {"question": "a", "zzz": 1}, "zzz: There is no such field."),
+        ("ask", {"question": "a", "collection": "../x"}, "digit or '_' first. Found '../x'."),
+    ],
+)
+def test_a_wrong_field_or_name_is_answered_in_words(path: str, body: Any, says: str, client: TestClient) -> None:
+    assert problem(client.post(f"/{path}", json=body), 422)["detail"].endswith(says)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[" * 100_000])
 def test_a_body_that_is_no_json_is_refused(content: bytes, filled: TestClient) -> None:
     response = filled.post("/ask", content=content, headers={"content-type": "application/json"})

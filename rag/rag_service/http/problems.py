@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 
 from rag_service.errors import BodyTooLarge, EmptyCollection, RagError
 from rag_service.http.keys import granted
+from rag_service.settings import COLLECTION_RULE
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ def problem_of(request: Request, error: Exception) -> JSONResponse:
         request.app.state.metrics.refused(error.title)
         return _answer(request, document(error, _id(request)), error.headers)
     if isinstance(error, RequestValidationError):
-        return _answer(request, _invalid(error, _id(request)))
+        return _answer(request, _invalid(error, request))
     if isinstance(error, HTTPException):
         title, hint = HTTPStatus(error.status_code).phrase, "GET /docs lists what can be asked."
         body = _document(error.status_code, title, str(error.detail), hint, _id(request))
@@ -65,19 +68,35 @@ def _id(request: Request) -> str:
     return str(request.scope.get("request_id", ""))
 
 
-def _invalid(error: RequestValidationError, request_id: str) -> dict[str, Any]:
+def _invalid(error: RequestValidationError, request: Request) -> dict[str, Any]:
     first, hint, errors = error.errors()[0], "GET /docs shows what is expected.", []
     if first["type"] == "json_invalid":
         reason, character = first["ctx"]["error"], first["loc"][-1] + 1
         detail = f"The body is not valid JSON, at character {character:,}: {reason}."
     else:
-        errors = [{"loc": [part for part in one["loc"] if part != "body"], "msg": one["msg"]} for one in error.errors()]
+        errors = [
+            {"loc": [part for part in one["loc"] if part != "body"], "msg": _sentence(one, request)}
+            for one in error.errors()
+        ]
         detail = f"{_place(errors) or 'the body'}: {errors[0]['msg']}"
     if first["type"] == "model_attributes_type":  # what a client that names no type sends, or another one
         detail = "The body is not read as a JSON object."
         hint = f"Send a JSON object, with the header Content-Type: application/json. {hint}"
-    body = _document(422, NOT_UNDERSTOOD, detail, hint, request_id)
+    body = _document(422, NOT_UNDERSTOOD, detail, hint, _id(request))
     return body | ({"errors": errors} if errors else {})
+
+
+def _sentence(error: dict[str, Any], request: Request) -> str:
+    """What is wrong, in Pydantic's words where these say it."""
+    if error["type"] == "string_pattern_mismatch":  # only names of collections have a pattern
+        return f"Expected a collection's name: {COLLECTION_RULE}. Found {error['input']!r:.102}."
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"])
+    body = request.scope["route"].body_field.field_info.annotation
+    schema = TypeAdapter(body).json_schema()
+    known = {name for one in (schema, *schema.get("$defs", {}).values()) for name in one.get("properties", ())}
+    near = get_close_matches(str(error["loc"][-1])[:100], known, n=1)
+    return "There is no such field." + (f" The nearest is {near[0]!r}." if near else "")
 
 
 def _place(errors: Sequence[dict[str, Any]]) -> str:
