@@ -19,10 +19,10 @@ from typing import Any
 from rag_service.errors import BadSettings, LoadFailed, SparkMissing, counted
 from rag_service.evaluation.gate import as_row, as_text, read_gate
 from rag_service.evaluation.run import Plan, Step, evaluate, evaluate_and_log, swept
-from rag_service.indexing.ingest import files_under, read_file
+from rag_service.indexing.ingest import files_left_out, files_under, read_file
 from rag_service.remote import Client, first_key, in_process, running
 from rag_service.service import Service
-from rag_service.settings import COLLECTION, Settings
+from rag_service.settings import COLLECTION, COLLECTION_RULE, Settings
 
 _EXAMPLES = {
     "mcp": "  python -m rag_service mcp --url http://127.0.0.1:8001      # the command that an assistant is to start",
@@ -37,6 +37,8 @@ _EXAMPLES = {
     "  python -m rag_service eval --collection pumps@next --gate recall@4=0.8\n"
     "  python -m rag_service collection promote pumps   # or rollback, to undo it",
 }
+
+_MOST_NAMED = 10  # files that were left out
 
 # A worker listens to nothing: while this is there, its models are loaded.
 WORKER_READY = Path(tempfile.gettempdir()) / "rag-worker-ready"
@@ -155,12 +157,15 @@ def _ingest(settings: Settings, options: argparse.Namespace) -> int:
                 page = f"page {warning['page']}: " if warning["page"] else ""
                 print(f"    {page}{warning['detail']}", flush=True)
     print(_summary(counts))
+    if others := files_left_out(options.paths):
+        names = ", ".join([*others[:_MOST_NAMED], *(["…"] if len(others) > _MOST_NAMED else [])])
+        print(f"{counted(len(others), 'file')} left out, of types that are not read: {names}")
     return 1 if counts["failed"] or not files else 0
 
 
 def _embed(settings: Settings, options: argparse.Namespace) -> int:
     if not re.fullmatch(COLLECTION, options.collection):
-        raise BadSettings(f"{options.collection!r} is no valid collection name.", "Use letters, digits, '.', '_', '-'.")
+        raise BadSettings(f"{options.collection!r} is no valid collection name.", f"Use {COLLECTION_RULE}.")
     try:
         from rag_service.bulk.embed import embed
     except ImportError as error:

@@ -49,6 +49,7 @@ def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFi
     assert main(["ingest", str(folder)]) == 0
     first = capsys.readouterr().out
     assert "[1/2] deep/wine.md  indexed (1 passage)" in first
+    assert first.endswith("0 failed\n1 file left out, of types that are not read: picture.png\n")
     assert main(["ingest", str(folder), str(folder / "picture.png")]) == 1
     assert "3 files: 0 indexed, 2 unchanged, 1 failed" in capsys.readouterr().out
 
@@ -56,6 +57,11 @@ def test_ingest_then_ask_without_a_server(folder: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["answer"] == "Port is fortified with brandy."
     assert main(["ask", "What?", "--collection", "none"]) == 1
     assert "Collections with documents: default" in capsys.readouterr().err
+    for number in range(10):
+        (folder / f"{number}.xyz").touch()
+    assert main(["ingest", str(folder)]) == 0
+    assert "11 files left out, of types that are not read: 0.xyz, 1.xyz" in (said := capsys.readouterr().out)
+    assert said.endswith("9.xyz, …\n")
     assert main(["ingest", str(folder / "no-such")]) == 2
     assert "no-such" in capsys.readouterr().err
 

@@ -144,16 +144,30 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def files_under(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    """Each file with the name that it is stored by. Of a folder, the files of known types in it, at any depth, named by
-    their place in the folder. Left out are hidden ones, and links that lead out of it: what they show may be anything
-    on this machine. A file that is named itself is included whatever its type."""
+    """Each file with the name that it is stored by. Of a folder, the files of known types in it, at any depth. A file
+    that is named itself is included whatever its type."""
     for path in paths:
-        if not path.is_dir():
+        if path.is_dir():
+            yield from (one for one in _inside(path) if _is_known(one[1]))
+        else:
             yield path.name, path
-            continue
-        inside = path.resolve()
-        for file in sorted(path.rglob("*")):
-            place = file.relative_to(path)
-            hidden = any(part.startswith(".") for part in place.parts)
-            if file.is_file() and not hidden and file.suffix.lower() in KINDS and file.resolve().is_relative_to(inside):
-                yield place.as_posix(), file
+
+
+def files_left_out(paths: Iterable[Path]) -> list[str]:
+    """The names of the files in the folders whose types are not read."""
+    return [name for path in paths if path.is_dir() for name, file in _inside(path) if not _is_known(file)]
+
+
+def _is_known(file: Path) -> bool:
+    return file.suffix.lower() in KINDS
+
+
+def _inside(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The folder's files, named by their place in it. Left out are hidden ones, and links that lead out of it: what
+    they show may be anything on this machine."""
+    inside = folder.resolve()
+    for file in sorted(folder.rglob("*")):
+        place = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in place.parts)
+        if file.is_file() and not hidden and file.resolve().is_relative_to(inside):
+            yield place.as_posix(), file
