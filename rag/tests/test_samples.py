@@ -27,6 +27,7 @@ PLACES = b"The capital of Narvia is Beldorn. Beldorn is a town on the river Oste
         ("The sender is the subject. The following are the most common ones. Der Absender ist ein Amt.", []),
         ("Is it possible to use other databases?\n\nWhy shouldn't it be?", ["Is it possible to use other databases?"]),
         ("The tutorial project is a blog.", ["What is the tutorial project?"]),
+        ("Name: bar | Says: Is there caramel in the bar?\n\nName: hard | Says: Is the candy hard?", []),
         ("It is a yeast. There is a town. The pump is green. The lamp is not a toy of his.", []),
     ],
 )  # fmt: skip

@@ -84,6 +84,8 @@ def questions_in(text: str) -> Iterator[str]:
     pattern = _STATEMENT.get(language)
     for start, end in sentences(text, language=language):
         sentence = text[start:end]
+        if " | " in sentence:  # a table's row
+            continue
         said = pattern.match(sentence) if pattern else None
         if _QUESTION.fullmatch(sentence) and not leans(sentence, language):
             yield sentence
