@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the child process that reads a file starts four times as fa
 
 
 # Goes up when the readers read the same bytes otherwise: what is added again is then read again.
-READER_VERSION = 3
+READER_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,12 @@ def test_years_name_the_values_under_them() -> None:
     assert blocks_of(plain)[0] == ("row", "Goa | 2019 | x")
 
 
+def test_a_year_beside_its_label_names_no_column_of_words() -> None:
+    form = rows_at(("Name", "Ann", "Year", "2022"), ("Claim", "SF-1", "Make", "Jeep"), ("Phone", "425", "Trim", "Red"))
+
+    assert blocks_of(form)[:2] == [("row", "Name | Ann | Year | 2022"), ("row", "Claim | SF-1 | Make | Jeep")]
+
+
 def test_numbers_beside_words_are_a_table_and_no_columns() -> None:
     names = ("Basic earnings for each share", "Diluted earnings of the share", "Return on all the net assets")
     words, values = lines(60, 700, *names), lines(330, 700, *(f"-{row}15,424,679,151.15" for row in range(3)))

@@ -161,8 +161,8 @@ def row_pieces(grid: Iterable[Sequence[str]], names: Sequence[str] = ()) -> list
 
 def is_header(grid: Sequence[Sequence[str]], marked: bool) -> bool:
     """Whether a table's first row names its columns. Names are short and most of them differ. `marked`: the file shows
-    the row in another way than the others; else a column of numbers must stand under a cell that is none, or of other
-    numbers under a year."""
+    the row in another way than the others; else a column of numbers must stand under a cell that is none, or one that
+    is mostly of other numbers under a year: "Year | 2022" may also be the first line of a form."""
     if len(grid) < 2:
         return False
     first = [flat(cell) for cell in grid[0]]
@@ -174,11 +174,20 @@ def is_header(grid: Sequence[Sequence[str]], marked: bool) -> bool:
         return marked
     columns = ([row[place].strip() for row in grid[1:] if place < len(row)] for place in range(len(first)))
     return any(
-        (PERIOD.fullmatch(name) and not all(map(PERIOD.fullmatch, filter(None, column))))
+        (
+            PERIOD.fullmatch(name)
+            and _are_mostly_numbers(column)
+            and not all(map(PERIOD.fullmatch, filter(None, column)))
+        )
         if re.search(r"\d", name)
         else name and any(column) and all(re.match(r"\W*\d", cell) for cell in column if cell)
         for name, column in zip(first, columns, strict=True)
     )
+
+
+def _are_mostly_numbers(column: Sequence[str]) -> bool:
+    cells = [cell for cell in column if cell]
+    return 2 * sum(bool(re.match(r"\W*\d", cell)) for cell in cells) > len(cells)
 
 
 def is_number(cell: str) -> bool:
