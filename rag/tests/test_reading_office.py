@@ -297,7 +297,7 @@ def test_a_book_is_read_in_the_order_of_its_spine() -> None:
 
     reading = office.read(zipped({name: text.encode() for name, text in parts.items()}), LARGE)
 
-    assert shown(reading) == ["Tartaric acid is strong.", "Malic acid is weak."]
+    assert shown(reading) == ["Title: Acids | Author: Eva", "Tartaric acid is strong.", "Malic acid is weak."]
     assert reading.metadata == {"title": "Acids", "author": "Eva"}
 
 

@@ -33,7 +33,9 @@ def read(data: bytes, text_bytes: int) -> Reading:
         ]
         if not pieces and "META-INF/encryption.xml" in package:
             raise LoadFailed("encrypted", "The e-book is protected against copying. Add one without protection.")
-        return Reading(pieces, metadata=facts(book.child("metadata"), _FACTS))
+        about = facts(book.child("metadata"), _FACTS)
+        said = [f"{name.title()}: {about[name]}" for name in ("title", "author") if name in about]
+        return Reading([Piece("row", " | ".join(said)), *pieces] if pieces else [], metadata=about)
 
 
 def _chapters(package: Package, book: Element, place: str) -> Iterator[str]:
