@@ -50,6 +50,7 @@ def create_app(settings: Settings, lasting: bool = True) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = Service(settings)
         service.jobs.on_end = app.state.metrics.job_ended
+        service.on_verdict = app.state.metrics.judged
         app.state.metrics.watch_disk(settings.data_dir)
         app.state.first_use = FirstUse(app.state.service) if lasting else None
         app.state.service.start(lasting)

@@ -26,6 +26,7 @@ from rag_service.settings import Settings
 from rag_service.store.faiss_index import Index
 from rag_service.store.protocol import Edition, Store, VectorIndex
 from rag_service.store.sqlite import SqliteStore
+from rag_service.types import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Service:
         self._replacing = threading.Lock()
         self._waiting = threading.BoundedSemaphore(settings.max_waiting)
         self._closing = threading.Event()
+        self.on_verdict: Callable[[Verdict], None] = lambda _: None  # called for each file that was to be added
 
     def start(self, lasting: bool = True) -> None:
         """Loads the models in the background; `parts` raises NotReady until then. Then also follows the watched folder,
@@ -214,7 +216,9 @@ class Service:
     def library_over(self, store: Store, embedder: Embedder, **cut: Any) -> Library:
         """Adds files to this store, by the settings; `cut` are fields of the edition that they are not to decide."""
         wanted = replace(self._wanted(embedder), **cut)
-        return Library(store, embedder, self.limits(), wanted, self.settings.max_original_bytes)
+        limits, kept = self.limits(), self.settings.max_original_bytes
+        counted_by = (lambda verdict: self.on_verdict(verdict)) if store is self.store else None
+        return Library(store, embedder, limits, wanted, kept, counted_by)
 
     def answerer_over(self, store: Store) -> Answerer:
         """Answers from another store with the models that are loaded. Raises NotReady."""

@@ -89,6 +89,20 @@ def test_metrics_count_jobs_by_how_they_ended(client: TestClient) -> None:
     assert failed() == before + 1
 
 
+def test_metrics_count_files_by_verdict_in_a_job_or_without(client: TestClient) -> None:
+    def failed() -> float:
+        shown = re.search(r'rag_files_total\{verdict="failed"\} (\S+)', client.get("/metrics").text)
+        assert shown is not None
+        return float(shown[1])
+
+    before, files = failed(), [("files", ("empty.txt", b""))]
+    client.post("/documents", files=files)
+    started = client.post("/documents", params={"background": True}, files=files).json()
+    finished(client.app.state.service.jobs, started["job"])  # type: ignore[attr-defined]
+
+    assert failed() == before + 2
+
+
 def test_jobs_are_bounded_and_old_ones_forgotten() -> None:
     go_on = threading.Event()
     jobs = Jobs()

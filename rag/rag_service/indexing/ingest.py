@@ -33,9 +33,16 @@ class Library:
     """Adds files to the store. Files are read beside each other; embedding takes the machine's cores in turn."""
 
     def __init__(
-        self, store: Store, embedder: Embedder, limits: Limits, wanted: Edition, most_original_bytes: int = 0
+        self,
+        store: Store,
+        embedder: Embedder,
+        limits: Limits,
+        wanted: Edition,
+        most_original_bytes: int = 0,
+        on_verdict: Callable[[Verdict], None] | None = None,
     ) -> None:
         """`wanted`: the edition that an empty store begins with. `most_original_bytes`: of a PDF that is kept."""
+        self._on_verdict = on_verdict
         self._store = store
         self._embedders = {embedder.identity: embedder}
         self._limits = limits
@@ -54,6 +61,20 @@ class Library:
     ) -> Verdict:
         """Adds one file, or says why not; `origin` is the watched folder that it comes from. Without `metadata`, those
         of an unchanged file stay. Raises only what concerns every file, such as OtherEmbedder."""
+        verdict = self._added(name, data, collection, origin, metadata, on_passages)
+        if self._on_verdict is not None:
+            self._on_verdict(verdict)
+        return verdict
+
+    def _added(
+        self,
+        name: str,
+        data: bytes,
+        collection: str,
+        origin: str | None,
+        metadata: Mapping[str, str] | None,
+        on_passages: OnPassages | None,
+    ) -> Verdict:
         name = clean_name(name)
         document_id = hashlib.sha256(data).hexdigest()
         self.edition()

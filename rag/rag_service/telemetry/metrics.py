@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rag_service.errors import GeneratorFailed
-from rag_service.types import Answer, Backlog
+from rag_service.types import Answer, Backlog, Verdict
 
 _JOBS = ("ingest", "reindex", "evaluate", "calibrate", "watch")
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # seconds
@@ -41,6 +41,8 @@ class Metrics:
         self._jobs = Counter("rag_jobs_total", "Jobs that ended.", ["kind", "state"], registry=self.registry)
         for kind in _JOBS:
             self._jobs.labels(kind, "failed")  # a series that is there from the start shows its first rise
+        self._files = Counter("rag_files_total", "Files added, by verdict.", ["verdict"], registry=self.registry)
+        self._files.labels("failed")
         self._uploads = Gauge("rag_uploads_queued", "Uploads that are still to be added.", registry=self.registry)
         self._oldest = Gauge(
             "rag_uploads_oldest_seconds", "How long nobody has worked on one of them.", registry=self.registry
@@ -76,6 +78,10 @@ class Metrics:
     def job_ended(self, kind: str, state: str) -> None:
         """Counts one job."""
         self._jobs.labels(kind, state).inc()
+
+    def judged(self, verdict: Verdict) -> None:
+        """Counts one file."""
+        self._files.labels(verdict.verdict).inc()
 
     def saw(self, backlog: Backlog) -> None:
         """Takes over what the database says of all replicas and workers."""
