@@ -38,7 +38,8 @@ _PREPOSITION = re.compile(
     r"|nach|vor|von|pour|avec|sans|dans|para|con|sin|en|per|senza|для|в|на|с|без)\b",
     re.I,
 )
-_AROUND_PHRASE = re.compile(r"^\W*((an?|the|une?|l[ea]s?|eine?n?|der|die|das|den|dem)\b)?\W*|(\bones?)?[\s?.!]*$", re.I)
+_ARTICLE = re.compile(r"\b(an?|the|une?|l[ea]s?|eine?n?|der|die|das|den|dem) ", re.I)
+_AFTER_PHRASE = re.compile(r"(\bones?)?[\s?.!]*$", re.I)
 _AUXILIARY = re.compile(
     r"\b(is|are|was|were|do|does|did|has|have|had|can|could|may|might|must|should|will|would|n't|ist|sind|war|waren"
     r"|wird|werden|hat|haben|kann|können|muss|müssen|darf|soll|est|sont|était|peut|doit|es|son|era|puede|è|sono|può)\b",
@@ -193,7 +194,9 @@ def _replaced(before: str, question: str, language: str) -> str | None:
     opener = _OPENERS.match(question)
     rest = f" {question[opener.end() if opener else 0 :]}"
     preposition = _PREPOSITION.match(rest)
-    phrase = _AROUND_PHRASE.sub("", rest[preposition.end() :] if preposition else rest).strip()
+    named = _AFTER_PHRASE.sub("", rest[preposition.end() :] if preposition else rest).strip()
+    article = _ARTICLE.match(named)
+    phrase = named[article.end() if article else 0 :]
     new = [word for run in _grouped(f" {phrase}", language) for word in run]
     runs = _grouped(before, language)
     known = {word.stem for run in runs for word in run}
@@ -204,7 +207,13 @@ def _replaced(before: str, question: str, language: str) -> str | None:
         places = _governed(before, runs, new, preposition[1])
     elif not places:
         places = _alike(before, runs, new)
-    return f"{before[: places[0][0]]}{phrase}{before[places[0][1] :]}" if len(places) == 1 else None
+        if not places and not _POINTING.search(question):  # such as "the old one"
+            places = _acting(before, runs)
+    if len(places) != 1:
+        return None
+    [(start, end)] = places
+    articles = [one.start() for one in _ARTICLE.finditer(before, 0, start) if one.end() == start]
+    return f"{before[: min([start, *articles])]}{named}{before[end:]}"
 
 
 def _sharing(runs: Sequence[list[_Word]], new: Sequence[_Word]) -> list[tuple[int, int]]:
@@ -256,6 +265,17 @@ def _alike(before: str, runs: Sequence[list[_Word]], new: Sequence[_Word]) -> li
             some = [run[0], some[0]] if subject or followed else []
         found += [(some[0].start, some[-1].end)] if some else []
     return found
+
+
+def _acting(before: str, runs: Sequence[list[_Word]]) -> list[tuple[int, int]]:
+    """The subject between an auxiliary and the verb that ends the question: "the prediction service" of "Which port
+    does the prediction service use?"."""
+    last = runs[-1] if runs else []
+    found = re.search(
+        r"\b(do|does|did|can|may|must|should|will)( an?| the)? \W*$", before[: last[0].start] if last else ""
+    )
+    ends = found and len(last) > 1 and not words(before[last[-1].end :])
+    return [(last[0].start, last[-2].end)] if ends else []
 
 
 def _runs(text: str, question: str, language: str) -> list[str]:
