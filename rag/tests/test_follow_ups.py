@@ -33,6 +33,7 @@ HOURS = Turn("When does the museum open in summer?", "At nine.")
         ([Turn("When was Bach born?")], "And in Leipzig?", "And in Leipzig? (Bach born)"),
         ([Turn("When did Bach write the toccata?")], "And the fugue?", "And the fugue? (Bach write, toccata)"),
         ([Turn("How long does a red fermentation take?")], "And a white one?", "And a white one? (red fermentation)"),
+        ([Turn("What is free sulphur?")], "And bound?", "And bound? (free sulphur)"),
         ([Turn("Who makes beer?")], "What about wines?", "What about wines? (makes beer)"),
     ],
 )  # fmt: skip
@@ -58,6 +59,7 @@ def test_subject_words_of_the_last_turn_are_carried_over(turns: list[Turn], ques
         ("What share of dental hygienists is male?", "And carpenters?", "What share of carpenters is male?"),
         ("Which port does MLflow use?", "And the prediction service?", "Which port does the prediction service use?"),
         ("Which port does the prediction service use?", "And MLflow?", "Which port does MLflow use?"),
+        ("What is tannin?", "And malic acid?", "What is malic acid?"),
         ("How much acid may a red wine hold?", "And a beer?", "How much acid may a beer hold?"),
         ("Was kostet der rote Wein?", "Und der weiße Wein?", "Was kostet der weiße Wein?"),
     ],

@@ -208,7 +208,7 @@ def _replaced(before: str, question: str, language: str) -> str | None:
     elif not places:
         places = _alike(before, runs, new)
         if not places and not _POINTING.search(question):  # such as "the old one"
-            places = _acting(before, runs)
+            places = _acting(before, runs, new)
     if len(places) != 1:
         return None
     [(start, end)] = places
@@ -267,15 +267,21 @@ def _alike(before: str, runs: Sequence[list[_Word]], new: Sequence[_Word]) -> li
     return found
 
 
-def _acting(before: str, runs: Sequence[list[_Word]]) -> list[tuple[int, int]]:
-    """The subject between an auxiliary and the verb that ends the question: "the prediction service" of "Which port
-    does the prediction service use?"."""
+def _acting(before: str, runs: Sequence[list[_Word]], new: Sequence[_Word]) -> list[tuple[int, int]]:
+    """The subject at the end of the question, alone or before its verb: "tannin" of "What is tannin?", "the prediction
+    service" of "Which port does the prediction service use?"."""
     last = runs[-1] if runs else []
-    found = re.search(
-        r"\b(do|does|did|can|may|must|should|will)( an?| the)? \W*$", before[: last[0].start] if last else ""
-    )
-    ends = found and len(last) > 1 and not words(before[last[-1].end :])
-    return [(last[0].start, last[-2].end)] if ends else []
+    if not last or words(before[last[-1].end :]):
+        return []
+    asked = before[: last[0].start]
+    if (
+        len(runs) == 1
+        and len(last) <= len(new)
+        and re.search(r"\b(what|who|where) (is|are|was|were)( an?| the)? \W*$", asked, re.I)
+    ):
+        return [(last[0].start, last[-1].end)]
+    acts = len(last) > 1 and re.search(r"\b(do|does|did|can|may|must|should|will)( an?| the)? \W*$", asked)
+    return [(last[0].start, last[-2].end)] if acts else []
 
 
 def _runs(text: str, question: str, language: str) -> list[str]:
