@@ -20,6 +20,7 @@ METRICS = {
     "regression": ("mae", "rmse"),
     "classification": ("log_loss", "accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
 }
+SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
 MEANS = ("mae", "rmse", "log_loss", "accuracy")  # of a loss over the rows: engine 'spark' adds them up on the executors
 
 

@@ -26,6 +26,9 @@ READY = {"status": "ready", "generator": "google/flan-t5-small", "sent_to": None
 COUNTS = """# TYPE rag_answers counter
 rag_answers_total{answered_by="extractive"} 6.0
 rag_answers_total{answered_by="none"} 2.0
+# TYPE rag_files counter
+rag_files_total{verdict="indexed"} 111.0
+rag_files_total{verdict="failed"} 3.0
 """
 JOBS = [
     {
@@ -33,7 +36,7 @@ JOBS = [
         "state": "done",
         "result": {"figures": {"bad_repeated": None, "answer_containment": {"value": 0.91}}, "missed": []},
     },
-    {"kind": "ingest", "state": "failed", "counts": {"failed": 3}, "error": "the disk is full"},
+    {"kind": "ingest", "state": "failed", "error": "the disk is full"},
 ]
 ALERT = {
     "labels": {"alertname": "DagFailed"},
@@ -172,7 +175,7 @@ def test_each_fact_comes_from_its_source(registry: FakeRegistry, whole: Settings
     assert texts(found["Documents and answers"]) == {
         "Answers by": "google/flan-t5-small, on this machine",
         "Documents": "19 in default",
-        "Failures": "3 files could not be read, 1 job failed: the disk is full",
+        "Failures": "3 files could not be read since its start, 1 job failed: the disk is full",
         "Last evaluation": "answer containment 0.91",
         "Questions": "8 since its start, 25% without an answer",
     }

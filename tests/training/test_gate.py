@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from training.config import Config
+from training.config import SMALLEST_GROUP, Config
 from training.evaluation import metrics
-from training.evaluation.metrics import SMALLEST_GROUP
 from training.promotion.gate import Evidence, Verdict, judge
 from training.reason import Reason
 

@@ -16,6 +16,7 @@ from prediction_api.web.tiles import Link, Tile, counted
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _KEY_ASKED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 _HOW = "start it (make up, make run), or see its log"
+_ANSWERS, _FILES = ("rag_answers_total", "answered_by"), ("rag_files_total", "verdict")
 _OTHER_PROTOCOL = "{} answers in another protocol: is its address right?"
 _TIMEOUT = httpx.Timeout(2.0)  # below that of the whole tile, so that it says which source it was
 
@@ -52,7 +53,6 @@ class _Result(BaseModel):
 class _Job(BaseModel):
     kind: str
     state: str
-    counts: dict[str, int] = {}
     ended_at: str | None = None
     error: str | None = None
     result: _Result | None = None
@@ -128,12 +128,14 @@ class Neighbours:
         held = await self._read(_Collections, what, f"{address}/collections", headers=headers)
         names = ", ".join(f"{one.documents:,} in {one.name}" for one in held.collections)
         tile.add("Documents", names or "none yet: add some on the page Ask")
-        _add_work((await self._read(_Jobs, what, f"{address}/jobs?limit=1000", headers=headers)).jobs, tile)
+        jobs = (await self._read(_Jobs, what, f"{address}/jobs?limit=1000", headers=headers)).jobs
         metrics = await self._get(what, f"{address}/metrics", headers=headers)
         try:
-            _add_answers(metrics.text, tile)
+            files, answers = (_counts(metrics.text, *one) for one in (_FILES, _ANSWERS))
         except ValueError:
             raise SourceAway(_OTHER_PROTOCOL.format(what)) from None
+        _add_work(jobs, files["failed"], tile)
+        _add_answers(answers, tile)
 
     async def _read(
         self, kind: type[_Answer], what: str, url: str, how: str = _HOW, headers: Mapping[str, str] | None = None
@@ -174,10 +176,20 @@ def _key(file: Path | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {keys[0]}"} if keys else {}
 
 
-def _add_work(jobs: list[_Job], tile: Tile) -> None:
-    """What failed, and the last evaluation, of the jobs that the service still knows."""
-    unread, failed = sum(job.counts.get("failed", 0) for job in jobs), [job for job in jobs if job.state == "failed"]
-    text = f"{counted(unread, 'file')} could not be read, {counted(len(failed), 'job')} failed"
+def _counts(metrics: str, name: str, label: str) -> Counter[str]:
+    """A counter of Prometheus by one of its labels. Raises ValueError."""
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            if sample.name == name:
+                found[sample.labels[label]] += int(sample.value)
+    return found
+
+
+def _add_work(jobs: list[_Job], unread: int, tile: Tile) -> None:
+    """What failed: files since the service's start, jobs that it still knows. And the last evaluation."""
+    failed = [job for job in jobs if job.state == "failed"]
+    text = f"{counted(unread, 'file')} could not be read since its start, {counted(len(failed), 'job')} failed"
     tile.add("Failures", f"{text}: {failed[0].error}" if failed else text if unread else "none", bad=bool(failed))
     result = next((job.result for job in jobs if job.kind == "evaluate" and job.result), None)
     figures = [(name, one) for name, one in result.figures.items() if one] if result else []
@@ -187,13 +199,8 @@ def _add_work(jobs: list[_Job], tile: Tile) -> None:
     tile.add("Last evaluation", text, bad=bool(missed))
 
 
-def _add_answers(metrics: str, tile: Tile) -> None:
+def _add_answers(answers: Counter[str], tile: Tile) -> None:
     """How many questions were answered since the service's start, and how many it declined for want of a source."""
-    answers: Counter[str] = Counter()
-    for family in text_string_to_metric_families(metrics):
-        for sample in family.samples:
-            if sample.name == "rag_answers_total":
-                answers[sample.labels["answered_by"]] += int(sample.value)
     asked = answers.total()
     share = f", {answers['none'] / asked:.0%} without an answer" if asked else ""
     tile.add("Questions", f"{asked:,} since its start{share}")

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chisquare, norm
 
-from training.config import Config
+from training.config import SMALLEST_GROUP, Config
 from training.data import parquet
 from training.data.cells import SPACE, Summary
 from training.data.files import NUMBER, Source, identifier, locate
 from training.errors import DataError, TableProblems, ValueProblem
-from training.evaluation.metrics import SMALLEST_GROUP
 
 MOST_LABELS = 100
 FEWEST_LOOKED_AT = 50  # rows; fewer say nothing of identifiers or leaks

@@ -19,7 +19,6 @@ Scorer = Callable[[Array], float]
 
 OF_CHOICE = ("accuracy", "balanced_accuracy", "f1")  # metrics of the label that is served, whatever its probability
 FIGURES = METRICS | {"regression": (*METRICS["regression"], "r2")}
-SMALLEST_GROUP = 30  # rows; the mean of fewer says too little to decide on
 BINS = 10  # of every histogram: tenths of the rows
 SMALLEST_PROBABILITY = 1e-7  # float32 probabilities of 0 would make the log loss infinite
 

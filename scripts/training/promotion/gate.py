@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from training.config import LOWER_IS_BETTER, MEANS, Config
+from training.config import LOWER_IS_BETTER, MEANS, SMALLEST_GROUP, Config
 from training.evaluation import bootstrap, metrics
-from training.evaluation.metrics import SMALLEST_GROUP
 from training.reason import Reason
 
 Array = np.ndarray[Any, Any]

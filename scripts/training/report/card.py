@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from training.config import SMALLEST_GROUP
 from training.evaluation.diagnostics import Measurement
-from training.evaluation.metrics import SMALLEST_GROUP
 from training.model.onnx_runtime import model_columns
 
 TEMPLATE = Path(__file__).with_name("card.md")

@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.config import LOWER_IS_BETTER
+from training.config import LOWER_IS_BETTER, SMALLEST_GROUP
 from training.evaluation.diagnostics import Bin, Estimate, Trial, calibration_error
-from training.evaluation.metrics import SMALLEST_GROUP, Array
+from training.evaluation.metrics import Array
 from training.report.card import Card
 
 MOST_BARS = 30
