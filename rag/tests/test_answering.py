@@ -505,6 +505,13 @@ def test_a_row_that_says_it_itself_answers(question: str, row: str) -> None:
     assert not asks_over_rows(question, row)
 
 
+@pytest.mark.parametrize(
+    "question", ["Welches Land hat die kürzeste Küste?", "Wer ist der beste?", "Wie viele sind es?"]
+)
+def test_rows_are_not_compared_in_german_either(question: str) -> None:
+    assert asks_over_rows(question, "Land: Peru | Küste: 2414")
+
+
 def test_a_sentence_may_say_the_most(store: Store, embedder: BertEmbedder) -> None:
     content = laid_out(("paragraph", "Alabama has the lowest median income. Nine states have a gini index above 0.46."))
 

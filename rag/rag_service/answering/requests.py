@@ -24,7 +24,7 @@ _IN_ORDER = re.compile(
 )
 _SUPERLATIVE = re.compile(
     r"(?<!\bat )\b(most|least|best|worst|(?:low|high|few|large|small|bigg|great|long|short|old|young|new|cheap|tall)est"
-    r"|(?:niedrig|höch|meis|wenig|größ|klein|läng|kürz|ältes|jüng|best)s?te[nrs]?)\b",
+    r"|(?:niedrigs|höchs|meis|wenigs|größ|kleins|längs|kürzes|ältes|jüngs|bes)te[nrs]?)\b",
     re.IGNORECASE,
 )
 _COUNT = re.compile(r"\b(?:how many|wie viele)\b", re.IGNORECASE)
