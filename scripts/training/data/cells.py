@@ -368,9 +368,10 @@ def read(spark: SparkSession, source: Source, malformed: str | None = None) -> D
     """
     files = [location(file) for file in source.files]
     if source.format == "parquet":
-        times = parquet.nanosecond_times(source.files[0])
-        moments = {name: F.expr(f"timestamp_micros(`{name}` div 1000)") for name in times}
-        return spark.read.parquet(*files).withColumns(moments)
+        table = spark.read.parquet(*files)
+        types, times = dict(table.dtypes), parquet.nanosecond_times(source.files[0])
+        times = [name for name in times if types[name] == "bigint"]  # not those of INT96, which Spark itself writes
+        return table.withColumns({name: F.expr(f"timestamp_micros(`{name}` div 1000)") for name in times})
     names = [*source.columns, malformed] if malformed else source.columns
     schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
     if source.format == "xlsx":
