@@ -429,6 +429,8 @@ def test_rows_of_one_group_are_on_one_side(load: Load, table: pd.DataFrame) -> N
     assert rows["__hash"].nunique() == 100
     numbered = table.assign(patient=np.arange(400) // 4)
     assert load(numbered, split=split).report["rows_used"] == 400
+    many = table.assign(patient=[f"p{i * 2 // 3}" for i in range(400)])  # too many for a feature
+    assert load(many, data={"ignore": ["patient"]}, split=split).report["rows_used"] == 400
 
 
 def test_the_last_rows_are_the_test_rows(load: Load, table: pd.DataFrame) -> None:

@@ -128,6 +128,8 @@ class _Look:
             self.spellings("labels")
 
     def feature(self) -> Column:
+        if self.name in self.config.data.ignore and self.config.split.by == "group":
+            return Column(self.name, "category")  # it decides a row's part and nothing else: any texts will do
         if not self.summary.present:
             self.refuse(" is empty", "Remove it or add it to data.ignore.")
             return Column(self.name, "category")
