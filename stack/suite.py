@@ -27,19 +27,22 @@ class Suite:
     folder: str = "."
 
 
-AT_ONCE = 2
+AT_ONCE = 3
 CLUSTER = "tests/training/test_cluster.py"
+# What is done with a model after it was trained: half of the training job's tests, in a process of its own.
+OPERATING = [f"tests/training/test_{name}.py" for name in ("batch", "feedback", "monitor", "steps", "verification")]
 SUITES = (  # the longest first
     Suite(
         "training",
         "training",
-        ["tests/training", "tests/data", f"--ignore={CLUSTER}"],
+        ["tests/training", "tests/data", *(f"--ignore={name}" for name in (CLUSTER, *OPERATING))],
         ["scripts/training", "data", "stack/state"],
         "scripts",
     ),
+    Suite("rag", "rag", ["tests"], ["rag_service"], "rag", "rag"),
+    Suite("operating", "training", OPERATING, ["scripts/training"], "scripts"),
     Suite("api", "api", ["tests/api"], ["api/prediction_api"], "api"),
     Suite("cluster", "training", [CLUSTER], ["scripts/training"], "scripts"),
-    Suite("rag", "rag", ["tests"], ["rag_service"], "rag", "rag"),
     Suite("dags", "airflow", ["tests/dags"], ["airflow", "stack/state"]),
     Suite("stack", "dev", ["tests/stack"], ["stack", "airflow"]),
     Suite("clients", "clients", ["tests/clients"], []),
@@ -68,8 +71,8 @@ def run_suite(settings: Settings, suite: Suite, options: Sequence[str], output: 
 
 
 def run_suites(settings: Settings, suites: Sequence[Suite], options: Sequence[str]) -> dict[str, tuple[int, float]]:
-    """Runs two suites at a time, since each waits for its servers about half of the time; prints the output of each
-    when it has ended. Returns exit codes and seconds by name."""
+    """Runs three suites at a time, since each waits for its servers about half of the time and two cores are common;
+    prints the output of each when it has ended. Returns exit codes and seconds by name."""
     folder, results, printing = settings.var / "coverage", {}, Lock()
 
     def run(suite: Suite) -> None:

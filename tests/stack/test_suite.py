@@ -40,10 +40,10 @@ def test_runs_every_suite_and_then_counts_the_branches_of_all(settings: Settings
     (settings.var / "coverage" / ".coverage.old").write_text("from the run before")
     assert suite.main([]) == 0
     lines = calls.read_text().splitlines()
-    assert [line.split()[2] for line in lines] == ["pytest"] * 6 + ["coverage"] * 2
+    assert [line.split()[2] for line in lines] == ["pytest"] * 7 + ["coverage"] * 2
     assert lines[-1].endswith(f"--fail-under={suite.LEAST_COVERAGE}")
     assert [line.split()[0] for line in lines if line.endswith(" tests")] == ["rag"]
-    assert sorted(path.suffix for path in (settings.var / "coverage").iterdir()) == [".log"] * 7
+    assert sorted(path.suffix for path in (settings.var / "coverage").iterdir()) == [".log"] * 8
 
 
 def test_only_the_named_suites_run_with_the_given_options(settings: Settings) -> None:
@@ -58,7 +58,7 @@ def test_one_failure_fails_the_whole_after_all_have_run(
 ) -> None:
     calls = install(settings, failing)
     assert suite.main([]) == 1
-    assert len(calls.read_text().splitlines()) == 8
+    assert len(calls.read_text().splitlines()) == 9
     assert ("dags       FAILED (1)" in capsys.readouterr().out) == (failing == "tests/dags")
 
 
