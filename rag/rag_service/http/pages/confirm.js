@@ -2,20 +2,28 @@
 
 import { byId } from "./dom.js";
 
+let answer = () => {};
+
 /** Whether the person says yes to `question`; `yes` is what its button says. Escape and Cancel mean no. */
 export function confirmed(question, yes) {
   const dialog = byId("confirm");
+  answer(false); // to an earlier question: that it was closed is told later, when this one may be open
   byId("confirm-question").textContent = question;
   byId("confirm-yes").textContent = yes;
-  dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    answer = resolve;
   });
 }
 
 /** Lets the dialog's two buttons close it. */
 export function startConfirming() {
-  byId("confirm-yes").addEventListener("click", () => byId("confirm").close("yes"));
-  byId("confirm-no").addEventListener("click", () => byId("confirm").close(""));
+  const dialog = byId("confirm");
+  const end = (yes) => {
+    answer(yes);
+    dialog.close();
+  };
+  byId("confirm-yes").addEventListener("click", () => end(true));
+  byId("confirm-no").addEventListener("click", () => end(false));
+  dialog.addEventListener("close", () => dialog.open || answer(false)); // Escape
 }
