@@ -182,6 +182,15 @@ def test_a_dropped_file_goes_in(documents: Page) -> None:
     expect(table(documents).get_by_role("rowheader")).to_have_text(["drop.md"])
 
 
+def test_a_question_that_is_asked_again_at_once_has_its_own_answer(documents: Page) -> None:
+    send(documents, "again", ("river.md", RIVER.encode()))
+    delete = documents.get_by_role("button", name="Delete river.md")
+    delete.evaluate("button => { button.click(); document.getElementById('confirm-no').click(); button.click(); }")
+    documents.wait_for_timeout(50)  # the first dialog's closing is told
+    documents.get_by_role("dialog", name="Delete river.md?").get_by_role("button", name="Delete").click()
+    expect(table(documents)).to_contain_text("The collection again holds no document.")
+
+
 def test_a_document_is_deleted_after_a_question_and_never_cited_again(documents: Page) -> None:
     send(documents, "gone", ("river.md", RIVER.encode()))
     delete = documents.get_by_role("button", name="Delete river.md")
