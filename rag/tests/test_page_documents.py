@@ -185,8 +185,14 @@ def test_a_dropped_file_goes_in(documents: Page) -> None:
 def test_a_question_that_is_asked_again_at_once_has_its_own_answer(documents: Page) -> None:
     send(documents, "again", ("river.md", RIVER.encode()))
     delete = documents.get_by_role("button", name="Delete river.md")
-    delete.evaluate("button => { button.click(); document.getElementById('confirm-no').click(); button.click(); }")
-    documents.wait_for_timeout(50)  # the first dialog's closing is told
+    delete.evaluate(  # the dialog's event "close" comes when it is open again
+        """button => new Promise((resolve) => {
+            button.click();
+            document.getElementById("confirm").addEventListener("close", resolve, { once: true });
+            document.getElementById("confirm-no").click();
+            button.click();
+        })"""
+    )
     documents.get_by_role("dialog", name="Delete river.md?").get_by_role("button", name="Delete").click()
     expect(table(documents)).to_contain_text("The collection again holds no document.")
 

@@ -289,7 +289,7 @@ def test_what_cannot_be_read_in_mlflow_is_left_out(registry: FakeRegistry, whole
         found = tiles(client)
     assert texts(found["wine-quality"])["Last change"] == "version 1 rolled back, yesterday"
     traffic = texts(found["wine-quality: live traffic"])
-    assert traffic["Last check"] == "none yet; the pipeline's DAG monitor_… makes it"
+    assert traffic["Last check"] == "none yet; the DAG that monitors this model makes it"
     assert traffic["Drift"] == "none; 250 rows until 23 Nov 2026, 11:00 UTC"
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
+from mlflow.entities.model_registry import ModelVersion
 from pyspark.sql import SparkSession
 from sources import bucket, database, postgres, s3_server, s3_writer, snapshots  # noqa: F401
 from training.config import Config
@@ -71,6 +72,8 @@ def tracking(tracking_folder: Path) -> Iterator[str]:
     """MLflow as its server has it, on a database, in this process: a call takes a quarter of the time."""
     with pytest.MonkeyPatch.context() as patch, pointed_at(f"sqlite:///{tracking_folder}/mlflow.db") as uri:
         patch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tracking_folder / "files"))  # as the server tells itself
+        # A server sends the number of a version as text; the database has it as an integer.
+        patch.setattr(ModelVersion, "version", property(lambda version: str(version._version)))
         yield uri
 
 

@@ -196,10 +196,8 @@ async def add_windows(model: ServedModel, registry: Registry, tile: Tile) -> Non
         )
     else:
         tile.add("Drift", "no window of this version's traffic was measured yet")
-    tile.add(
-        "Last check",
-        f"{moment(check.at)}: {check.text}" if check else "none yet; the pipeline's DAG monitor_… makes it",
-    )
+    none = "none yet; the DAG that monitors this model makes it"
+    tile.add("Last check", f"{moment(check.at)}: {check.text}" if check else none)
     if check:
         tile.add("Next check", following(check.schedule))
 
@@ -233,11 +231,8 @@ def following(schedule: str) -> str:
     """When the monitor looks again, by the schedule that it noted: a cron expression or preset."""
     if schedule == "@hourly":
         return f"{moment(now().replace(minute=0) + timedelta(hours=1))}, every hour"
-    return (
-        f"by schedule, {schedule}"
-        if schedule not in ("", "none")
-        else "when somebody starts the pipeline's DAG monitor_…"
-    )
+    by_hand = "when somebody starts the DAG that monitors this model"
+    return by_hand if schedule in ("", "none") else f"by schedule, {schedule}"
 
 
 def requests(metrics: Metrics, since: datetime) -> Tile:

@@ -15,7 +15,8 @@ from scipy.stats import chisquare, norm
 from training.config import SMALLEST_GROUP, Config
 from training.data import parquet
 from training.data.cells import SPACE, Summary
-from training.data.files import NUMBER, Source, identifier, locate
+from training.data.files import Source, identifier, locate
+from training.data.header import NUMBER
 from training.errors import DataError, TableProblems, ValueProblem
 
 MOST_LABELS = 100

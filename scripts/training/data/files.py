@@ -15,7 +15,7 @@ import statistics
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,17 +23,16 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from training.config import Data, is_address
 from training.data import parquet, snapshots
+from training.data.header import NUMBER, SEPARATORS, check_names, difference
 from training.errors import SourceError
 
 log = logging.getLogger(__name__)
 csv.field_size_limit(2**31 - 1)  # so that a long text is reported by its column, and not as a fault of the reader
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".xlsx": "xlsx"}
 SHEET = "#"  # file.xlsx#Sheet
 MOST_COLUMNS = 20_000  # that Spark reads from a line
 LOOKED_AT = 50  # lines at the top of a file, for its header
-NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _CONVERT = "Convert it: iconv -f {} -t utf-8 '{{file}}' > converted.csv".format
 # First bytes of what is often given in place of UTF-8 text, as a regular expression: what it is, and what to do.
 NO_CSV = {
@@ -114,19 +113,12 @@ def find(data: Data, quiet: bool = False, renew: bool = True) -> Source:
     columns, separator, _ = headers[0]
     for file, (other, sign, _) in zip(files, headers, strict=True):
         if (other, sign) != (columns, separator):
-            how = _difference(columns, other) or f"separated by {SEPARATORS[sign]}, not {SEPARATORS[separator]}"
+            how = difference(columns, other) or f"separated by {SEPARATORS[sign]}, not {SEPARATORS[separator]}"
             hint = "Files of one table share their columns, in one order, and their separator."
             raise SourceError(f"{file}: header differs from that of {files[0]}: {how}", hint)
     multiline = any(odd for *_, odd in headers)
     origin = snapshots.shown(data.place) if is_address(data.source) else ""
     return Source(files, form, separator, columns, content, synthetic, multiline, sheet, origin)
-
-
-def _difference(columns: Sequence[str], other: Sequence[str]) -> str:
-    """How another file's columns differ from those of the first."""
-    gone, new = ([f"'{name}'" for name in one if name not in two] for one, two in ((columns, other), (other, columns)))
-    faults = [f"{what} {', '.join(names)}" for what, names in (("without", gone), ("also", new)) if names]
-    return "; ".join(faults) or ("" if columns == other else "the columns are in another order")
 
 
 def rows_of(source: Source) -> Iterator[tuple[Path, int, list[str]]]:
@@ -344,7 +336,7 @@ def _header(file: Path, form: str, sheet: str) -> tuple[tuple[str, ...], str, bo
         hint = "Keep the columns that the model needs, or turn the table: one line per row, one column per feature."
         raise SourceError(f"{file}: expected at most {MOST_COLUMNS:,} columns, found {len(names):,}", hint)
     try:
-        _check_names(file, names, separator)
+        check_names(file, names, separator)
     except SourceError as error:
         starts = [start for sign in SEPARATORS if form == "csv" and (start := _header_below(file, sign))]
         if not starts or 2 * len(list(filter(None, names))) > len(names) > 1:
@@ -401,51 +393,3 @@ def _check_text(file: Path, number: int, line: str) -> None:
         )
     if "\0" in line:
         raise SourceError(f"{file}: line {number}: not a text file", "Expected CSV text or a .parquet file.")
-
-
-def _check_names(file: Path, names: tuple[str, ...], separator: str) -> None:
-    """Raises SourceError with all that is wrong with a header."""
-    if len(names) < 2:
-        name = (names or ("",))[0]
-        hint = f"Separate columns by one of: {', '.join(SEPARATORS.values())}."
-        if any(sign in name for sign in SEPARATORS):
-            hint = "Each line as a whole stands in double quotes: remove them, so that they are around cells only."
-        raise SourceError(f"{file}: line 1: expected at least two columns, found one: {name[:80]!r}", hint)
-    if quoted := [name for name in names if name.startswith('"')]:
-        raise SourceError(
-            f"{file}: line 1: expected names, found {quoted[0]} with its double quotes",
-            "Remove the spaces between a separator and a double quote, in the whole file.",
-        )
-    numbers = [name for name in names if NUMBER.fullmatch(name)]
-    if 2 * len(numbers) >= len(names) and not _counted(numbers):
-        raise SourceError(
-            f"{file}: line 1: expected the names of the columns, found numbers ({', '.join(numbers[:3])}): "
-            "is there a header? Line 1 looks like data",
-            "Add a line with the names of the columns on top.",
-        )
-    faults = []
-    if unnamed := [index for index, name in enumerate(names, 1) if not name]:
-        faults.append(f"column {unnamed[0]} has no name")
-    alike: dict[str, list[str]] = {}
-    for name in filter(None, names):
-        alike.setdefault(name.casefold(), []).append(name)  # as Spark looks a name up
-    several = [same for same in alike.values() if len(same) > 1]
-    faults += [f"column '{same[0]}' appears {len(same)} times, capitals or not" for same in several]
-    if faults:
-        hint = "Give each column a name of its own."
-        if len(faults) == 1 and unnamed == [len(names)]:
-            hint = f"Does every line end in a {SEPARATORS.get(separator, 'empty cell')}? Remove it."
-        elif len(faults) == 1 and unnamed == [1]:
-            hint = "If it is pandas' own index, leave it out: to_csv(..., index=False)."
-        elif any(NUMBER.fullmatch(same[0]) for same in several):
-            hint = "Is the header missing? If so, add a line with the names of the columns on top. Otherwise: " + hint
-        raise SourceError(f"{file}: line 1: {'; '.join(faults)}", hint)
-
-
-def _counted(names: list[str]) -> bool:
-    """Whether the names count on by one, as pandas names columns (0, 1, 2), or are years."""
-    return (
-        len(names) > 2
-        and all(map(str.isdigit, names))
-        and all(int(one) + 1 == int(next_) for one, next_ in pairwise(names))
-    )

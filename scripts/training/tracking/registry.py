@@ -62,11 +62,6 @@ def from_tags(name: str, tags: Mapping[str, str]) -> str:
     return "".join(takewhile(bool, (tags.get(f"{name}.{i}" if i else name, "") for i in count())))
 
 
-def _as_sent(version: ModelVersion) -> ModelVersion:
-    """The version as a server sends it: a database gives its number as an integer, which equals no text."""
-    return ModelVersion.from_proto(version.to_proto())  # type: ignore[no-untyped-call]
-
-
 class Registry:
     """The tracking server as the pipeline sees it, for one model name."""
 
@@ -124,8 +119,7 @@ class Registry:
     def version_with_key(self, key: str) -> ModelVersion | None:
         """The version that a run with this key registered, if its run came to its end."""
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.`{KEY_TAG}` = '{key}'")
-        newest = max(found, key=lambda version: int(version.version), default=None)
-        return newest and _as_sent(newest)
+        return max(found, key=lambda version: int(version.version), default=None)
 
     def holder(self) -> ModelVersion | None:
         return self._version(self.client.get_model_version_by_alias, self.alias)
@@ -135,7 +129,7 @@ class Registry:
 
     def _version(self, get: Callable[[str, str], ModelVersion], which: str) -> ModelVersion | None:
         try:
-            return _as_sent(get(self.name, which))
+            return get(self.name, which)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None

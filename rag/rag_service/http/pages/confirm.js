@@ -7,7 +7,7 @@ let answer = () => {};
 /** Whether the person says yes to `question`; `yes` is what its button says. Escape and Cancel mean no. */
 export function confirmed(question, yes) {
   const dialog = byId("confirm");
-  answer(false); // to an earlier question: that it was closed is told later, when this one may be open
+  answer(false); // to an earlier question: its "close" event may come only when this one is open
   byId("confirm-question").textContent = question;
   byId("confirm-yes").textContent = yes;
   dialog.showModal();
